@@ -1,0 +1,201 @@
+"""The whole error taxonomy: one root, classes by who must act, values in attributes.
+
+A foreign exception is translated exactly once, at its adapter, with the cause kept (`raise X from error`).
+Nothing here knows how an error is shown; nothing here holds a secret.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class RmmError(Exception):
+    """Something that this product can name.
+
+    Attributes:
+        code: stable machine-readable word, such as `tcp.refused`; printed, stored and documented.
+        retry: R0 none this cycle, R1 one retry on a fresh connection, RB exponential back-off across cycles,
+            RH hold until configuration or credential changes.
+        status: the status word that an observation of such a failure carries.
+        hint: what a person should do next.
+    """
+
+    code: str = "internal"
+    retry: str = "R0"
+    status: str = "COLLECTOR_FAULT"
+    hint: str = "This is a defect in rmm: please report it with the output of `rmm doctor`."
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        code: str | None = None,
+        retry: str | None = None,
+        hint: str | None = None,
+        status: str | None = None,
+    ) -> None:
+        super().__init__(message or (type(self).__doc__ or "").strip().splitlines()[0])
+        self.code = code or type(self).code
+        self.retry = retry or type(self).retry
+        self.status = status or type(self).status
+        self.hint = hint or type(self).hint
+
+
+class ConfigError(RmmError):
+    """The operator's configuration cannot be used.
+
+    `problems` holds every error found, each naming file, line and key.
+    """
+
+    code = "config"
+    retry = "RH"
+    status = "CONFIG"
+    hint = "Correct the places named above; nothing was polled."
+
+    def __init__(self, message: str = "", *, problems: tuple[str, ...] = (), hint: str | None = None) -> None:
+        super().__init__(message or "\n".join(problems), hint=hint)
+        self.problems = problems or ((message,) if message else ())
+
+
+class CatalogError(ConfigError):
+    """A collector's folder is not valid."""
+
+    code = "catalog"
+    hint = "Run `rmm collector check` and correct the places it names."
+
+
+class VaultError(RmmError):
+    """The credential vault cannot be opened or lacks what was asked for."""
+
+    code = "vault"
+    retry = "RH"
+    status = "CONFIG"
+    hint = "Run `rmm credentials list` to see what the vault holds."
+
+
+class TransportError(RmmError):
+    """A poll could not be carried out over the network.
+
+    `partial` holds the text outputs that arrived before the failure, in order.
+    """
+
+    code = "transport"
+    retry = "RB"
+    status = "PROTOCOL_ERROR"
+    hint = "Run `rmm doctor ENDPOINT` to see at which step it fails."
+    partial: tuple[str, ...] = ()
+
+
+class ConnectError(TransportError):
+    """No connection: name, route or TCP."""
+
+    code = "tcp.unreachable"
+    status = "UNREACHABLE"
+    hint = "Is the machine on, and does its firewall admit the WinRM port?"
+
+
+class TlsError(TransportError):
+    """The TLS handshake or the verification of the certificate failed."""
+
+    code = "tls"
+    retry = "RH"
+    status = "TLS_ERROR"
+    hint = "Check the endpoint's certificate, or name its CA with `ca_file` for the site."
+
+
+class AuthError(TransportError):
+    """The endpoint rejected the logon."""
+
+    code = "auth.rejected"
+    retry = "RH"
+    status = "AUTH_REJECTED"
+    hint = "Check user name and password with `rmm credentials test`; no further logon is tried until then."
+
+
+class AuthHeld(AuthError):
+    """Not tried, because this credential was rejected elsewhere in this round."""
+
+    code = "auth.held"
+    status = "AUTH_HELD"
+    hint = "The same credential was rejected by another endpoint; it is held back so that no account is locked."
+
+
+class DeadlineError(TransportError):
+    """The deadline passed before the endpoint had answered."""
+
+    code = "timeout"
+    status = "TIMEOUT"
+    hint = "The endpoint is overloaded or hangs; raise `poll.timeout` only if it is merely slow."
+
+
+class ProtocolError(TransportError):
+    """What the endpoint sent is not what the protocol allows."""
+
+    code = "protocol"
+    status = "PROTOCOL_ERROR"
+    hint = "Something else may listen on this port; see `rmm doctor ENDPOINT`."
+
+
+class QuotaError(TransportError):
+    """The endpoint refused because one of its WinRM quotas is used up."""
+
+    code = "quota"
+    status = "QUOTA"
+    hint = "Look for other remoting clients and orphaned shells on the endpoint; rmm never raises quotas."
+
+
+class AccessError(TransportError):
+    """The logon succeeded but this account may not do that."""
+
+    code = "access.denied"
+    retry = "RH"
+    status = "ACCESS_DENIED"
+    hint = "Add the account to Remote Management Users or to the session configuration's permissions."
+
+
+class UnsupportedError(TransportError):
+    """The endpoint or the transport has no such capability."""
+
+    code = "unsupported"
+    retry = "R0"
+    status = "UNSUPPORTED"
+    hint = "Choose another transport or session configuration for this endpoint."
+
+
+class ScriptError(RmmError):
+    """A collector's script ended with a terminating error."""
+
+    code = "script.failed"
+    status = "PARTIAL"
+    hint = "Run `rmm doctor ENDPOINT` to see the error record of this collector."
+
+
+class OutputError(RmmError):
+    """A collector's output is not what its manifest declares."""
+
+    code = "output.invalid"
+    status = "PARTIAL"
+    hint = "Run `rmm collector check`; if it passes, report the endpoint's OS build and the collector's name."
+
+
+class TierError(RmmError):
+    """A tier could not be read or written."""
+
+    code = "tier"
+    hint = "Check free space and permissions of the data folder."
+
+
+class BusError(RmmError):
+    """The bus did not take or deliver a message."""
+
+    code = "bus"
+
+
+class LeaseLost(RmmError):
+    """Another process holds, or took over, the right to this shard."""
+
+    code = "lease.held"
+    hint = "Wait for the other poll to end, or poll another shard."
+
+    # Who holds it, as text for people.
+    holder: ClassVar[str] = ""

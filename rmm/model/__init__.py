@@ -1,0 +1,1 @@
+"""Frozen data types with a versioned encoding; they decide nothing and do no I/O."""

@@ -1,0 +1,93 @@
+"""What a collector's manifest declares: `Manifest`, `Source`, `Field`; and `Collector`, the loaded folder."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from rmm.model.rule import Rule
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One named list of instances in the raw document, and where it comes from.
+
+    Exactly one of the three: `wql` (a SELECT of named properties, which WS-Enumeration can answer too),
+    `registry` (values of one key: a list of one instance), `registry_keys` (one instance per direct subkey;
+    the instance also has `KeyName`). A source without any of them is produced by the script alone.
+    """
+
+    wql: str = ""
+    namespace: str = "root/cimv2"
+    registry: tuple[str, ...] = ()  # full key paths, e.g. HKLM\SOFTWARE\...
+    registry_keys: tuple[str, ...] = ()
+    values: tuple[str, ...] = ()  # registry value names
+    optional: bool = False  # an absent class or key is `unsupported`, not a fault
+
+
+class Field(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One field of a reading.
+
+    `type`: text, int, float, bool, time. `kind`: gauge, counter, state, text, bool, time; numbers of kind gauge
+    and counter are samples of the cold tier, everything else is stored when it changes.
+    The derivation (`from`, `source`, `formula` and its arguments) is documented in `rmm.core.normalize`.
+    """
+
+    type: str
+    kind: str = "gauge"
+    unit: str = ""
+    nullable: bool = True
+    title: str = ""
+    formula: str = ""  # name of a derivation; plain copy of property `prop` where empty
+    source: str = ""  # other source than the rows' own
+    prop: str = ""
+    args: dict[str, Any] = {}
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """`collector.yaml`, validated. Seconds for times."""
+
+    name: str
+    title: str
+    schema: int
+    interval: int
+    timeout: int
+    cost: str  # C0 .. C4
+    owner: str
+    fields: dict[str, Field]
+    description: str = ""
+    rows: str = ""  # the source whose instances become rows; empty: one row per document
+    where: dict[str, Any] = {}  # property -> required value or list of values; other instances are dropped
+    exclude: dict[str, Any] = {}  # property -> values that drop an instance
+    key: tuple[str, ...] = ()  # fields that name a row, unique within a reading
+    sources: dict[str, Source] = {}
+    rights: str = "user"  # user | admin
+    roles: tuple[str, ...] = ()
+    os: tuple[str, ...] = ("windows",)
+    powershell: str = "5.1"
+    unchanged_ttl: int = 0
+    rules: tuple[Rule, ...] = ()
+
+
+class Collector(msgspec.Struct, frozen=True, kw_only=True):
+    """A valid collector folder. Texts are as on disk; `windows` and `linux` are empty where absent."""
+
+    manifest: Manifest
+    folder: str
+    windows: str = ""  # collect.ps1
+    linux: str = ""  # collect.sh
+
+    @property
+    def name(self) -> str:
+        return self.manifest.name
+
+    @property
+    def session_free(self) -> bool:
+        """Read by the poller itself without a session (cost class C0), such as availability."""
+        return self.manifest.cost == "C0"
+
+    @property
+    def wql(self) -> bool:
+        """Whether every source can be read by WS-Enumeration."""
+        sources = self.manifest.sources.values()
+        return bool(sources) and all(source.wql for source in sources)

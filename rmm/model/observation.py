@@ -1,0 +1,98 @@
+"""What one poll of one endpoint left behind: `Observation`, with readings or faults, and its encoding.
+
+An observation is immutable; (`site`, `epoch`, `seq`) identifies it, so redelivery can be told from news.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+SCHEMA = 1
+
+Scalar = str | int | float | bool | None
+Row = dict[str, Any]  # field name -> Scalar; every key column and every declared field is present
+Document = dict[str, list[dict[str, Any]]]  # raw output: source name -> instances -> property -> JSON scalar or list
+
+# The status words of an observation.
+OK, PARTIAL = "OK", "PARTIAL"
+UNREACHABLE, TIMEOUT, REBOOTING = "UNREACHABLE", "TIMEOUT", "REBOOTING"
+AUTH_REJECTED, AUTH_HELD, ACCESS_DENIED = "AUTH_REJECTED", "AUTH_HELD", "ACCESS_DENIED"
+TLS_ERROR, IDENTITY_MISMATCH, QUOTA, CONFIG = "TLS_ERROR", "IDENTITY_MISMATCH", "QUOTA", "CONFIG"
+PROTOCOL_ERROR, UNSUPPORTED = "PROTOCOL_ERROR", "UNSUPPORTED"
+SITE_DOWN, COLLECTOR_FAULT = "SITE_DOWN", "COLLECTOR_FAULT"
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """Machine-readable cause of a failure; `message` is for people and may hold text from the endpoint."""
+
+    code: str
+    retry: str = "R0"  # R0 | R1 | RB | RH
+    hint: str = ""
+    message: str = ""
+
+
+class CollectorResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One collector's part of an observation.
+
+    `outcome`: ok (readings), partial (readings, and `notes` says which fields are missing and why), unsupported,
+    or fault. A field that could not be had is None in its row and `notes[field]` is one of no_data_yet,
+    unsupported, access_denied, unknown, invalid.
+    """
+
+    outcome: str
+    readings: tuple[Row, ...] = ()
+    fault: Fault | None = None
+    notes: dict[str, str] = {}
+    gather_ms: float = 0.0  # on the endpoint, as the runner measured it
+    bytes: int = 0  # size of the raw output
+    counters: dict[str, Any] = {}  # the raw samples that the next poll's rates need; not shown to people
+
+
+class Observation(msgspec.Struct, frozen=True, kw_only=True):
+    """Exactly one per poll, success or not.
+
+    Attributes:
+        endpoint: endpoint id. name: its ComputerName as configured.
+        observed_at: when the poll began, the site collector's clock, UTC-aware.
+        duration_s: from the first byte to the last.
+        epoch: random per start of the poller (16 hex digits); seq: 1, 2, ... within site, shard and epoch.
+        identity: evidence gathered in the session, such as {"name": "SRV01"}.
+        telemetry: requests, bytes_in, bytes_out, and milliseconds of connect, auth, open, run.
+    """
+
+    endpoint: str
+    name: str
+    site: str
+    shard: int
+    observed_at: datetime
+    duration_s: float
+    status: str
+    fault: Fault | None
+    collectors: dict[str, CollectorResult]
+    epoch: str
+    seq: int
+    identity: dict[str, str] = {}
+    telemetry: dict[str, float] = {}
+    schema: int = SCHEMA
+
+    @property
+    def id(self) -> str:
+        """`site/shard/epoch/seq`."""
+        return f"{self.site}/{self.shard}/{self.epoch}/{self.seq}"
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Observation)
+
+
+def encode_observation(observation: Observation) -> bytes:
+    """One JSON object, UTF-8, without a line end. This is the format of the spool and of the bus."""
+    return _encoder.encode(observation)
+
+
+def decode_observation(data: bytes) -> Observation:
+    """The inverse; raises `msgspec.ValidationError` or `msgspec.DecodeError` for anything else."""
+    return _decoder.decode(data)

@@ -1,0 +1,58 @@
+"""Rules and alerts as data: `Rule`, `Alert`, `Notification`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+
+class Rule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A condition on the rows of one collector, or on the status of observations (`collector: ""`).
+
+    A row that matches `where` is tested: `field` `op` threshold. `for_s` is how long the condition must hold
+    before the alert fires; `hysteresis` is how far (in the field's unit) the value must come back to resolve.
+    """
+
+    id: str  # unique over all rules, e.g. cpu_high
+    collector: str = ""
+    field: str = ""
+    where: dict[str, Any] = {}  # row field -> value or list of values
+    unless: dict[str, Any] = {}  # row field -> value or list of values: such rows are not tested
+    op: str = ">"  # > >= < <= == != in
+    warning: Any = None
+    critical: Any = None
+    for_s: int = 0
+    hysteresis: float = 0.0
+    summary: str = ""  # text with {field} placeholders of the row, {value}, {endpoint}
+    quarter: str = "performance"  # availability | performance | security | compliance: where it costs health
+    points: int = 10  # of that quarter's 25, when critical; half of it when warning
+
+
+class Alert(msgspec.Struct, frozen=True, kw_only=True):
+    """One condition on one endpoint. `key` (rule, endpoint, row key) is its identity while it lives."""
+
+    key: str
+    rule: str
+    endpoint: str
+    name: str
+    site: str
+    severity: str  # warning | critical
+    state: str  # pending | firing | acknowledged | resolved | archived
+    summary: str
+    value: Any
+    first_at: datetime
+    last_at: datetime
+    count: int = 1
+    resolved_at: datetime | None = None
+    row: str = ""
+
+
+class Notification(msgspec.Struct, frozen=True, kw_only=True):
+    """What a channel is asked to deliver. `id` is the idempotency key."""
+
+    id: str
+    kind: str  # firing | resolved
+    at: datetime
+    alerts: tuple[Alert, ...]

@@ -1,0 +1,43 @@
+"""The settings of an installation as typed data; `rmm.settings` reads them, everything else is given them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from rmm.model.endpoint import Endpoint, Site
+from rmm.model.rule import Rule
+
+
+class PollSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How a round runs. Seconds for times."""
+
+    concurrency: int = 25  # endpoints polled at once, over all shards of one process; 1..500
+    workers: int = 1  # processes
+    timeout: float = 60.0  # for the whole poll of one endpoint
+    connect_timeout: float = 5.0
+    stagger: float = 0.0  # starts of a round are spread over this many seconds
+    max_output: int = 16 << 20  # bytes per pipeline
+
+
+class CollectorSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Which collectors run, and how often."""
+
+    folders: tuple[str, ...] = ()  # more folders of collectors beside the shipped ones
+    disable: tuple[str, ...] = ()
+    interval: dict[str, int] = {}  # collector name -> seconds, overriding its manifest
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """All of `rmm.yaml`, with paths made absolute, and the endpoints of `endpoints.csv`."""
+
+    folder: str  # the configuration folder
+    data: str  # the data folder
+    sites: dict[str, Site]
+    endpoints: tuple[Endpoint, ...]
+    poll: PollSettings = PollSettings()
+    collectors: CollectorSettings = CollectorSettings()
+    rules: tuple[Rule, ...] = ()  # from config/rules/*.yaml; override a shipped rule of the same id
+    channels: dict[str, dict[str, Any]] = {}  # channel name -> {"type": file name in rmm/channels, ...its options}
+    retention_days: int = 90

@@ -1,0 +1,50 @@
+"""The last state of an endpoint, as the hot tier keeps it: `EndpointState`, `CollectorState`, `ShardFile`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from rmm.model.observation import Fault
+
+
+class CollectorState(msgspec.Struct, frozen=True, kw_only=True):
+    """The last attempt and the last reading of one collector on one endpoint.
+
+    `result` is the encoded CollectorResult of the last attempt that gave readings (JSON, kept undecoded);
+    `fault` is the last attempt's fault, None after a success.
+    """
+
+    attempted_at: datetime
+    at: datetime | None = None  # when `result` was observed
+    result: msgspec.Raw = msgspec.Raw(b"null")
+    fault: Fault | None = None
+
+
+class EndpointState(msgspec.Struct, frozen=True, kw_only=True):
+    """Newest observation wins; older ones change nothing (see `rmm.core.merge`)."""
+
+    endpoint: str
+    name: str
+    site: str
+    observed_at: datetime
+    status: str
+    fault: Fault | None
+    duration_s: float
+    epoch: str
+    seq: int
+    failures: int = 0  # polls in a row without a session
+    not_before: datetime | None = None  # back-off: no scheduled poll before
+    identity: dict[str, str] = {}
+    collectors: dict[str, CollectorState] = {}
+
+
+class ShardFile(msgspec.Struct, frozen=True, kw_only=True):
+    """`data/hot/<site>/<shard>.json`."""
+
+    schema: int
+    site: str
+    shard: int
+    written_at: datetime
+    endpoints: dict[str, EndpointState]

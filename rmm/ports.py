@@ -1,0 +1,200 @@
+"""The Protocols that services see; adapters implement them, `rmm.app` chooses among them.
+
+Deadlines are absolute, in seconds of the running event loop's clock. Every method of a port either returns or
+raises an `rmm.errors` class; foreign exceptions stay inside the adapter. Cancellation cleans up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from typing import Any, Protocol, runtime_checkable
+
+import msgspec
+
+from rmm.model.endpoint import Credential, Target
+from rmm.model.observation import Observation
+from rmm.model.rule import Notification
+
+
+class Script(msgspec.Struct, frozen=True):
+    """Static text that runs on an endpoint, with typed arguments that are never spliced into it.
+
+    `language` is powershell or sh. Equal (text, argument types) may be serialised once and reused.
+    """
+
+    text: str
+    arguments: tuple[tuple[str, Any], ...] = ()  # (parameter name, value)
+    language: str = "powershell"
+
+
+class ErrorRecord(msgspec.Struct, frozen=True):
+    """A PowerShell error record, by its language-independent parts; `message` is localised text for people."""
+
+    error_id: str  # FullyQualifiedErrorId
+    category: str = ""  # ErrorCategory name, e.g. ObjectNotFound
+    message: str = ""
+    exception: str = ""  # type name
+
+
+class ScriptResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What a pipeline left: outputs in order, and how it ended.
+
+    `state`: completed, failed (a terminating error, last in `errors`), stopped, timed_out (the deadline passed and
+    the pipeline was stopped; the session is still usable unless `broken`), truncated (`max_bytes` reached).
+    """
+
+    output: tuple[Any, ...]
+    state: str
+    errors: tuple[ErrorRecord, ...] = ()
+    warnings: tuple[str, ...] = ()
+    bytes: int = 0
+    broken: bool = False
+
+
+@runtime_checkable
+class Session(Protocol):
+    """An open remoting context on one endpoint. One call at a time."""
+
+    @property
+    def telemetry(self) -> Mapping[str, float]:
+        """requests, bytes_in, bytes_out, connect_ms, auth_ms, open_ms: counted for this poll so far."""
+        ...
+
+    @property
+    def peer(self) -> Mapping[str, str]:
+        """What the endpoint said of itself while connecting, e.g. {"netbios": "SRV01", "dns": "srv01.corp"}."""
+        ...
+
+    async def run(self, script: Script, *, deadline: float, max_bytes: int = 16 << 20) -> ScriptResult:
+        """Run one script. Raises TransportError (with `partial` outputs) when the endpoint is lost."""
+        ...
+
+    async def query(self, wql: str, *, namespace: str = "root/cimv2", deadline: float) -> list[dict[str, Any]]:
+        """One WQL query by WS-Enumeration: instances as property -> text, None or list. UnsupportedError if absent."""
+        ...
+
+
+@runtime_checkable
+class Transport(Protocol):
+    """A way to reach endpoints."""
+
+    name: str
+
+    def session(self, target: Target, *, deadline: float) -> AbstractAsyncContextManager[Session]:
+        """Open (or take from what policy keeps) a session; leaving the context closes or returns it.
+
+        Leaving always deletes a shell that is not kept, also after an error or cancellation, within 5 s.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Delete all that is kept. Idempotent."""
+        ...
+
+
+class AuthGate(Protocol):
+    """Bounds the number of bad logons per account; asked before any secret-derived byte leaves."""
+
+    def attempt(self, credential: Credential, host: str) -> AbstractAsyncContextManager[AuthAttempt]:
+        """Wait for permission to try one logon. Raises AuthHeld when the credential is held."""
+        ...
+
+
+class AuthAttempt(Protocol):
+    """One permitted logon. Neither method called: the outcome is unknown (connection lost)."""
+
+    def accepted(self) -> None: ...
+
+    def rejected(self) -> None: ...
+
+
+class Bus(Protocol):
+    """Carries encoded observations from pollers to the coordinator."""
+
+    async def publish(self, subject: str, data: bytes) -> None: ...
+
+    def subscribe(self, subject: str) -> AsyncIterator[Delivery]:
+        """Messages in order, redelivered until acknowledged."""
+        ...
+
+    async def aclose(self) -> None: ...
+
+
+class Delivery(Protocol):
+    """One message from the bus."""
+
+    data: bytes
+
+    async def ack(self) -> None: ...
+
+
+class Tier(Protocol):
+    """Keeps observations. `store` is idempotent and order-free: redelivery and reordering change nothing."""
+
+    async def store(self, observations: Sequence[Observation]) -> None:
+        """Durable on return. Raises TierError, and then nothing of this call is promised."""
+        ...
+
+    async def aclose(self) -> None: ...
+
+
+class Channel(Protocol):
+    """Delivers notifications. A retry belongs to the caller; `send` says by its error whether one can help."""
+
+    name: str
+
+    async def send(self, notification: Notification, *, deadline: float) -> str:
+        """Deliver; returns a short receipt for the log."""
+        ...
+
+
+class Report(Protocol):
+    """Renders one report from the fleet's data."""
+
+    name: str
+    title: str
+    formats: tuple[str, ...]  # html, csv, xlsx, json
+
+    def render(self, fleet: FleetReader, format: str, *, now: datetime) -> bytes: ...
+
+
+class FleetReader(Protocol):
+    """Read access to the fleet view for commands and reports. All rows are plain dictionaries."""
+
+    def endpoints(self, *, site: str = "") -> list[dict[str, Any]]:
+        """Per endpoint: endpoint, name, site, shard, status, fault_code, hint, observed_at, health, health_status,
+        duration_s, facts (dict: os, cpu_pct, memory_pct, volumes_max_pct, uptime_s, model, serial ...).
+        """
+        ...
+
+    def alerts(self, *, states: Sequence[str] = (), endpoint: str = "") -> list[dict[str, Any]]: ...
+
+    def readings(self, endpoint: str) -> dict[str, Any]:
+        """The last reading of each collector of one endpoint: name -> CollectorResult as plain data, plus `at`."""
+        ...
+
+    def history(
+        self, endpoint: str, metric: str, *, since: datetime, until: datetime
+    ) -> Iterable[tuple[datetime, float]]:
+        """Samples of one metric, oldest first; metric is `collector.field` or `collector.field[row key]`."""
+        ...
+
+
+class SecretSource(Protocol):
+    """Gives credentials by name."""
+
+    def credential(self, name: str) -> Credential:
+        """Raises VaultError when there is none."""
+        ...
+
+
+class Clock(Protocol):
+    """Time for the shells; `core` gets it as an argument."""
+
+    def now(self) -> datetime:
+        """UTC-aware wall time."""
+        ...
+
+    def monotonic(self) -> float: ...

@@ -1,0 +1,1 @@
+"""Typed YAML settings and the endpoint list: defaults < file < environment < flag."""
