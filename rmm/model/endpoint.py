@@ -98,4 +98,5 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     credential: Credential
     ca_file: str = ""
     known_hosts: str = ""
+    source: str = "script"  # script | wql, for collectors that offer both
     configuration: str = "Microsoft.PowerShell"

@@ -1,0 +1,84 @@
+"""What is due on an endpoint, and how long a failing one is left alone. Pure: `now` and the jitter are arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+
+from rmm.core.shard import phase
+from rmm.model.state import EndpointState
+
+FAST_S = 300  # collectors at most this slow run in every round that a person starts
+STAGGER_FROM_S = 3600  # slower collectors are spread over their interval, endpoint by endpoint
+BACKOFF_FIRST_S = 60.0
+BACKOFF_CAP_S = 3600.0
+
+# A timer that fires every 300 s is late or early by some seconds; such a visit still counts as the next one.
+SLACK_S = 15.0
+
+
+def due(
+    intervals: Mapping[str, int], state: EndpointState | None, now: datetime, *, mode: str, endpoint: str
+) -> tuple[str, ...]:
+    """Names of the collectors to run now, in the order of `intervals`.
+
+    Args:
+        intervals: collector name -> seconds.
+        state: last known state; None for an endpoint that was never polled, on which everything is due.
+        now: the time of the round.
+        mode: `all` (everything), `round` (fast ones always, slower ones by interval), `due` (strictly by interval).
+        endpoint: id, for the stagger.
+    """
+    if state is None or mode == "all":
+        return tuple(intervals)
+    return tuple(name for name, interval in intervals.items() if _is_due(name, interval, state, now, mode, endpoint))
+
+
+def _is_due(name: str, interval: int, state: EndpointState, now: datetime, mode: str, endpoint: str) -> bool:
+    known = state.collectors.get(name)
+    if known is None or (mode == "round" and interval <= FAST_S):
+        return True
+    if known.attempted_at > now + timedelta(seconds=SLACK_S):
+        return True  # the clock was set back: an attempt in the future must not hold the collector for ever
+    return now >= next_due(known.attempted_at, interval, endpoint) - timedelta(seconds=min(SLACK_S, interval / 4))
+
+
+def next_due(last: datetime, interval: int, endpoint: str) -> datetime:
+    """When a collector that ran at `last` is due again.
+
+    Slow collectors keep to their endpoint's own slot of the interval, so that 10,000 endpoints added on one morning
+    do not run their daily collectors together for ever; a slot that comes too early (under half an interval) is passed.
+    """
+    if interval < STAGGER_FROM_S:
+        return last + timedelta(seconds=interval)
+    offset = phase(endpoint, interval)
+    elapsed = last.timestamp() - offset
+    slot = (elapsed // interval + 1) * interval + offset
+    if slot - last.timestamp() < interval / 2:
+        slot += interval
+    return datetime.fromtimestamp(slot, UTC)
+
+
+def backoff(failures: int, jitter: float) -> timedelta:
+    """How long an endpoint is left alone after this many failed polls in a row (1, 2, ...).
+
+    Exponential with full jitter (`jitter` in [0, 1)), at least half of the step so that a failing endpoint is never
+    hammered, at most an hour.
+    """
+    if failures < 1:
+        return timedelta(0)
+    step = min(BACKOFF_CAP_S, BACKOFF_FIRST_S * 2.0 ** min(failures - 1, 16))
+    return timedelta(seconds=step * (0.5 + 0.5 * jitter))
+
+
+def held_back(state: EndpointState | None, now: datetime, *, mode: str) -> bool:
+    """Whether back-off keeps a scheduled round (`due`) from this endpoint; a person's own round tries everything."""
+    if mode != "due" or state is None or state.not_before is None:
+        return False
+    # A date further away than the longest back-off comes from a clock that was set back since.
+    return now < state.not_before <= now + timedelta(seconds=BACKOFF_CAP_S)
+
+
+def spread(endpoints: Iterable[str], seconds: float) -> list[tuple[float, str]]:
+    """Start offsets in seconds, ascending, for a round whose starts are spread over `seconds`."""
+    return sorted((phase(endpoint, seconds), endpoint) for endpoint in endpoints)
