@@ -16,6 +16,7 @@ import msgspec
 from rmm.model.endpoint import Credential, Target
 from rmm.model.observation import Observation
 from rmm.model.rule import Notification
+from rmm.model.state import EndpointState
 
 
 class Script(msgspec.Struct, frozen=True):
@@ -138,6 +139,42 @@ class Tier(Protocol):
         ...
 
     async def aclose(self) -> None: ...
+
+
+class ShardStore(Protocol):
+    """What one shard keeps: the spool first, then hot and cold. Used by the one holder of the shard's lease."""
+
+    def state(self, endpoint: str) -> EndpointState | None:
+        """The last state, including what was acknowledged a moment ago."""
+        ...
+
+    async def acknowledge(self, observation: Observation, not_before: datetime | None) -> None:
+        """Durable in the spool on return; hot and cold follow. Raises TierError, and then nothing is promised."""
+        ...
+
+    def pending(self) -> list[bytes]:
+        """Encoded observations found at opening, which a coordinator may not have folded yet."""
+        ...
+
+    async def flush(self) -> None:
+        """Hot and cold hold all that was acknowledged."""
+        ...
+
+    async def release(self) -> None:
+        """The coordinator committed all of it: the spool may forget what is also in hot and cold."""
+        ...
+
+
+class Outlet(Protocol):
+    """The way of a shard's observations to the coordinator, wherever that runs."""
+
+    async def publish(self, site: str, shard: int, data: bytes) -> None:
+        """Hand over one encoded observation; waits while the coordinator is behind."""
+        ...
+
+    async def committed(self, site: str, shard: int) -> bool:
+        """Wait until everything published for this shard is committed; False when it could not be."""
+        ...
 
 
 class Channel(Protocol):

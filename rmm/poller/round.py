@@ -1,0 +1,258 @@
+"""One round over some shards: bounded fan-out, one observation per endpoint, everything kept before it is shown."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+from asyncio_pool import AioPool
+
+from rmm.core import schedule
+from rmm.durable import hold
+from rmm.errors import RmmError
+from rmm.model.endpoint import Endpoint
+from rmm.model.observation import COLLECTOR_FAULT, Fault, Observation, encode_observation
+from rmm.model.state import EndpointState
+from rmm.poller.visit import Kit, Visitor
+from rmm.ports import Outlet, ShardStore
+
+log = logging.getLogger(__name__)
+
+STOP_S = 1.2  # how long cancelled visits may take to delete their shells
+
+OpenStore = Callable[[str, int], AbstractAsyncContextManager[ShardStore]]
+
+
+class ShardWork(msgspec.Struct, frozen=True):
+    """One shard of one site with the endpoints to visit."""
+
+    site: str
+    shard: int
+    endpoints: tuple[Endpoint, ...]
+
+
+class Tally(msgspec.Struct):
+    """What became of a round's endpoints that left no observation."""
+
+    skipped: int = 0  # held back by back-off, or nothing due
+
+
+class Round:
+    """Polls shards one after the other, overlapping where the pool has free slots."""
+
+    def __init__(
+        self,
+        kit: Kit,
+        *,
+        data: Path,
+        open_store: OpenStore,
+        outlet: Outlet,
+        on_observation: Callable[[Observation], None],
+        mode: str,
+    ) -> None:
+        self._kit = kit
+        self._visitor = Visitor(kit)
+        self._data = data
+        self._open_store = open_store
+        self._outlet = outlet
+        self._on_observation = on_observation
+        self._mode = mode
+        self._visits: set[asyncio.Task[Observation]] = set()
+        self._closing: set[asyncio.Task[None]] = set()
+        self._failure: BaseException | None = None
+        self._failed = asyncio.Event()
+        self.tally = Tally()
+
+    async def run(self, work: Sequence[ShardWork]) -> None:
+        """Visit every endpoint of `work` once.
+
+        Raises LeaseLost when another process holds one of the shards (nothing was polled then), and TierError when
+        something could not be stored. On cancellation running visits are stopped and what was acknowledged is kept.
+        """
+        concurrency = self._kit.poll.concurrency
+        with contextlib.ExitStack() as locks:
+            for shard in work:
+                path = self._data / "locks" / f"{shard.site}-{shard.shard}.lock"
+                locks.enter_context(hold(path, f"shard {shard.shard} of site {shard.site}"))
+            pool: AioPool = AioPool(size=concurrency)
+            largest = max((len(shard.endpoints) for shard in work), default=1)
+            room = asyncio.Semaphore(2 + 2 * concurrency // max(1, largest))
+            try:
+                for shard in work:
+                    await room.acquire()
+                    self._raise_failure()
+                    await self._feed(shard, pool, room)
+                failed = asyncio.create_task(self._failed.wait())
+                try:
+                    while self._closing and self._failure is None:
+                        await asyncio.wait([failed, *self._closing], return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    failed.cancel()
+                self._raise_failure()
+            finally:
+                await self._stop()
+
+    async def _feed(self, shard: ShardWork, pool: AioPool, room: asyncio.Semaphore) -> None:
+        """Open the shard, hand its endpoints to the pool, and leave its closing to a task."""
+        ready: asyncio.Future[ShardStore] = asyncio.get_running_loop().create_future()
+        finished = asyncio.Event()
+        closing = asyncio.create_task(self._keep(shard, ready, finished, room))
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+        closing.add_done_callback(lambda task: self._note_failure(task, ready))
+        store = await ready
+        left = _Countdown(finished)
+        try:
+            starts = schedule.spread((endpoint.id for endpoint in shard.endpoints), self._kit.poll.stagger)
+            endpoints = {endpoint.id: endpoint for endpoint in shard.endpoints}
+            began = asyncio.get_running_loop().time()
+            for seq, (offset, name) in enumerate(starts, start=1):
+                self._raise_failure()
+                endpoint = endpoints[name]
+                state = store.state(endpoint.id)
+                due = self._due(endpoint, state)
+                if not due:
+                    self.tally.skipped += 1
+                    continue
+                await asyncio.sleep(max(0.0, began + offset - asyncio.get_running_loop().time()))
+                left.add()
+                await pool.spawn(self._job(endpoint, shard, seq, due, state, store, left))
+        finally:
+            left.close()
+
+    def _due(self, endpoint: Endpoint, state: EndpointState | None) -> tuple[str, ...]:
+        now = self._kit.clock.now()
+        if schedule.held_back(state, now, mode=self._mode):
+            return ()
+        intervals = self._visitor.intervals(endpoint, self._kit.transport_of(endpoint))
+        return schedule.due(intervals, state, now, mode=self._mode, endpoint=endpoint.id)
+
+    async def _keep(
+        self, shard: ShardWork, ready: asyncio.Future[ShardStore], finished: asyncio.Event, room: asyncio.Semaphore
+    ) -> None:
+        """Own the shard's store from opening to release."""
+        try:
+            async with self._open_store(shard.site, shard.shard) as store:
+                for data in store.pending():
+                    await self._outlet.publish(shard.site, shard.shard, data)
+                ready.set_result(store)
+                try:
+                    await finished.wait()
+                finally:
+                    await store.flush()
+                if await self._outlet.committed(shard.site, shard.shard):
+                    await store.release()
+        finally:
+            room.release()
+
+    async def _job(
+        self,
+        endpoint: Endpoint,
+        shard: ShardWork,
+        seq: int,
+        due: tuple[str, ...],
+        state: EndpointState | None,
+        store: ShardStore,
+        left: _Countdown,
+    ) -> None:
+        """One slot of the pool; it never raises (asyncio-pool would keep the slot)."""
+        visit = asyncio.create_task(self._visitor.visit(endpoint, shard.shard, seq, due, state))
+        self._visits.add(visit)
+        try:
+            observation = await self._outcome(visit, endpoint, shard, seq)
+            if observation is None:
+                return
+            await store.acknowledge(observation, self._not_before(observation, state))
+            self._on_observation(observation)
+            await self._outlet.publish(shard.site, shard.shard, encode_observation(observation))
+        except RmmError as error:
+            self._fail(error)
+        finally:
+            self._visits.discard(visit)
+            left.done()
+
+    async def _outcome(
+        self, visit: asyncio.Task[Observation], endpoint: Endpoint, shard: ShardWork, seq: int
+    ) -> Observation | None:
+        try:
+            return await visit
+        except asyncio.CancelledError:
+            return None
+        except Exception as error:
+            # A defect of ours must cost one observation, not the round; it is logged with its traceback.
+            log.exception("poll of %s failed inside rmm", endpoint.id)
+            return Observation(
+                endpoint=endpoint.id,
+                name=endpoint.name,
+                site=shard.site,
+                shard=shard.shard,
+                observed_at=self._kit.clock.now(),
+                duration_s=0.0,
+                status=COLLECTOR_FAULT,
+                fault=Fault("internal", "R0", RmmError.hint, f"{type(error).__name__}: {error}"[:500]),
+                collectors={},
+                epoch=self._kit.epoch,
+                seq=seq,
+            )
+
+    def _not_before(self, observation: Observation, state: EndpointState | None) -> datetime | None:
+        if observation.fault is None:
+            return None
+        failures = (state.failures if state else 0) + 1
+        return observation.observed_at + schedule.backoff(failures, random.random())
+
+    def _note_failure(self, task: asyncio.Task[None], ready: asyncio.Future[ShardStore]) -> None:
+        if task.cancelled():
+            ready.cancel()
+            return
+        error = task.exception()
+        if error is None:
+            return
+        self._fail(error)
+        if not ready.done():
+            ready.set_exception(error)
+
+    def _fail(self, error: BaseException) -> None:
+        self._failure = self._failure or error
+        self._failed.set()
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    async def _stop(self) -> None:
+        """Cancel what still runs; visits get a moment to delete their shells, shards to write what they hold."""
+        for visit in list(self._visits):
+            visit.cancel()
+        if self._visits:
+            await asyncio.wait(list(self._visits), timeout=STOP_S)
+        closing = list(self._closing)
+        for task in closing:
+            task.cancel()
+        if closing:
+            await asyncio.wait(closing)
+
+
+class _Countdown:
+    """Sets `finished` when it is closed and all that was added is done."""
+
+    def __init__(self, finished: asyncio.Event) -> None:
+        self._finished = finished
+        self._open = 1
+
+    def add(self) -> None:
+        self._open += 1
+
+    def done(self) -> None:
+        self._open -= 1
+        if self._open == 0:
+            self._finished.set()
+
+    close = done

@@ -1,0 +1,308 @@
+"""One poll of one endpoint: a session, the due collectors in one pipeline, and exactly one observation.
+
+It never raises for what an endpoint does: a failure is an observation with a fault.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from rmm.core import identity
+from rmm.core.normalize import Normalizer
+from rmm.core.parts import Part, read_part
+from rmm.errors import OutputError, RmmError, TransportError
+from rmm.model import observation as words
+from rmm.model.collector import Collector
+from rmm.model.endpoint import Endpoint, Target
+from rmm.model.observation import CollectorResult, Fault, Observation
+from rmm.model.settings import PollSettings
+from rmm.model.state import EndpointState
+from rmm.ports import Clock, Script, ScriptResult, Session, Transport
+
+CLEAN_UP_S = 5.0  # of the poll's time, kept back for stopping a pipeline and deleting the shell
+RETRY_PAUSE_S = 0.5
+SHELL_TRANSPORTS = frozenset({"ssh"})  # these endpoints are Linux: `collect.sh`, never PowerShell
+
+
+class Kit(msgspec.Struct, frozen=True, kw_only=True):
+    """What the catalogue and the settings give the poller; built once per process by `rmm.app`."""
+
+    collectors: Mapping[str, Collector]
+    intervals: Mapping[str, int]  # collector name -> seconds, in the order in which they run
+    bundle: Callable[[tuple[str, ...], str], Script]  # (collector names, language) -> script
+    transport: Callable[[str], Transport]  # transport name -> the one instance of this process
+    target: Callable[[Endpoint], Target]
+    transport_of: Callable[[Endpoint], str]  # the transport's name alone, without unlocking a credential
+    poll: PollSettings
+    clock: Clock
+    epoch: str
+
+
+class Visitor:
+    """Polls endpoints, one call each; holds what they have in common."""
+
+    def __init__(self, kit: Kit) -> None:
+        self._kit = kit
+        self._normalizers = {name: Normalizer(collector.manifest) for name, collector in kit.collectors.items()}
+
+    def intervals(self, endpoint: Endpoint, transport: str) -> dict[str, int]:
+        """The collectors that can be read from this endpoint at all, with their intervals."""
+        sh = transport in SHELL_TRANSPORTS
+        collectors = self._kit.collectors
+        return {
+            name: interval
+            for name, interval in self._kit.intervals.items()
+            if (c := collectors[name]).session_free or (c.linux if sh else c.windows)
+        }
+
+    async def visit(
+        self, endpoint: Endpoint, shard: int, seq: int, due: Sequence[str], state: EndpointState | None
+    ) -> Observation:
+        """Poll `endpoint` for the collectors in `due`."""
+        loop = asyncio.get_running_loop()
+        run = _Run(self._kit, self._normalizers, endpoint, due, state, loop.time() + self._kit.poll.timeout)
+        observed_at, began = self._kit.clock.now(), loop.time()
+        run.observed_at = observed_at
+        status, fault = await run.attempt()
+        return Observation(
+            endpoint=endpoint.id,
+            name=endpoint.name,
+            site=endpoint.site,
+            shard=shard,
+            observed_at=observed_at,
+            duration_s=round(loop.time() - began, 6),
+            status=status,
+            fault=fault,
+            collectors=run.results,
+            epoch=self._kit.epoch,
+            seq=seq,
+            identity=run.identity,
+            telemetry=run.telemetry,
+        )
+
+
+class _Run:
+    """The working state of one visit."""
+
+    def __init__(
+        self,
+        kit: Kit,
+        normalizers: Mapping[str, Normalizer],
+        endpoint: Endpoint,
+        due: Sequence[str],
+        state: EndpointState | None,
+        deadline: float,
+    ) -> None:
+        self.kit = kit
+        self.normalizers = normalizers
+        self.endpoint = endpoint
+        self.due = due
+        self.state = state
+        self.deadline = deadline
+        self.observed_at: datetime = kit.clock.now()
+        self.results: dict[str, CollectorResult] = {}
+        self.identity: dict[str, str] = {}
+        self.telemetry: dict[str, float] = {}
+
+    async def attempt(self) -> tuple[str, Fault | None]:
+        """The whole poll, with one more try on a fresh connection where the fault says that it can help."""
+        outcome = await self._once()
+        if outcome is not None and outcome.retry == "R1" and self._left() > CLEAN_UP_S:
+            await asyncio.sleep(RETRY_PAUSE_S)
+            outcome = await self._once()
+        self._availability(outcome)
+        if outcome is None:
+            failed = any(result.outcome == "fault" for result in self.results.values())
+            return (words.PARTIAL if failed else words.OK), None
+        if outcome.status == words.IDENTITY_MISMATCH:
+            self.results.clear()  # data of another machine is never stored under this endpoint
+        return outcome.status, fault_of(outcome)
+
+    def _left(self) -> float:
+        return self.deadline - asyncio.get_running_loop().time()
+
+    async def _once(self) -> RmmError | None:
+        try:
+            target = self.kit.target(self.endpoint)
+            transport = self.kit.transport(target.transport)
+            # The transport keeps the deadline itself; this bounds a defect in one.
+            async with asyncio.timeout_at(self.deadline + 2 * CLEAN_UP_S):
+                async with transport.session(target, deadline=self.deadline) as session:
+                    try:
+                        self._check_identity(session.peer.get("netbios", ""))
+                        await self._collect(session, target)
+                    finally:
+                        self.telemetry = dict(session.telemetry)
+        except RmmError as error:
+            return error
+        except TimeoutError:
+            return TransportError("the transport did not keep its deadline", code="timeout", status=words.TIMEOUT)
+        return None
+
+    def _check_identity(self, seen: str) -> None:
+        known = self.state.identity if self.state else {}
+        reason = identity.mismatch(self.endpoint.name, known, {"name": seen})
+        if reason:
+            raise TransportError(
+                reason,
+                code="identity.mismatch",
+                status=words.IDENTITY_MISMATCH,
+                retry="RH",
+                hint="DNS or DHCP gave this address to another machine, or the name was changed; nothing was stored.",
+            )
+        if seen:
+            self.identity["name"] = seen
+
+    async def _collect(self, session: Session, target: Target) -> None:
+        collectors = self.kit.collectors
+        names = [name for name in self.due if not collectors[name].session_free and name not in self.results]
+        by_wql = target.source == "wql" or target.transport == "wql"
+        for name in [name for name in names if by_wql and collectors[name].wql]:
+            await self._query(session, name)
+        rest = [name for name in names if not (by_wql and collectors[name].wql)]
+        if target.transport == "wql":
+            for name in rest:
+                self.results[name] = CollectorResult(outcome="unsupported")
+        elif rest:
+            await self._run_scripts(session, rest, "sh" if target.transport in SHELL_TRANSPORTS else "powershell")
+
+    async def _query(self, session: Session, name: str) -> None:
+        document: dict[str, list[dict[str, Any]]] = {}
+        deadline = min(self.deadline - CLEAN_UP_S, self._now() + self.kit.collectors[name].manifest.timeout)
+        for source, wanted in self.kit.collectors[name].manifest.sources.items():
+            try:
+                document[source] = await session.query(wanted.wql, namespace=wanted.namespace, deadline=deadline)
+            except TransportError as error:
+                if wanted.optional and error.status == words.UNSUPPORTED:
+                    document[source] = []
+                    continue
+                if error.status in (words.UNSUPPORTED, words.ACCESS_DENIED):
+                    self.results[name] = CollectorResult(outcome="fault", fault=fault_of(error))
+                    return
+                raise
+        for row in document.get("os", ()):
+            if isinstance(host := row.get("CSName"), str):
+                self._check_identity(host)
+        self._normalize(name, document, 0.0, 0)
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    async def _run_scripts(self, session: Session, names: list[str], language: str) -> None:
+        """All in one pipeline; when one hangs it alone is lost, and the rest goes into a pipeline of its own."""
+        waiting = names
+        while waiting:
+            slowest = max(self.kit.collectors[name].manifest.timeout for name in waiting)
+            deadline = min(self.deadline - CLEAN_UP_S, self._now() + slowest)
+            if deadline <= self._now():
+                self._give_up(waiting, "script.not_reached", "the poll's time was used up by other collectors")
+                return
+            script = self.kit.bundle(tuple(waiting), language)
+            try:
+                result = await session.run(script, deadline=deadline, max_bytes=self.kit.poll.max_output)
+            except TransportError as error:
+                self._take_parts(error.partial, waiting)
+                raise
+            self._take_parts(result.output, waiting)
+            waiting = self._settle(result, [name for name in waiting if name not in self.results])
+
+    def _settle(self, result: ScriptResult, missing: list[str]) -> list[str]:
+        """Give the collectors without a part their fault; returns those that deserve another pipeline."""
+        if not missing:
+            return []
+        if result.state == "timed_out" and not result.broken:
+            self._give_up(missing[:1], "script.timeout", "this collector did not end in time and was stopped")
+            return missing[1:]
+        if result.state == "truncated":
+            self._give_up(missing[:1], "output.too_large", "the output of this collector passed the limit")
+            return missing[1:]
+        record = result.errors[-1] if result.errors else None
+        reason = f"{record.error_id}: {record.message}"[:500] if record else f"pipeline {result.state} without its part"
+        self._give_up(missing, "script.failed" if record else "output.missing", reason)
+        return []
+
+    def _give_up(self, names: Iterable[str], code: str, message: str) -> None:
+        hint = "Run `rmm doctor` for this endpoint to see this collector alone, with its time."
+        for name in names:
+            self.results[name] = CollectorResult(outcome="fault", fault=Fault(code, "RB", hint, message))
+
+    def _take_parts(self, outputs: Iterable[Any], expected: Sequence[str]) -> None:
+        for output in outputs:
+            if not isinstance(output, str) or not output.startswith("{"):
+                continue
+            try:
+                part = read_part(output)
+            except OutputError:
+                continue  # whose part it was is unknown: that collector is missing, and told so
+            if part.collector in expected and part.collector not in self.results:
+                self._take_part(part, len(output))
+
+    def _take_part(self, part: Part, size: int) -> None:
+        self._check_identity(part.host)
+        if part.error is None:
+            self._normalize(part.collector, part.document, part.ms, size)
+            return
+        fault = Fault("script.failed", "R0", "The collector's script failed on the endpoint.", str(part.error))
+        self.results[part.collector] = CollectorResult(outcome="fault", fault=fault, gather_ms=part.ms, bytes=size)
+
+    def _normalize(self, name: str, document: Mapping[str, Any], gather_ms: float, size: int) -> None:
+        previous = self.state.collectors.get(name) if self.state else None
+        counters = _counters(previous.result) if previous else None
+        try:
+            result = self.normalizers[name].read(document, counters=counters, observed_at=self.observed_at)
+        except OutputError as error:
+            result = CollectorResult(outcome="fault", fault=fault_of(error))
+        self.results[name] = msgspec.structs.replace(result, gather_ms=gather_ms, bytes=size)
+
+    def _availability(self, outcome: RmmError | None) -> None:
+        if "availability" not in self.due:
+            return
+        seen = self.telemetry
+        document = {
+            "probe": [
+                {
+                    "tcp_ms": seen.get("connect_ms"),
+                    "tls_days_left": seen.get("tls_days_left"),
+                    "identify_ms": seen.get("identify_ms"),
+                    "auth_ms": seen.get("auth_ms"),
+                    "open_ms": seen.get("open_ms"),
+                    "verdict": verdict(outcome),
+                }
+            ]
+        }
+        self._normalize("availability", document, 0.0, 0)
+
+
+class _Counters(msgspec.Struct):
+    counters: dict[str, Any] = {}
+
+
+_counters_decoder = msgspec.json.Decoder(_Counters)
+
+
+def _counters(result: msgspec.Raw) -> dict[str, Any] | None:
+    """The raw samples of the last reading; the rest of it stays undecoded."""
+    data = bytes(result)
+    if b'"counters"' not in data:
+        return None
+    return _counters_decoder.decode(data).counters or None
+
+
+def fault_of(error: RmmError) -> Fault:
+    """The fault that an error becomes in an observation."""
+    return Fault(error.code, error.retry, error.hint, str(error)[:500])
+
+
+def verdict(outcome: RmmError | None) -> str:
+    """The step of the ladder at which a poll failed; `ok` when it did not."""
+    if outcome is None:
+        return "ok"
+    if outcome.status == words.TIMEOUT:
+        return "timeout"
+    area = outcome.code.split(".")[0]
+    return {"dns": "name", "tcp": "tcp", "tls": "tls", "http": "http", "auth": "auth"}.get(area, "shell")
