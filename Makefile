@@ -1,0 +1,76 @@
+# `make help` lists the targets. On Windows, README.md gives the same commands without make.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUN := $(BIN)/python -m
+DEMO := demo
+
+.DEFAULT_GOAL := help
+.PHONY: help setup fmt lint type arch test test-fast demo lab golden docs bench bench-quick wheel-check readme-check ci clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(VENV)/.runtime: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("rmm needs Python 3.11 or later; try: make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else 0'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing rmm into $(VENV) ..."
+	@$(RUN) pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1' 2>/dev/null
+	@$(RUN) pip install --quiet --disable-pip-version-check --editable '.[ssh,speed,check]' 2>$(VENV)/pip.log || { cat $(VENV)/pip.log; exit 1; }
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime
+	@echo "installing the tools for tests and checks ..."
+	@$(RUN) pip install --quiet --disable-pip-version-check --group dev 2>$(VENV)/pip.log || { cat $(VENV)/pip.log; exit 1; }
+	@touch $@
+
+setup: $(VENV)/.dev ## make the environment: rmm, its extras and the tools
+
+demo: $(VENV)/.runtime ## a lab fleet of 200 endpoints, polled twice: status, alerts, report
+	@$(BIN)/rmm lab demo --endpoints 200 --config $(DEMO)
+
+lab: $(VENV)/.runtime ## a lab fleet of 200 endpoints until Ctrl-C, with its configuration in ./demo
+	@$(BIN)/rmm lab up --endpoints 200 --config $(DEMO)
+
+test: $(VENV)/.dev ## all tests
+	@$(RUN) pytest -q
+
+test-fast: $(VENV)/.dev ## the tests that take seconds
+	@$(RUN) pytest -q -m 'not slow and not crash'
+
+fmt: $(VENV)/.dev ## format and sort imports
+	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
+
+lint: $(VENV)/.dev ## ruff
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+type: $(VENV)/.dev ## mypy --strict, as on Linux and as on Windows
+	@$(BIN)/mypy --platform linux && $(BIN)/mypy --platform win32
+
+arch: $(VENV)/.dev ## import-linter: layers and forbidden imports
+	@$(BIN)/lint-imports
+
+golden: $(VENV)/.dev ## make the collectors' expected readings and pages anew; read the difference before you commit it
+	@$(RUN) rmm.catalog.golden
+
+docs: $(VENV)/.dev ## make docs/commands.md and the collectors' pages anew
+	@$(BIN)/python docs/generate.py
+
+bench: $(VENV)/.dev ## the benchmarks of docs/benchmarks.md, with pypsrp and pywinrm in the same run (about 20 minutes)
+	@$(RUN) bench
+
+bench-quick: $(VENV)/.dev ## the same, small: wrong orders of magnitude show, nothing else
+	@$(RUN) bench --quick
+
+wheel-check: $(VENV)/.dev ## build the wheel, install it in a clean environment, run it
+	@$(BIN)/python .ci/wheel_check.py
+
+readme-check: $(VENV)/.dev ## run the commands of README.md
+	@$(BIN)/python .ci/readme_check.py
+
+ci: ## what runs before a change lands
+	@bash .ci/run
+
+clean: ## remove what can be made again (never data/)
+	rm -rf $(VENV) dist build $(DEMO) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
