@@ -1,0 +1,94 @@
+"""Shards spread over worker processes, one event loop each; this side starts them, listens and ends them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import Callable, Sequence
+
+from rmm.errors import LeaseLost, RmmError
+from rmm.poller import frames
+from rmm.ports import Outlet
+
+MODULE = "rmm.worker"
+STOP_S = 2.0
+
+
+async def run_workers(
+    orders: Sequence[frames.Order], *, outlet: Outlet, on_observation: Callable[[bytes], None]
+) -> int:
+    """Run one process per order until all are done; returns how many endpoints they skipped.
+
+    Raises what ended a worker first: LeaseLost or another RmmError. Cancellation stops all of them.
+    """
+    tasks = [asyncio.create_task(_run_one(order, outlet, on_observation)) for order in orders]
+    try:
+        return sum(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _run_one(order: frames.Order, outlet: Outlet, on_observation: Callable[[bytes], None]) -> int:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", MODULE, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=1 << 20
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    answers: set[asyncio.Task[None]] = set()
+    try:
+        process.stdin.write(frames.pack(order))
+        await process.stdin.drain()
+        while True:
+            message = await frames.read(process.stdout)
+            if isinstance(message, frames.Observed):
+                on_observation(message.data)
+                await outlet.publish(message.site, message.shard, message.data)
+            elif isinstance(message, frames.Flushed):
+                answer = asyncio.create_task(_answer(message, process.stdin, outlet))
+                answers.add(answer)
+                answer.add_done_callback(answers.discard)
+            elif isinstance(message, frames.Ended):
+                return _ended(message)
+            else:
+                code = await process.wait()
+                raise RmmError(f"a worker process ended with code {code} before its work was done", code="worker.lost")
+    finally:
+        for answer in answers:
+            answer.cancel()
+        await _end(process)
+
+
+async def _answer(message: frames.Flushed, stream: asyncio.StreamWriter, outlet: Outlet) -> None:
+    ok = await outlet.committed(message.site, message.shard)
+    with contextlib.suppress(ConnectionError):
+        stream.write(frames.pack(frames.Committed(message.site, message.shard, ok)))
+        await stream.drain()
+
+
+def _ended(message: frames.Ended) -> int:
+    if message.code == LeaseLost.code:
+        raise LeaseLost(message.message)
+    if message.code:
+        raise RmmError(message.message, code=message.code, hint=message.hint)
+    return message.skipped
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Ask it to stop, then make it; a worker that already ended notices nothing."""
+    assert process.stdin is not None
+    with contextlib.suppress(ConnectionError, RuntimeError):
+        process.stdin.write(frames.pack(frames.Stop()))
+        process.stdin.close()
+    try:
+        async with asyncio.timeout(STOP_S):
+            if process.stdout is not None:
+                while await process.stdout.read(1 << 16):
+                    pass
+            await process.wait()
+    except TimeoutError:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
