@@ -38,8 +38,9 @@ class CimFault(Exception):
 
 
 class ErrorInfo(NamedTuple):
-    """One PowerShell error record. `error_id` is the FullyQualifiedErrorId, `category` the ErrorCategory name,
-    `exception` the .NET type name.
+    """One PowerShell error record.
+
+    `error_id` is the FullyQualifiedErrorId, `category` the ErrorCategory name, `exception` the .NET type name.
     """
 
     error_id: str
@@ -50,8 +51,10 @@ class ErrorInfo(NamedTuple):
 
 
 class Execution(NamedTuple):
-    """What running a script gave. `output` items are mostly str; `delay_s` is how long the wire shall wait before
-    it answers; `failed` means that the pipeline ends in state Failed with the last of `errors`.
+    """What running a script gave.
+
+    `output` items are mostly str; `delay_s` is how long the wire shall wait before it answers; `failed` means that
+    the pipeline ends in state Failed with the last of `errors`.
     """
 
     output: list[Any]

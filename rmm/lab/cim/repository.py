@@ -1,0 +1,107 @@
+"""WQL in, instances out: plans are compiled once per query and kind of system, rows come from the providers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from rmm.lab import wql
+from rmm.lab.cim import counters, hardware, services, storage, system, traffic
+from rmm.lab.cim.moment import Moment, Provider, Row, World
+from rmm.lab.machine import INVALID_CLASS, INVALID_NAMESPACE, CimFault, CimInstances
+from rmm.lab.profile import Catalogue
+
+if TYPE_CHECKING:
+    from rmm.lab.state import LabMachine
+
+PROVIDERS: Mapping[str, Provider] = {
+    **system.PROVIDERS,
+    **hardware.PROVIDERS,
+    **storage.PROVIDERS,
+    **services.PROVIDERS,
+    **counters.PROVIDERS,
+    **traffic.PROVIDERS,
+}
+MAX_PLANS = 1024
+
+
+class Plan(NamedTuple):
+    """A compiled query. `types` holds the selected properties in order."""
+
+    class_name: str
+    types: dict[str, str]
+    predicate: wql.Predicate | None
+    provider: Provider
+
+
+class Cim:
+    """The classes of `schema` (see `profile.load_schema`) on every machine of a lab."""
+
+    def __init__(self, catalogue: Catalogue, schema: dict[str, dict[str, dict[str, str]]]) -> None:
+        self.world = World(catalogue)
+        self._schema = schema
+        self._plans: dict[tuple[str, str, str], Plan] = {}
+
+    def moment(self, machine: LabMachine, now: datetime) -> Moment:
+        return Moment(machine, now, self.world)
+
+    def query(self, machine: LabMachine, namespace: str, text: str, now: datetime) -> CimInstances:
+        """Raises CimFault with WMI's own code when namespace, class or query is not right."""
+        plan = self.plan(machine, namespace, text)
+        rows = columns(self.rows(plan, self.moment(machine, now)), tuple(plan.types))
+        if "SystemName" in plan.types:
+            for row in rows:  # shared rows do not know whose they are
+                row["SystemName"] = machine.name
+        return CimInstances(plan.class_name, "root/cimv2", plan.types, rows)
+
+    def rows(self, plan: Plan, moment: Moment) -> list[Row]:
+        """The matching instances with all their properties (shared: do not change them)."""
+        rows = moment.seen.get(plan.class_name)
+        if rows is None:
+            rows = moment.seen[plan.class_name] = plan.provider(moment)
+        test = plan.predicate
+        return rows if test is None else [row for row in rows if test(row)]
+
+    def plan(self, machine: LabMachine, namespace: str, text: str) -> Plan:
+        """The compiled form of a query on such a machine. Raises CimFault."""
+        key = (_era(machine.os.build), namespace, text)
+        plan = self._plans.get(key)
+        if plan is None:
+            plan = self._compile(key[0], namespace, text)
+            if len(self._plans) >= MAX_PLANS:
+                self._plans.clear()
+            self._plans[key] = plan
+        return plan
+
+    def _compile(self, era: str, namespace: str, text: str) -> Plan:
+        if namespace.replace("\\", "/").strip("/").casefold() != "root/cimv2":
+            raise CimFault(INVALID_NAMESPACE, f"Invalid namespace: {namespace}")
+        query = wql.parse(text)
+        name, types = self._class(era, query.class_name)
+        chosen = {wql.spelled(prop, types): "" for prop in query.properties} or types
+        selected = {prop: types[prop] for prop in chosen}
+        predicate = wql.predicate(query.where, types) if query.where is not None else None
+        return Plan(name, selected, predicate, PROVIDERS[name])
+
+    def _class(self, era: str, name: str) -> tuple[str, dict[str, str]]:
+        classes = self._schema[era]
+        folded = name.casefold()
+        for known, types in classes.items():
+            if known.casefold() == folded:
+                return known, types
+        raise CimFault(INVALID_CLASS, f"Invalid class: {name}")
+
+    def types(self, machine: LabMachine, class_name: str) -> dict[str, str]:
+        """All properties of a class on such a machine."""
+        return self._class(_era(machine.os.build), class_name)[1]
+
+
+def _era(build: int) -> str:
+    """Which of the two known schemas is nearer to a build."""
+    return "server2019" if build < 20348 else "server23h2"
+
+
+def columns(rows: list[Row], names: tuple[str, ...]) -> list[dict[str, Any]]:
+    """The rows cut down to `names`; what a row does not say is null."""
+    return [{name: row.get(name) for name in names} for row in rows]

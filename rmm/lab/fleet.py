@@ -1,0 +1,108 @@
+"""The lab's machines by address: names, addresses and kinds of `count` endpoints, each made when first asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+
+from rmm.lab.cim import Cim
+from rmm.lab.dice import Dice
+from rmm.lab.profile import Catalogue, Language, load_catalogue, load_schema
+from rmm.lab.state import LabMachine
+
+PER_BLOCK = 250  # addresses used of each /24
+_ROLES = ("file", "sql", "web", "app", "hv", "net", "dc", "file", "app", "web")
+_PREFIX = {"file": "FS", "sql": "SQL", "web": "WEB", "app": "APP", "hv": "HV", "net": "NET", "dc": "DC"}
+
+
+def address_of(index: int) -> str:
+    """The address of machine `index`: 127.1.0.1, 127.1.0.2 ... 127.1.0.250, 127.1.1.1 ...
+
+    Never in 127.0.0.0/24. ValueError beyond 127.255.255.250.
+    """
+    block, low = divmod(index, PER_BLOCK)
+    high, middle = divmod(block, 256)
+    if index < 0 or high > 254:
+        raise ValueError(f"a lab has at most {255 * 256 * PER_BLOCK} machines")
+    return f"127.{high + 1}.{middle}.{low + 1}"
+
+
+def index_of(address: str) -> int | None:
+    """The inverse of `address_of`; None for any other text."""
+    parts = address.split(".")
+    if len(parts) != 4 or not all(part.isascii() and part.isdigit() and len(part) <= 3 for part in parts):
+        return None
+    first, high, middle, low = map(int, parts)
+    if first != 127 or not 1 <= high <= 255 or middle > 255 or not 1 <= low <= PER_BLOCK:
+        return None
+    return ((high - 1) * 256 + middle) * PER_BLOCK + low - 1
+
+
+class LabFleet:
+    """All machines of one lab; implements `rmm.lab.machine.Fleet`.
+
+    Equal (`count`, `seed`, `started`) give equal machines. `started` is when the lab began: boot times, and how far
+    disks have filled, are counted from it. `profiles` limits the operating systems.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        seed: int = 1,
+        *,
+        started: datetime | None = None,
+        profiles: Sequence[str] = (),
+        catalogue: Catalogue | None = None,
+    ) -> None:
+        address_of(max(count, 1) - 1)
+        self.count, self.seed = count, seed
+        self.started = (started or datetime.now(UTC)).timestamp()
+        self.catalogue = catalogue or load_catalogue()
+        unknown = set(profiles) - set(self.catalogue.systems)
+        if unknown:
+            raise ValueError(f"no such profile: {', '.join(sorted(unknown))}")
+        self.cim = Cim(self.catalogue, load_schema())
+        self._systems = [self.catalogue.systems[name] for name in profiles or self.catalogue.systems]
+        self._weighted = [system for system in self._systems for _ in range(system.weight)]
+        self._machines: dict[int, LabMachine] = {}
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[LabMachine]:
+        return (self[index] for index in range(self.count))
+
+    def __getitem__(self, index: int) -> LabMachine:
+        if not 0 <= index < self.count:
+            raise IndexError(index)
+        machine = self._machines.get(index)
+        if machine is None:
+            machine = self._machines[index] = self._make(index)
+        return machine
+
+    def machine_at(self, address: str) -> LabMachine | None:
+        """The machine that listens on this address."""
+        index = index_of(address)
+        return self[index] if index is not None and index < self.count else None
+
+    def _make(self, index: int) -> LabMachine:
+        dice = Dice(self.seed, index, "kind")
+        # The first machines are one of each system, so that a small lab shows all of them.
+        profile = self._systems[index] if index < len(self._systems) else dice.pick(self._weighted)
+        language = self._language(index)
+        models = [model for model in self.catalogue.models(profile.kind) for _ in range(model.weight)]
+        model = dice.pick(models)
+        role = dice.pick(_ROLES) if profile.kind == "server" else ""
+        if profile.kind == "client":
+            prefix = "NB" if model.chassis == 10 else "PC"
+        else:
+            prefix = f"SRV{profile.name.removeprefix('server20')}{_PREFIX[role]}"
+        return LabMachine(
+            seed=self.seed, index=index, name=f"{prefix}-{index + 1:05d}", address=address_of(index), role=role,
+            profile=profile, language=language, model=model, started=self.started,
+            may_stop=self.catalogue.may_stop, cim=self.cim,
+        )  # fmt: skip
+
+    def _language(self, index: int) -> Language:
+        """Every 25 machines hold two German and one Japanese."""
+        return self.catalogue.languages[{4: "de", 9: "ja", 16: "de"}.get(index % 25, "en")]
