@@ -16,6 +16,7 @@ from rmm.lab.profile import Language, Model, OsProfile, Zone
 
 if TYPE_CHECKING:
     from rmm.lab.cim import Cim
+    from rmm.lab.cim.moment import Moment
 
 GIB = 1 << 30
 HOUR, DAY = 3600.0, 86_400.0
@@ -165,6 +166,15 @@ class LabMachine:
     def memory_used(self, t: float) -> float:
         """Share of the physical memory in use."""
         return saturate(Curve(self.memory_load, 0.03, 0.02, 800.0, self.phase).rate(t), 0.05, 0.985)
+
+    @property
+    def repository(self) -> Cim:
+        """The CIM repository that this machine shares with its fleet."""
+        return self._cim
+
+    def moment(self, now: datetime) -> Moment:
+        """This machine at `now`."""
+        return self._cim.moment(self, now)
 
     def query(self, namespace: str, wql: str, now: datetime) -> CimInstances:
         """Answer a WQL query. Raises CimFault."""

@@ -1,0 +1,294 @@
+"""The registry of a simulated machine: keys by path, with values and subkeys computed from the machine's state.
+
+It holds the keys that monitoring reads; any other path is a key that does not exist. Names compare without case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+from rmm.lab.cim.moment import Moment
+from rmm.lab.cim.services import display_name, installed
+from rmm.lab.dice import Dice
+from rmm.lab.profile import ServiceSpec, SoftwareSpec
+
+Value = str | int | list[str]
+
+_HIVES = {
+    "hkey_local_machine": "hklm",
+    "hkey_users": "hku",
+    "hkey_current_user": "hkcu",
+    "hkey_classes_root": "hkcr",
+}
+_CV = r"hklm\software\microsoft\windows\currentversion"
+_CONTROL = r"hklm\system\currentcontrolset\control"
+_SERVICES = r"hklm\system\currentcontrolset\services"
+_UNINSTALL = {
+    "x64": rf"{_CV}\uninstall",
+    "x86": r"hklm\software\wow6432node\microsoft\windows\currentversion\uninstall",
+}
+_START = {"Auto": 2, "Manual": 3, "Disabled": 4}
+# Entries of Windows itself that have no DisplayName, as every machine has them.
+_NAMELESS = ("AddressBook", "Connection Manager", "DirectDrawEx", "Fontcore", "IE40", "IEData", "MobileOptionPack")
+
+
+class Key(NamedTuple):
+    """An existing key. Values: str (SZ), int (DWORD, QWORD), list of str (MULTI_SZ)."""
+
+    values: dict[str, Value]
+    subkeys: tuple[str, ...] = ()
+
+
+def normal(path: str) -> str:
+    r"""A path in one form: `HKLM:\X`, `HKEY_LOCAL_MACHINE\X` and `Registry::HKLM\X` are all `hklm\x`."""
+    text = path.replace("/", "\\").strip("\\").casefold()
+    text = text.removeprefix("microsoft.powershell.core\\").removeprefix("registry::")
+    hive, _, rest = text.partition("\\")
+    hive = hive.rstrip(":")
+    hive = _HIVES.get(hive, hive)
+    rest = rest.strip("\\")
+    return f"{hive}\\{rest}" if rest else hive
+
+
+def read_key(moment: Moment, path: str) -> Key | None:
+    """The key at `path`, or None when the machine has no such key."""
+    key = normal(path)
+    reader = _KEYS.get(key)
+    if reader is not None:
+        return reader(moment)
+    for prefix, family in _FAMILIES.items():
+        if key.startswith(prefix + "\\"):
+            return family(moment, key[len(prefix) + 1 :])
+    return None
+
+
+def programs(moment: Moment) -> list[SoftwareSpec]:
+    """What is installed on this machine."""
+    machine = moment.machine
+    kind = (machine.os, machine.role, machine.language.name, machine.hardware.model)
+    found = [spec for spec in moment.world.catalogue.software if spec.flags.admits(*kind)]
+    return [
+        spec
+        for spec in found
+        if Dice(machine.seed, machine.index, "software", spec.id).chance(int(spec.flags.limits.get("often", 100)) / 100)
+    ]
+
+
+def _current_version(moment: Moment) -> Key:
+    machine = moment.machine
+    system = machine.os
+    values: dict[str, Value] = {
+        "ProductName": system.product_name, "EditionID": system.edition, "CurrentBuild": str(system.build),
+        "CurrentBuildNumber": str(system.build), "CurrentMajorVersionNumber": 10, "CurrentMinorVersionNumber": 0,
+        "CurrentVersion": "6.3", "InstallationType": system.installation, "InstallDate": int(machine.install),
+        "InstallTime": moment.filetime(machine.install), "ReleaseId": system.release_id, "UBR": system.ubr,
+        "RegisteredOwner": "Windows User", "RegisteredOrganization": "Lab", "SystemRoot": "C:\\Windows",
+        "BuildLabEx": f"{system.build}.1.amd64fre.lab_release.240331-1435", "PathName": "C:\\Windows",
+    }  # fmt: skip
+    if system.display_version:
+        values["DisplayVersion"] = system.display_version
+    return Key(values)
+
+
+def _servicing(moment: Moment) -> Key:
+    own = ("RebootPending",) if "component_servicing" in moment.machine.pending else ()
+    return Key({}, ("ApplicabilityEvaluationCache", "Packages", *own, "SessionsPending"))
+
+
+def _auto_update(moment: Moment) -> Key:
+    own = ("RebootRequired",) if "windows_update" in moment.machine.pending else ()
+    return Key({}, (*own, "Results"))
+
+
+def _only_when(reason: str) -> Callable[[Moment], Key | None]:
+    """A key that is there only while the machine waits for a restart for `reason`."""
+    return lambda moment: Key({}) if reason in moment.machine.pending else None
+
+
+def _session_manager(moment: Moment) -> Key:
+    values: dict[str, Value] = {"BootExecute": ["autocheck autochk *"], "ProtectionMode": 1}
+    if "file_rename" in moment.machine.pending:
+        values["PendingFileRenameOperations"] = ["\\??\\C:\\Windows\\Temp\\lab-update.tmp", ""]
+    return Key(values, ("Environment", "Memory Management"))
+
+
+def _active_name(moment: Moment) -> Key:
+    return Key({"ComputerName": moment.machine.name})
+
+
+def _next_name(moment: Moment) -> Key:
+    machine = moment.machine
+    return Key({"ComputerName": f"{machine.name[:12]}-N" if "computer_rename" in machine.pending else machine.name})
+
+
+def _tcpip(moment: Moment) -> Key:
+    machine = moment.machine
+    renamed = "computer_rename" in machine.pending
+    host = f"{machine.name[:12]}-N" if renamed else machine.name
+    domain = machine.domain if machine.part_of_domain else ""
+    return Key({"Hostname": machine.name, "NV Hostname": host, "Domain": domain, "NV Domain": domain})
+
+
+def _time_zone(moment: Moment) -> Key:
+    zone = moment.machine.zone
+    # Windows counts this bias westwards, as an unsigned number.
+    return Key({"TimeZoneKeyName": zone.key, "Bias": -zone.bias & 0xFFFFFFFF, "StandardName": zone.standard})
+
+
+def _product_options(moment: Moment) -> Key:
+    machine = moment.machine
+    kind = "WinNT" if machine.os.kind == "client" else "LanmanNT" if machine.role == "dc" else "ServerNT"
+    return Key({"ProductType": kind})
+
+
+def _cryptography(moment: Moment) -> Key:
+    digits = Dice(moment.machine.seed, moment.machine.index, "machine guid").hexadecimal(32).lower()
+    return Key({"MachineGuid": f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"})
+
+
+def _engine(moment: Moment) -> Key:
+    return Key(
+        {"PowerShellVersion": f"5.1.{moment.machine.os.build}.{moment.machine.os.ubr}", "RuntimeVersion": "v4.0.30319"}
+    )
+
+
+def _bios(moment: Moment) -> Key:
+    model = moment.machine.hardware.model
+    return Key({
+        "BaseBoardManufacturer": model.maker, "BaseBoardProduct": model.board, "BIOSVersion": model.bios,
+        "BIOSReleaseDate": f"{model.bios_date[5:7]}/{model.bios_date[8:]}/{model.bios_date[:4]}",
+        "SystemManufacturer": model.maker, "SystemProductName": model.model,
+    })  # fmt: skip
+
+
+def _users(moment: Moment) -> Key:
+    """The loaded hives: the service accounts, and the person at a client."""
+    return Key({}, (".DEFAULT", "S-1-5-18", "S-1-5-19", "S-1-5-20", *_people(moment)))
+
+
+def _people(moment: Moment) -> tuple[str, ...]:
+    machine = moment.machine
+    if machine.os.kind == "server":
+        return ()
+    return (f"S-1-5-21-1004336348-1177238915-682003330-{1100 + machine.index % 900}",)
+
+
+def _user_hive(moment: Moment, rest: str) -> Key | None:
+    sid, _, inner = rest.partition("\\")
+    if sid not in [person.casefold() for person in _people(moment)]:
+        return Key({}) if not inner and sid in (".default", "s-1-5-18", "s-1-5-19", "s-1-5-20") else None
+    uninstall = r"software\microsoft\windows\currentversion\uninstall"
+    if inner == uninstall:
+        return Key({}, ("Teams",))
+    if inner == rf"{uninstall}\teams":
+        return Key({
+            "DisplayName": "Microsoft Teams classic", "DisplayVersion": "1.7.00.13456",
+            "Publisher": "Microsoft Corporation", "InstallDate": "20240610",
+        })  # fmt: skip
+    return Key({}) if not inner else None
+
+
+def _uninstall(architecture: str) -> Callable[[Moment], Key]:
+    def read(moment: Moment) -> Key:
+        own = tuple(spec.id for spec in programs(moment) if spec.architecture == architecture)
+        return Key({}, (*_NAMELESS, *own) if architecture == "x64" else own)
+
+    return read
+
+
+def _program(architecture: str) -> Callable[[Moment, str], Key | None]:
+    def read(moment: Moment, name: str) -> Key | None:
+        if architecture == "x64" and name in [word.casefold() for word in _NAMELESS]:
+            return Key({})
+        for spec in moment.world.catalogue.software:
+            if spec.id.casefold() == name and spec.architecture == architecture and spec in programs(moment):
+                return _program_key(moment, spec)
+        return None
+
+    return read
+
+
+def _program_key(moment: Moment, spec: SoftwareSpec) -> Key:
+    machine = moment.machine
+    dice = Dice(machine.seed, machine.index, "installed", spec.id)
+    at = datetime.fromtimestamp(machine.install, UTC) + timedelta(days=dice.between(0, 39))
+    values: dict[str, Value] = {"DisplayName": spec.name, "EstimatedSize": dice.between(900, 900_000)}
+    values |= {"DisplayVersion": spec.version} if spec.version else {}
+    values |= {"Publisher": spec.publisher} if spec.publisher else {}
+    if spec.id.startswith("{"):
+        values |= {"WindowsInstaller": 1, "UninstallString": f"MsiExec.exe /X{spec.id}"}
+    # Not every installer leaves a date.
+    values |= {"InstallDate": f"{at:%Y%m%d}"} if spec.id.startswith("{") or dice.chance(0.5) else {}
+    return Key(values)
+
+
+def _services(moment: Moment) -> Key:
+    return Key({}, tuple(spec.name for spec in installed(moment)))
+
+
+def _service(moment: Moment, rest: str) -> Key | None:
+    name, _, inner = rest.partition("\\")
+    spec = next((spec for spec in installed(moment) if spec.name.casefold() == name), None)
+    if spec is None:
+        return None
+    triggered = "trigger" in spec.flags.words
+    if inner == "triggerinfo":
+        return Key({}, ("0",)) if triggered else None
+    if inner == r"triggerinfo\0":
+        return Key({"Type": 6, "Action": 1}) if triggered else None
+    return (
+        None if inner else Key(_service_values(moment, spec), ("Parameters", *(["TriggerInfo"] if triggered else [])))
+    )
+
+
+def _service_values(moment: Moment, spec: ServiceSpec) -> dict[str, Value]:
+    values: dict[str, Value] = {
+        "DisplayName": display_name(moment.machine.language, spec), "Start": _START[spec.start_mode], "Type": 32,
+        "ErrorControl": 1, "ObjectName": spec.account, "ImagePath": "%SystemRoot%\\system32\\svchost.exe -k netsvcs -p",
+    }  # fmt: skip
+    if "delayed" in spec.flags.words:
+        values["DelayedAutostart"] = 1
+    if spec.name == "Netlogon" and "domain_join" in moment.machine.pending:
+        values["JoinDomain"] = "lab.example"
+    return values
+
+
+_KEYS: dict[str, Callable[[Moment], Key | None]] = {
+    r"hklm\software\microsoft\windows nt\currentversion": _current_version,
+    rf"{_CV}\component based servicing": _servicing,
+    rf"{_CV}\component based servicing\rebootpending": _only_when("component_servicing"),
+    rf"{_CV}\windowsupdate\auto update": _auto_update,
+    rf"{_CV}\windowsupdate\auto update\rebootrequired": _only_when("windows_update"),
+    rf"{_CONTROL}\session manager": _session_manager,
+    rf"{_CONTROL}\computername\activecomputername": _active_name,
+    rf"{_CONTROL}\computername\computername": _next_name,
+    rf"{_CONTROL}\timezoneinformation": _time_zone,
+    rf"{_CONTROL}\productoptions": _product_options,
+    r"hklm\software\microsoft\cryptography": _cryptography,
+    r"hklm\software\microsoft\powershell\3\powershellengine": _engine,
+    r"hklm\hardware\description\system\bios": _bios,
+    rf"{_SERVICES}\tcpip\parameters": _tcpip,
+    _SERVICES: _services,
+    _UNINSTALL["x64"]: _uninstall("x64"),
+    _UNINSTALL["x86"]: _uninstall("x86"),
+    "hku": _users,
+}
+_FAMILIES: dict[str, Callable[[Moment, str], Key | None]] = {
+    _UNINSTALL["x64"]: _program("x64"),
+    _UNINSTALL["x86"]: _program("x86"),
+    _SERVICES: _service,
+    "hku": _user_hive,
+}
+
+
+def values(moment: Moment, path: str, names: tuple[str, ...]) -> dict[str, Any] | None:
+    """The named values of a key (absent ones are null; all when none is named), or None without such a key."""
+    key = read_key(moment, path)
+    if key is None:
+        return None
+    if not names:
+        return dict(key.values)
+    folded = {name.casefold(): value for name, value in key.values.items()}
+    return {name: folded.get(name.casefold()) for name in names}
