@@ -48,7 +48,8 @@ def test_star_selects_everything() -> None:
     "text",
     [
         "", "SELECT", "SELECT FROM A", "SELECT a, FROM A", "SELECT a b FROM A", "SELECT * FROM",
-        "SELECT * FROM A WHERE", "SELECT * FROM A WHERE x", "SELECT * FROM A WHERE x = ", "SELECT * FROM A WHERE x = y", "DELETE FROM A",
+        "SELECT * FROM A WHERE",
+        "SELECT * FROM A WHERE x", "SELECT * FROM A WHERE x = ", "SELECT * FROM A WHERE x = y", "DELETE FROM A",
         "SELECT * FROM A; SELECT * FROM B", "SELECT * FROM A WHERE x = 'open", "SELECT * FROM A WHERE (x = 1",
         "SELECT * FROM A WHERE x = 1)", "SELECT * FROM A WHERE x LIKE 3", "SELECT * FROM A WHERE x == 1",
         "SELECT * FROM A WHERE x NOT 1", "SELECT * FROM A WHERE x IS 1", "SELECT * FROM A B", "SELECT a.b FROM A",
