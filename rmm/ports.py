@@ -148,8 +148,11 @@ class ShardStore(Protocol):
         """The last state, including what was acknowledged a moment ago."""
         ...
 
-    async def acknowledge(self, observation: Observation, not_before: datetime | None) -> None:
-        """Durable in the spool on return; hot and cold follow. Raises TierError, and then nothing is promised."""
+    async def acknowledge(self, observation: Observation, not_before: datetime | None) -> bytes:
+        """Durable in the spool on return; hot and cold follow. Returns it encoded.
+
+        Raises TierError, and then nothing is promised.
+        """
         ...
 
     def pending(self) -> list[bytes]:
@@ -201,8 +204,10 @@ class FleetReader(Protocol):
     """Read access to the fleet view for commands and reports. All rows are plain dictionaries."""
 
     def endpoints(self, *, site: str = "") -> list[dict[str, Any]]:
-        """Per endpoint: endpoint, name, site, shard, status, fault_code, hint, observed_at, health, health_status,
-        duration_s, facts (dict: os, cpu_pct, memory_pct, volumes_max_pct, uptime_s, model, serial ...).
+        """One row per endpoint.
+
+        endpoint, name, site, shard, status, fault_code, hint, observed_at, health, health_status, duration_s, facts
+        (dict: os, cpu_pct, memory_pct, volumes_max_pct, uptime_s, model, serial ...).
         """
         ...
 

@@ -1,1 +1,1 @@
-"""."""
+"""Carries encoded observations from pollers to the coordinator."""

@@ -20,6 +20,7 @@ class CollectorState(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime | None = None  # when `result` was observed
     result: msgspec.Raw = msgspec.Raw(b"null")
     fault: Fault | None = None
+    digest: str = ""  # of the values that are stored when they change; equal digest, nothing to store
 
 
 class EndpointState(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,7 +18,7 @@ from rmm.core import schedule
 from rmm.durable import hold
 from rmm.errors import RmmError
 from rmm.model.endpoint import Endpoint
-from rmm.model.observation import COLLECTOR_FAULT, Fault, Observation, encode_observation
+from rmm.model.observation import COLLECTOR_FAULT, Fault, Observation
 from rmm.model.state import EndpointState
 from rmm.poller.visit import Kit, Visitor
 from rmm.ports import Outlet, ShardStore
@@ -169,9 +169,9 @@ class Round:
             observation = await self._outcome(visit, endpoint, shard, seq)
             if observation is None:
                 return
-            await store.acknowledge(observation, self._not_before(observation, state))
+            data = await store.acknowledge(observation, self._not_before(observation, state))
             self._on_observation(observation)
-            await self._outlet.publish(shard.site, shard.shard, encode_observation(observation))
+            await self._outlet.publish(shard.site, shard.shard, data)
         except RmmError as error:
             self._fail(error)
         finally:

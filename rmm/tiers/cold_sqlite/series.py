@@ -1,0 +1,85 @@
+"""Which fields of a reading are samples and which are stored when they change; and how both are taken out of rows."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Mapping
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+
+from rmm.model.observation import Observation, Row
+
+MOST_SERIES = 4096  # per observation; a hostile endpoint may invent rows, it may not fill the disk with series
+NAN = float("nan")
+
+Shape = tuple[tuple[str, tuple[str, ...]], ...]  # ((collector, row keys), ...): names all series of an observation
+
+_encode = msgspec.json.Encoder().encode
+
+
+class CollectorFields(msgspec.Struct, frozen=True):
+    """One collector's fields by how the cold tier keeps them; from its manifest's kinds."""
+
+    key: tuple[str, ...]
+    samples: tuple[str, ...]  # numbers: every value
+    changes: tuple[str, ...]  # text, state, bool, time: when it differs from the one before
+
+
+def row_key(row: Row, key: tuple[str, ...]) -> str:
+    """The name of a row within its reading: its key columns, joined; empty for one-row readings."""
+    if len(key) == 1:
+        return str(row[key[0]])
+    return "|".join(str(row[name]) for name in key)
+
+
+def samples_of(observation: Observation, fields: Mapping[str, CollectorFields]) -> tuple[Shape, bytes]:
+    """The observation's samples as packed float64, and the shape that names them."""
+    shape: list[tuple[str, tuple[str, ...]]] = []
+    values: list[float] = []
+    for name, result in observation.collectors.items():
+        known = fields.get(name)
+        if known is None or not known.samples or not result.readings:
+            continue
+        rows = result.readings[: max(0, (MOST_SERIES - len(values)) // len(known.samples))]
+        shape.append((name, tuple([row_key(row, known.key) for row in rows])))
+        wanted = known.samples
+        for row in rows:
+            for field in wanted:
+                value = row.get(field)
+                values.append(NAN if value is None else value)
+    return tuple(shape), struct.pack(f"<{len(values)}d", *values)
+
+
+def series_of(shape: Shape, fields: Mapping[str, CollectorFields]) -> bytes:
+    """The stored form of a shape: JSON [[collector, row key, field], ...], in the order of the packed samples."""
+    return _encode([(name, key, field) for name, keys in shape for key in keys for field in fields[name].samples])
+
+
+def digest(data: bytes) -> bytes:
+    """A short name for content."""
+    return blake2b(data, digest_size=12).digest()
+
+
+def changing(rows: Iterable[Row], fields: CollectorFields) -> list[tuple[str, list[Any]]]:
+    """The values that are stored when they change: (row key, values in the order of `fields.changes`)."""
+    return [(row_key(row, fields.key), [row.get(field) for field in fields.changes]) for row in rows]
+
+
+def change_digest(rows: Iterable[Row], fields: CollectorFields) -> str:
+    """Equal for two readings exactly when nothing has to be stored for the second; independent of the rows' order."""
+    return digest(_encode(sorted(changing(rows, fields), key=lambda item: item[0]))).hex()
+
+
+def metric_parts(metric: str) -> tuple[str, str, str]:
+    """(collector, field, row key) of `collector.field` or `collector.field[key]`; the key is empty where absent.
+
+    Raises:
+        ValueError: when the text has no such form.
+    """
+    head, bracket, tail = metric.partition("[")
+    collector, dot, field = head.partition(".")
+    if not dot or not collector or not field or (bracket and not tail.endswith("]")):
+        raise ValueError(f"{metric!r} is not a metric: write collector.field or collector.field[row]")
+    return collector, field, tail[:-1] if bracket else ""

@@ -1,0 +1,57 @@
+"""The in-memory twin of the cold tier, for tests and for the conformance suite that both must pass."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from rmm.model.observation import Observation
+from rmm.tiers.cold_sqlite.series import CollectorFields, metric_parts, row_key
+
+
+class MemoryTier:
+    """`ports.Tier`; keeps every observation once."""
+
+    def __init__(self, fields: Mapping[str, CollectorFields]) -> None:
+        self._fields = fields
+        self._kept: dict[tuple[str, datetime, str, int], Observation] = {}
+
+    async def store(self, observations: Sequence[Observation]) -> None:
+        """Keep them; redelivery changes nothing."""
+        for observation in observations:
+            key = (observation.endpoint, observation.observed_at, observation.epoch, observation.seq)
+            self._kept.setdefault(key, observation)
+
+    async def aclose(self) -> None:
+        """Nothing to close."""
+
+    def _of(self, endpoint: str, since: datetime, until: datetime) -> list[Observation]:
+        found = [o for o in self._kept.values() if o.endpoint == endpoint and since <= o.observed_at <= until]
+        return sorted(found, key=lambda o: (o.observed_at, o.epoch, o.seq))
+
+    def history(self, endpoint: str, metric: str, *, since: datetime, until: datetime) -> list[tuple[datetime, float]]:
+        """Samples of one metric, oldest first."""
+        collector, field, key = metric_parts(metric)
+        samples: list[tuple[datetime, float]] = []
+        for observation in self._of(endpoint, since, until):
+            result = observation.collectors.get(collector)
+            rows = {row_key(row, self._fields[collector].key): row for row in result.readings} if result else {}
+            row = rows.get(key) if key else rows.get("", rows.get("_Total", next(iter(rows.values()), None)))
+            if not key and len(rows) > 1 and "_Total" not in rows:
+                row = None
+            if row is not None and row.get(field) is not None:
+                samples.append((observation.observed_at, float(row[field])))
+        return samples
+
+    def statuses(self, endpoint: str, *, since: datetime, until: datetime) -> list[dict[str, Any]]:
+        """Every observation: at, status, fault code, duration_ms."""
+        return [
+            {
+                "at": o.observed_at,
+                "status": o.status,
+                "fault": o.fault.code if o.fault else "",
+                "duration_ms": round(o.duration_s * 1000, 3),
+            }
+            for o in self._of(endpoint, since, until)
+        ]

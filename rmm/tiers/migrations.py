@@ -1,0 +1,91 @@
+"""Opening an SQLite file with one writer, durable commits and numbered migrations."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+import aiosqlite
+
+from rmm.durable import disk_code
+from rmm.errors import TierError
+
+log = logging.getLogger(__name__)
+
+_FIXED = (3, 51, 3)  # first release without the WAL-reset bug of 3.7.0 and later
+
+
+async def open_writer(path: Path, scripts: Traversable, *, page_size: int = 4096) -> aiosqlite.Connection:
+    """The one writing connection of a file, at the newest schema; the caller closes it.
+
+    SQLite before 3.51.3 can corrupt a file that several connections write or checkpoint at once. This connection is
+    the only one that writes (the caller holds the file's lock) and readers open it read-only, which avoids the bug.
+    """
+    if sqlite3.sqlite_version_info < _FIXED:
+        log.debug("SQLite %s has the WAL-reset bug; one writer per file avoids it", sqlite3.sqlite_version)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        connection = await aiosqlite.connect(path, isolation_level=None)
+    except (OSError, sqlite3.Error) as error:
+        raise tier_error(path, error) from error
+    try:
+        await connection.execute(f"PRAGMA page_size = {page_size:d}")
+        await connection.execute("PRAGMA journal_mode = WAL")
+        await connection.execute("PRAGMA synchronous = FULL")
+        await connection.execute("PRAGMA busy_timeout = 10000")
+        await connection.execute("PRAGMA journal_size_limit = 67108864")
+        await migrate(connection, scripts)
+    except BaseException as error:
+        await connection.close()
+        if isinstance(error, sqlite3.Error):
+            raise tier_error(path, error) from error
+        raise
+    return connection
+
+
+async def migrate(connection: aiosqlite.Connection, scripts: Traversable) -> None:
+    """Apply `NNN_*.sql` in order, each in a transaction of its own with the new `user_version`."""
+    cursor = await connection.execute("PRAGMA user_version")
+    row = await cursor.fetchone()
+    version = int(row[0]) if row else 0
+    names = sorted(
+        entry.name for entry in scripts.iterdir() if entry.name[:3].isdigit() and entry.name.endswith(".sql")
+    )
+    newest = int(names[-1][:3]) if names else 0
+    if version > newest:
+        raise TierError(
+            f"the file has schema {version}, this rmm knows {newest}",
+            code="tier.newer",
+            hint="It was written by a newer rmm: install that version.",
+        )
+    for name in names:
+        number = int(name[:3])
+        if number > version:
+            text = (scripts / name).read_text(encoding="utf-8")
+            await connection.executescript(f"BEGIN IMMEDIATE;\n{text}\nPRAGMA user_version = {number:d};\nCOMMIT;")
+
+
+def tier_error(path: Path, error: Exception) -> TierError:
+    """The TierError for a failed operation on `path`."""
+    if isinstance(error, OSError):
+        return TierError(f"{path}: {error.strerror or error}", code=disk_code(error))
+    text = str(error)
+    if "full" in text:
+        return TierError(f"{path}: {text}", code="disk.full", hint="Free some space; nothing of this round was lost.")
+    if "readonly" in text or "unable to open" in text:
+        return TierError(f"{path}: {text}", code="disk.read_only")
+    if "malformed" in text or "not a database" in text:
+        hint = "Move the file away and restore it from a backup; polling makes a new one."
+        return TierError(f"{path}: {text}", code="tier.damaged", hint=hint)
+    return TierError(f"{path}: {text}")
+
+
+def named(text: str) -> dict[str, str]:
+    """Statements of an SQL file by the name in the `-- name: x` line above each."""
+    statements: dict[str, str] = {}
+    for block in text.split("-- name:")[1:]:
+        name, _, body = block.partition("\n")
+        statements[name.strip()] = body.strip().rstrip(";")
+    return statements
