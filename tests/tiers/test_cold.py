@@ -1,0 +1,242 @@
+"""Cold tier and its in-memory twin pass the same suite; then what only SQLite has."""
+
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+from observations import FIELDS, START, observe, typical
+
+from rmm.errors import TierError
+from rmm.model.observation import Fault
+from rmm.tiers.cold_sqlite import ColdReader, ColdTier
+from rmm.tiers.cold_sqlite.writer import path_of
+from rmm.tiers.memory import MemoryTier
+
+WEEK = {"since": START - timedelta(days=3), "until": START + timedelta(days=4)}
+
+
+@asynccontextmanager
+async def tier(kind: str, data: Path) -> AsyncIterator[tuple[Any, Any]]:
+    """(writer, reader)."""
+    if kind == "memory":
+        memory = MemoryTier(FIELDS)
+        yield memory, memory
+    else:
+        async with ColdTier(path_of(data, "hq", 0), FIELDS) as cold:
+            yield cold, ColdReader(data, "hq")
+
+
+both = pytest.mark.parametrize("kind", ["sqlite", "memory"])
+
+
+@both
+async def test_samples_come_back_exactly(kind: str, tmp_path: Path) -> None:
+    async with tier(kind, tmp_path) as (writer, reader):
+        for minute in range(5):
+            rows = [
+                {"core": "_Total", "util_pct": 0.1 * minute, "frequency_mhz": None},
+                {"core": "0,0", "util_pct": 7, "frequency_mhz": 2400},
+            ]
+            await writer.store(
+                [observe(minute=minute, cpu=rows, os=[{"build": 17763, "caption": "Windows Server 2019"}])]
+            )
+        got = reader.history("srv-1", "cpu.util_pct", **WEEK)
+        assert got == [(START + timedelta(minutes=m), 0.1 * m) for m in range(5)]
+        assert [value for _, value in reader.history("srv-1", "cpu.util_pct[0,0]", **WEEK)] == [7.0] * 5
+        assert reader.history("srv-1", "cpu.frequency_mhz[_Total]", **WEEK) == []
+        assert [value for _, value in reader.history("srv-1", "os.build", **WEEK)] == [17763.0] * 5
+        assert reader.history("srv-2", "cpu.util_pct", **WEEK) == []
+        assert (
+            len(
+                reader.history(
+                    "srv-1", "os.build", since=START + timedelta(minutes=1), until=START + timedelta(minutes=3)
+                )
+            )
+            == 3
+        )
+
+
+@both
+async def test_rows_that_come_and_go(kind: str, tmp_path: Path) -> None:
+    async with tier(kind, tmp_path) as (writer, reader):
+        for minute in range(4):
+            names = ["C:", "D:"] if minute % 2 else ["C:"]
+            await writer.store(
+                [
+                    observe(
+                        minute=minute,
+                        volumes=[{"volume": n, "size_b": 2**41, "free_b": minute, "label": "x"} for n in names],
+                    )
+                ]
+            )
+        assert [v for _, v in reader.history("srv-1", "volumes.free_b[D:]", **WEEK)] == [1.0, 3.0]
+        assert [v for _, v in reader.history("srv-1", "volumes.free_b[C:]", **WEEK)] == [0.0, 1.0, 2.0, 3.0]
+        assert [v for _, v in reader.history("srv-1", "volumes.size_b[C:]", **WEEK)] == [float(2**41)] * 4
+
+
+@both
+async def test_redelivery_and_order_change_nothing(kind: str, tmp_path: Path) -> None:
+    items = [
+        observe(f"srv-{n % 3}", n, seq=n, cpu=[{"core": "_Total", "util_pct": n, "frequency_mhz": 1}])
+        for n in range(60)
+    ]
+    items.append(observe("srv-0", 70, seq=70, fault=Fault("timeout")))
+    delivered = items * 3
+    random.Random(4).shuffle(delivered)
+    async with tier(kind, tmp_path) as (writer, reader):
+        for start in range(0, len(delivered), 7):
+            await writer.store(delivered[start : start + 7])
+        assert [v for _, v in reader.history("srv-0", "cpu.util_pct", **WEEK)] == [float(n) for n in range(0, 60, 3)]
+        assert [row["status"] for row in reader.statuses("srv-0", **WEEK)] == ["OK"] * 20 + ["TIMEOUT"]
+
+
+async def test_changes_are_stored_when_they_happen(tmp_path: Path) -> None:
+    async with tier("sqlite", tmp_path) as (writer, reader):
+        states = ["Running", "Running", "Stopped", "Stopped", None]
+        for minute, state in enumerate(states):
+            listed = [{"service": "Spooler", "state": "Running", "account": "LocalSystem"}]
+            if state:
+                listed.append({"service": "Büro", "state": state, "account": ".\\x"})
+            await writer.store([observe(minute=minute, services=listed)])
+            await writer.store([observe(minute=minute, services=listed)])
+        seen = [(c["at"], c["field"], c["value"]) for c in reader.changes("srv-1", **WEEK) if c["key"] == "Büro"]
+    at = [START + timedelta(minutes=m) for m in range(5)]
+    assert seen == [
+        (at[0], "", True),
+        (at[0], "account", ".\\x"),
+        (at[0], "state", "Running"),
+        (at[2], "state", "Stopped"),
+        (at[4], "", None),
+    ]
+
+
+async def test_metrics_are_listed(tmp_path: Path) -> None:
+    async with tier("sqlite", tmp_path) as (writer, reader):
+        await writer.store(
+            [observe(os=[{"build": 1, "caption": "x"}], cpu=[{"core": "_Total", "util_pct": 1, "frequency_mhz": 2}])]
+        )
+        assert reader.metrics("srv-1", **WEEK) == ["cpu.frequency_mhz[_Total]", "cpu.util_pct[_Total]", "os.build"]
+        with pytest.raises(ValueError, match="collector.field"):
+            reader.history("srv-1", "nonsense", **WEEK)
+
+
+async def test_a_hostile_endpoint_cannot_invent_series_without_end(tmp_path: Path) -> None:
+    async with tier("sqlite", tmp_path) as (writer, reader):
+        await writer.store([observe(cpu=[{"core": str(n), "util_pct": 1, "frequency_mhz": 2} for n in range(50_000)])])
+        assert len(reader.metrics("srv-1", **WEEK)) <= 4096
+
+
+async def test_expiry(tmp_path: Path) -> None:
+    async with tier("sqlite", tmp_path) as (writer, reader):
+        await writer.store([observe(minute=m, seq=m, os=[{"build": m, "caption": "x"}]) for m in range(100)])
+        assert await writer.expire(START + timedelta(minutes=40), slice_rows=7) == 40
+        assert len(reader.history("srv-1", "os.build", **WEEK)) == 60
+
+
+async def test_a_fresh_schema_equals_a_migrated_one(tmp_path: Path) -> None:
+    folder = files("rmm.tiers.cold_sqlite") / "sql"
+    by_hand = sqlite3.connect(tmp_path / "hand.sqlite")
+    for name in sorted(entry.name for entry in folder.iterdir() if entry.name[:3].isdigit()):
+        by_hand.executescript((folder / name).read_text(encoding="utf-8"))
+    async with ColdTier(tmp_path / "fresh.sqlite", FIELDS):
+        pass
+    fresh = sqlite3.connect(tmp_path / "fresh.sqlite")
+    query = "SELECT type, name, sql FROM sqlite_master ORDER BY name"
+    assert fresh.execute(query).fetchall() == by_hand.execute(query).fetchall()
+    assert fresh.execute("PRAGMA user_version").fetchone() == (1,)
+    by_hand.close()
+    fresh.close()
+
+
+async def test_a_newer_file_and_a_broken_file_are_refused_with_a_reason(tmp_path: Path) -> None:
+    newer = sqlite3.connect(tmp_path / "newer.sqlite")
+    newer.execute("PRAGMA user_version = 99")
+    newer.commit()
+    newer.close()
+    with pytest.raises(TierError, match="schema 99"):
+        async with ColdTier(tmp_path / "newer.sqlite", FIELDS):
+            pass
+    (tmp_path / "broken.sqlite").write_bytes(b"no database" * 1000)
+    with pytest.raises(TierError) as caught:
+        async with ColdTier(tmp_path / "broken.sqlite", FIELDS):
+            pass
+    assert caught.value.code == "tier.damaged"
+
+
+WRITER = """
+import asyncio, pathlib, sys
+sys.path.insert(0, sys.argv[3])
+from observations import FIELDS, typical
+from rmm.tiers.cold_sqlite import ColdTier
+from rmm.tiers.cold_sqlite.writer import path_of
+async def main():
+    async with ColdTier(path_of(pathlib.Path(sys.argv[1]), "hq", 0), FIELDS) as cold:
+        minute = int(sys.argv[2])
+        while True:
+            await cold.store([typical(f"srv-{n}", minute) for n in range(5)])
+            print(minute, flush=True)
+            minute += 1
+asyncio.run(main())
+"""
+
+
+@pytest.mark.crash
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
+def test_kills_at_random_moments_lose_nothing(tmp_path: Path) -> None:
+    acknowledged: list[int] = []
+    for turn in range(10):
+        command = [sys.executable, "-c", WRITER, str(tmp_path), str(turn * 100), str(Path(__file__).parent)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        time.sleep(random.random() * 0.2)
+        os.kill(process.pid, signal.SIGKILL)
+        text = first + process.stdout.read()
+        process.stdout.close()
+        process.wait()
+        acknowledged += [int(line) for line in text.split(b"\n")[:-1]]
+    reader = ColdReader(tmp_path, "hq")
+    for endpoint in range(5):
+        kept = {row["at"] for row in reader.statuses(f"srv-{endpoint}", **WEEK)}
+        assert {START + timedelta(minutes=minute) for minute in acknowledged} <= kept
+    check = sqlite3.connect(path_of(tmp_path, "hq", 0))
+    assert check.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    check.close()
+
+
+async def test_ingest_costs_little(tmp_path: Path) -> None:
+    """A round's worth of observations against the same samples in a plain narrow table, in CPU time of one run."""
+    items = [typical(f"srv-{n}", 0) for n in range(250)]
+    unchanged = [frozenset({"services"})] * len(items)
+    async with ColdTier(path_of(tmp_path, "hq", 0), FIELDS) as cold:
+        began = time.process_time()
+        for start in range(0, 250, 50):
+            await cold.store(items[start : start + 50], unchanged[start : start + 50])
+        ours = time.process_time() - began
+    plain = sqlite3.connect(tmp_path / "plain.sqlite")
+    plain.execute("CREATE TABLE sample (endpoint TEXT, metric TEXT, at INTEGER, value REAL)")
+    plain.execute("CREATE INDEX sample_by ON sample (endpoint, metric, at)")
+    began = time.process_time()
+    for item in items:
+        rows = [
+            (item.endpoint, f"cpu.{field}[{row['core']}]", 0, row[field])
+            for row in item.collectors["cpu"].readings
+            for field in ("util_pct", "frequency_mhz")
+        ]
+        plain.executemany("INSERT INTO sample VALUES (?, ?, ?, ?)", rows)
+    plain.commit()
+    narrow = time.process_time() - began
+    plain.close()
+    print(f"cold {ours / 250 * 1000:.3f} ms, narrow table {narrow / 250 * 1000:.3f} ms per observation")
+    assert ours < narrow
