@@ -133,7 +133,7 @@ class LabMachine:
         self.memory_load = dice.uniform(0.86, 0.97) if dice.chance(0.07) else dice.uniform(0.25, 0.75)
         self.net_load = dice.uniform(0.7, 0.93) if dice.chance(0.03) else dice.uniform(0.0004, 0.08)
         self.phase = dice.uniform(0.0, 6.28)
-        self.variant = dice.between(0, 3)
+        self.variant = dice.between(0, 1)
         count = dice.between(1, 2) if dice.chance(0.15) else 0
         self.stopped = frozenset(dice.pick(may_stop) for _ in range(count))
         reasons = ("component_servicing", "windows_update", "file_rename", "computer_rename", "domain_join")

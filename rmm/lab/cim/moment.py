@@ -18,11 +18,12 @@ _FILETIME_EPOCH = 11_644_473_600  # seconds from 1601 to 1970
 class World:
     """What all machines of a lab share: the catalogue, and bounded caches that providers keep there."""
 
-    __slots__ = ("catalogue", "services")
+    __slots__ = ("catalogue", "service_rows", "services")
 
     def __init__(self, catalogue: Catalogue) -> None:
         self.catalogue = catalogue
         self.services: dict[Any, Any] = {}
+        self.service_rows: dict[Any, Any] = {}
 
 
 class Moment:

@@ -9,7 +9,7 @@ from rmm.lab.dice import Dice
 from rmm.lab.profile import Language, ServiceSpec
 from rmm.lab.state import LabMachine
 
-MAX_LISTS = 256
+MAX_LISTS = 1024  # systems x roles x languages x variants are 180
 _NEVER_STARTED = 1077  # ERROR_SERVICE_NEVER_STARTED
 _ABORTED = 1067  # ERROR_PROCESS_ABORTED
 
@@ -49,21 +49,30 @@ def services(moment: Moment) -> list[dict[str, Any]]:
 
 def _alike(moment: Moment) -> Services:
     machine, lists = moment.machine, moment.world.services
-    model = machine.hardware.model
-    key = (machine.os.name, machine.role, machine.language.name, model.vm, model.maker, machine.variant)
+    key = (machine.os.name, machine.language.name, machine.variant, machine.role)
     found: Services | None = lists.get(key)
     if found is None:
         specs = installed(moment)
-        found = Services(SharedRow(_values(machine, spec, spec.running)) for spec in specs)
+        may_stop = moment.world.catalogue.may_stop
+        found = Services(_shared_row(moment, spec, spec.running) for spec in specs)
         found.stopped = {
-            spec.name: (at, SharedRow(_values(machine, spec, False) | {"ExitCode": _ABORTED}))
-            for at, spec in enumerate(specs)
-            if spec.name in moment.world.catalogue.may_stop
+            spec.name: (at, _shared_row(moment, spec, False)) for at, spec in enumerate(specs) if spec.name in may_stop
         }
         if len(lists) >= MAX_LISTS:
             lists.clear()
         lists[key] = found
     return found
+
+
+def _shared_row(moment: Moment, spec: ServiceSpec, running: bool) -> SharedRow:
+    """The one row of a service in one state, for all machines of this system, language and variant."""
+    machine, rows = moment.machine, moment.world.service_rows
+    key = (machine.os.name, machine.language.name, machine.variant, spec.name, running)
+    row: SharedRow | None = rows.get(key)
+    if row is None:
+        failed = {"ExitCode": _ABORTED} if spec.running and not running else {}
+        row = rows[key] = SharedRow(_values(machine, spec, running) | failed)
+    return row
 
 
 def display_name(language: Language, spec: ServiceSpec) -> str:

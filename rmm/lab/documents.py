@@ -1,0 +1,126 @@
+"""A collector's raw document as its script would emit it on a simulated machine, made from the manifest's sources.
+
+Nothing here knows a collector by name: WQL sources are queried, registry sources are read, and what a script alone
+produces is replayed from the collector's samples with the machine's own identity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from rmm.lab import registry
+from rmm.lab.cim.moment import Moment
+from rmm.lab.cim.repository import Plan, columns
+from rmm.lab.cim.services import SharedRow
+from rmm.lab.machine import CimFault
+from rmm.lab.samples import SampleStore
+from rmm.lab.state import LabMachine
+from rmm.model.collector import Collector, Source
+
+_encode = msgspec.json.Encoder().encode
+
+
+def text_of(value: Any) -> str:
+    """A JSON value, compact."""
+    return _encode(value).decode()
+
+
+def iso(value: datetime) -> str:
+    """ISO-8601 in UTC with seven digits, as PowerShell's round-trip format has them."""
+    return f"{value.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}0Z"
+
+
+class Documents:
+    """Makes documents. `samples` gives what only a script can produce."""
+
+    def __init__(self, samples: SampleStore) -> None:
+        self._samples = samples
+
+    def document(self, collector: Collector, machine: LabMachine, moment: Moment) -> str:
+        """The document's JSON text. Raises CimFault when a source that is not optional cannot be read."""
+        sources = collector.manifest.sources
+        if not any(derivable(source) for source in sources.values()):
+            return text_of(self._samples.document(collector, machine))
+        return "{" + ",".join(self._members(collector, sources, machine, moment)) + "}"
+
+    def _members(
+        self, collector: Collector, sources: Mapping[str, Source], machine: LabMachine, moment: Moment
+    ) -> Iterable[str]:
+        for name, source in sources.items():
+            try:
+                rows = self._rows(collector, name, source, machine, moment)
+            except CimFault:
+                if not source.optional:
+                    raise
+                rows = "[]"
+            yield f"{text_of(name)}:{rows}"
+
+    def _rows(self, collector: Collector, name: str, source: Source, machine: LabMachine, moment: Moment) -> str:
+        if source.wql:
+            return _wql(machine, moment, source)
+        if source.registry:
+            return text_of(_keys(moment, source))
+        if source.registry_keys:
+            return text_of(_subkeys(moment, source))
+        return text_of(self._samples.document(collector, machine).get(name, []))
+
+
+def derivable(source: Source) -> bool:
+    """Whether a source says itself where it comes from."""
+    return bool(source.wql or source.registry or source.registry_keys)
+
+
+def _wql(machine: LabMachine, moment: Moment, source: Source) -> str:
+    plan = machine.repository.plan(machine, source.namespace, source.wql)
+    rows = machine.repository.rows(plan, moment)
+    names = tuple(plan.types)
+    if rows and isinstance(rows[0], SharedRow) and "SystemName" not in plan.types:
+        return "[" + ",".join([_shared(row, names) for row in rows]) + "]"
+    found = columns(rows, names)
+    _times(plan, found)
+    if "SystemName" in plan.types:
+        for row in found:
+            row["SystemName"] = machine.name
+    return text_of(found)
+
+
+def _shared(row: dict[str, Any], names: tuple[str, ...]) -> str:
+    if not isinstance(row, SharedRow):
+        return text_of({name: row.get(name) for name in names})
+    text = row.texts.get(names)
+    if text is None:
+        text = row.texts[names] = text_of({name: row.get(name) for name in names})
+    return text
+
+
+def _times(plan: Plan, rows: list[dict[str, Any]]) -> None:
+    """Write times as text, in place."""
+    for name, kind in plan.types.items():
+        if kind == "datetime":
+            for row in rows:
+                if row[name] is not None:
+                    row[name] = iso(row[name])
+
+
+def _keys(moment: Moment, source: Source) -> list[dict[str, Any]]:
+    """One instance with the named values, taken together from the keys that exist; none without any key."""
+    found = [registry.values(moment, path, source.values) for path in source.registry]
+    together: dict[str, Any] = {}
+    for values in found:
+        together |= {name: value for name, value in (values or {}).items() if value is not None or name not in together}
+    return [together] if any(values is not None for values in found) else []
+
+
+def _subkeys(moment: Moment, source: Source) -> list[dict[str, Any]]:
+    """One instance per direct subkey, with its name as KeyName."""
+    found = ((path, registry.read_key(moment, path)) for path in source.registry_keys)
+    return [
+        {"KeyName": name, **(registry.values(moment, f"{path}\\{name}", source.values) or {})}
+        for path, key in found
+        if key is not None
+        for name in key.subkeys
+    ]
