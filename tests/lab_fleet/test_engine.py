@@ -195,10 +195,8 @@ def test_the_lab_s_own_scripts(fleet: LabFleet, started: datetime) -> None:
 
 
 def test_counters_move_between_two_polls(tmp_path: Path, fleet: LabFleet, started: datetime) -> None:
-    cpu = collector(
-        "cpu", tmp_path,
-        perf=Source(wql="SELECT Name, PercentProcessorTime, Timestamp_Sys100NS FROM Win32_PerfRawData_PerfOS_Processor"),
-    )  # fmt: skip
+    wql = "SELECT Name, PercentProcessorTime, Timestamp_Sys100NS FROM Win32_PerfRawData_PerfOS_Processor"
+    cpu = collector("cpu", tmp_path, perf=Source(wql=wql))
     engine, text = SamplesEngine({"cpu": cpu}), powershell_bundle([cpu]).text
     first, second = (
         run(engine, fleet[1], text, started + timedelta(seconds=at))[0]["document"]["perf"][-1] for at in (0, 60)
