@@ -18,7 +18,7 @@ from rmm.lab.cim.repository import Plan, columns
 from rmm.lab.cim.services import SharedRow
 from rmm.lab.machine import CimFault
 from rmm.lab.samples import SampleStore
-from rmm.lab.state import LabMachine
+from rmm.lab.simulated import LabMachine
 from rmm.model.collector import Collector, Source
 
 _encode = msgspec.json.Encoder().encode

@@ -17,7 +17,7 @@ from rmm.lab.cim.moment import Moment
 from rmm.lab.documents import Documents, text_of
 from rmm.lab.machine import CimFault, ErrorInfo, Execution, Machine
 from rmm.lab.samples import SampleStore
-from rmm.lab.state import LabMachine
+from rmm.lab.simulated import LabMachine
 from rmm.model.collector import Collector
 
 MAX_BUNDLES = 256

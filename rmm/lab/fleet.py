@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from rmm.lab.cim import Cim
 from rmm.lab.dice import Dice
 from rmm.lab.profile import Catalogue, Language, load_catalogue, load_schema
-from rmm.lab.state import LabMachine
+from rmm.lab.simulated import LabMachine
 
 PER_BLOCK = 250  # addresses used of each /24
 _ROLES = ("file", "sql", "web", "app", "hv", "net", "dc", "file", "app", "web")
@@ -98,10 +98,18 @@ class LabFleet:
         else:
             prefix = f"SRV{profile.name.removeprefix('server20')}{_PREFIX[role]}"
         return LabMachine(
-            seed=self.seed, index=index, name=f"{prefix}-{index + 1:05d}", address=address_of(index), role=role,
-            profile=profile, language=language, model=model, started=self.started,
-            may_stop=self.catalogue.may_stop, cim=self.cim,
-        )  # fmt: skip
+            self.cim,
+            seed=self.seed,
+            index=index,
+            name=f"{prefix}-{index + 1:05d}",
+            address=address_of(index),
+            role=role,
+            profile=profile,
+            language=language,
+            model=model,
+            started=self.started,
+            may_stop=self.catalogue.may_stop,
+        )
 
     def _language(self, index: int) -> Language:
         """Every 25 machines hold two German and one Japanese."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from rmm.lab.state import LabMachine
+from rmm.lab.simulated import LabMachine
 from rmm.model.collector import Collector
 
 MAX_KEPT = 256

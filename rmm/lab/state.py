@@ -7,16 +7,11 @@ computed by `cim` and `registry` from these traits and the time.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from rmm.lab.dice import Dice
 from rmm.lab.load import Curve, saturate
-from rmm.lab.machine import CimInstances
 from rmm.lab.profile import Language, Model, OsProfile, Zone
-
-if TYPE_CHECKING:
-    from rmm.lab.cim import Cim
-    from rmm.lab.cim.moment import Moment
 
 GIB = 1 << 30
 HOUR, DAY = 3600.0, 86_400.0
@@ -59,11 +54,10 @@ class Hardware(NamedTuple):
         return self.cores * self.cpu[2]
 
 
-class LabMachine:
-    """A simulated Windows machine; implements `rmm.lab.machine.Machine`. `load` and `memory_load` are 0..1."""
+class MachineState:
+    """The lasting traits of a simulated Windows machine. `load`, `memory_load` and `net_load` are 0..1."""
 
     __slots__ = (
-        "_cim",
         "address",
         "boot",
         "dns_name",
@@ -94,10 +88,10 @@ class LabMachine:
 
     def __init__(
         self, *, seed: int, index: int, name: str, address: str, role: str, profile: OsProfile, language: Language,
-        model: Model, started: float, may_stop: tuple[str, ...], cim: Cim,
+        model: Model, started: float, may_stop: tuple[str, ...],
     ) -> None:  # fmt: skip
         self.seed, self.index, self.name, self.address = seed, index, name, address
-        self.role, self.os, self.language, self.started, self._cim = role, profile, language, started, cim
+        self.role, self.os, self.language, self.started = role, profile, language, started
         self._identity(Dice(seed, index, "identity"), model)
         self._parts(Dice(seed, index, "parts"), model)
         self._life(Dice(seed, index, "life"), may_stop)
@@ -166,19 +160,6 @@ class LabMachine:
     def memory_used(self, t: float) -> float:
         """Share of the physical memory in use."""
         return saturate(Curve(self.memory_load, 0.03, 0.02, 800.0, self.phase).rate(t), 0.05, 0.985)
-
-    @property
-    def repository(self) -> Cim:
-        """The CIM repository that this machine shares with its fleet."""
-        return self._cim
-
-    def moment(self, now: datetime) -> Moment:
-        """This machine at `now`."""
-        return self._cim.moment(self, now)
-
-    def query(self, namespace: str, wql: str, now: datetime) -> CimInstances:
-        """Answer a WQL query. Raises CimFault."""
-        return self._cim.query(self, namespace, wql, now)
 
 
 def _serial(model: Model, digits: str, index: int) -> str:

@@ -13,7 +13,7 @@ import pytest
 from rmm.catalog.bundle import powershell_bundle, shell_bundle
 from rmm.lab.engine_samples import SamplesEngine
 from rmm.lab.fleet import LabFleet
-from rmm.lab.state import LabMachine
+from rmm.lab.simulated import LabMachine
 from rmm.model.collector import Collector, Manifest, Source
 
 CV = r"HKLM\SOFTWARE\Microsoft\Windows NT\CurrentVersion"

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from rmm.lab.cim.moment import Moment, Provider, Row
 from rmm.lab.dice import Dice
-from rmm.lab.state import GIB, LabMachine
+from rmm.lab.state import GIB, MachineState
 
 
 def bios(moment: Moment) -> list[Row]:
@@ -107,7 +107,7 @@ def disks(moment: Moment) -> list[Row]:
     ]  # fmt: skip
 
 
-def adapter_name(machine: LabMachine) -> str:
+def adapter_name(machine: MachineState) -> str:
     """The network adapter as the machine's language calls it."""
     name = machine.hardware.model.nic
     return machine.language.adapters.get(name, name)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rmm.lab.profile import Catalogue
-from rmm.lab.state import HOUR, LabMachine
+from rmm.lab.state import HOUR, MachineState
 
 Row = dict[str, Any]
 Provider = Callable[["Moment"], list[Row]]
@@ -34,7 +34,7 @@ class Moment:
 
     __slots__ = ("clock", "machine", "seen", "t", "world")
 
-    def __init__(self, machine: LabMachine, now: datetime, world: World) -> None:
+    def __init__(self, machine: MachineState, now: datetime, world: World) -> None:
         self.machine = machine
         self.t = max(now.timestamp(), machine.boot + 1.0)
         self.clock = self.t + machine.skew

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from rmm.lab import wql
 from rmm.lab.cim import counters, hardware, services, storage, system, traffic
 from rmm.lab.cim.moment import Moment, Provider, Row, World
 from rmm.lab.machine import INVALID_CLASS, INVALID_NAMESPACE, CimFault, CimInstances
 from rmm.lab.profile import Catalogue
-
-if TYPE_CHECKING:
-    from rmm.lab.state import LabMachine
+from rmm.lab.state import MachineState
 
 PROVIDERS: Mapping[str, Provider] = {
     **system.PROVIDERS,
@@ -43,10 +41,10 @@ class Cim:
         self._schema = schema
         self._plans: dict[tuple[str, str, str], Plan] = {}
 
-    def moment(self, machine: LabMachine, now: datetime) -> Moment:
+    def moment(self, machine: MachineState, now: datetime) -> Moment:
         return Moment(machine, now, self.world)
 
-    def query(self, machine: LabMachine, namespace: str, text: str, now: datetime) -> CimInstances:
+    def query(self, machine: MachineState, namespace: str, text: str, now: datetime) -> CimInstances:
         """Raises CimFault with WMI's own code when namespace, class or query is not right."""
         plan = self.plan(machine, namespace, text)
         rows = columns(self.rows(plan, self.moment(machine, now)), tuple(plan.types))
@@ -63,7 +61,7 @@ class Cim:
         test = plan.predicate
         return rows if test is None else [row for row in rows if test(row)]
 
-    def plan(self, machine: LabMachine, namespace: str, text: str) -> Plan:
+    def plan(self, machine: MachineState, namespace: str, text: str) -> Plan:
         """The compiled form of a query on such a machine. Raises CimFault."""
         key = (_era(machine.os.build), namespace, text)
         plan = self._plans.get(key)
@@ -92,7 +90,7 @@ class Cim:
                 return known, types
         raise CimFault(INVALID_CLASS, f"Invalid class: {name}")
 
-    def types(self, machine: LabMachine, class_name: str) -> dict[str, str]:
+    def types(self, machine: MachineState, class_name: str) -> dict[str, str]:
         """All properties of a class on such a machine."""
         return self._class(_era(machine.os.build), class_name)[1]
 

@@ -7,7 +7,7 @@ from typing import Any
 from rmm.lab.cim.moment import Moment, Provider
 from rmm.lab.dice import Dice
 from rmm.lab.profile import Language, ServiceSpec
-from rmm.lab.state import LabMachine
+from rmm.lab.state import MachineState
 
 MAX_LISTS = 1024  # systems x roles x languages x variants are 180
 _NEVER_STARTED = 1077  # ERROR_SERVICE_NEVER_STARTED
@@ -79,7 +79,7 @@ def display_name(language: Language, spec: ServiceSpec) -> str:
     return language.services.get(spec.name, spec.display_name)
 
 
-def _values(machine: LabMachine, spec: ServiceSpec, running: bool) -> dict[str, Any]:
+def _values(machine: MachineState, spec: ServiceSpec, running: bool) -> dict[str, Any]:
     name = display_name(machine.language, spec)
     own = spec.account not in ("LocalSystem", "NT AUTHORITY\\LocalService", "NT AUTHORITY\\NetworkService")
     pid = Dice("pid", machine.os.name, spec.name, machine.variant).between(180, 2600) * 4
