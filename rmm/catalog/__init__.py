@@ -1,1 +1,1 @@
-"""."""
+"""Finds, validates and bundles `collectors/`. What a collector means is `rmm.core.normalize`'s business."""

@@ -12,9 +12,15 @@ from rmm.model.rule import Rule
 class Source(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One named list of instances in the raw document, and where it comes from.
 
-    Exactly one of the three: `wql` (a SELECT of named properties, which WS-Enumeration can answer too),
-    `registry` (values of one key: a list of one instance), `registry_keys` (one instance per direct subkey;
-    the instance also has `KeyName`). A source without any of them is produced by the script alone.
+    Exactly one of the three:
+
+    - `wql`: a SELECT of named properties, which WS-Enumeration can answer too.
+    - `registry`: one instance per key of the list that exists, with the named `values` (null where absent). A path
+      segment `*` stands for every key at that place; the instance's `KeyName` is then the name found there.
+    - `registry_keys`: one instance per direct subkey of each path of the list, with the named `values`, `KeyName` (the
+      subkey's name) and `Root` (the path's position in the list, from 0). `*` as above, without a name of its own.
+
+    Instances hold exactly the named properties. A source without any of them is produced by the script alone.
     """
 
     wql: str = ""

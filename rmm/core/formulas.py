@@ -1,0 +1,57 @@
+"""The closed set of derivations that a manifest may name: `FORMULAS`. What each does is its builder's docstring.
+
+A reader gets the context and the instance that its field is about, and returns a raw value, which the normaliser
+coerces to the field's type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from rmm.core import rated, values
+from rmm.core.context import Reader, Site
+
+
+class Formula(NamedTuple):
+    """One derivation. `arguments` maps a name to its kind; a kind that ends in `?` is optional."""
+
+    build: Callable[[Site], Reader]
+    arguments: Mapping[str, str]
+    prop: bool = True  # whether the field's `prop` is required
+    whole: bool = False  # reads all instances of its source, or none: no instance has to be there
+    rate: bool = False  # needs two samples
+
+    @property
+    def docs(self) -> str:
+        """One sentence for people."""
+        return " ".join((self.build.__doc__ or "").split())
+
+
+FORMULAS: dict[str, Formula] = {
+    "": Formula(values.copied, {}),
+    "scale": Formula(values.scale, {"by": "number"}),
+    "map": Formula(values.mapped, {"values": "map", "default": "any?"}),
+    "equals": Formula(values.equals, {"values": "list"}),
+    "trim": Formula(values.trim, {"end": "text"}),
+    "first_of": Formula(values.first_of, {"props": "props"}, prop=False),
+    "present": Formula(values.present, {"props": "props"}, prop=False, whole=True),
+    "exists": Formula(values.exists, {}, prop=False, whole=True),
+    "differs": Formula(values.differs, {"from": "source", "prop": "text"}),
+    "percent": Formula(values.percent, {"part": "prop", "whole": "prop"}, prop=False),
+    "used_pct": Formula(values.used_pct, {"total": "prop", "free": "prop"}, prop=False),
+    "percent_of_sums": Formula(values.percent_of_sums, {"part": "prop", "whole": "prop"}, prop=False, whole=True),
+    "sum": Formula(values.summed, {}, whole=True),
+    "count": Formula(values.count, {}, prop=False, whole=True),
+    "listed": Formula(values.listed, {"in": "text"}, whole=True),
+    "any_of": Formula(values.any_of, {"fields": "fields"}, prop=False, whole=True),
+    "names_of": Formula(values.names_of, {"fields": "fields"}, prop=False, whole=True),
+    "age": Formula(values.age, {"clock": "source"}),
+    "clock_skew": Formula(values.clock_skew, {}, prop=False),
+    "per_second": Formula(rated.per_second, {"wraps": "number?"}, rate=True),
+    "percent_of_time": Formula(rated.percent_of_time, {"inverse": "flag?"}, rate=True),
+    "percent_of_base": Formula(rated.percent_of_base, {"base": "prop"}, rate=True),
+    "average_level": Formula(rated.average_level, {}, rate=True),
+    "average_duration": Formula(rated.average_duration, {"base": "prop", "wraps": "number?"}, rate=True),
+    "rate_pct": Formula(rated.rate_pct, {"props": "props", "whole": "prop", "times": "number"}, prop=False, rate=True),
+}

@@ -1,0 +1,66 @@
+"""Reads what a bundle's runner writes: one `Part` per collector, strictly and bounded."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from rmm.errors import OutputError
+
+MAX_PART = 16 << 20  # characters
+
+Value = str | int | float | bool | None | list[str | int | float | bool | None]
+
+
+class PartError(msgspec.Struct, frozen=True):
+    """A collector's terminating error by its language-independent parts; `message` is localised text for people."""
+
+    id: str = ""
+    category: str = ""
+    hresult: int | None = None
+    message: str = ""
+
+    def __str__(self) -> str:
+        code = f" (0x{self.hresult & 0xFFFFFFFF:08X})" if self.hresult else ""
+        return f"{self.id[:200] or 'error'}{code}: {self.message[:1000]}"
+
+
+class Part(msgspec.Struct, frozen=True):
+    """One collector's raw output: its document, or the error that ended it."""
+
+    collector: str
+    host: str
+    ms: float
+    document: dict[str, list[dict[str, Value]]] = {}
+    error: PartError | None = None
+
+
+_decoder = msgspec.json.Decoder(Part)
+# Backslash pairs and surrogate pairs are consumed whole, so what is left is a surrogate without its partner.
+_ESCAPES = re.compile(r"\\\\|\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\u[dD][89a-fA-F]..")
+
+
+def read_part(text: str) -> Part:
+    """Decode one part.
+
+    Raises:
+        OutputError: it is not what a runner writes: another shape, a nested value, a number that is not finite, too
+            long. A lone surrogate is replaced, since a single odd name must not lose the whole document.
+    """
+    if len(text) > MAX_PART:
+        raise OutputError(f"a part of {len(text)} characters", code="output.too_large")
+    try:
+        return _decoder.decode(text)
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, UnicodeError) or "\\ud" in text or "\\uD" in text:
+            return _repaired(text)
+        raise OutputError(f"not a part: {error}"[:300]) from error
+
+
+def _repaired(text: str) -> Part:
+    clean = _ESCAPES.sub(lambda match: match[0] if len(match[0]) in (2, 12) else "\\ufffd", text)
+    try:
+        return _decoder.decode(clean.encode("utf-8", "replace"))
+    except (ValueError, RecursionError) as error:
+        raise OutputError(f"not a part: {error}"[:300]) from error
