@@ -1,0 +1,19 @@
+$computer = Get-CimInstance -Query 'SELECT Manufacturer, Model, TotalPhysicalMemory FROM Win32_ComputerSystem'
+$product = Get-CimInstance -Query 'SELECT UUID, IdentifyingNumber FROM Win32_ComputerSystemProduct'
+$bios = Get-CimInstance -Query 'SELECT SerialNumber, SMBIOSBIOSVersion, ReleaseDate FROM Win32_BIOS'
+$enclosure = Get-CimInstance -Query 'SELECT ChassisTypes FROM Win32_SystemEnclosure'
+$processor = Get-CimInstance -Query 'SELECT Name, NumberOfCores, NumberOfLogicalProcessors FROM Win32_Processor'
+$disk = Get-CimInstance -Query 'SELECT Model, Size FROM Win32_DiskDrive'
+$document = @{
+    computer = @($computer | Select-Object -Property Manufacturer, Model, TotalPhysicalMemory)
+    product = @($product | Select-Object -Property UUID, IdentifyingNumber)
+    bios = @(foreach ($item in $bios) {
+        $released = $null
+        if ($item.ReleaseDate) { $released = $item.ReleaseDate.ToUniversalTime().ToString('o') }
+        @{ SerialNumber = $item.SerialNumber; SMBIOSBIOSVersion = $item.SMBIOSBIOSVersion; ReleaseDate = $released }
+    })
+    enclosure = @(foreach ($item in $enclosure) { @{ ChassisTypes = @($item.ChassisTypes) } })
+    processor = @($processor | Select-Object -Property Name, NumberOfCores, NumberOfLogicalProcessors)
+    disk = @($disk | Select-Object -Property Model, Size)
+}
+ConvertTo-Json -InputObject $document -Compress -Depth 4

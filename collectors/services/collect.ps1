@@ -1,0 +1,18 @@
+$service = Get-CimInstance -Query 'SELECT Name, DisplayName, State, StartMode, DelayedAutoStart, StartName, ExitCode, ProcessId FROM Win32_Service'
+$notes = @()
+$triggers = @()
+try {
+    # One look at the whole branch; keys that this account may not read are skipped.
+    $keys = Get-Item -Path 'HKLM:\SYSTEM\CurrentControlSet\Services\*\TriggerInfo' -ErrorAction SilentlyContinue
+    $triggers = @(foreach ($key in $keys) { @{ KeyName = @($key.Name -split '\\')[-2] } })
+} catch {
+    $reason = 'unknown'
+    if ("$($_.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError') { $reason = 'access_denied' }
+    $notes = @(@{ Source = 'triggers'; Reason = $reason })
+}
+$document = @{
+    service = @($service | Select-Object -Property Name, DisplayName, State, StartMode, DelayedAutoStart, StartName, ExitCode, ProcessId)
+    triggers = $triggers
+    notes = $notes
+}
+ConvertTo-Json -InputObject $document -Compress -Depth 4
