@@ -107,20 +107,32 @@ def _times(plan: Plan, rows: list[dict[str, Any]]) -> None:
 
 
 def _keys(moment: Moment, source: Source) -> list[dict[str, Any]]:
-    """One instance with the named values, taken together from the keys that exist; none without any key."""
-    found = [registry.values(moment, path, source.values) for path in source.registry]
+    """One instance with the named values, taken together from the keys that exist; none without any key.
+
+    A path with `*` gives one instance per key that it names, with the name that stood for it as KeyName.
+    """
     together: dict[str, Any] = {}
-    for values in found:
-        together |= {name: value for name, value in (values or {}).items() if value is not None or name not in together}
-    return [together] if any(values is not None for values in found) else []
+    rows: list[dict[str, Any]] = []
+    exists = False
+    for path in source.registry:
+        if "*" in path:
+            rows += [
+                {"KeyName": name, **registry.named(key, source.values)} for name, key in registry.matches(moment, path)
+            ]
+            continue
+        key = registry.read_key(moment, path)
+        if key is not None:
+            exists = True
+            together |= {
+                n: v for n, v in registry.named(key, source.values).items() if v is not None or n not in together
+            }
+    return [together, *rows] if exists else rows
 
 
 def _subkeys(moment: Moment, source: Source) -> list[dict[str, Any]]:
     """One instance per direct subkey, with its name as KeyName."""
-    found = ((path, registry.read_key(moment, path)) for path in source.registry_keys)
     return [
-        {"KeyName": name, **(registry.values(moment, f"{path}\\{name}", source.values) or {})}
-        for path, key in found
-        if key is not None
-        for name in key.subkeys
+        {"KeyName": name, **registry.named(key, source.values)}
+        for path in source.registry_keys
+        for name, key in registry.matches(moment, f"{path}\\*")
     ]

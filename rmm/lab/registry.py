@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from rmm.lab.cim.moment import Moment
 from rmm.lab.cim.services import display_name, installed
@@ -64,16 +64,29 @@ def read_key(moment: Moment, path: str) -> Key | None:
     return None
 
 
-def programs(moment: Moment) -> list[SoftwareSpec]:
-    """What is installed on this machine."""
+def matches(moment: Moment, path: str) -> list[tuple[str, Key]]:
+    r"""The keys that a path with one `*` names, each with the subkey's name that stood for it."""
+    head, _, tail = path.partition("\\*")
+    root = read_key(moment, head)
+    found = ((name, read_key(moment, f"{head}\\{name}{tail}")) for name in (root.subkeys if root else ()))
+    return [(name, key) for name, key in found if key is not None]
+
+
+def programs(moment: Moment) -> dict[tuple[str, str], SoftwareSpec]:
+    """What is installed on this machine, by architecture and lower-case id."""
+    if not moment.programs:
+        machine = moment.machine
+        kind = (machine.os, machine.role, machine.language.name, machine.hardware.model)
+        for spec in moment.world.catalogue.software:
+            if spec.flags.admits(*kind) and _chosen(moment, spec):
+                moment.programs[spec.architecture, spec.id.casefold()] = spec
+    return moment.programs
+
+
+def _chosen(moment: Moment, spec: SoftwareSpec) -> bool:
+    often = int(spec.flags.limits.get("often", 100))
     machine = moment.machine
-    kind = (machine.os, machine.role, machine.language.name, machine.hardware.model)
-    found = [spec for spec in moment.world.catalogue.software if spec.flags.admits(*kind)]
-    return [
-        spec
-        for spec in found
-        if Dice(machine.seed, machine.index, "software", spec.id).chance(int(spec.flags.limits.get("often", 100)) / 100)
-    ]
+    return often >= 100 or Dice(machine.seed, machine.index, "software", spec.id).chance(often / 100)
 
 
 def _current_version(moment: Moment) -> Key:
@@ -192,7 +205,7 @@ def _user_hive(moment: Moment, rest: str) -> Key | None:
 
 def _uninstall(architecture: str) -> Callable[[Moment], Key]:
     def read(moment: Moment) -> Key:
-        own = tuple(spec.id for spec in programs(moment) if spec.architecture == architecture)
+        own = tuple(spec.id for spec in programs(moment).values() if spec.architecture == architecture)
         return Key({}, (*_NAMELESS, *own) if architecture == "x64" else own)
 
     return read
@@ -202,10 +215,8 @@ def _program(architecture: str) -> Callable[[Moment, str], Key | None]:
     def read(moment: Moment, name: str) -> Key | None:
         if architecture == "x64" and name in [word.casefold() for word in _NAMELESS]:
             return Key({})
-        for spec in moment.world.catalogue.software:
-            if spec.id.casefold() == name and spec.architecture == architecture and spec in programs(moment):
-                return _program_key(moment, spec)
-        return None
+        spec = programs(moment).get((architecture, name))
+        return _program_key(moment, spec) if spec else None
 
     return read
 
@@ -225,12 +236,12 @@ def _program_key(moment: Moment, spec: SoftwareSpec) -> Key:
 
 
 def _services(moment: Moment) -> Key:
-    return Key({}, tuple(spec.name for spec in installed(moment)))
+    return Key({}, tuple(spec.name for spec in installed(moment).values()))
 
 
 def _service(moment: Moment, rest: str) -> Key | None:
     name, _, inner = rest.partition("\\")
-    spec = next((spec for spec in installed(moment) if spec.name.casefold() == name), None)
+    spec = installed(moment).get(name)
     if spec is None:
         return None
     triggered = "trigger" in spec.flags.words
@@ -283,12 +294,7 @@ _FAMILIES: dict[str, Callable[[Moment, str], Key | None]] = {
 }
 
 
-def values(moment: Moment, path: str, names: tuple[str, ...]) -> dict[str, Any] | None:
-    """The named values of a key (absent ones are null; all when none is named), or None without such a key."""
-    key = read_key(moment, path)
-    if key is None:
-        return None
-    if not names:
-        return dict(key.values)
+def named(key: Key, names: tuple[str, ...]) -> dict[str, Value | None]:
+    """The named values of a key; absent ones are null. No names, no values."""
     folded = {name.casefold(): value for name, value in key.values.items()}
     return {name: folded.get(name.casefold()) for name in names}

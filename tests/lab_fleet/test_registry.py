@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from rmm.lab.fleet import LabFleet
-from rmm.lab.registry import normal, programs, read_key, values
+from rmm.lab.registry import matches, named, normal, programs, read_key
 
 CV = r"HKLM\SOFTWARE\Microsoft\Windows\CurrentVersion"
 PENDING = {
@@ -53,10 +53,11 @@ def test_reasons_to_restart_are_where_windows_keeps_them(fleet: LabFleet, starte
             key = read_key(moment, path)
             shown = key is not None and (not name or name in key.values)
             assert shown == (reason in machine.pending)
-        names = [
-            values(moment, rf"HKLM\SYSTEM\CurrentControlSet\Control\ComputerName\{kind}", ("ComputerName",)) or {}
+        keys = [
+            read_key(moment, rf"HKLM\SYSTEM\CurrentControlSet\Control\ComputerName\{kind}")
             for kind in ("ActiveComputerName", "ComputerName")
         ]
+        names = [named(key, ("ComputerName",)) for key in keys if key]
         assert names[0]["ComputerName"] == machine.name
         assert (names[0] != names[1]) == ("computer_rename" in machine.pending)
         seen |= set(machine.pending)
@@ -80,6 +81,9 @@ def test_services_in_the_registry_are_those_of_cim(fleet: LabFleet, started: dat
         assert (info is not None) == ("TriggerInfo" in key.subkeys)
         triggered += info is not None
     assert triggered > 20
+    found = matches(moment, r"HKLM\SYSTEM\CurrentControlSet\Services\*\TriggerInfo")
+    assert len(found) == triggered
+    assert "gpsvc" in [name for name, _ in found]
 
 
 def test_programs_are_under_uninstall(fleet: LabFleet, started: datetime) -> None:
@@ -98,14 +102,14 @@ def test_programs_are_under_uninstall(fleet: LabFleet, started: datetime) -> Non
                 assert entry is not None, name
                 if "DisplayName" in entry.values:
                     shown[name] = (architecture, entry.values["DisplayName"])
-        assert shown == {spec.id: (spec.architecture, spec.name) for spec in programs(moment)}
+        assert shown == {spec.id: (spec.architecture, spec.name) for spec in programs(moment).values()}
         assert 8 <= len(shown) <= 60
 
 
 def test_values_are_asked_for_by_name(fleet: LabFleet, started: datetime) -> None:
     moment = fleet[0].moment(started)
-    found = values(moment, r"HKLM\SOFTWARE\Microsoft\Windows NT\CurrentVersion", ("editionid", "Nope"))
-    assert found == {"editionid": "ServerStandard", "Nope": None}
-    assert values(moment, r"HKLM\SOFTWARE\Nope", ()) is None
+    key = read_key(moment, r"HKLM\SOFTWARE\Microsoft\Windows NT\CurrentVersion")
+    assert key is not None
+    assert named(key, ("editionid", "Nope")) == {"editionid": "ServerStandard", "Nope": None}
     assert read_key(moment, "") is None
     assert read_key(moment, r"HKU\S-1-5-99\Software") is None

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from rmm.lab.profile import Catalogue
+from rmm.lab.profile import Catalogue, ServiceSpec, SoftwareSpec
 from rmm.lab.state import HOUR, MachineState
 
 Row = dict[str, Any]
@@ -18,12 +18,13 @@ _FILETIME_EPOCH = 11_644_473_600  # seconds from 1601 to 1970
 class World:
     """What all machines of a lab share: the catalogue, and bounded caches that providers keep there."""
 
-    __slots__ = ("catalogue", "service_rows", "services")
+    __slots__ = ("catalogue", "installed", "service_rows", "services")
 
     def __init__(self, catalogue: Catalogue) -> None:
         self.catalogue = catalogue
         self.services: dict[Any, Any] = {}
         self.service_rows: dict[Any, Any] = {}
+        self.installed: dict[tuple[str, ...], dict[str, ServiceSpec]] = {}
 
 
 class Moment:
@@ -32,7 +33,7 @@ class Moment:
     `seen` keeps the rows of the classes already asked for, so that several questions of one poll agree and cost once.
     """
 
-    __slots__ = ("clock", "machine", "seen", "t", "world")
+    __slots__ = ("clock", "machine", "programs", "seen", "t", "world")
 
     def __init__(self, machine: MachineState, now: datetime, world: World) -> None:
         self.machine = machine
@@ -40,6 +41,7 @@ class Moment:
         self.clock = self.t + machine.skew
         self.world = world
         self.seen: dict[str, list[Row]] = {}
+        self.programs: dict[tuple[str, str], SoftwareSpec] = {}  # by architecture and lower-case id, once asked for
 
     @property
     def elapsed(self) -> float:

@@ -30,11 +30,19 @@ class Services(tuple[SharedRow, ...]):
     stopped: dict[str, tuple[int, SharedRow]]
 
 
-def installed(moment: Moment) -> tuple[ServiceSpec, ...]:
-    """The services that are installed on this machine."""
-    machine = moment.machine
-    kind = (machine.os, machine.role, machine.language.name, machine.hardware.model)
-    return tuple(spec for spec in moment.world.catalogue.services if spec.flags.admits(*kind))
+def installed(moment: Moment) -> dict[str, ServiceSpec]:
+    """The services that are installed on this machine, by their names in lower case.
+
+    What is kept is bounded by the systems, roles, languages and models that there are.
+    """
+    machine, kept = moment.machine, moment.world.installed
+    model = machine.hardware.model
+    key = (machine.os.name, machine.role, machine.language.name, model.model)
+    found = kept.get(key)
+    if found is None:
+        every, kind = moment.world.catalogue.services, (machine.os, machine.role, machine.language.name, model)
+        found = kept[key] = {spec.name.casefold(): spec for spec in every if spec.flags.admits(*kind)}
+    return found
 
 
 def services(moment: Moment) -> list[dict[str, Any]]:
@@ -52,7 +60,7 @@ def _alike(moment: Moment) -> Services:
     key = (machine.os.name, machine.language.name, machine.variant, machine.role)
     found: Services | None = lists.get(key)
     if found is None:
-        specs = installed(moment)
+        specs = list(installed(moment).values())
         may_stop = moment.world.catalogue.may_stop
         found = Services(_shared_row(moment, spec, spec.running) for spec in specs)
         found.stopped = {
