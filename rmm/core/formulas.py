@@ -34,6 +34,7 @@ FORMULAS: dict[str, Formula] = {
     "map": Formula(values.mapped, {"values": "map", "default": "any?"}),
     "equals": Formula(values.equals, {"values": "list"}),
     "trim": Formula(values.trim, {"end": "text"}),
+    "day": Formula(values.day, {}),
     "first_of": Formula(values.first_of, {"props": "props"}, prop=False),
     "present": Formula(values.present, {"props": "props"}, prop=False, whole=True),
     "exists": Formula(values.exists, {}, prop=False, whole=True),

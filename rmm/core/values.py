@@ -226,3 +226,14 @@ def clock_skew(site: Site) -> Reader:
     """Seconds by which the endpoint's clock (a Win32_UTCTime source) is ahead of ours."""
     source = site.source
     return lambda context, instance: round((context.clock(source) - context.observed_at).total_seconds(), 1)
+
+
+def day(site: Site) -> Reader:
+    """The property as a day (yyyymmdd); nothing where somebody wrote it in another way."""
+    prop = site.field.prop
+
+    def read(context: Context, instance: Instance) -> Any:
+        value = str(instance.get(prop))
+        return value if len(value) == 8 and value.isascii() and value.isdigit() and "19" <= value[:2] <= "20" else None
+
+    return read

@@ -34,6 +34,10 @@ def iso(value: datetime) -> str:
     return f"{value.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}0Z"
 
 
+class KeyMissingError(LookupError):
+    """A registry key that a source needs is not there; the argument is its path."""
+
+
 class Documents:
     """Makes documents. `samples` gives what only a script can produce."""
 
@@ -41,7 +45,7 @@ class Documents:
         self._samples = samples
 
     def document(self, collector: Collector, machine: LabMachine, moment: Moment) -> str:
-        """The document's JSON text. Raises CimFault when a source that is not optional cannot be read."""
+        """The document's JSON text. Raises CimFault or KeyMissingError for a source that cannot be had."""
         sources = collector.manifest.sources
         if not any(derivable(source) for source in sources.values()):
             return text_of(self._samples.document(collector, machine))
@@ -52,21 +56,31 @@ class Documents:
     ) -> Iterable[str]:
         for name, source in sources.items():
             try:
-                rows = self._rows(collector, name, source, machine, moment)
-            except CimFault:
-                if not source.optional:
-                    raise
-                rows = "[]"
+                rows = _rows(source, machine, moment)
+            except (CimFault, KeyMissingError):
+                rows = self._instead(collector, name, source, machine)
             yield f"{text_of(name)}:{rows}"
 
-    def _rows(self, collector: Collector, name: str, source: Source, machine: LabMachine, moment: Moment) -> str:
-        if source.wql:
-            return _wql(machine, moment, source)
-        if source.registry:
-            return text_of(_keys(moment, source))
-        if source.registry_keys:
-            return text_of(_subkeys(moment, source))
-        return text_of(self._samples.document(collector, machine).get(name, []))
+    def _instead(self, collector: Collector, name: str, source: Source, machine: LabMachine) -> str:
+        """What the sample has for a source that the machine lacks; called while its error is handled."""
+        if not derivable(source):
+            return text_of(self._samples.document(collector, machine).get(name, []))
+        if source.optional:
+            return "[]"
+        sample = self._samples.document(collector, machine).get(name)
+        if not sample:
+            raise  # noqa: PLE0704 - the error of the source itself
+        return text_of(sample)
+
+
+def _rows(source: Source, machine: LabMachine, moment: Moment) -> str:
+    if source.wql:
+        return _wql(machine, moment, source)
+    if source.registry:
+        return text_of(_keys(moment, source))
+    if source.registry_keys:
+        return text_of(_subkeys(moment, source))
+    raise KeyMissingError("no source")
 
 
 def derivable(source: Source) -> bool:
@@ -126,13 +140,15 @@ def _keys(moment: Moment, source: Source) -> list[dict[str, Any]]:
             together |= {
                 n: v for n, v in registry.named(key, source.values).items() if v is not None or n not in together
             }
+    if not exists and not source.optional and not any("*" in path for path in source.registry):
+        raise KeyMissingError(source.registry[0])
     return [together, *rows] if exists else rows
 
 
 def _subkeys(moment: Moment, source: Source) -> list[dict[str, Any]]:
-    """One instance per direct subkey, with its name as KeyName."""
+    """One instance per direct subkey, with its name as KeyName and its path's place in the list as Root."""
     return [
-        {"KeyName": name, **registry.named(key, source.values)}
-        for path in source.registry_keys
+        {"KeyName": name, "Root": root, **registry.named(key, source.values)}
+        for root, path in enumerate(source.registry_keys)
         for name, key in registry.matches(moment, f"{path}\\*")
     ]
