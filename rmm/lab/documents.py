@@ -55,32 +55,25 @@ class Documents:
         self, collector: Collector, sources: Mapping[str, Source], machine: LabMachine, moment: Moment
     ) -> Iterable[str]:
         for name, source in sources.items():
+            rows: str | None
             try:
-                rows = _rows(source, machine, moment)
+                rows = _rows(source, machine, moment) if derivable(source) else self._sample(collector, name, machine)
             except (CimFault, KeyMissingError):
-                rows = self._instead(collector, name, source, machine)
-            yield f"{text_of(name)}:{rows}"
+                rows = "[]" if source.optional else self._sample(collector, name, machine)
+                if rows is None:
+                    raise
+            yield f"{text_of(name)}:{rows or '[]'}"
 
-    def _instead(self, collector: Collector, name: str, source: Source, machine: LabMachine) -> str:
-        """What the sample has for a source that the machine lacks; called while its error is handled."""
-        if not derivable(source):
-            return text_of(self._samples.document(collector, machine).get(name, []))
-        if source.optional:
-            return "[]"
-        sample = self._samples.document(collector, machine).get(name)
-        if not sample:
-            raise  # noqa: PLE0704 - the error of the source itself
-        return text_of(sample)
+    def _sample(self, collector: Collector, name: str, machine: LabMachine) -> str | None:
+        """What the typical sample has under this name, if anything: users' collectors may need what no machine has."""
+        rows = self._samples.document(collector, machine).get(name)
+        return text_of(rows) if rows else None
 
 
 def _rows(source: Source, machine: LabMachine, moment: Moment) -> str:
     if source.wql:
         return _wql(machine, moment, source)
-    if source.registry:
-        return text_of(_keys(moment, source))
-    if source.registry_keys:
-        return text_of(_subkeys(moment, source))
-    raise KeyMissingError("no source")
+    return text_of(_keys(moment, source) if source.registry else _subkeys(moment, source))
 
 
 def derivable(source: Source) -> bool:

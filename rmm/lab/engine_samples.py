@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from rmm.catalog.wire import wire_form
 from rmm.lab import literal
 from rmm.lab.cim.moment import Moment
-from rmm.lab.documents import Documents, text_of
+from rmm.lab.documents import Documents, KeyMissingError, text_of
 from rmm.lab.machine import CimFault, ErrorInfo, Execution, Machine
 from rmm.lab.samples import SampleStore
 from rmm.lab.simulated import LabMachine
@@ -88,6 +88,8 @@ class SamplesEngine:
                 body = self._documents.document(part.collector, machine, moment)
         except CimFault as fault:
             return f'{head}"error":{text_of(_record(_cim_error(fault), fault.code))}}}'
+        except KeyMissingError as missing:
+            return f'{head}"error":{text_of(_record(_path_error(missing), None))}}}'
         return f'{head}"document":{body}}}'
 
 
@@ -115,6 +117,17 @@ def _cim_error(fault: CimFault) -> ErrorInfo:
     )
     category = "MetadataError" if fault.code == 0x80041010 else "InvalidArgument"
     return ErrorInfo(identity, category, fault.message, "Microsoft.Management.Infrastructure.CimException", True)
+
+
+def _path_error(missing: KeyMissingError) -> ErrorInfo:
+    """As Get-ItemProperty reports it."""
+    return ErrorInfo(
+        "PathNotFound,Microsoft.PowerShell.Commands.GetItemPropertyCommand",
+        "ObjectNotFound",
+        f"Cannot find path '{missing}' because it does not exist.",
+        "System.Management.Automation.ItemNotFoundException",
+        True,
+    )
 
 
 def _unknown(text: str, language: str) -> ErrorInfo:

@@ -5,7 +5,7 @@ It holds the keys that monitoring reads; any other path is a key that does not e
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
@@ -65,11 +65,23 @@ def read_key(moment: Moment, path: str) -> Key | None:
 
 
 def matches(moment: Moment, path: str) -> list[tuple[str, Key]]:
-    r"""The keys that a path with one `*` names, each with the subkey's name that stood for it."""
-    head, _, tail = path.partition("\\*")
-    root = read_key(moment, head)
-    found = ((name, read_key(moment, f"{head}\\{name}{tail}")) for name in (root.subkeys if root else ()))
-    return [(name, key) for name, key in found if key is not None]
+    r"""The keys that a path with `*` in place of names stands for, each with the name of its last `*`."""
+    quick = _PATTERNS.get(normal(path))
+    if quick is not None:
+        return quick(moment)
+    return list(_expanded(moment, "", path, ""))
+
+
+def _expanded(moment: Moment, head: str, rest: str, name: str) -> Iterator[tuple[str, Key]]:
+    fixed, star, tail = rest.partition("\\*")
+    key = read_key(moment, head + fixed)
+    if key is None:
+        return
+    if not star:
+        yield name, key
+        return
+    for child in key.subkeys:
+        yield from _expanded(moment, f"{head}{fixed}\\{child}", tail, child)
 
 
 def programs(moment: Moment) -> dict[tuple[str, str], SoftwareSpec]:
@@ -125,6 +137,13 @@ def _session_manager(moment: Moment) -> Key:
     if "file_rename" in moment.machine.pending:
         values["PendingFileRenameOperations"] = ["\\??\\C:\\Windows\\Temp\\lab-update.tmp", ""]
     return Key(values, ("Environment", "Memory Management"))
+
+
+def _environment(moment: Moment) -> Key:
+    return Key({
+        "PROCESSOR_ARCHITECTURE": "AMD64", "NUMBER_OF_PROCESSORS": str(moment.machine.hardware.logical),
+        "OS": "Windows_NT", "ComSpec": "%SystemRoot%\\system32\\cmd.exe",
+    })  # fmt: skip
 
 
 def _active_name(moment: Moment) -> Key:
@@ -254,6 +273,12 @@ def _service(moment: Moment, rest: str) -> Key | None:
     )
 
 
+def _triggered(moment: Moment) -> list[tuple[str, Key]]:
+    """The services that start on triggers; asked at every poll, so not by reading 200 keys."""
+    key = Key({}, ("0",))
+    return [(spec.name, key) for spec in installed(moment).values() if "trigger" in spec.flags.words]
+
+
 def _service_values(moment: Moment, spec: ServiceSpec) -> dict[str, Value]:
     values: dict[str, Value] = {
         "DisplayName": display_name(moment.machine.language, spec), "Start": _START[spec.start_mode], "Type": 32,
@@ -273,6 +298,7 @@ _KEYS: dict[str, Callable[[Moment], Key | None]] = {
     rf"{_CV}\windowsupdate\auto update": _auto_update,
     rf"{_CV}\windowsupdate\auto update\rebootrequired": _only_when("windows_update"),
     rf"{_CONTROL}\session manager": _session_manager,
+    rf"{_CONTROL}\session manager\environment": _environment,
     rf"{_CONTROL}\computername\activecomputername": _active_name,
     rf"{_CONTROL}\computername\computername": _next_name,
     rf"{_CONTROL}\timezoneinformation": _time_zone,
@@ -292,6 +318,8 @@ _FAMILIES: dict[str, Callable[[Moment, str], Key | None]] = {
     _SERVICES: _service,
     "hku": _user_hive,
 }
+
+_PATTERNS: dict[str, Callable[[Moment], list[tuple[str, Key]]]] = {rf"{_SERVICES}\*\triggerinfo": _triggered}
 
 
 def named(key: Key, names: tuple[str, ...]) -> dict[str, Value | None]:

@@ -11,10 +11,13 @@ from typing import Any
 import pytest
 
 from rmm.catalog.bundle import powershell_bundle, shell_bundle
+from rmm.catalog.load import load_catalog
+from rmm.lab.documents import derivable
 from rmm.lab.engine_samples import SamplesEngine
 from rmm.lab.fleet import LabFleet
 from rmm.lab.simulated import LabMachine
 from rmm.model.collector import Collector, Manifest, Source
+from rmm.resources import shipped
 
 CV = r"HKLM\SOFTWARE\Microsoft\Windows NT\CurrentVersion"
 UNINSTALL = r"HKLM\SOFTWARE\Microsoft\Windows\CurrentVersion\Uninstall"
@@ -35,6 +38,10 @@ def catalog(tmp_path: Path) -> dict[str, Collector]:
         "product": [{"UUID": "00000000-0000-0000-0000-000000000001"}],
     }
     (tmp_path / "replayed" / "samples").mkdir(parents=True)
+    (tmp_path / "replayed_class" / "samples").mkdir(parents=True)
+    (tmp_path / "replayed_class" / "samples" / "windows11-typical.raw.json").write_text(
+        json.dumps(typical), encoding="utf-8"
+    )
     for file in ("server2019-typical", "server2019-empty", "linux-typical"):
         content = typical if "typical" in file else {"rows": []}
         content = {"rows": [{"HostName": "penguin"}]} if "linux" in file else content
@@ -47,11 +54,13 @@ def catalog(tmp_path: Path) -> dict[str, Collector]:
                 wql="SELECT CSName, LastBootUpTime, TotalVisibleMemorySize, MUILanguages FROM Win32_OperatingSystem"
             ),
             version=Source(registry=(CV,), values=("UBR", "EditionID", "Nope")),
-            none=Source(registry=(r"HKLM\SOFTWARE\Nope",), values=("A",)),
+            none=Source(registry=(r"HKLM\SOFTWARE\Nope",), values=("A",), optional=True),
+            triggers=Source(registry=(r"HKLM\SYSTEM\CurrentControlSet\Services\*\TriggerInfo",)),
             programs=Source(registry_keys=(UNINSTALL,), values=("DisplayName",)),
         ),
         collector("services", tmp_path, services=Source(wql="SELECT Name, DisplayName, State FROM Win32_Service")),
         collector("broken", tmp_path, x=Source(wql="SELECT * FROM Win32_Nonsense")),
+        collector("keyless", tmp_path, x=Source(registry=(r"HKLM\SOFTWARE\Nope",), values=("A",))),
         collector(
             "optional",
             tmp_path,
@@ -59,6 +68,8 @@ def catalog(tmp_path: Path) -> dict[str, Collector]:
             y=Source(wql="SELECT Name FROM Win32_ComputerSystem"),
         ),
         collector("replayed", tmp_path, rows=Source()),
+        # A user's own: a class that the lab has not, but its author's sample has.
+        collector("replayed_class", tmp_path, rows=Source(wql="SELECT Value FROM Win32_OfTheirOwn"), extra=Source()),
     ]
     return {one.name: one for one in made}
 
@@ -91,7 +102,7 @@ def test_sources_are_read_from_the_machine(catalog: dict[str, Collector], fleet:
     for index in (0, 4, 9, 30):
         machine = fleet[index]
         document = run(engine, machine, text, started)[0]["document"]
-        assert list(document) == ["os", "version", "none", "programs"]
+        assert list(document) == ["os", "version", "none", "triggers", "programs"]
         (system,) = document["os"]
         assert list(system) == ["CSName", "LastBootUpTime", "TotalVisibleMemorySize", "MUILanguages"]
         assert system["CSName"] == machine.name
@@ -101,6 +112,7 @@ def test_sources_are_read_from_the_machine(catalog: dict[str, Collector], fleet:
         assert system["LastBootUpTime"].endswith("Z")
         assert document["version"] == [{"UBR": machine.os.ubr, "EditionID": machine.os.edition, "Nope": None}]
         assert document["none"] == []
+        assert {"KeyName": "gpsvc"} in document["triggers"]
         assert {"KeyName": "AddressBook", "DisplayName": None} in [
             {"KeyName": row["KeyName"], "DisplayName": row.get("DisplayName")} for row in document["programs"]
         ]
@@ -126,6 +138,8 @@ def test_a_sample_is_replayed_with_the_machine_s_own_identity(
         "rows": [{"ComputerName": machine.name, "Value": 3}],
         "product": [{"UUID": machine.uuid}],
     }
+    (part,) = run(engine, machine, powershell_bundle([catalog["replayed_class"]]).text, started)
+    assert part["document"] == {"rows": [{"ComputerName": machine.name, "Value": 3}], "extra": []}
     result = engine.execute(machine, shell_bundle([catalog["replayed"]]).text, [], started, "sh")
     assert json.loads(result.output[0])["document"] == {"rows": [{"HostName": machine.name}]}
 
@@ -134,14 +148,15 @@ def test_a_class_that_windows_lacks_is_that_collector_s_error_alone(
     catalog: dict[str, Collector], fleet: LabFleet, started: datetime
 ) -> None:
     engine = SamplesEngine(catalog)
-    text = powershell_bundle([catalog[name] for name in ("broken", "optional")]).text
-    broken, optional = run(engine, fleet[0], text, started)
+    text = powershell_bundle([catalog[name] for name in ("broken", "keyless", "optional")]).text
+    broken, keyless, optional = run(engine, fleet[0], text, started)
     assert broken["error"]["hresult"] == -2147217392
     assert (
         broken["error"]["id"]
         == "HRESULT 0x80041010,Microsoft.Management.Infrastructure.CimCmdlets.GetCimInstanceCommand"
     )
     assert broken["error"]["category"] == "MetadataError"
+    assert keyless["error"]["id"] == "PathNotFound,Microsoft.PowerShell.Commands.GetItemPropertyCommand"
     assert optional["document"] == {"x": [], "y": [{"Name": fleet[0].name}]}
 
 
@@ -219,3 +234,16 @@ def test_a_poll_costs_little_more_than_encoding_its_answer(
     for answer in answers:
         json.loads(answer)
     assert spent < 10 * (time.process_time() - before)
+
+
+def test_every_shipped_collector_is_answered_from_state(fleet: LabFleet, started: datetime) -> None:
+    """Whatever the catalogue holds: each part is a document with every source, and no class or key is missing."""
+    catalog = load_catalog([shipped("collectors")])
+    with_script = [one for one in catalog.values() if one.windows]
+    engine, text = SamplesEngine(catalog), powershell_bundle(with_script).text
+    for index in range(0, 400, 13):
+        for one, part in zip(with_script, run(engine, fleet[index], text, started), strict=True):
+            assert "error" not in part, part
+            for name, source in one.manifest.sources.items():
+                if not source.optional and derivable(source):
+                    assert part["document"][name], (one.name, name)
