@@ -1,0 +1,54 @@
+"""The native transport: an asyncio WinRM and PSRP engine, no thread per endpoint."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from rmm.model.endpoint import Target
+from rmm.ports import AuthGate
+from rmm.transports.winrm.session import WinrmSession
+
+__all__ = ["WinrmTransport", "build"]
+
+
+class WinrmTransport:
+    """`ports.Transport`. Keeps sessions per endpoint where their policy is `connection` or `runspace`."""
+
+    def __init__(self, gate: AuthGate, name: str = "winrm") -> None:
+        self.name = name
+        self._gate = gate
+        self._kept: dict[str, WinrmSession] = {}
+
+    @asynccontextmanager
+    async def session(self, target: Target, *, deadline: float) -> AsyncIterator[WinrmSession]:
+        """A session, connected and authenticated; its runspace opens with the first script."""
+        kept = self._kept.pop(target.endpoint, None) if target.session != "new" else None
+        if kept is not None and kept.target != target:
+            await kept.aclose()
+            kept = None
+        session = kept or WinrmSession(target, self._gate)
+        try:
+            await session.open(deadline)
+            yield session
+        finally:
+            # Shielded: a cancelled poll deletes its shell all the same.
+            leaving = asyncio.ensure_future(session.leave())
+            try:
+                await asyncio.shield(leaving)
+            except asyncio.CancelledError:
+                await leaving
+                raise
+        if target.session != "new":
+            self._kept[target.endpoint] = session
+
+    async def aclose(self) -> None:
+        """Delete all that is kept. Idempotent."""
+        kept, self._kept = list(self._kept.values()), {}
+        await asyncio.gather(*(session.aclose() for session in kept))
+
+
+def build(*, gate: AuthGate, **_: object) -> WinrmTransport:
+    """The plugin entry."""
+    return WinrmTransport(gate)

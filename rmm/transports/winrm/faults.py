@@ -1,0 +1,118 @@
+"""What a WSMan fault means, by its numbers and never by its text: texts are in the endpoint's language.
+
+Codes: WSManFault@Code, as windows-rs and [MS-WSMV] 2.2.4 name them; sub-codes: DSP0226 14.6.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from rmm.errors import (
+    AccessError,
+    ConnectError,
+    DeadlineError,
+    ProtocolError,
+    QuotaError,
+    TransportError,
+    UnsupportedError,
+)
+
+TIMED_OUT = 2150858793
+SHELL_GONE = 2150858843
+IDLE_OUT_OF_BOUNDS = 2150859250
+COMMAND_TERMINATED = 2150859212
+ABORTED = 995
+
+_ENVELOPE = {2150858790, 2150858824, 2150858825, 2150858805}
+_QUOTA = {
+    2150858815: "the user's quota of WinRM is used up",
+    2150859173: "too many shells of this user (MaxShellsPerUser)",
+    2150859174: "too many operations at once (MaxConcurrentOperationsPerUser)",
+    2150859175: "the user's quota is used up",
+    2150859176: "the system's quota is used up",
+    2150859179: "too many users have shells (MaxConcurrentUsers)",
+    **{
+        code: "a quota of the session configuration is used up (Plugin quotas)"
+        for code in range(2150859236, 2150859243)
+    },
+}
+_DENIED = {5, 2150859012, 2150859013, 2150859014, 2147942405, 2147746819}
+_DISABLED = {2150859180, 2150859229}
+_CONFIGURATION = {2150859231, 2150859203, 2150859259, 2150859260, 2150859261, 2150858883, 2150858906}
+_WMI = {
+    # WBEM_E_*: [MS-WMI] 2.2.11; as unsigned 32 bit in a WSManFault or in its WMI error
+    0x80041002: (UnsupportedError, "wmi.not_found", "no such object"),
+    0x80041003: (AccessError, "access.wmi", "WMI denies this account the access"),
+    0x8004100E: (UnsupportedError, "wmi.namespace", "no such WMI namespace"),
+    0x80041010: (UnsupportedError, "wmi.class", "no such WMI class"),
+    0x80041017: (ProtocolError, "wmi.query", "WMI does not understand the query"),
+    0x8004106C: (QuotaError, "quota.wmi", "a quota of WMI is used up"),
+    0x800706BA: (ConnectError, "wmi.rpc", "the WMI service does not answer"),
+}
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """A SOAP fault; any part may be missing (0 or empty)."""
+
+    code: int = 0
+    subcode: str = ""  # local name, such as TimedOut
+    detail: str = ""  # last part of FaultDetail's URI
+    message: str = ""
+    provider_code: int = 0  # of a nested fault or WMI error
+
+    @property
+    def timed_out(self) -> bool:
+        """Nothing to receive yet: send the Receive again."""
+        return self.code == TIMED_OUT or (self.code == 0 and self.subcode == "TimedOut")
+
+    @property
+    def shell_gone(self) -> bool:
+        """The shell or the command is not there (any more)."""
+        return self.code == SHELL_GONE or self.detail == "UnexpectedSelectors"
+
+
+def error_of(fault: Fault) -> TransportError:
+    """The error with its code, retry word and hint."""
+    number = fault.code or fault.provider_code
+    text = f"{fault.message[:300]} [{number or fault.subcode}]".strip()
+    known = _by_number(fault, text)
+    if known is not None:
+        return known
+    for code in (fault.provider_code, fault.code):
+        if code in _WMI:
+            kind, name, meaning = _WMI[code]
+            return kind(f"{meaning} [{code:#010x}]", code=name)
+    if fault.subcode in ("AccessDenied", "NotAuthorized"):
+        return AccessError(text)
+    if fault.subcode == "InvalidResourceURI" or fault.subcode == "DestinationUnreachable":
+        return UnsupportedError(text, code="unsupported.resource")
+    return ProtocolError(text, code=f"wsman.{number or (fault.subcode or 'fault').lower()}")
+
+
+def _by_number(fault: Fault, text: str) -> TransportError | None:
+    code = fault.code
+    if fault.timed_out:
+        return DeadlineError("the endpoint did not finish the operation in time", code="timeout.operation")
+    if fault.shell_gone:
+        hint = "The shell was ended on the endpoint (idle, memory quota or restart of WinRM)."
+        return ConnectError(text, code="shell.gone", retry="R1", status="PROTOCOL_ERROR", hint=hint)
+    if code in _QUOTA:
+        return QuotaError(f"{_QUOTA[code]} [{code}]", code="quota.shells" if code == 2150859173 else "quota.winrm")
+    if code in _DENIED:
+        return AccessError(text)
+    if code in _DISABLED:
+        hint = "Remote shells are turned off by policy (AllowRemoteShellAccess)."
+        return AccessError(text, code="access.disabled", status="CONFIG", hint=hint)
+    if code == 2150858811:
+        hint = "The session configuration does not exist there: Enable-PSRemoting, or check `configuration`."
+        return UnsupportedError(text, code="unsupported.configuration", hint=hint)
+    if code in _CONFIGURATION:
+        hint = "The session configuration is broken on the endpoint: see its PowerShell and WinRM event logs."
+        return UnsupportedError(text, code="configuration.broken", status="CONFIG", retry="RH", hint=hint)
+    if code in _ENVELOPE:
+        return ProtocolError(
+            text, code="wsman.envelope", retry="R0", hint="MaxEnvelopeSizekb of the endpoint is too small."
+        )
+    if code in (ABORTED, COMMAND_TERMINATED, 2147943418, 2150859204, 2150859206, 2150859230):
+        return ConnectError(text, code="shell.aborted", retry="R1", status="PROTOCOL_ERROR")
+    return None

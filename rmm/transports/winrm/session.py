@@ -1,0 +1,146 @@
+"""`ports.Session` over WSMan: connects at once, opens a runspace when the first script runs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Any
+
+from rmm.errors import ProtocolError, TransportError
+from rmm.model.endpoint import Target
+from rmm.ports import AuthGate, Script, ScriptResult
+from rmm.transports.winrm import envelope
+from rmm.transports.winrm.envelope import N, W
+from rmm.transports.winrm.shell import Shell
+from rmm.transports.winrm.wsman import Wsman, open_wsman
+
+CLEAN_UP_S = 5.0
+MOST_INSTANCES = 5000
+PAGE = 500
+
+
+class WinrmSession:
+    """One session. The transport keeps it between polls where the site's policy says so."""
+
+    def __init__(self, target: Target, gate: AuthGate) -> None:
+        self.target = target
+        self.telemetry: dict[str, float] = {}
+        self._gate = gate
+        self._wsman: Wsman | None = None
+        self._shell: Shell | None = None
+        self._counted = (0, 0, 0)
+
+    @property
+    def peer(self) -> dict[str, str]:
+        """What the endpoint said of itself: netbios, dns, domain."""
+        return self._wsman.peer if self._wsman else {}
+
+    async def open(self, deadline: float) -> None:
+        """Be connected and authenticated; what is kept and still good is used."""
+        self.telemetry = {}
+        if self._wsman is not None and self._wsman.usable:
+            self._counted = self._totals()
+            return
+        await self._drop()
+        self._counted = (0, 0, 0)
+        self._wsman = await open_wsman(self.target, self._gate, deadline, self.telemetry)
+
+    def count(self) -> None:
+        """Bring the counters of this poll up to date."""
+        now = self._totals()
+        names = ("requests", "bytes_in", "bytes_out")
+        self.telemetry |= {name: float(a - b) for name, a, b in zip(names, now, self._counted, strict=True)}
+
+    def _totals(self) -> tuple[int, int, int]:
+        if self._wsman is None:
+            return (0, 0, 0)
+        connection = self._wsman.connection
+        return connection.requests, connection.bytes_in, connection.bytes_out
+
+    async def run(self, script: Script, *, deadline: float, max_bytes: int = 16 << 20) -> ScriptResult:
+        """Run one script in the runspace, which is opened for the first one."""
+        loop = asyncio.get_running_loop()
+        if script.language != "powershell":
+            raise ProtocolError(
+                f"WinRM runs PowerShell, not {script.language}", code="unsupported.language", retry="R0"
+            )
+        try:
+            if self._shell is None or not self._shell.fresh:
+                began = loop.time()
+                await self._reopen(deadline)
+                self.telemetry["open_ms"] = round((loop.time() - began) * 1000, 3)
+            assert self._shell is not None
+            return await self._shell.run(script, deadline, max_bytes)
+        finally:
+            self.count()
+
+    async def _reopen(self, deadline: float) -> None:
+        if self._shell is not None:
+            await self._delete_shell()
+        if self._wsman is None or not self._wsman.usable:
+            self._wsman = await open_wsman(self.target, self._gate, deadline, {})
+        self._shell = Shell(self._wsman, self.target.configuration, kept=self.target.session == "runspace")
+        await self._shell.open(deadline)
+
+    async def query(self, wql: str, *, namespace: str = "root/cimv2", deadline: float) -> list[dict[str, Any]]:
+        """One WQL query by WS-Enumeration (DSP0226 8): optimised, so usually one request."""
+        if self._wsman is None:
+            raise ProtocolError("the session is not open", code="session.closed")
+        resource = f"http://schemas.microsoft.com/wbem/wsman/1/wmi/{namespace}/*"
+        body = (
+            f'<n:Enumerate xmlns:n="{N}"><w:OptimizeEnumeration/><w:MaxElements>{PAGE}</w:MaxElements>'
+            f'<w:Filter Dialect="{envelope.WQL_DIALECT}">{envelope.escape(wql)}</w:Filter></n:Enumerate>'
+        )
+        try:
+            answer = await self._wsman.ask(envelope.ENUMERATE, resource, body=body, deadline=deadline)
+            found, context = envelope.items(answer)
+            while context and len(found) < MOST_INSTANCES:
+                body = (
+                    f'<n:Pull xmlns:n="{N}"><n:EnumerationContext>{envelope.escape(context)}</n:EnumerationContext>'
+                    f"<n:MaxElements>{PAGE}</n:MaxElements></n:Pull>"
+                )
+                answer = await self._wsman.ask(envelope.PULL, resource, body=body, deadline=deadline)
+                more, context = envelope.items(answer)
+                if not more and context:
+                    raise ProtocolError("an enumeration that goes on without instances", code="wsman.enumeration")
+                found += more
+        finally:
+            self.count()
+        return found
+
+    async def leave(self) -> None:
+        """The poll is over: keep what the policy keeps, delete the rest, within CLEAN_UP_S."""
+        keep = self.target.session
+        good = self._wsman is not None and self._wsman.usable
+        if self._shell is not None and (keep != "runspace" or self._shell.broken or not good):
+            await self._delete_shell()
+            good = self._wsman is not None and self._wsman.usable
+        if keep == "new" or not good:
+            await self._drop()
+        self.count()
+
+    async def aclose(self) -> None:
+        """Keep nothing."""
+        if self._shell is not None:
+            await self._delete_shell()
+        await self._drop()
+
+    async def _delete_shell(self) -> None:
+        """Delete the shell over its connection, or over a new one where that is lost in the middle of a request."""
+        shell, self._shell = self._shell, None
+        if shell is None or not shell.exists:
+            return
+        with contextlib.suppress(TransportError, TimeoutError):
+            # What cannot be deleted now is reaped by the endpoint after its idle timeout.
+            async with asyncio.timeout(CLEAN_UP_S):
+                if self._wsman is not None and self._wsman.usable:
+                    await shell.delete()
+                else:
+                    await self._drop()
+                    deadline = asyncio.get_running_loop().time() + CLEAN_UP_S
+                    self._wsman = await open_wsman(self.target, self._gate, deadline, {})
+                    await shell.delete(self._wsman)
+
+    async def _drop(self) -> None:
+        if self._wsman is not None:
+            self._wsman.connection.abort()

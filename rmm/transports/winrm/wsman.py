@@ -1,0 +1,144 @@
+"""WSMan over one authenticated connection: one request, one verified answer, faults as errors."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from rmm.errors import ProtocolError, TransportError
+from rmm.model.endpoint import Target
+from rmm.ports import AuthGate
+from rmm.transports.winrm import envelope
+from rmm.transports.winrm.auth import Authentication, status_error
+from rmm.transports.winrm.envelope import Answer
+from rmm.transports.winrm.faults import Fault, error_of
+from rmm.transports.winrm.http import Connection
+from rmm.transports.winrm.network import open_connection
+
+FIRST_SIZE = 153_600  # MaxEnvelopeSize until the endpoint showed protocol 2.2 or later ...
+FULL_SIZE = 512_000  # ... and what every supported Windows takes from then on
+OPERATION_S = 20.0  # longest time for which the endpoint may hold a Receive that has nothing to say
+ANSWER_S = 3.0  # how much later than the operation's own timeout its answer may come
+
+
+class FaultError(Exception):
+    """A SOAP fault before it is judged: a Receive that timed out is no failure."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.message)
+        self.fault = fault
+
+
+class Wsman:
+    """An authenticated connection that speaks WSMan. Use `open_wsman`."""
+
+    def __init__(self, connection: Connection, authentication: Authentication, target: Target) -> None:
+        self.connection = connection
+        self.size = FIRST_SIZE
+        self._auth = authentication
+        self._to = f"{target.scheme}://{target.host}:{target.port}/wsman"
+        self._session = envelope.new_id()
+
+    @property
+    def peer(self) -> dict[str, str]:
+        """What the endpoint said of itself in its NTLM challenge."""
+        return self._auth.peer
+
+    @property
+    def usable(self) -> bool:
+        """Whether another request may be sent on this connection."""
+        return self.connection.usable
+
+    async def call(
+        self,
+        action: str,
+        resource: str,
+        *,
+        headers: str = "",
+        body: str = "",
+        deadline: float,
+        wait: float = OPERATION_S,
+    ) -> Answer:
+        """Send one request; returns its answer.
+
+        Args:
+            action: what to do.
+            resource: resource URI.
+            headers: further header elements, as XML.
+            body: content of s:Body, as XML.
+            deadline: absolute.
+            wait: the operation timeout that the endpoint is told, in seconds.
+
+        Raises:
+            FaultError: the endpoint answered with a fault; the connection stays usable.
+            TransportError: anything else; the connection does not.
+        """
+        message, request = envelope.request(
+            action,
+            to=self._to,
+            resource=resource,
+            session=self._session,
+            size=self.size,
+            timeout_s=wait,
+            headers=headers,
+            body=body,
+        )
+        head, sealed = self._auth.request(request)
+        limit = min(deadline, asyncio.get_running_loop().time() + wait) + ANSWER_S
+        response = await self.connection.request(head, sealed, limit)
+        try:
+            if response.status not in (200, 500):
+                raise status_error(response)
+            answer = Answer(self._auth.answer(response))
+            if answer.relates_to != message:
+                raise ProtocolError("the answer is to another request", code="soap.relates_to", retry="R1")
+        except TransportError:
+            self.connection.abort()
+            raise
+        fault = answer.fault()
+        if fault is not None:
+            raise FaultError(fault)
+        if response.status != 200:
+            raise ProtocolError("HTTP 500 without a fault", code="http.status")
+        return answer
+
+    async def ask(self, action: str, resource: str, **rest: Any) -> Answer:
+        """As `call`, with faults raised as the errors that they mean."""
+        try:
+            return await self.call(action, resource, **rest)
+        except FaultError as error:
+            raise error_of(error.fault) from error
+
+
+async def open_wsman(target: Target, gate: AuthGate, deadline: float, telemetry: dict[str, float]) -> Wsman:
+    """Connect and authenticate; writes connect_ms and auth_ms into `telemetry` as far as it comes."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    connection = await open_connection(target, deadline)
+    connected = loop.time()
+    telemetry["connect_ms"] = round((connected - began) * 1000, 3)
+    if connection.certificate:
+        telemetry["tls_days_left"] = _days_left(connection)
+    host = f"[{target.host}]" if ":" in target.host else target.host
+    head = (
+        f"POST /wsman HTTP/1.1\r\nHost: {host}:{target.port}\r\nConnection: Keep-Alive\r\nUser-Agent: rmm\r\n"
+        "Accept-Encoding: identity\r\n"
+    ).encode("ascii", "replace")
+    authentication = Authentication(head)
+    try:
+        await authentication.logon(connection, target, gate, deadline)
+    except BaseException:
+        connection.abort()
+        raise
+    telemetry["auth_ms"] = round((loop.time() - connected) * 1000, 3)
+    return Wsman(connection, authentication, target)
+
+
+def _days_left(connection: Connection) -> float:
+    import ssl
+    import time
+
+    assert connection.transport is not None
+    certificate = connection.transport.get_extra_info("peercert") or {}
+    until = certificate.get("notAfter")
+    return round((ssl.cert_time_to_seconds(until) - time.time()) / 86_400, 2) if until else 0.0
