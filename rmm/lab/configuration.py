@@ -1,0 +1,122 @@
+"""Writes the configuration folder with which `rmm poll --config DIR` polls a lab at once, and `lab.json` for others."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import secrets
+from collections.abc import Callable
+from math import ceil
+from pathlib import Path
+from typing import NamedTuple
+
+from rmm.durable import replace_file
+from rmm.errors import ConfigError
+from rmm.lab.fleet import LabFleet
+from rmm.lab.simulated import LabMachine
+
+MARK = "# Written by `rmm lab up`; it is written again at the next start."
+USERNAME = "lab\\rmm"
+VAULT, PASSPHRASE, CREDENTIAL = "credentials.vault", "passphrase", "lab"
+PER_SHARD = 250
+WriteVault = Callable[[Path, str, str, str, str], None]
+_COLUMNS = (
+    "Id", "ComputerName", "IPAddress", "SiteId", "GroupId", "Tags", "Description", "Transport", "Scheme", "Port",
+    "Credential", "Enabled",
+)  # fmt: skip
+
+
+class LabAccess(NamedTuple):
+    """How the lab is reached. `ca_file` is the PEM file of its own CA; `scheme` what `rmm` itself shall use."""
+
+    http_port: int
+    https_port: int
+    ca_file: Path | None
+    password: str
+    username: str = USERNAME
+    scheme: str = "http"
+
+
+def new_password() -> str:
+    """A random password for a lab's account."""
+    return secrets.token_urlsafe(18)
+
+
+def write_configuration(folder: Path, fleet: LabFleet, access: LabAccess, *, write_vault: WriteVault) -> None:
+    """Write rmm.yaml, endpoints.csv, credentials.vault, its passphrase file and lab.json.
+
+    `write_vault` is the vault's own function: (path, passphrase, credential name, user name, password).
+    Raises ConfigError, and writes nothing, when the folder already holds somebody's own configuration.
+    """
+    settings = folder / "rmm.yaml"
+    if settings.exists() and not settings.read_text(encoding="utf-8", errors="replace").startswith(MARK):
+        raise ConfigError(
+            f"{settings}: not written by `rmm lab up`, so it is left alone", hint="Name another folder with --config."
+        )
+    passphrase = secrets.token_urlsafe(24)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_vault(folder / VAULT, passphrase, CREDENTIAL, access.username, access.password)
+    replace_file(folder / PASSPHRASE, f"{passphrase}\n".encode(), private=True)
+    replace_file(folder / "endpoints.csv", endpoints_csv(fleet).encode())
+    replace_file(folder / "lab.json", lab_json(fleet, access).encode(), private=True)
+    replace_file(settings, settings_yaml(len(fleet), access).encode())
+
+
+def endpoint_id(machine: LabMachine) -> str:
+    return machine.name.lower()
+
+
+def endpoints_csv(fleet: LabFleet) -> str:
+    """The endpoint list, in the columns of `rmm endpoints import`."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    for machine in fleet:
+        tags = ["lab", machine.os.kind, *([machine.role] if machine.role else []), machine.language.name]
+        group, description = machine.os.name, f"{machine.os.caption}, {machine.hardware.model.model}"
+        row = [endpoint_id(machine), machine.name, machine.address, "lab", group, ";".join(tags), description]
+        writer.writerow([*row, "", "", "", "", "true"])
+    return text.getvalue()
+
+
+def settings_yaml(count: int, access: LabAccess) -> str:
+    """The text of rmm.yaml."""
+    secure = access.scheme == "https"
+    lines = [
+        MARK,
+        "data: data",
+        "sites:",
+        "  - id: lab",
+        "    name: Lab fleet",
+        f"    credential: {CREDENTIAL}",
+        "    transport: winrm",
+        f"    scheme: {access.scheme}",
+        f"    port: {access.https_port if secure else access.http_port}",
+    ]
+    if secure and access.ca_file is not None:
+        lines.append(f"    ca_file: {json.dumps(str(access.ca_file.resolve()))}")
+    lines += [f"    shards: {max(1, ceil(count / PER_SHARD))}", "poll:", f"  concurrency: {concurrency(count)}"]
+    return "\n".join(lines) + "\n"
+
+
+def concurrency(count: int) -> int:
+    """How many of `count` lab endpoints to poll at once."""
+    return 25 if count <= 500 else 100 if count <= 2500 else 250
+
+
+def lab_json(fleet: LabFleet, access: LabAccess) -> str:
+    """What a foreign client needs to know of the lab."""
+    facts = {
+        "host": fleet[0].address if len(fleet) else "127.1.0.1",
+        "http_port": access.http_port,
+        "https_port": access.https_port,
+        "ca_file": str(access.ca_file.resolve()) if access.ca_file else None,
+        "username": access.username,
+        "password": access.password,
+        "endpoints": [
+            {"id": endpoint_id(machine), "name": machine.name, "address": machine.address, "profile": machine.profile}
+            for machine in fleet
+        ],
+    }
+    return json.dumps(facts, indent=1, ensure_ascii=False) + "\n"
