@@ -1,0 +1,96 @@
+"""Commands: only those that Windows PowerShell 5.1 has, by their full names, and only such as read."""
+
+from __future__ import annotations
+
+from rmm.catalog.check import facts
+from rmm.catalog.check.finding import Mark, Marks, Node, text, walk
+
+COMMON = frozenset(
+    {"verbose", "debug", "erroraction", "warningaction", "informationaction", "errorvariable", "warningvariable",
+     "informationvariable", "outvariable", "outbuffer", "pipelinevariable"}
+)  # fmt: skip
+# Parameters that the registry and file system providers add to a command.
+_DYNAMIC = {
+    "get-childitem": frozenset({"attributes", "directory", "file", "hidden", "readonly", "system"}),
+    "get-content": frozenset({"encoding", "raw", "stream", "wait", "delimiter"}),
+    "get-item": frozenset({"stream"}),
+}
+_READING = frozenset(
+    {"get", "select", "where", "foreach", "sort", "group", "measure", "convertto", "convertfrom", "test", "join",
+     "split", "resolve", "compare", "find", "search"}
+)  # fmt: skip
+_ALSO = frozenset({"out-null", "out-string", "write-output", "new-object", "new-timespan", "set-strictmode"})
+_REFUSED = {
+    "invoke-expression": ("dynamic", "Invoke-Expression runs text as code"),
+    "get-wmiobject": ("wmi", "use Get-CimInstance: Get-WmiObject is gone from newer PowerShell and needs DCOM"),
+    "get-credential": ("acts", "there is nobody to ask"),
+}
+
+
+def command_marks(root: Node) -> Marks:
+    """Every command of the script, and every redirection into a file."""
+    own = {text(n).casefold() for n in walk(root) if n.type == "function_name"}
+    for node in walk(root):
+        if node.type == "command":
+            yield from _command(node, own)
+        elif node.type == "redirected_file_name" and text(node).strip().casefold() != "$null":
+            yield Mark(node, "writes", "nothing is written to the endpoint")
+
+
+def name_of(command: Node) -> Node | None:
+    """The node of a command's constant name; None for what is invoked by operator."""
+    return next((child for child in command.children if child.type == "command_name"), None)
+
+
+def _command(node: Node, own: set[str]) -> Marks:
+    if any(child.type == "command_invocation_operator" for child in node.children):
+        yield Mark(node, "dynamic", "the operators & and . run what is not in the text")
+        return
+    place = name_of(node)
+    if place is None:
+        return
+    name = text(place)
+    plain = name.casefold()
+    if plain in own:
+        return
+    if reason := _refusal(name, plain):
+        yield Mark(place, *reason)
+        return
+    yield from _parameters(node, name)
+
+
+def _refusal(name: str, plain: str) -> tuple[str, str] | None:
+    if plain in _REFUSED:
+        return _REFUSED[plain]
+    if plain in facts.aliases():
+        return "alias", f"{name} is an alias: write the command's name"
+    if plain not in facts.commands():
+        if "-" in plain and "." not in plain and "\\" not in plain:
+            return "command-5.1", f"Windows PowerShell 5.1 has no command {name}"
+        return "native", f"{name} is not a command of PowerShell; native programs use up the process quota"
+    verb = plain.partition("-")[0]
+    if verb not in _READING and plain not in _ALSO:
+        return "acts", f"{name} does more than read"
+    return None
+
+
+def _parameters(node: Node, name: str) -> Marks:
+    plain = name.casefold()
+    known = facts.commands()[plain] | COMMON | _DYNAMIC.get(plain, frozenset())
+    for child in walk(node):
+        if child.type != "command_parameter" or _command_of(child) != node:
+            continue
+        given = text(child).lstrip("-").rstrip(":")
+        if given.casefold() in known:
+            continue
+        longer = sorted(full for full in known if full.startswith(given.casefold()))
+        if longer:
+            yield Mark(child, "abbreviation", f"-{given} is short for -{longer[0]}: write it out")
+        else:
+            yield Mark(child, "parameter-5.1", f"{name} of Windows PowerShell 5.1 has no parameter -{given}")
+
+
+def _command_of(node: Node) -> Node | None:
+    while node is not None and node.type != "command":
+        node = node.parent
+    return node

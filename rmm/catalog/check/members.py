@@ -1,0 +1,132 @@
+"""Types and members: only those of the .NET Framework on which Windows PowerShell 5.1 runs, and only such as read."""
+
+from __future__ import annotations
+
+import re
+
+from rmm.catalog.check import facts
+from rmm.catalog.check.finding import Mark, Marks, Node, literal, text, walk
+
+_ACTING = re.compile(
+    r"(set(?!timezone)[a-z]|write|delete|create|kill|move|copyto|put\Z|appendall|start\Z|stop\Z|invoke|download|upload|exit\Z|encrypt)",
+    re.IGNORECASE,
+)
+_TEXT_OPERATORS = ("-join", "-replace")
+
+
+def member_marks(root: Node) -> Marks:
+    """Every type that is named, and every method that is called or static member that is read."""
+    for node in walk(root):
+        if node.type == "type_literal":
+            yield from _type(node)
+        elif node.type in ("invocation_expression", "member_access"):
+            yield from _member(node)
+        elif node.type == "command" and text(node).casefold().startswith("new-object"):
+            yield from _new_object(node)
+        elif node.type == "format_operator":
+            yield Mark(
+                node, "culture", "-f formats by the endpoint's culture; put values into the document as they are"
+            )
+
+
+def type_name(node: Node) -> str:
+    """`System.Math` of `[System.Math]`; element type of arrays, generic types with their arity."""
+    name = re.sub(r"\s", "", text(node))[1:-1].removesuffix("[]")
+    if "[" in name:
+        outer, _, inner = name.partition("[")
+        return f"{outer}`{inner.count(',') + 1}"
+    return name
+
+
+def _known(name: str) -> bool:
+    return facts.is_own_type(name) or facts.members(name) is not None
+
+
+def _type(node: Node) -> Marks:
+    if not _known(type_name(node)):
+        yield Mark(node, "type-5.1", f"the .NET Framework of Windows PowerShell 5.1 has no type {text(node)}")
+
+
+def _new_object(node: Node) -> Marks:
+    words = [text(child) for child in walk(node) if child.type in ("generic_token", "command_parameter")]
+    if any(word.casefold() == "-comobject" for word in words):
+        return
+    strings = [literal(child) for child in walk(node) if child.type == "string_literal"]
+    names = [word for word in [*words, *strings] if word and not word.startswith("-")]
+    if names and not _known(names[0]):
+        yield Mark(node, "type-5.1", f"the .NET Framework of Windows PowerShell 5.1 has no type {names[0]}")
+
+
+def _member(node: Node) -> Marks:
+    place = next((child for child in node.children if child.type == "member_name"), None)
+    if place is None:
+        return
+    name = text(place)
+    if not place.children or place.children[0].type != "simple_name":
+        yield Mark(place, "dynamic", "a member is named by a constant")
+        return
+    calls = node.type == "invocation_expression"
+    if calls and _ACTING.match(name):
+        yield Mark(place, "writes", f"{name}() does more than read")
+        return
+    receiver = node.children[0]
+    if any(child.type == "::" for child in node.children):
+        yield from _static(place, receiver, name, _arguments(node) if calls else None)
+    elif calls:
+        yield from _instance(place, receiver, name, _arguments(node))
+
+
+def _arguments(node: Node) -> int:
+    lists = [child for child in node.children if child.type == "argument_list"]
+    inner = [child for found in lists for child in found.children if child.type == "argument_expression_list"]
+    return sum(1 for found in inner for child in found.children if child.is_named)
+
+
+def _static(place: Node, receiver: Node, name: str, count: int | None) -> Marks:
+    if receiver.type != "type_literal":
+        return
+    known = facts.members(type_name(receiver))
+    if known is None:
+        return
+    plain = name.casefold()
+    if count is None:
+        fields = known.get("static_properties", frozenset()) | known.get("static_fields", frozenset())
+        if plain not in fields:
+            yield Mark(place, "member-5.1", f"{text(receiver)} of Windows PowerShell 5.1 has no static {name}")
+    elif plain == "new":
+        if str(count) not in known.get("constructors", frozenset()):
+            yield Mark(place, "member-5.1", f"{text(receiver)} of 5.1 has no constructor with {count} arguments")
+    elif f"{plain}/{count}" not in known.get("static_methods", frozenset()):
+        yield Mark(place, "member-5.1", f"{text(receiver)}::{name} with {count} arguments does not exist in 5.1")
+
+
+def _instance(place: Node, receiver: Node, name: str, count: int) -> Marks:
+    wanted = f"{name.casefold()}/{count}"
+    kind = _kind_of(receiver)
+    known = facts.members(kind) if kind else None
+    if known is not None:
+        if wanted not in known.get("methods", frozenset()):
+            yield Mark(place, "member-5.1", f"{name} with {count} arguments does not exist on {kind} in 5.1")
+        return
+    usual = facts.usual_methods()
+    if any(method.startswith(f"{name.casefold()}/") for method in usual):
+        if wanted not in usual:
+            yield Mark(place, "member-5.1", f"{name} with {count} arguments does not exist in 5.1")
+    elif wanted not in facts.all_methods():
+        yield Mark(place, "member-5.1", f"no type of the .NET Framework has a method {name} with {count} arguments")
+
+
+def _kind_of(node: Node) -> str | None:
+    """The type of a receiver, where its text alone says it."""
+    while node.type in ("parenthesized_expression", "unary_expression", "pipeline", "pipeline_chain"):
+        named = [child for child in node.children if child.is_named]
+        if len(named) != 1:
+            return None
+        node = named[0]
+    if node.type == "string_literal":
+        return "System.String"
+    if node.type == "expression_with_unary_operator" and node.children[0].type == "cast_expression":
+        return type_name(node.children[0].children[0])
+    if node.type == "comparison_expression" and any(text(c).casefold() in _TEXT_OPERATORS for c in node.children):
+        return "System.String"
+    return None
