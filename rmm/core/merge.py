@@ -1,23 +1,24 @@
 """The fold of observations into an endpoint's last state: idempotent and order-free.
 
-Newest `observed_at` wins, for the endpoint and for each collector by itself; (epoch, seq) breaks ties, so every order
-of the same observations, each any number of times, gives the same state. Only `failures`, the length of the current
-run of faults, is counted as observations arrive.
+Newest `observed_at` wins, for the endpoint and for each collector by itself; (epoch, seq), and for a collector the
+encoded result, break ties. So every order of the same observations, each any number of times, gives the same state.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 
 import msgspec
 
 from rmm.model.observation import CollectorResult, Observation
 from rmm.model.state import CollectorState, EndpointState
 
-_encode = msgspec.json.Encoder().encode
-
 GAVE_READINGS = frozenset({"ok", "partial", "unsupported"})
+MOST_FAILED = 16  # failures that are counted; back-off has reached its longest step before
+
+_encode = msgspec.json.Encoder().encode
+_never = datetime(1, 1, 1, tzinfo=UTC)
 
 
 def merge(
@@ -26,56 +27,78 @@ def merge(
     not_before: datetime | None = None,
     digests: Mapping[str, str] | None = None,
 ) -> EndpointState:
-    """`state` after `observation`; `state` itself (the same object) where the observation is old news.
+    """`state` after `observation`; `state` itself (the same object) where the observation is known already.
 
     `not_before` is the back-off that was decided for this observation; it is kept with the newest one. `digests`
     (collector name -> digest) is kept beside the readings it belongs to.
     """
-    digests = digests or {}
-    stamp = (observation.observed_at, observation.epoch, observation.seq)
     if state is None:
-        return _fresh(observation, not_before, digests)
-    newest = (state.observed_at, state.epoch, state.seq)
-    if stamp == newest:
-        return state
-    collectors = _collectors(state.collectors, observation, digests)
-    if stamp < newest:
-        return state if collectors is state.collectors else msgspec.structs.replace(state, collectors=collectors)
+        state = _nothing(observation)
+    newest = (observation.observed_at, observation.epoch, observation.seq) > (state.observed_at, state.epoch, state.seq)
     failed = observation.fault is not None
+    succeeded_at, failed_at = _run_of_failures(state, observation.observed_at, failed=failed)
+    identity, identity_at = _identity(state, observation)
+    collectors = _collectors(state.collectors, observation, digests or {})
+    if not newest:
+        same = succeeded_at == state.succeeded_at and failed_at == state.failed_at and identity is state.identity
+        if same and collectors is state.collectors:
+            return state
+    last = observation if newest else state
     return EndpointState(
-        endpoint=observation.endpoint,
-        name=observation.name,
-        site=observation.site,
-        observed_at=observation.observed_at,
-        status=observation.status,
-        fault=observation.fault,
-        duration_s=observation.duration_s,
-        epoch=observation.epoch,
-        seq=observation.seq,
-        failures=state.failures + 1 if failed else 0,
-        not_before=not_before if failed else None,
-        identity=observation.identity or state.identity,
+        endpoint=last.endpoint,
+        name=last.name,
+        site=last.site,
+        observed_at=last.observed_at,
+        status=last.status,
+        fault=last.fault,
+        duration_s=last.duration_s,
+        epoch=last.epoch,
+        seq=last.seq,
+        failures=len(failed_at),
+        not_before=state.not_before if not newest else not_before if failed else None,
+        identity=identity,
+        identity_at=identity_at,
+        succeeded_at=succeeded_at,
+        failed_at=failed_at,
         collectors=collectors,
     )
 
 
-def _fresh(observation: Observation, not_before: datetime | None, digests: Mapping[str, str]) -> EndpointState:
-    failed = observation.fault is not None
+def _nothing(observation: Observation) -> EndpointState:
+    """The state of an endpoint of which nothing is known: older than every observation."""
     return EndpointState(
         endpoint=observation.endpoint,
         name=observation.name,
         site=observation.site,
-        observed_at=observation.observed_at,
-        status=observation.status,
-        fault=observation.fault,
-        duration_s=observation.duration_s,
-        epoch=observation.epoch,
-        seq=observation.seq,
-        failures=1 if failed else 0,
-        not_before=not_before if failed else None,
-        identity=observation.identity,
-        collectors=_collectors({}, observation, digests),
+        observed_at=_never,
+        status="",
+        fault=None,
+        duration_s=0.0,
+        epoch="",
+        seq=0,
     )
+
+
+def _run_of_failures(
+    state: EndpointState, at: datetime, *, failed: bool
+) -> tuple[datetime | None, tuple[datetime, ...]]:
+    """(last success, the newest failures since): kept as times, because a mere count would depend on the order."""
+    succeeded_at = state.succeeded_at
+    if not failed and (succeeded_at is None or at > succeeded_at):
+        succeeded_at = at
+    times = {*state.failed_at, at} if failed else state.failed_at
+    since = sorted(time for time in times if succeeded_at is None or time > succeeded_at)
+    return succeeded_at, tuple(since[-MOST_FAILED:])
+
+
+def _identity(state: EndpointState, observation: Observation) -> tuple[dict[str, str], datetime | None]:
+    """The newest evidence; polls that found none keep it."""
+    at = observation.observed_at
+    if not observation.identity or (state.identity_at is not None and at < state.identity_at):
+        return state.identity, state.identity_at
+    if at == state.identity_at and sorted(observation.identity.items()) <= sorted(state.identity.items()):
+        return state.identity, state.identity_at
+    return observation.identity, at
 
 
 def _collectors(
@@ -85,24 +108,29 @@ def _collectors(
     changed: dict[str, CollectorState] = {}
     for name, result in observation.collectors.items():
         before = known.get(name)
-        after = _collector(before, result, at, digests.get(name, ""))
+        after = _collector(before or CollectorState(attempted_at=_never), result, at, digests.get(name, ""))
         if after is not before:
             changed[name] = after
-    return {**known, **changed} if changed else known
+    if not changed:
+        return known
+    # By name, so that the order in which collectors were first seen leaves no trace.
+    return dict(sorted({**known, **changed}.items()))
 
 
-def _collector(before: CollectorState | None, result: CollectorResult, at: datetime, digest: str) -> CollectorState:
-    """The newest attempt gives `fault`, the newest reading gives `result`; a tie changes nothing."""
-    if before is None:
-        before = CollectorState(attempted_at=datetime.min.replace(tzinfo=at.tzinfo))
-    newer_attempt = at > before.attempted_at
-    newer_reading = result.outcome in GAVE_READINGS and (before.at is None or at > before.at)
-    if not newer_attempt and not newer_reading:
+def _collector(before: CollectorState, result: CollectorResult, at: datetime, digest: str) -> CollectorState:
+    """The newest attempt gives `fault`, the newest reading gives `result`."""
+    attempt = at > before.attempted_at or (at == before.attempted_at and _encode(result.fault) > _encode(before.fault))
+    encoded = b""
+    if result.outcome in GAVE_READINGS and (before.at is None or at >= before.at):
+        encoded = _encode(result)
+        if at == before.at and encoded <= bytes(before.result):
+            encoded = b""
+    if not attempt and not encoded:
         return before
     return CollectorState(
-        attempted_at=at if newer_attempt else before.attempted_at,
-        at=at if newer_reading else before.at,
-        result=msgspec.Raw(_encode(result)) if newer_reading else before.result,
-        fault=result.fault if newer_attempt else before.fault,
-        digest=digest if newer_reading else before.digest,
+        attempted_at=at if attempt else before.attempted_at,
+        at=at if encoded else before.at,
+        result=msgspec.Raw(encoded) if encoded else before.result,
+        fault=result.fault if attempt else before.fault,
+        digest=digest if encoded else before.digest,
     )

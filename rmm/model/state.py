@@ -35,9 +35,12 @@ class EndpointState(msgspec.Struct, frozen=True, kw_only=True):
     duration_s: float
     epoch: str
     seq: int
-    failures: int = 0  # polls in a row without a session
+    failures: int = 0  # polls in a row with a fault; counts up to 16
     not_before: datetime | None = None  # back-off: no scheduled poll before
     identity: dict[str, str] = {}
+    identity_at: datetime | None = None  # when `identity` was observed
+    succeeded_at: datetime | None = None  # the last poll without a fault
+    failed_at: tuple[datetime, ...] = ()  # the newest polls with a fault since then, ascending
     collectors: dict[str, CollectorState] = {}
 
 

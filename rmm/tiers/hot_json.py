@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import msgspec
 from rmm.durable import disk_code, replace_file
 from rmm.errors import TierError
 from rmm.model.state import EndpointState, ShardFile
+from rmm.tiers.migrations import set_aside
 
 log = logging.getLogger(__name__)
 
@@ -26,68 +27,118 @@ def path_of(data: Path, site: str, shard: int) -> Path:
     return data / "hot" / site / f"{shard}.json"
 
 
-def load(data: Path, site: str, shard: int) -> dict[str, EndpointState]:
-    """The states of one shard; empty where there is no file yet.
+def load(data: Path, site: str, shard: int, *, owner: bool = True) -> dict[str, EndpointState]:
+    """The states of one shard; empty where there is no file yet. Readings stay encoded.
 
-    A file that does not decode is moved aside (`.damaged-<n>`) with a warning: polling fills it again, and the cold
-    tier has the history. Raises TierError when it cannot be read at all.
+    A file that does not decode counts as empty, with a warning: polling fills it again, and the cold tier has the
+    history. The `owner` of the shard's lease also moves it aside, to `<shard>.damaged-<n>`.
+
+    Raises TierError when it cannot be read at all, or was written by a newer rmm.
     """
     path = path_of(data, site, shard)
     try:
-        return _decoder.decode(path.read_bytes()).endpoints
+        content = _decoder.decode(path.read_bytes())
     except FileNotFoundError:
         return {}
     except OSError as error:
         raise TierError(f"{path}: {error.strerror or error}", code=disk_code(error)) from error
-    except msgspec.DecodeError as error:
-        aside = _aside(path)
-        path.replace(aside)
-        log.warning("%s is damaged (%s); kept as %s, starting without it", path, error, aside.name)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        kept = f"; kept as {set_aside(path).name}, starting without it" if owner else ""
+        log.warning("%s is damaged (%s)%s", path, error, kept)
         return {}
+    if content.schema > SCHEMA:
+        raise TierError(
+            f"{path} has schema {content.schema}, this rmm knows {SCHEMA}",
+            code="tier.newer",
+            hint="It was written by a newer rmm: install that version.",
+        )
+    return content.endpoints
 
 
-def _aside(path: Path) -> Path:
-    number = 1
-    while (candidate := path.with_name(f"{path.stem}.damaged-{number}")).exists():
-        number += 1
-    return candidate
-
-
-def write(data: Path, site: str, shard: int, endpoints: dict[str, EndpointState], now: datetime) -> None:
+def write(data: Path, site: str, shard: int, endpoints: Mapping[str, EndpointState], now: datetime) -> None:
     """Replace the shard's file. Raises TierError, and then the old file is still there."""
-    content = ShardFile(schema=SCHEMA, site=site, shard=shard, written_at=now, endpoints=endpoints)
+    content = ShardFile(schema=SCHEMA, site=site, shard=shard, written_at=now, endpoints=dict(endpoints))
     replace_file(path_of(data, site, shard), _encoder.encode(content))
+
+
+def shards_of(data: Path, site: str) -> list[int]:
+    """The shards of a site that have a file, ascending."""
+    return sorted(int(path.stem) for path in (data / "hot" / site).glob("*.json") if path.stem.isdigit())
+
+
+def read_endpoint(data: Path, site: str, endpoint: str, *, shard: int | None = None) -> EndpointState | None:
+    """The newest state of one endpoint, for commands; in all files of the site where `shard` is not given."""
+    places = shards_of(data, site) if shard is None else [shard]
+    found = [state for place in places if (state := load(data, site, place, owner=False).get(endpoint)) is not None]
+    return max(found, key=lambda state: state.observed_at, default=None)
+
+
+def shard_count(data: Path, site: str) -> int:
+    """The number of shards that the files of a site are laid out for; 0 when nothing is written yet."""
+    try:
+        return msgspec.json.decode(_layout(data, site).read_bytes(), type=_Layout).shards
+    except FileNotFoundError:
+        return 0
+    except OSError as error:
+        raise TierError(f"{_layout(data, site)}: {error.strerror or error}", code=disk_code(error)) from error
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return 0  # laying out anew is always right, and costs little
 
 
 def relocate(data: Path, site: str, shards: int, shard_of: Callable[[str], int], now: datetime) -> int:
     """Move states to where they belong after the site's number of shards changed; returns how many moved.
 
     Every state is written to its new file before it leaves its old one, so a crash leaves doubles and loses nothing.
-    The caller holds the locks of all shards, old and new.
+    Two files at a time are in memory. The caller holds the locks of all shards, old and new.
     """
-    note = data / "hot" / site / "layout"
-    try:
-        before = int(note.read_text(encoding="ascii"))
-    except (OSError, ValueError):
-        before = 0
-    if before == shards:
+    if shard_count(data, site) == shards:
         return 0
-    numbers = sorted({*_existing(data, site), *range(shards)})
-    states = {number: load(data, site, number) for number in numbers}
-    moves = [(number, name) for number, found in states.items() for name in found if shard_of(name) != number]
-    for number, name in moves:
-        state, there = states[number][name], states[shard_of(name)]
-        if name not in there or there[name].observed_at < state.observed_at:
-            there[name] = state
-    for target in sorted({shard_of(name) for _, name in moves}):
-        write(data, site, target, states[target], now)
-    for number, name in moves:
-        del states[number][name]
-    for number in sorted({number for number, _ in moves}):
-        write(data, site, number, states[number], now)
-    replace_file(note, str(shards).encode())
-    return len(moves)
+    existing = shards_of(data, site)
+    wanted = {place: {shard_of(name) for name in load(data, site, place)} for place in existing}
+    moved = 0
+    for target in range(shards):
+        there = load(data, site, target)
+        arrived = 0
+        for source in existing:
+            if source != target and target in wanted[source]:
+                arrived += _take(there, load(data, site, source), target, shard_of)
+        if arrived:
+            write(data, site, target, there, now)
+            moved += arrived
+    for source in existing:
+        if source >= shards:
+            _remove(path_of(data, site, source))
+        elif wanted[source] - {source}:
+            stay = {name: state for name, state in load(data, site, source).items() if shard_of(name) == source}
+            write(data, site, source, stay, now)
+    replace_file(_layout(data, site), _encoder.encode(_Layout(SCHEMA, shards)))
+    return moved
 
 
-def _existing(data: Path, site: str) -> Iterable[int]:
-    return (int(path.stem) for path in (data / "hot" / site).glob("*.json") if path.stem.isdigit())
+def _remove(path: Path) -> None:
+    try:
+        path.unlink()
+    except OSError as error:
+        raise TierError(f"{path}: {error.strerror or error}", code=disk_code(error)) from error
+
+
+def _take(
+    there: dict[str, EndpointState], here: dict[str, EndpointState], target: int, shard_of: Callable[[str], int]
+) -> int:
+    """Copy what belongs to `target`, unless the state there is newer."""
+    coming = [
+        state
+        for name, state in here.items()
+        if shard_of(name) == target and (name not in there or there[name].observed_at < state.observed_at)
+    ]
+    there.update((state.endpoint, state) for state in coming)
+    return len(coming)
+
+
+class _Layout(msgspec.Struct):
+    schema: int
+    shards: int
+
+
+def _layout(data: Path, site: str) -> Path:
+    return data / "hot" / site / "layout.json"

@@ -15,6 +15,7 @@ from rmm.errors import TierError
 log = logging.getLogger(__name__)
 
 _FIXED = (3, 51, 3)  # first release without the WAL-reset bug of 3.7.0 and later
+_DAMAGED = "Move the file away and restore it from a backup; polling makes a new one."
 
 
 async def open_writer(path: Path, scripts: Traversable, *, page_size: int = 4096) -> aiosqlite.Connection:
@@ -71,15 +72,35 @@ def tier_error(path: Path, error: Exception) -> TierError:
     """The TierError for a failed operation on `path`."""
     if isinstance(error, OSError):
         return TierError(f"{path}: {error.strerror or error}", code=disk_code(error))
+    if not isinstance(error, sqlite3.Error):  # what was read does not decode
+        return TierError(f"{path}: {error}", code="tier.damaged", hint=_DAMAGED)
     text = str(error)
     if "full" in text:
         return TierError(f"{path}: {text}", code="disk.full", hint="Free some space; nothing of this round was lost.")
     if "readonly" in text or "unable to open" in text:
         return TierError(f"{path}: {text}", code="disk.read_only")
     if "malformed" in text or "not a database" in text:
-        hint = "Move the file away and restore it from a backup; polling makes a new one."
-        return TierError(f"{path}: {text}", code="tier.damaged", hint=hint)
+        return TierError(f"{path}: {text}", code="tier.damaged", hint=_DAMAGED)
     return TierError(f"{path}: {text}")
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a damaged file, with what SQLite keeps beside it, to `<stem>.damaged-<n>`; returns the new name.
+
+    Raises TierError when the folder does not let us.
+    """
+    number = 1
+    while (aside := path.with_name(f"{path.stem}.damaged-{number}")).exists():
+        number += 1
+    try:
+        for suffix in ("-shm", "-wal"):
+            beside = path.with_name(path.name + suffix)
+            if beside.exists():
+                beside.replace(aside.with_name(aside.name + suffix))
+        path.replace(aside)
+    except OSError as error:
+        raise tier_error(path, error) from error
+    return aside
 
 
 def named(text: str) -> dict[str, str]:

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 BATCH = 64  # observations per transaction of the cold tier
 MOST_QUEUED = 4 * BATCH  # the poller waits when the cold tier is further behind than that
+
+Queued = tuple[Observation, frozenset[str]]
 
 
 class ShardStore:
@@ -52,20 +54,26 @@ class ShardStore:
         self._cold = cold
         self._fields = fields
         self._now = now
-        self._states = hot_json.load(data, site, shard)
+        self._states = {
+            name: state if cold.knows(name) else _without_digests(state)
+            for name, state in hot_json.load(data, site, shard).items()
+        }
         self._pending: list[bytes] = []
-        self._queue: list[tuple[Observation, frozenset[str]]] = []
+        self._queue: list[Queued] = []
         self._draining: asyncio.Task[None] | None = None
+        self._flushing: asyncio.Task[None] | None = None
         self._error: TierError | None = None
         self._changed = False
+        self._mark = 0  # what a release may forget: in hot and cold since the last flush
 
     async def recover(self) -> None:
         """Fold what the last process left in the spool into hot and cold, and keep it for the coordinator."""
         for record in self._spool.replay():
             try:
                 observation = decode_observation(record)
-            except msgspec.DecodeError as error:
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
                 log.warning("a spooled observation of shard %s/%d is unreadable: %s", self._site, self._shard, error)
+                self._spool.set_aside(record)
                 continue
             self._pending.append(record)
             self._fold(observation, None)
@@ -87,18 +95,26 @@ class ShardStore:
         """Encoded observations found at opening."""
         return self._pending
 
+    @property
+    def damaged(self) -> int:
+        """Spooled records that could not be read at opening; they are kept beside the spool."""
+        return self._spool.damaged
+
     async def acknowledge(self, observation: Observation, not_before: datetime | None) -> bytes:
-        """Durable in the spool on return; returns the encoded observation."""
+        """Durable in the spool on return; returns the encoded observation.
+
+        Waits while the cold tier is far behind. Raises TierError, and then nothing is promised.
+        """
+        if len(self._queue) >= MOST_QUEUED and self._draining is not None:
+            await asyncio.wait([self._draining])
         if self._error is not None:
             raise self._error
         record = encode_observation(observation)
         await self._spool.append(record)
+        # No await from here on: what the spool counts as returned is folded.
         self._fold(observation, not_before)
-        if len(self._queue) >= BATCH:
-            if self._draining is None:
-                self._draining = asyncio.create_task(self._drain_quietly())
-            elif len(self._queue) >= MOST_QUEUED:
-                await asyncio.wait([self._draining])
+        if len(self._queue) >= BATCH and self._draining is None:
+            self._draining = asyncio.create_task(self._drain_quietly())
         return record
 
     def _fold(self, observation: Observation, not_before: datetime | None) -> None:
@@ -113,51 +129,122 @@ class ShardStore:
                 if known and known.digest == digests[name] and known.at and known.at <= observation.observed_at:
                     unchanged.add(name)
         self._queue.append((observation, frozenset(unchanged)))
-        self._states[observation.endpoint] = merge(before, observation, not_before, digests)
-        self._changed = True
+        after = merge(before, observation, not_before, digests)
+        if after is not before:
+            self._states[observation.endpoint] = after
+            self._changed = True
 
     async def _drain_quietly(self) -> None:
         try:
             await self._drain()
-        except TierError as error:
-            self._error = error
+        except TierError:
+            pass  # kept in `_error`, for the next acknowledge or flush
         finally:
             self._draining = None
 
     async def _drain(self) -> None:
+        """Store what is queued. An error is kept: from then on nothing is released, and the spool has it all."""
         while self._queue:
+            if self._error is not None:
+                raise self._error
             batch, self._queue = self._queue[:BATCH], self._queue[BATCH:]
+            try:
+                await self._store(batch)
+            except TierError as error:
+                self._error = error
+                raise
+            except asyncio.CancelledError:
+                self._error = TierError(
+                    "storing was interrupted; the spool has what is missing", code="tier.interrupted"
+                )
+                raise
+
+    async def _store(self, batch: list[Queued]) -> None:
+        try:
             await self._cold.store([observation for observation, _ in batch], [same for _, same in batch])
+        except TierError:
+            raise
+        except Exception:
+            if len(batch) > 1:
+                for item in batch:
+                    await self._store([item])
+                return
+            # One observation that cannot be stored must not keep the whole shard from being polled for ever.
+            log.exception("observation %s cannot be stored in the cold tier", batch[0][0].id)
+            self._spool.set_aside(encode_observation(batch[0][0]))
 
     async def flush(self) -> None:
-        """Hot and cold hold all that was acknowledged. Raises TierError; the spool then still has it."""
-        if self._draining is not None:
-            await asyncio.wait([self._draining])
-        if self._error is not None:
-            raise self._error
-        await self._drain()
-        if self._changed:
-            await asyncio.to_thread(
-                hot_json.write, self._data, self._site, self._shard, dict(self._states), self._now()
-            )
-            self._changed = False
+        """Hot and cold hold all that was acknowledged. Raises TierError; the spool then still has it.
+
+        A cancelled caller does not break it off: leaving the store waits for it.
+        """
+        while self._flushing is not None:
+            await asyncio.wait([self._flushing])
+        self._flushing = asyncio.create_task(self._flush())
+        await asyncio.shield(self._flushing)
+
+    async def _flush(self) -> None:
+        try:
+            mark = self._spool.seal()
+            if self._draining is not None:
+                await asyncio.wait([self._draining])
+            if self._error is not None:
+                raise self._error
+            await self._drain()
+            if self._changed:
+                self._changed = False
+                try:
+                    await asyncio.to_thread(
+                        hot_json.write, self._data, self._site, self._shard, dict(self._states), self._now()
+                    )
+                except BaseException:
+                    self._changed = True
+                    raise
+            self._mark = mark
+        finally:
+            self._flushing = None
 
     async def release(self) -> None:
-        """Everything is in the tiers and with the coordinator: the spool may forget it."""
-        await self.flush()
-        await self._spool.release()
+        """The coordinator committed all that was acknowledged before the last flush: the spool may forget it."""
+        self._spool.release(self._mark)
         self._pending = []
+
+    async def settle(self) -> None:
+        """Wait for what is at work in the background; it ends with its error, if any, kept."""
+        tasks = [task for task in (self._draining, self._flushing) if task is not None]
+        if tasks:
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _without_digests(state: EndpointState) -> EndpointState:
+    """The cold file does not know this endpoint (it moved here, or history began anew): its values are news there."""
+    collectors = {name: msgspec.structs.replace(known, digest="") for name, known in state.collectors.items()}
+    return msgspec.structs.replace(state, collectors=collectors)
 
 
 @asynccontextmanager
 async def open_shard(
-    data: Path, site: str, shard: int, *, fields: Mapping[str, CollectorFields], now: Callable[[], datetime]
+    data: Path,
+    site: str,
+    shard: int,
+    *,
+    fields: Mapping[str, CollectorFields],
+    now: Callable[[], datetime],
+    keep_days: int = 0,
 ) -> AsyncIterator[ShardStore]:
-    """The store of one shard, for the holder of its lease; replays what a crash left."""
+    """The store of one shard, for the holder of its lease; replays what a crash left.
+
+    `keep_days` above 0: on leaving without an error, history older than that is forgotten.
+    """
     async with (
         Spool(data / "spool" / site / str(shard)) as spool,
         ColdTier(path_of(data, site, shard), fields) as cold,
     ):
         store = ShardStore(data, site, shard, spool=spool, cold=cold, fields=fields, now=now)
-        await store.recover()
-        yield store
+        try:
+            await store.recover()
+            yield store
+        finally:
+            await store.settle()
+        if keep_days > 0:
+            await cold.expire(now() - timedelta(days=keep_days))

@@ -127,7 +127,7 @@ async def test_metrics_are_listed(tmp_path: Path) -> None:
             [observe(os=[{"build": 1, "caption": "x"}], cpu=[{"core": "_Total", "util_pct": 1, "frequency_mhz": 2}])]
         )
         assert reader.metrics("srv-1", **WEEK) == ["cpu.frequency_mhz[_Total]", "cpu.util_pct[_Total]", "os.build"]
-        with pytest.raises(ValueError, match="collector.field"):
+        with pytest.raises(ValueError, match=r"collector\.field"):
             reader.history("srv-1", "nonsense", **WEEK)
 
 
@@ -137,11 +137,29 @@ async def test_a_hostile_endpoint_cannot_invent_series_without_end(tmp_path: Pat
         assert len(reader.metrics("srv-1", **WEEK)) <= 4096
 
 
-async def test_expiry(tmp_path: Path) -> None:
+async def test_expiry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rmm.tiers.cold_sqlite.retention.MOST_ROWS", 7)
+    monkeypatch.setattr("rmm.tiers.cold_sqlite.retention.MOST_PLACES", 2)
     async with tier("sqlite", tmp_path) as (writer, reader):
-        await writer.store([observe(minute=m, seq=m, os=[{"build": m, "caption": "x"}]) for m in range(100)])
-        assert await writer.expire(START + timedelta(minutes=40), slice_rows=7) == 40
-        assert len(reader.history("srv-1", "os.build", **WEEK)) == 60
+        for name in ("srv-1", "srv-2", "srv-3"):
+            await writer.store(
+                [observe(name, m, seq=m, os=[{"build": m, "caption": f"version {m // 30}"}]) for m in range(100)]
+            )
+        assert await writer.expire(START + timedelta(minutes=40)) == 120
+        assert await writer.expire(START + timedelta(minutes=40)) == 0
+        for name in ("srv-1", "srv-2", "srv-3"):
+            assert [v for _, v in reader.history(name, "os.build", **WEEK)] == [float(m) for m in range(40, 100)]
+            # What stood at the limit is still known.
+            told = [(c["at"], c["value"]) for c in reader.changes(name, **WEEK)]
+            assert told == [(START + timedelta(minutes=m), f"version {m // 30}") for m in (30, 60, 90)]
+        assert len(reader.metrics("srv-1", **WEEK)) == 1
+        assert await writer.expire(START + timedelta(days=90)) == 180
+        assert reader.metrics("srv-1", **WEEK) == []
+        await writer.store([observe(minute=200_000, os=[{"build": 1, "caption": "version 3"}])])
+    check = sqlite3.connect(path_of(tmp_path, "hq", 0))
+    assert check.execute("SELECT count(*) FROM layout").fetchone() == (1,)
+    assert check.execute("SELECT count(*) FROM change").fetchone() == (3,)
+    check.close()
 
 
 async def test_a_fresh_schema_equals_a_migrated_one(tmp_path: Path) -> None:
@@ -167,10 +185,33 @@ async def test_a_newer_file_and_a_broken_file_are_refused_with_a_reason(tmp_path
     with pytest.raises(TierError, match="schema 99"):
         async with ColdTier(tmp_path / "newer.sqlite", FIELDS):
             pass
-    (tmp_path / "broken.sqlite").write_bytes(b"no database" * 1000)
+
+
+async def test_a_damaged_file_is_kept_aside_and_history_begins_anew(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = path_of(tmp_path, "hq", 0)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"no database" * 1000)
+    async with tier("sqlite", tmp_path) as (writer, reader):
+        await writer.store([observe(os=[{"build": 1, "caption": "x"}])])
+        assert len(reader.history("srv-1", "os.build", **WEEK)) == 1
+    assert path.with_name("0.damaged-1").read_bytes() == b"no database" * 1000
+    assert "0.damaged-1" in caplog.text
+
+
+async def test_a_damaged_page_is_a_named_error(tmp_path: Path) -> None:
+    path = path_of(tmp_path, "hq", 0)
+    async with tier("sqlite", tmp_path) as (writer, _):
+        await writer.store([typical(f"srv-{n}", m) for n in range(5) for m in range(50)])
+    content = bytearray(path.read_bytes())
+    page = 16384
+    for start in range(5 * page, len(content), page):
+        content[start : start + 64] = bytes(64)
+    path.write_bytes(content)
     with pytest.raises(TierError) as caught:
-        async with ColdTier(tmp_path / "broken.sqlite", FIELDS):
-            pass
+        for n in range(5):
+            ColdReader(tmp_path, "hq").history(f"srv-{n}", "cpu.util_pct[0,0]", **WEEK)
     assert caught.value.code == "tier.damaged"
 
 

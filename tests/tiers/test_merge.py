@@ -1,11 +1,12 @@
 """The fold is idempotent and order-free."""
 
 import random
+from datetime import timedelta
 
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
-from observations import observe
+from observations import START, observe
 
 from rmm.core.merge import merge
 from rmm.model.observation import CollectorResult, Fault, Observation
@@ -22,7 +23,11 @@ def one(minute: int, seq: int, names: list[str], outcome: str) -> Observation:
         )
         for name in names
     }
-    return msgspec.structs.replace(observe(minute=minute, seq=seq, fault=fault), collectors={} if fault else parts)
+    return msgspec.structs.replace(
+        observe(minute=minute, seq=seq, fault=fault),
+        collectors={} if fault else parts,
+        identity={"name": f"srv{seq}"} if outcome == "ok" and minute % 2 else {},
+    )
 
 
 observations = st.lists(
@@ -35,7 +40,7 @@ observations = st.lists(
     ),
     min_size=1,
     max_size=8,
-    unique_by=lambda o: o.observed_at,
+    unique_by=lambda o: (o.observed_at, o.seq),
 )
 
 
@@ -44,18 +49,40 @@ def fold(items: list[Observation]) -> EndpointState:
     for item in items:
         state = merge(state, item)
     assert state is not None
-    return msgspec.structs.replace(state, failures=0)
+    return state
 
 
 @given(observations, st.randoms())
 def test_order_and_redelivery_change_nothing(items: list[Observation], chance: random.Random) -> None:
     shuffled = items + chance.choices(items, k=len(items))
     chance.shuffle(shuffled)
-    expected, got = fold(sorted(items, key=lambda o: o.observed_at)), fold(shuffled)
-    assert msgspec.json.encode(got) == msgspec.json.encode(
-        msgspec.structs.replace(expected, collectors={n: expected.collectors[n] for n in got.collectors})
-    )
-    assert set(got.collectors) == set(expected.collectors)
+    assert msgspec.json.encode(fold(shuffled)) == msgspec.json.encode(fold(items))
+
+
+@given(observations)
+def test_the_newest_wins_and_failures_are_counted(items: list[Observation]) -> None:
+    order = sorted(items, key=lambda o: (o.observed_at, o.epoch, o.seq))
+    state = fold(items)
+    assert (state.observed_at, state.seq, state.status) == (order[-1].observed_at, order[-1].seq, order[-1].status)
+    good = max((o.observed_at for o in items if o.fault is None), default=None)
+    assert state.succeeded_at == good
+    assert state.failures == len({o.observed_at for o in items if o.fault and (not good or o.observed_at > good)})
+    for name, known in state.collectors.items():
+        tried = [o for o in order if name in o.collectors]
+        assert known.attempted_at == tried[-1].observed_at
+        read = [o for o in tried if o.collectors[name].readings]
+        assert known.at == (read[-1].observed_at if read else None)
+
+
+def test_back_off_belongs_to_the_newest_observation() -> None:
+    late, early = observe(minute=9, seq=2, fault=Fault("timeout")), observe(minute=1, fault=Fault("timeout"))
+    state = merge(merge(None, late, START), early, START - timedelta(days=1))
+    assert (state.not_before, state.failures) == (START, 2)
+    assert merge(state, late, None) is state
+    for minute in range(10, 60):
+        state = merge(state, observe(minute=minute, seq=3, fault=Fault("timeout")))
+    assert state.failures == 16
+    assert merge(state, observe(minute=60)).not_before is None
 
 
 def test_a_fault_keeps_the_last_readings() -> None:

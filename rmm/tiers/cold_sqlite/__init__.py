@@ -1,7 +1,7 @@
 """The cold tier: one SQLite file per shard with the history of samples and of changes."""
 
 from rmm.tiers.cold_sqlite.reader import ColdReader
-from rmm.tiers.cold_sqlite.series import CollectorFields
+from rmm.tiers.cold_sqlite.series import CollectorFields, fields_of
 from rmm.tiers.cold_sqlite.writer import ColdTier
 
-__all__ = ["ColdReader", "ColdTier", "CollectorFields"]
+__all__ = ["ColdReader", "ColdTier", "CollectorFields", "fields_of"]

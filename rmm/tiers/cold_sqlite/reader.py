@@ -2,45 +2,52 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import sqlite3
 import struct
+import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from rmm.tiers.cold_sqlite import changes
 from rmm.tiers.cold_sqlite.series import metric_parts
 from rmm.tiers.cold_sqlite.writer import SQL, micros
 from rmm.tiers.migrations import named, tier_error
 
+Change = dict[str, Any]
+
 
 class ColdReader:
-    """Opens a file for the length of one question; a writer may be at work meanwhile."""
+    """Opens a file for the length of one question; a writer may be at work meanwhile.
+
+    Raises TierError where a file cannot be read.
+    """
 
     def __init__(self, data: Path, site: str) -> None:
         self._folder = data / "cold" / site
         self._sql = named((SQL / "statements.sql").read_text(encoding="utf-8"))
 
-    def _files(self) -> Iterator[tuple[sqlite3.Connection, Path]]:
+    def _ask(self, endpoint: str, statement: str, *arguments: Any) -> Iterator[tuple[dict[int, str], list[Any]]]:
+        """Per file that knows the endpoint: its layouts (for spans of time) and the rows of the statement."""
         for path in sorted(self._folder.glob("*.sqlite")):
             try:
-                connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10)
-                try:
-                    yield connection, path
-                finally:
-                    connection.close()
+                with contextlib.closing(_open(path)) as connection:
+                    if connection.execute("PRAGMA user_version").fetchone() == (0,):
+                        continue  # its writer has only just made it
+                    found = connection.execute(self._sql["endpoint_no"], (endpoint,)).fetchone()
+                    if found is None:
+                        continue
+                    place = (found[0], *arguments)
+                    layouts = connection.execute(self._sql["layout_series"], place) if len(arguments) == 2 else ()
+                    yield dict(layouts), connection.execute(self._sql[statement], place).fetchall()
             except sqlite3.Error as error:
                 raise tier_error(path, error) from error
-
-    def _ask(
-        self, endpoint: str, statement: str, *arguments: Any
-    ) -> Iterator[tuple[sqlite3.Connection, int, list[Any]]]:
-        for connection, _ in self._files():
-            found = connection.execute(self._sql["endpoint_no"], (endpoint,)).fetchone()
-            if found is not None:
-                yield connection, found[0], connection.execute(self._sql[statement], (found[0], *arguments)).fetchall()
 
     def history(self, endpoint: str, metric: str, *, since: datetime, until: datetime) -> list[tuple[datetime, float]]:
         """Samples of one metric, oldest first; null samples are left out.
@@ -51,25 +58,22 @@ class ColdReader:
             ValueError: when `metric` is not of the form `collector.field` or `collector.field[key]`.
         """
         collector, field, key = metric_parts(metric)
-        span = (micros(since), micros(until))
-        samples: list[tuple[int, float]] = []
-        for connection, number, rows in self._ask(endpoint, "observations", *span):
-            layouts = connection.execute(self._sql["layout_series"], (number, *span)).fetchall()
-            places = {no: _place(json.loads(text), collector, field, key) for no, text in layouts}
+        samples: dict[int, float] = {}  # by time, so that one that two files hold counts once
+        for layouts, rows in self._ask(endpoint, "observations", micros(since), micros(until)):
+            places = {no: _place(json.loads(text), collector, field, key) for no, text in layouts.items()}
             for at, layout, packed in rows:
                 place = places.get(layout, -1)
-                if place >= 0:
+                if 0 <= place < len(packed) // 8:
                     value = struct.unpack_from("<d", packed, 8 * place)[0]
                     if not math.isnan(value):
-                        samples.append((at, value))
-        return [(_moment(at), value) for at, value in sorted(samples)]
+                        samples[at] = value
+        return [(_moment(at), value) for at, value in sorted(samples.items())]
 
     def metrics(self, endpoint: str, *, since: datetime, until: datetime) -> list[str]:
         """Names of all metrics that have samples in this time."""
-        span = (micros(since), micros(until))
         names: set[str] = set()
-        for connection, number, _ in self._ask(endpoint, "statuses", *span):
-            for _no, text in connection.execute(self._sql["layout_series"], (number, *span)):
+        for layouts, _ in self._ask(endpoint, "statuses", micros(since), micros(until)):
+            for text in layouts.values():
                 names.update(
                     f"{name}.{field}[{key}]" if key else f"{name}.{field}" for name, key, field in json.loads(text)
                 )
@@ -77,19 +81,62 @@ class ColdReader:
 
     def statuses(self, endpoint: str, *, since: datetime, until: datetime) -> list[dict[str, Any]]:
         """Every observation: at, status, fault code, duration_ms."""
-        found = [row for *_, rows in self._ask(endpoint, "statuses", micros(since), micros(until)) for row in rows]
+        found = {
+            tuple(row) for _, rows in self._ask(endpoint, "statuses", micros(since), micros(until)) for row in rows
+        }
         return [
-            dict(zip(("at", "status", "fault", "duration_ms"), (_moment(r[0]), *r[1:]), strict=True))
-            for r in sorted(found)
+            dict(zip(("at", "status", "fault", "duration_ms"), (_moment(row[0]), *row[1:]), strict=True))
+            for row in sorted(found)
         ]
 
-    def changes(self, endpoint: str, *, since: datetime, until: datetime) -> list[dict[str, Any]]:
-        """Every stored change: at, collector, row key, field, value. The first value of a field counts as one."""
-        found = [row for *_, rows in self._ask(endpoint, "changes", micros(since), micros(until)) for row in rows]
-        return [
-            {"at": _moment(at), "collector": name, "key": key, "field": field, "value": json.loads(value)}
-            for name, key, field, at, value in sorted(found, key=lambda row: row[3])
-        ]
+    def changes(self, endpoint: str, *, since: datetime, until: datetime) -> list[Change]:
+        """Every change: at, collector, row key, field, value. The first value of a field counts as one.
+
+        The field '' tells that a row came (True) or went (None).
+        """
+        first = micros(since)
+        return [change for at, change in self._told(endpoint, until) if at >= first]
+
+    def values(self, endpoint: str, metric: str, *, since: datetime, until: datetime) -> list[tuple[datetime, Any]]:
+        """What a text, state, boolean or time was: the value that stood at `since`, then each that differs.
+
+        Raises:
+            ValueError: when `metric` is not of the form `collector.field` or `collector.field[key]`.
+        """
+        collector, field, key = metric_parts(metric)
+        first = micros(since)
+        found: list[tuple[datetime, Any]] = []
+        for at, change in self._told(endpoint, until):
+            gone = change["field"] == "" and change["value"] is None
+            if change["collector"] != collector or change["key"] != key or not (gone or change["field"] == field):
+                continue
+            if at <= first:
+                found.clear()
+            found.append((change["at"], change["value"]))
+        return found
+
+    def _told(self, endpoint: str, until: datetime) -> Iterator[tuple[int, Change]]:
+        """All changes up to `until`, over all files, in order of time."""
+        rows = [row for _, found in self._ask(endpoint, "changes", micros(until)) for row in found]
+        known: dict[str, changes.Values] = {}
+        for collector, at, whole, data in sorted(rows, key=lambda row: (row[1], row[0])):
+            before = known.get(collector, {})
+            try:
+                known[collector] = after = changes.apply(before, changes.unpack(data), whole=bool(whole))
+            except (zlib.error, msgspec.DecodeError) as error:
+                raise tier_error(self._folder, error) from error
+            for key, field, value in changes.told(before, after):
+                yield at, {"at": _moment(at), "collector": collector, "key": key, "field": field, "value": value}
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10)
+    try:
+        connection.execute("PRAGMA query_only = 1")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _place(series: list[list[str]], collector: str, field: str, key: str) -> int:

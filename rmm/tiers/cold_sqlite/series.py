@@ -9,10 +9,12 @@ from typing import Any
 
 import msgspec
 
+from rmm.model.collector import Manifest
 from rmm.model.observation import Observation, Row
 
 MOST_SERIES = 4096  # per observation; a hostile endpoint may invent rows, it may not fill the disk with series
 NAN = float("nan")
+SAMPLE_KINDS = frozenset({"gauge", "counter"})
 
 Shape = tuple[tuple[str, tuple[str, ...]], ...]  # ((collector, row keys), ...): names all series of an observation
 
@@ -27,29 +29,33 @@ class CollectorFields(msgspec.Struct, frozen=True):
     changes: tuple[str, ...]  # text, state, bool, time: when it differs from the one before
 
 
+def fields_of(manifest: Manifest) -> CollectorFields:
+    """What a manifest declares, as the cold tier needs it."""
+    others = {name: field for name, field in manifest.fields.items() if name not in manifest.key}
+    samples = tuple(name for name, field in others.items() if field.kind in SAMPLE_KINDS)
+    return CollectorFields(manifest.key, samples, tuple(name for name in others if name not in samples))
+
+
 def row_key(row: Row, key: tuple[str, ...]) -> str:
     """The name of a row within its reading: its key columns, joined; empty for one-row readings."""
     if len(key) == 1:
-        return str(row[key[0]])
-    return "|".join(str(row[name]) for name in key)
+        return str(row.get(key[0], ""))
+    return "|".join([str(row.get(name, "")) for name in key])
 
 
 def samples_of(observation: Observation, fields: Mapping[str, CollectorFields]) -> tuple[Shape, bytes]:
     """The observation's samples as packed float64, and the shape that names them."""
     shape: list[tuple[str, tuple[str, ...]]] = []
-    values: list[float] = []
+    values: list[Any] = []
     for name, result in observation.collectors.items():
         known = fields.get(name)
         if known is None or not known.samples or not result.readings:
             continue
         rows = result.readings[: max(0, (MOST_SERIES - len(values)) // len(known.samples))]
         shape.append((name, tuple([row_key(row, known.key) for row in rows])))
-        wanted = known.samples
-        for row in rows:
-            for field in wanted:
-                value = row.get(field)
-                values.append(NAN if value is None else value)
-    return tuple(shape), struct.pack(f"<{len(values)}d", *values)
+        values += [row.get(field) for row in rows for field in known.samples]
+    numbers = [value if value.__class__ is float or value.__class__ is int else NAN for value in values]
+    return tuple(shape), struct.pack(f"<{len(numbers)}d", *numbers)
 
 
 def series_of(shape: Shape, fields: Mapping[str, CollectorFields]) -> bytes:
@@ -62,14 +68,11 @@ def digest(data: bytes) -> bytes:
     return blake2b(data, digest_size=12).digest()
 
 
-def changing(rows: Iterable[Row], fields: CollectorFields) -> list[tuple[str, list[Any]]]:
-    """The values that are stored when they change: (row key, values in the order of `fields.changes`)."""
-    return [(row_key(row, fields.key), [row.get(field) for field in fields.changes]) for row in rows]
-
-
 def change_digest(rows: Iterable[Row], fields: CollectorFields) -> str:
     """Equal for two readings exactly when nothing has to be stored for the second; independent of the rows' order."""
-    return digest(_encode(sorted(changing(rows, fields), key=lambda item: item[0]))).hex()
+    wanted = (*fields.key, *fields.changes)
+    lines = sorted([_encode([row.get(field) for field in wanted]) for row in rows])
+    return blake2b(b"\n".join(lines), digest_size=12).hexdigest()
 
 
 def metric_parts(metric: str) -> tuple[str, str, str]:

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import sqlite3
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import aiosqlite
 import msgspec
 
-from rmm.model.observation import Observation
-from rmm.tiers.cold_sqlite import series
+from rmm.errors import TierError
+from rmm.model.observation import CollectorResult, Observation
+from rmm.tiers.cold_sqlite import changes, retention, series
 from rmm.tiers.cold_sqlite.series import CollectorFields
-from rmm.tiers.migrations import named, open_writer, tier_error
+from rmm.tiers.migrations import named, open_writer, set_aside, tier_error
+
+log = logging.getLogger(__name__)
 
 PAGE = 16_384
 SQL = files("rmm.tiers.cold_sqlite") / "sql"
 MOST_LAYOUTS_CACHED = 4096
 
-_encode = msgspec.json.Encoder().encode
+T = TypeVar("T")
+ChangeRow = tuple[int, str, int, int, bytes]  # endpoint, collector, at, whole, value
 
 
 def path_of(data: Path, site: str, shard: int) -> Path:
@@ -36,22 +43,43 @@ def micros(at: datetime) -> int:
 
 
 class ColdTier:
-    """`ports.Tier` over SQLite; an async context manager that owns its connection."""
+    """`ports.Tier` over SQLite; an async context manager that owns its connection.
+
+    One transaction at a time, and a cancelled caller does not break it off in the middle.
+    """
 
     def __init__(self, path: Path, fields: Mapping[str, CollectorFields]) -> None:
         self._path = path
         self._fields = fields
         self._db: aiosqlite.Connection | None = None
         self._sql = named((SQL / "statements.sql").read_text(encoding="utf-8"))
+        self._turn = asyncio.Lock()
+        self._forget()
+
+    def _forget(self) -> None:
+        """Drop what was remembered of a transaction that was rolled back."""
         self._endpoints: dict[str, int] = {}
-        self._layouts: dict[series.Shape, int] = {}
+        self._layouts: dict[series.Shape, tuple[int, int]] = {}  # number, when its use was last noted
+        # Endpoint numbers given by this process, and the newest observation of a collector that this process stored:
+        # an endpoint that is new and was not seen with a collector has no changes to look up.
+        self._new: set[int] = set()
+        self._seen: dict[tuple[int, str], int] = {}
 
     async def __aenter__(self) -> ColdTier:
-        self._db = await open_writer(self._path, SQL, page_size=PAGE)
         try:
-            self._endpoints = {row[0]: row[1] for row in await self._db.execute_fetchall(self._sql["endpoints"])}
-        except BaseException:
+            self._db = await open_writer(self._path, SQL, page_size=PAGE)
+        except TierError as error:
+            if error.code != "tier.damaged":
+                raise
+            # History is worth less than monitoring: what cannot be read is kept for a person, and a new file begins.
+            log.warning("%s; kept as %s, history begins anew", error, set_aside(self._path).name)
+            self._db = await open_writer(self._path, SQL, page_size=PAGE)
+        try:
+            await self._load_endpoints(self._db)
+        except BaseException as error:
             await self.aclose()
+            if isinstance(error, sqlite3.Error):
+                raise tier_error(self._path, error) from error
             raise
         return self
 
@@ -61,10 +89,15 @@ class ColdTier:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close the connection; idempotent."""
-        if self._db is not None:
-            db, self._db = self._db, None
-            await db.close()
+        """Close the connection after the transaction that is at work; idempotent."""
+        async with self._turn:
+            if self._db is not None:
+                db, self._db = self._db, None
+                await db.close()
+
+    def knows(self, endpoint: str) -> bool:
+        """Whether this file holds an observation of the endpoint."""
+        return endpoint in self._endpoints
 
     async def store(
         self, observations: Sequence[Observation], unchanged: Sequence[frozenset[str]] | None = None
@@ -72,98 +105,146 @@ class ColdTier:
         """Store in one transaction; durable on return, redelivery changes nothing.
 
         `unchanged[i]` names collectors of observation i whose changing values are known to be stored already.
+        Raises TierError, and then nothing of this call is stored.
         """
-        if self._db is None:
-            raise tier_error(self._path, sqlite3.ProgrammingError("the tier is closed"))
-        if not observations:
-            return
-        try:
-            await self._db.execute("BEGIN IMMEDIATE")
+        if observations:
+            same = unchanged or [frozenset()] * len(observations)
+            await asyncio.shield(self._transaction(lambda db: self._insert(db, observations, same)))
+
+    async def expire(self, before: datetime) -> int:
+        """Forget what is older than `before`, in short transactions; returns how many observations went.
+
+        Of values that are stored when they change, the one that stood at `before` is kept.
+        """
+        limit, total, more = micros(before), 0, True
+        while more:
+            gone = await asyncio.shield(self._transaction(lambda db: retention.slice_of(db, self._sql, limit)))
+            total, more = total + gone.observations, gone.more
+        self._layouts.clear()
+        return total
+
+    async def _transaction(self, work: Callable[[aiosqlite.Connection], Awaitable[T]]) -> T:
+        async with self._turn:
+            if self._db is None:
+                raise TierError(f"{self._path}: the tier is closed", code="tier.closed")
+            db = self._db
             try:
-                await self._insert(self._db, observations, unchanged or [frozenset()] * len(observations))
-            except BaseException:
-                await self._db.execute("ROLLBACK")
-                self._endpoints.clear()
-                self._layouts.clear()
-                raise
-            await self._db.execute("COMMIT")
-        except sqlite3.Error as error:
-            raise tier_error(self._path, error) from error
+                await db.execute("BEGIN IMMEDIATE")
+                try:
+                    result = await work(db)
+                    await db.execute("COMMIT")
+                except BaseException:
+                    self._forget()
+                    if db.in_transaction:  # some failures, such as a full disk, roll back by themselves
+                        await db.execute("ROLLBACK")
+                    await self._load_endpoints(db)
+                    raise
+            except (sqlite3.Error, zlib.error, msgspec.DecodeError) as error:
+                raise tier_error(self._path, error) from error
+            return result
+
+    async def _load_endpoints(self, db: aiosqlite.Connection) -> None:
+        self._endpoints = {row[0]: row[1] for row in await db.execute_fetchall(self._sql["endpoints"])}
 
     async def _insert(
         self, db: aiosqlite.Connection, observations: Sequence[Observation], unchanged: Sequence[frozenset[str]]
     ) -> None:
         await self._know_endpoints(db, {observation.endpoint for observation in observations})
         rows: list[tuple[Any, ...]] = []
-        changes: list[tuple[Any, ...]] = []
-        for observation, same in zip(observations, unchanged, strict=True):
+        pending: list[ChangeRow] = []
+        # Oldest first: the changes of one observation are told from those before it.
+        order = sorted(zip(observations, unchanged, strict=True), key=lambda item: item[0].observed_at)
+        for observation, same in order:
             number, at = self._endpoints[observation.endpoint], micros(observation.observed_at)
             shape, samples = series.samples_of(observation, self._fields)
-            layout = await self._layout(db, shape)
             fault = observation.fault.code if observation.fault else ""
             rows.append(
                 (
                     *(number, at, observation.epoch, observation.seq, observation.status, fault),
-                    *(round(observation.duration_s * 1000, 3), layout, samples),
+                    *(round(observation.duration_s * 1000, 3), await self._layout(db, shape, at), samples),
                 )
             )
             for name, result in observation.collectors.items():
-                known = self._fields.get(name)
-                if known and known.changes and name not in same and result.outcome in ("ok", "partial"):
-                    changes += await self._changes(db, number, at, name, result.readings, known)
+                await self._note(db, (number, name), at, result, name in same, pending)
         await db.executemany(self._sql["add_observation"], rows)
-        if changes:
-            await db.executemany(self._sql["add_change"], changes)
+        await self._write_changes(db, pending)
 
     async def _know_endpoints(self, db: aiosqlite.Connection, names: set[str]) -> None:
-        new = [(name,) for name in sorted(names) if name not in self._endpoints]
+        new = sorted(name for name in names if name not in self._endpoints)
         if new:
-            await db.executemany(self._sql["add_endpoint"], new)
-            self._endpoints = {row[0]: row[1] for row in await db.execute_fetchall(self._sql["endpoints"])}
+            await db.executemany(self._sql["add_endpoint"], [(name,) for name in new])
+            await self._load_endpoints(db)
+            self._new.update(self._endpoints[name] for name in new)
 
-    async def _layout(self, db: aiosqlite.Connection, shape: series.Shape) -> int:
-        number = self._layouts.get(shape)
-        if number is not None:
-            return number
+    async def _layout(self, db: aiosqlite.Connection, shape: series.Shape, at: int) -> int:
+        known = self._layouts.get(shape)
+        if known is not None and at < known[1] + retention.DAY:
+            return known[0]
         stored = series.series_of(shape, self._fields)
         name = series.digest(stored)
-        await db.execute(self._sql["add_layout"], (name, stored.decode()))
-        known = {row[0]: row[1] for row in await db.execute_fetchall(self._sql["layouts"])}
+        await db.execute(self._sql["add_layout"], (name, stored.decode(), at))
+        ((number,),) = await db.execute_fetchall(self._sql["layout_no"], (name,))
         if len(self._layouts) >= MOST_LAYOUTS_CACHED:
             self._layouts.clear()
-        self._layouts[shape] = number = int(known[name])
-        return number
+        self._layouts[shape] = int(number), at
+        return int(number)
 
-    async def _changes(
+    async def _note(
         self,
         db: aiosqlite.Connection,
-        number: int,
+        place: tuple[int, str],
         at: int,
-        name: str,
-        rows: Sequence[dict[str, Any]],
-        fields: CollectorFields,
-    ) -> list[tuple[Any, ...]]:
-        """What differs from the values known before `at`, rows that vanished included."""
-        found = await db.execute_fetchall(self._sql["latest_changes"], (number, name, at))
-        before = {(row[0], row[1]): row[2] for row in found}
-        now: dict[tuple[str, str], str] = {}
-        for key, values in series.changing(rows[: series.MOST_SERIES], fields):
-            now[(key, "")] = "true"  # the row exists
-            for field, value in zip(fields.changes, values, strict=True):
-                now[(key, field)] = _encode(value).decode()
-        gone = {place: "null" for place in before if place not in now and place[1] == "" and before[place] != "null"}
-        return [
-            (number, name, key, field, at, value)
-            for (key, field), value in {**now, **gone}.items()
-            if before.get((key, field)) != value
-        ]
+        result: CollectorResult,
+        unchanged: bool,
+        pending: list[ChangeRow],
+    ) -> None:
+        """Queue what has changed in one collector's reading since the one before it."""
+        fields = self._fields.get(place[1])
+        if fields is None or not fields.changes or result.outcome not in ("ok", "partial"):
+            return
+        seen = self._seen.get(place)
+        self._seen[place] = max(at, seen or 0)
+        if unchanged:
+            return
+        after = changes.values_of(result.readings, fields)
+        if seen is None and place[0] in self._new:
+            pending.append((*place, at, 1, changes.pack(after)))
+            return
+        await self._write_changes(db, pending)
+        before, deltas, stored = await self._known(db, place, at)
+        delta = changes.difference(before, after)
+        if stored or not delta:
+            return
+        whole = not deltas or deltas >= changes.DELTAS
+        pending.append((*place, at, int(whole), changes.pack(after if whole else delta)))
+        if seen is not None and at < seen:
+            pending += await self._late(db, place, at, seen, before)
 
-    async def expire(self, before: datetime, *, slice_rows: int = 5000) -> int:
-        """Delete observations older than `before` in short transactions; returns how many."""
-        assert self._db is not None
-        total = 0
-        while True:
-            cursor = await self._db.execute(self._sql["expire_observations"], (micros(before), slice_rows))
-            total += cursor.rowcount
-            if cursor.rowcount < slice_rows:
-                return total
+    async def _known(
+        self, db: aiosqlite.Connection, place: tuple[int, str], at: int
+    ) -> tuple[changes.Values, int, bool]:
+        """(values as of `at`, rows they were read from, whether one of them is of exactly this time)."""
+        values: changes.Values = {}
+        found = list(await db.execute_fetchall(self._sql["changes_back"], (*place, at)))
+        for _, whole, data in found:
+            values = changes.apply(values, changes.unpack(data), whole=bool(whole))
+        return values, len(found), bool(found) and found[-1][0] == at
+
+    async def _late(
+        self, db: aiosqlite.Connection, place: tuple[int, str], at: int, seen: int, before: changes.Values
+    ) -> list[ChangeRow]:
+        """A reading came after newer ones: what those told was told from `before`, so say that anew behind it."""
+        following = list(await db.execute_fetchall(self._sql["change_after"], (*place, at)))
+        if not following:
+            return [(*place, seen, 1, changes.pack(before))] if before else []
+        then, whole, data = following[0]
+        if whole:
+            return []
+        values = changes.apply(before, changes.unpack(data), whole=False)
+        await db.execute(self._sql["put_change"], (*place, then, 1, changes.pack(values)))
+        return []
+
+    async def _write_changes(self, db: aiosqlite.Connection, pending: list[ChangeRow]) -> None:
+        if pending:
+            await db.executemany(self._sql["add_change"], pending)
+            pending.clear()

@@ -9,7 +9,8 @@ CREATE TABLE endpoint (
 CREATE TABLE layout (
   no INTEGER PRIMARY KEY,
   digest BLOB NOT NULL UNIQUE,
-  series TEXT NOT NULL
+  series TEXT NOT NULL,
+  used INTEGER NOT NULL  -- at most a day before its newest observation
 );
 
 -- One row per observation; samples are little-endian float64, NaN where a field was null.
@@ -26,14 +27,15 @@ CREATE TABLE observation (
   PRIMARY KEY (endpoint, at, epoch, seq)
 ) WITHOUT ROWID;
 
--- Text, states, booleans and times: a row where the value differs from the one before. value is JSON; an absent row
--- (a service that was removed) has the field '' and the value 'null'.
+-- Text, states, booleans and times of one collector: a row where something differs from the row before.
+-- value: JSON {row key: {field: value}}, null for a row that is gone; compressed by zlib where it does not begin with {.
+-- whole = 1: everything that is known at this time, so nothing older is needed to read on from here.
+-- An ordinary table with an index: large values in a WITHOUT ROWID table make it several times larger.
 CREATE TABLE change (
   endpoint INTEGER NOT NULL,
   collector TEXT NOT NULL,
-  key TEXT NOT NULL,
-  field TEXT NOT NULL,
   at INTEGER NOT NULL,
-  value TEXT NOT NULL,
-  PRIMARY KEY (endpoint, collector, key, field, at)
-) WITHOUT ROWID;
+  whole INTEGER NOT NULL,
+  value BLOB NOT NULL
+);
+CREATE UNIQUE INDEX change_by_time ON change (endpoint, collector, at);

@@ -8,10 +8,11 @@ SELECT id, no FROM endpoint;
 SELECT no FROM endpoint WHERE id = ?;
 
 -- name: add_layout
-INSERT INTO layout (digest, series) VALUES (?, ?) ON CONFLICT (digest) DO NOTHING;
+INSERT INTO layout (digest, series, used) VALUES (?, ?, ?)
+ON CONFLICT (digest) DO UPDATE SET used = max(used, excluded.used);
 
--- name: layouts
-SELECT digest, no FROM layout;
+-- name: layout_no
+SELECT no FROM layout WHERE digest = ?;
 
 -- name: layout_series
 SELECT no, series FROM layout WHERE no IN (SELECT DISTINCT layout FROM observation WHERE endpoint = ? AND at BETWEEN ? AND ?);
@@ -26,18 +27,35 @@ SELECT at, layout, samples FROM observation WHERE endpoint = ? AND at BETWEEN ? 
 -- name: statuses
 SELECT at, status, fault, duration_ms FROM observation WHERE endpoint = ? AND at BETWEEN ? AND ? ORDER BY at, epoch, seq;
 
--- name: latest_changes
-SELECT key, field, value, max(at) FROM change WHERE endpoint = ? AND collector = ? AND at <= ? GROUP BY key, field;
-
 -- name: add_change
-INSERT INTO change (endpoint, collector, key, field, at, value) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING;
+INSERT INTO change (endpoint, collector, at, whole, value) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING;
+
+-- name: put_change
+INSERT INTO change (endpoint, collector, at, whole, value) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (endpoint, collector, at) DO UPDATE SET whole = excluded.whole, value = excluded.value;
+
+-- name: changes_back
+SELECT at, whole, value FROM change WHERE endpoint = ?1 AND collector = ?2 AND at <= ?3
+AND at >= coalesce((SELECT max(at) FROM change WHERE endpoint = ?1 AND collector = ?2 AND at <= ?3 AND whole), 0)
+ORDER BY at;
+
+-- name: change_after
+SELECT at, whole, value FROM change WHERE endpoint = ? AND collector = ? AND at > ? ORDER BY at LIMIT 1;
 
 -- name: changes
-SELECT collector, key, field, at, value FROM change WHERE endpoint = ? AND at BETWEEN ? AND ? ORDER BY at, collector, key, field;
+SELECT collector, at, whole, value FROM change WHERE endpoint = ? AND at <= ? ORDER BY at, collector;
 
--- name: field_changes
-SELECT at, value FROM change WHERE endpoint = ? AND collector = ? AND key = ? AND field = ? AND at BETWEEN ? AND ? ORDER BY at;
+-- name: old_changes
+SELECT endpoint, collector, max(at) FROM change WHERE at < ? GROUP BY endpoint, collector HAVING count(*) > 1 LIMIT ?;
 
--- name: expire_observations
+-- name: forget_changes
+DELETE FROM change WHERE endpoint = ? AND collector = ? AND at < ?;
+
+-- name: forget_observations
+-- The table is ordered by endpoint: CROSS JOIN keeps this order of loops, so each endpoint costs one seek.
 DELETE FROM observation WHERE (endpoint, at, epoch, seq) IN
-  (SELECT endpoint, at, epoch, seq FROM observation WHERE at < ? LIMIT ?);
+  (SELECT o.endpoint, o.at, o.epoch, o.seq FROM endpoint AS e CROSS JOIN observation AS o ON o.endpoint = e.no
+   WHERE o.at < ? LIMIT ?);
+
+-- name: forget_layouts
+DELETE FROM layout WHERE used < ?;
