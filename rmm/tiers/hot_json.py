@@ -115,6 +115,12 @@ def relocate(data: Path, site: str, shards: int, shard_of: Callable[[str], int],
     return moved
 
 
+def without_digests(state: EndpointState) -> EndpointState:
+    """For an endpoint that comes to another cold file: what is stored in the one before does not count there."""
+    collectors = {name: msgspec.structs.replace(known, digest="") for name, known in state.collectors.items()}
+    return msgspec.structs.replace(state, collectors=collectors)
+
+
 def _remove(path: Path) -> None:
     try:
         path.unlink()
@@ -131,7 +137,7 @@ def _take(
         for name, state in here.items()
         if shard_of(name) == target and (name not in there or there[name].observed_at < state.observed_at)
     ]
-    there.update((state.endpoint, state) for state in coming)
+    there.update((state.endpoint, without_digests(state)) for state in coming)
     return len(coming)
 
 

@@ -22,7 +22,7 @@ from rmm.model.state import EndpointState
 from rmm.tiers import hot_json
 from rmm.tiers.cold_sqlite import ColdTier
 from rmm.tiers.cold_sqlite.series import CollectorFields, change_digest
-from rmm.tiers.cold_sqlite.writer import path_of
+from rmm.tiers.cold_sqlite.writer import Hint, path_of
 from rmm.tiers.spool import Spool
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 BATCH = 64  # observations per transaction of the cold tier
 MOST_QUEUED = 4 * BATCH  # the poller waits when the cold tier is further behind than that
 
-Queued = tuple[Observation, frozenset[str]]
+Queued = tuple[Observation, Hint]
 
 
 class ShardStore:
@@ -54,8 +54,9 @@ class ShardStore:
         self._cold = cold
         self._fields = fields
         self._now = now
+        # A cold file that does not know an endpoint has none of its values: history began anew.
         self._states = {
-            name: state if cold.knows(name) else _without_digests(state)
+            name: state if cold.knows(name) else hot_json.without_digests(state)
             for name, state in hot_json.load(data, site, shard).items()
         }
         self._pending: list[bytes] = []
@@ -121,14 +122,17 @@ class ShardStore:
         before = self._states.get(observation.endpoint)
         digests: dict[str, str] = {}
         unchanged: set[str] = set()
+        anew: set[str] = set()
         for name, result in observation.collectors.items():
             fields = self._fields.get(name)
             if fields and fields.changes and result.outcome in ("ok", "partial"):
                 digests[name] = change_digest(result.readings, fields)
                 known = before.collectors.get(name) if before else None
-                if known and known.digest == digests[name] and known.at and known.at <= observation.observed_at:
+                if known is None or not known.digest:
+                    anew.add(name)
+                elif known.digest == digests[name] and known.at and known.at <= observation.observed_at:
                     unchanged.add(name)
-        self._queue.append((observation, frozenset(unchanged)))
+        self._queue.append((observation, Hint(frozenset(unchanged), frozenset(anew))))
         after = merge(before, observation, not_before, digests)
         if after is not before:
             self._states[observation.endpoint] = after
@@ -161,7 +165,7 @@ class ShardStore:
 
     async def _store(self, batch: list[Queued]) -> None:
         try:
-            await self._cold.store([observation for observation, _ in batch], [same for _, same in batch])
+            await self._cold.store([observation for observation, _ in batch], [hint for _, hint in batch])
         except TierError:
             raise
         except Exception:
@@ -214,12 +218,6 @@ class ShardStore:
         tasks = [task for task in (self._draining, self._flushing) if task is not None]
         if tasks:
             await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _without_digests(state: EndpointState) -> EndpointState:
-    """The cold file does not know this endpoint (it moved here, or history began anew): its values are news there."""
-    collectors = {name: msgspec.structs.replace(known, digest="") for name, known in state.collectors.items()}
-    return msgspec.structs.replace(state, collectors=collectors)
 
 
 @asynccontextmanager

@@ -20,7 +20,7 @@ from observations import FIELDS, START, observe, typical
 from rmm.errors import TierError
 from rmm.model.observation import Fault
 from rmm.tiers.cold_sqlite import ColdReader, ColdTier
-from rmm.tiers.cold_sqlite.writer import path_of
+from rmm.tiers.cold_sqlite.writer import Hint, path_of
 from rmm.tiers.memory import MemoryTier
 
 WEEK = {"since": START - timedelta(days=3), "until": START + timedelta(days=4)}
@@ -259,7 +259,7 @@ def test_kills_at_random_moments_lose_nothing(tmp_path: Path) -> None:
 async def test_ingest_costs_little(tmp_path: Path) -> None:
     """A round's worth of observations against the same samples in a plain narrow table, in CPU time of one run."""
     items = [typical(f"srv-{n}", 0) for n in range(250)]
-    unchanged = [frozenset({"services"})] * len(items)
+    unchanged = [Hint(unchanged=frozenset({"services"}))] * len(items)
     async with ColdTier(path_of(tmp_path, "hq", 0), FIELDS) as cold:
         began = time.process_time()
         for start in range(0, 250, 50):

@@ -11,7 +11,7 @@ from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import aiosqlite
 import msgspec
@@ -40,6 +40,13 @@ def path_of(data: Path, site: str, shard: int) -> Path:
 def micros(at: datetime) -> int:
     """Microseconds since 1970."""
     return round(at.timestamp() * 1_000_000)
+
+
+class Hint(NamedTuple):
+    """What is known of an observation's values that are stored when they change."""
+
+    unchanged: frozenset[str] = frozenset()  # collectors of which everything is stored already
+    anew: frozenset[str] = frozenset()  # collectors of which everything is to be stored, also what did not change here
 
 
 class ColdTier:
@@ -99,17 +106,15 @@ class ColdTier:
         """Whether this file holds an observation of the endpoint."""
         return endpoint in self._endpoints
 
-    async def store(
-        self, observations: Sequence[Observation], unchanged: Sequence[frozenset[str]] | None = None
-    ) -> None:
+    async def store(self, observations: Sequence[Observation], hints: Sequence[Hint] | None = None) -> None:
         """Store in one transaction; durable on return, redelivery changes nothing.
 
-        `unchanged[i]` names collectors of observation i whose changing values are known to be stored already.
+        `hints[i]` is what the caller knows about the changing values of observation i.
         Raises TierError, and then nothing of this call is stored.
         """
         if observations:
-            same = unchanged or [frozenset()] * len(observations)
-            await asyncio.shield(self._transaction(lambda db: self._insert(db, observations, same)))
+            known = hints or [Hint()] * len(observations)
+            await asyncio.shield(self._transaction(lambda db: self._insert(db, observations, known)))
 
     async def expire(self, before: datetime) -> int:
         """Forget what is older than `before`, in short transactions; returns how many observations went.
@@ -147,14 +152,14 @@ class ColdTier:
         self._endpoints = {row[0]: row[1] for row in await db.execute_fetchall(self._sql["endpoints"])}
 
     async def _insert(
-        self, db: aiosqlite.Connection, observations: Sequence[Observation], unchanged: Sequence[frozenset[str]]
+        self, db: aiosqlite.Connection, observations: Sequence[Observation], hints: Sequence[Hint]
     ) -> None:
         await self._know_endpoints(db, {observation.endpoint for observation in observations})
         rows: list[tuple[Any, ...]] = []
         pending: list[ChangeRow] = []
         # Oldest first: the changes of one observation are told from those before it.
-        order = sorted(zip(observations, unchanged, strict=True), key=lambda item: item[0].observed_at)
-        for observation, same in order:
+        order = sorted(zip(observations, hints, strict=True), key=lambda item: item[0].observed_at)
+        for observation, hint in order:
             number, at = self._endpoints[observation.endpoint], micros(observation.observed_at)
             shape, samples = series.samples_of(observation, self._fields)
             fault = observation.fault.code if observation.fault else ""
@@ -165,7 +170,10 @@ class ColdTier:
                 )
             )
             for name, result in observation.collectors.items():
-                await self._note(db, (number, name), at, result, name in same, pending)
+                if name in hint.unchanged:
+                    self._see((number, name), at)
+                else:
+                    await self._note(db, (number, name), at, result, pending, anew=name in hint.anew)
         await db.executemany(self._sql["add_observation"], rows)
         await self._write_changes(db, pending)
 
@@ -195,17 +203,15 @@ class ColdTier:
         place: tuple[int, str],
         at: int,
         result: CollectorResult,
-        unchanged: bool,
         pending: list[ChangeRow],
+        *,
+        anew: bool,
     ) -> None:
         """Queue what has changed in one collector's reading since the one before it."""
         fields = self._fields.get(place[1])
         if fields is None or not fields.changes or result.outcome not in ("ok", "partial"):
             return
-        seen = self._seen.get(place)
-        self._seen[place] = max(at, seen or 0)
-        if unchanged:
-            return
+        seen = self._see(place, at)
         after = changes.values_of(result.readings, fields)
         if seen is None and place[0] in self._new:
             pending.append((*place, at, 1, changes.pack(after)))
@@ -213,12 +219,18 @@ class ColdTier:
         await self._write_changes(db, pending)
         before, deltas, stored = await self._known(db, place, at)
         delta = changes.difference(before, after)
-        if stored or not delta:
+        if stored or not (delta or anew):
             return
-        whole = not deltas or deltas >= changes.DELTAS
+        whole = anew or not deltas or deltas >= changes.DELTAS
         pending.append((*place, at, int(whole), changes.pack(after if whole else delta)))
         if seen is not None and at < seen:
             pending += await self._late(db, place, at, seen, before)
+
+    def _see(self, place: tuple[int, str], at: int) -> int | None:
+        """Note that a collector was observed; returns when this process last saw it before, None for never."""
+        seen = self._seen.get(place)
+        self._seen[place] = max(at, seen or 0)
+        return seen
 
     async def _known(
         self, db: aiosqlite.Connection, place: tuple[int, str], at: int

@@ -1,0 +1,80 @@
+"""Moves a site's endpoints to other shards when its number of shards was changed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+
+from rmm.errors import TierError
+from rmm.ports import Outlet
+from rmm.tiers import hot_json
+from rmm.tiers.cold_sqlite.series import CollectorFields
+from rmm.tiers.shard_store import open_shard
+
+log = logging.getLogger(__name__)
+
+
+def must_relocate(data: Path, site: str, shards: int) -> bool:
+    """Whether `relocate` has anything to do. Cheap; asked before every round."""
+    return hot_json.shard_count(data, site) != shards
+
+
+def shards_on_disk(data: Path, site: str) -> list[int]:
+    """All shards that have left a state or a spool: with the wanted ones, whose locks `relocate` needs."""
+    spools = (int(path.name) for path in (data / "spool" / site).glob("*") if path.name.isdigit())
+    return sorted({*hot_json.shards_of(data, site), *spools})
+
+
+async def relocate(
+    data: Path,
+    site: str,
+    shards: int,
+    shard_of: Callable[[str], int],
+    *,
+    fields: Mapping[str, CollectorFields],
+    now: Callable[[], datetime],
+    outlet: Outlet,
+) -> int:
+    """Bring the states of a site into the layout of `shards` shards; returns how many moved.
+
+    What is still spooled goes to all tiers and the coordinator first, because a spool belongs to its shard's number.
+    History stays where it is: readers look into all files of a site. The caller holds the locks of all shards, old and
+    new. A crash at any moment loses nothing, and the next call begins again.
+
+    Raises TierError when the coordinator could not commit; nothing was moved then.
+    """
+    if not must_relocate(data, site, shards):
+        return 0
+    for shard in shards_on_disk(data, site):
+        await _drain(data, site, shard, fields=fields, now=now, outlet=outlet)
+    moved = hot_json.relocate(data, site, shards, shard_of, now())
+    if moved:
+        log.info("site %s: %d endpoints moved to other shards, of %d now", site, moved, shards)
+    return moved
+
+
+async def _drain(
+    data: Path,
+    site: str,
+    shard: int,
+    *,
+    fields: Mapping[str, CollectorFields],
+    now: Callable[[], datetime],
+    outlet: Outlet,
+) -> None:
+    if not any((data / "spool" / site / str(shard)).glob("*.spool")):
+        return
+    async with open_shard(data, site, shard, fields=fields, now=now) as store:
+        for record in store.pending():
+            await outlet.publish(site, shard, record)
+        await store.flush()
+        if not await outlet.committed(site, shard):
+            raise TierError(
+                f"the number of shards of site {site} was changed, but shard {shard} still has observations that the "
+                "coordinator could not take",
+                code="tier.relocate",
+                hint="Set the old number of shards again until a round has ended without errors.",
+            )
+        await store.release()
