@@ -10,11 +10,12 @@ param([string]$Name, [scriptblock]$Script)
 $started = Get-Date
 $failure = $null
 $document = $null
-try {
-$document = & $Script | Select-Object -Last 1
-if ($document -isnot [string] -or $document -notlike '{*}') { throw 'no document' }
-} catch {
-$failure = $_
+# The loop catches a stray break or continue, which would otherwise end the whole bundle.
+do {
+try { $document = & $Script | Select-Object -Last 1 } catch { $failure = $_ }
+} while ($false)
+if ($null -eq $failure -and ($document -isnot [string] -or $document -notlike '{*}')) {
+return '{"collector":"' + $Name + '","host":' + (ConvertTo-Json -InputObject "$env:COMPUTERNAME" -Compress) + ',"ms":0,"error":{"id":"NoDocument","category":"InvalidResult","message":"the script wrote no document"}}'
 }
 $head = '{"collector":"' + $Name + '","host":' + (ConvertTo-Json -InputObject "$env:COMPUTERNAME" -Compress)
 $head += ',"ms":' + [int]((Get-Date) - $started).TotalMilliseconds

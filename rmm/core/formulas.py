@@ -54,5 +54,6 @@ FORMULAS: dict[str, Formula] = {
     "percent_of_base": Formula(rated.percent_of_base, {"base": "prop"}, rate=True),
     "average_level": Formula(rated.average_level, {}, rate=True),
     "average_duration": Formula(rated.average_duration, {"base": "prop", "wraps": "number?"}, rate=True),
+    "average_wait": Formula(rated.average_wait, {"base": "prop", "wraps": "number?"}, rate=True),
     "rate_pct": Formula(rated.rate_pct, {"props": "props", "whole": "prop", "times": "number"}, prop=False, rate=True),
 }

@@ -11,7 +11,7 @@ from rmm.core.rates import Change
 from rmm.core.values import ratio
 
 
-def _grown(context: Context, source: str, slot: int) -> tuple[int, Change]:
+def grown(context: Context, source: str, slot: int) -> tuple[int, Change]:
     passed = context.changes[source]
     growth = passed.growth[slot] if passed is not None else None
     if passed is None or growth is None:
@@ -22,14 +22,14 @@ def _grown(context: Context, source: str, slot: int) -> tuple[int, Change]:
 def per_second(site: Site) -> Reader:
     """Growth per second (PERF_COUNTER_COUNTER, _BULK_COUNT); `wraps`: its width where it wraps."""
     source, slot = site.source, site.slot(site.field.prop, site.field.args.get("wraps", 0))
-    return lambda context, instance: round(rates.per_second(*_grown(context, source, slot)), 3)
+    return lambda context, instance: round(rates.per_second(*grown(context, source, slot)), 3)
 
 
 def percent_of_time(site: Site) -> Reader:
     """Growth in 100 ns as percent of wall time (PERF_100NSEC_TIMER, and `inverse`)."""
     source, slot = site.source, site.slot(site.field.prop, 0)
     inverse = bool(site.field.args.get("inverse", False))
-    return lambda context, instance: round(rates.share_of_time(*_grown(context, source, slot), inverse=inverse), 3)
+    return lambda context, instance: round(rates.share_of_time(*grown(context, source, slot), inverse=inverse), 3)
 
 
 def percent_of_base(site: Site) -> Reader:
@@ -38,7 +38,7 @@ def percent_of_base(site: Site) -> Reader:
     base = site.slot(site.field.args["base"], 0)
 
     def read(context: Context, instance: Instance) -> Any:
-        share = rates.share_of_base(_grown(context, source, slot)[0], _grown(context, source, base)[0])
+        share = rates.share_of_base(grown(context, source, slot)[0], grown(context, source, base)[0])
         return None if share is None else round(share, 3)
 
     return read
@@ -47,7 +47,7 @@ def percent_of_base(site: Site) -> Reader:
 def average_level(site: Site) -> Reader:
     """Average over time (PERF_COUNTER_100NS_QUEUELEN_TYPE)."""
     source, slot = site.source, site.slot(site.field.prop, 0)
-    return lambda context, instance: round(rates.average_level(*_grown(context, source, slot)), 4)
+    return lambda context, instance: round(rates.average_level(*grown(context, source, slot)), 4)
 
 
 def average_duration(site: Site) -> Reader:
@@ -56,8 +56,20 @@ def average_duration(site: Site) -> Reader:
     base = site.slot(site.field.args["base"], site.field.args.get("wraps", 0))
 
     def read(context: Context, instance: Instance) -> Any:
-        growth, passed = _grown(context, source, slot)
-        return round(rates.average_duration(growth, _grown(context, source, base)[0], passed), 6)
+        growth, passed = grown(context, source, slot)
+        return round(rates.average_duration(growth, grown(context, source, base)[0], passed), 6)
+
+    return read
+
+
+def average_wait(site: Site) -> Reader:
+    """Growth of a sum of waiting times in 100 ns / growth of `base`, the number of operations."""
+    source, slot = site.source, site.slot(site.field.prop, 0)
+    base = site.slot(site.field.args["base"], site.field.args.get("wraps", 0))
+
+    def read(context: Context, instance: Instance) -> Any:
+        growth, operations = grown(context, source, slot)[0], grown(context, source, base)[0]
+        return round(rates.average_wait(growth, operations), 6)
 
     return read
 
@@ -68,7 +80,7 @@ def rate_pct(site: Site) -> Reader:
     slots = [site.slot(prop, 0) for prop in site.field.args["props"]]
 
     def read(context: Context, instance: Instance) -> Any:
-        busiest = max(rates.per_second(*_grown(context, source, slot)) for slot in slots)
+        busiest = max(rates.per_second(*grown(context, source, slot)) for slot in slots)
         return ratio(busiest * times, number(instance.get(whole)))
 
     return read

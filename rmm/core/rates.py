@@ -92,3 +92,8 @@ def average_level(growth: int, passed: Change) -> float:
 def average_duration(growth: int, operations: int, passed: Change) -> float:
     """PERF_AVERAGE_TIMER in seconds per operation; 0 when there was no operation, as Windows says it."""
     return growth / passed.frequency / operations if operations > 0 else 0.0
+
+
+def average_wait(growth: int, operations: int) -> float:
+    """Seconds per operation from a sum of waiting times in 100 ns, 64 bits wide; 0 when there was no operation."""
+    return growth / _TICKS / operations if operations > 0 else 0.0

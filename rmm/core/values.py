@@ -159,7 +159,8 @@ def summed(site: Site) -> Reader:
         found = context.lists[source]
         if not found:
             raise Missing(context.reasons[source])
-        return sum(integer(i.get(prop)) or 0 for i in found)
+        values = [value for i in found if (value := integer(i.get(prop))) is not None]
+        return sum(values) if values else None
 
     return read
 

@@ -43,6 +43,8 @@ def syntax_marks(root: Node) -> Marks:
             yield Mark(node, "syntax-5.1", "Windows PowerShell 5.1 does not have the operator ??=")
         elif node.type in ("class_statement", "enum_statement", "using_statement"):
             yield Mark(node, "static", "classes, enumerations and using cannot stand inside a bundle")
+        elif node.type == "flow_control_statement" and text(node).casefold().startswith("exit"):
+            yield Mark(node, "static", "exit ends the whole bundle, not this collector")
         elif _spans_lines(node):
             yield Mark(node, "one-line", "a text or comment over several lines is not kept on its way to the endpoint")
 
