@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from rmm.model.observation import Observation
+from rmm.tiers.cold_sqlite import changes
 from rmm.tiers.cold_sqlite.series import CollectorFields, metric_parts, row_key
 
 
@@ -55,3 +56,31 @@ class MemoryTier:
             }
             for o in self._of(endpoint, since, until)
         ]
+
+    def metrics(self, endpoint: str, *, since: datetime, until: datetime) -> list[str]:
+        """Names of all metrics that have samples in this time."""
+        names: set[str] = set()
+        for observation in self._of(endpoint, since, until):
+            for name, result in observation.collectors.items():
+                known = self._fields.get(name)
+                if known is None:
+                    continue
+                for key in [row_key(row, known.key) for row in result.readings]:
+                    names.update(f"{name}.{field}[{key}]" if key else f"{name}.{field}" for field in known.samples)
+        return sorted(names)
+
+    def changes(self, endpoint: str, *, since: datetime, until: datetime) -> list[dict[str, Any]]:
+        """Every change: at, collector, row key, field, value. The first value of a field counts as one."""
+        known: dict[str, changes.Values] = {}
+        told: list[dict[str, Any]] = []
+        for observation in self._of(endpoint, datetime.min.replace(tzinfo=until.tzinfo), until):
+            for name, result in sorted(observation.collectors.items()):
+                fields = self._fields.get(name)
+                if fields is None or not fields.changes or result.outcome not in ("ok", "partial"):
+                    continue
+                before, known[name] = known.get(name, {}), changes.values_of(result.readings, fields)
+                told += [
+                    {"at": observation.observed_at, "collector": name, "key": key, "field": field, "value": value}
+                    for key, field, value in changes.told(before, known[name])
+                ]
+        return [change for change in told if change["at"] >= since]

@@ -1,5 +1,7 @@
 """Cold tier and its in-memory twin pass the same suite; then what only SQLite has."""
 
+import asyncio
+import contextlib
 import os
 import random
 import signal
@@ -18,7 +20,7 @@ import pytest
 from observations import FIELDS, START, observe, typical
 
 from rmm.errors import TierError
-from rmm.model.observation import Fault
+from rmm.model.observation import Fault, Observation
 from rmm.tiers.cold_sqlite import ColdReader, ColdTier
 from rmm.tiers.cold_sqlite.writer import Hint, path_of
 from rmm.tiers.memory import MemoryTier
@@ -101,8 +103,9 @@ async def test_redelivery_and_order_change_nothing(kind: str, tmp_path: Path) ->
         assert [row["status"] for row in reader.statuses("srv-0", **WEEK)] == ["OK"] * 20 + ["TIMEOUT"]
 
 
-async def test_changes_are_stored_when_they_happen(tmp_path: Path) -> None:
-    async with tier("sqlite", tmp_path) as (writer, reader):
+@both
+async def test_changes_are_stored_when_they_happen(kind: str, tmp_path: Path) -> None:
+    async with tier(kind, tmp_path) as (writer, reader):
         states = ["Running", "Running", "Stopped", "Stopped", None]
         for minute, state in enumerate(states):
             listed = [{"service": "Spooler", "state": "Running", "account": "LocalSystem"}]
@@ -121,14 +124,110 @@ async def test_changes_are_stored_when_they_happen(tmp_path: Path) -> None:
     ]
 
 
-async def test_metrics_are_listed(tmp_path: Path) -> None:
-    async with tier("sqlite", tmp_path) as (writer, reader):
+@both
+async def test_metrics_are_listed(kind: str, tmp_path: Path) -> None:
+    async with tier(kind, tmp_path) as (writer, reader):
         await writer.store(
             [observe(os=[{"build": 1, "caption": "x"}], cpu=[{"core": "_Total", "util_pct": 1, "frequency_mhz": 2}])]
         )
         assert reader.metrics("srv-1", **WEEK) == ["cpu.frequency_mhz[_Total]", "cpu.util_pct[_Total]", "os.build"]
         with pytest.raises(ValueError, match=r"collector\.field"):
             reader.history("srv-1", "nonsense", **WEEK)
+
+
+def invented(chance: random.Random, count: int) -> list[Observation]:
+    """A history of three endpoints in which services come, go and change their state."""
+    items = []
+    for number in range(count):
+        parts: dict[str, Any] = {}
+        if chance.random() < 0.7:
+            names = chance.sample(["a", "b", "c", "d"], chance.randint(0, 4))
+            parts["services"] = [{"service": n, "state": chance.choice("RS"), "account": "x"} for n in names]
+        if chance.random() < 0.3:
+            parts["os"] = [{"build": number, "caption": chance.choice("UV")}]
+        items.append(observe(f"srv-{number % 3}", number, seq=number, **parts))
+    return items
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_the_two_tiers_tell_the_same(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rmm.tiers.cold_sqlite.changes.DELTAS", 3)
+    chance = random.Random(seed)
+    items = invented(chance, 90)
+    memory = MemoryTier(FIELDS)
+    await memory.store(items)
+    for start in range(0, len(items), 9):
+        async with tier("sqlite", tmp_path) as (writer, reader):  # a new process each time
+            await writer.store(items[start : start + 9])
+            await writer.store(chance.sample(items[: start + 9], 5))
+    for n in range(3):
+        assert reader.changes(f"srv-{n}", **WEEK) == memory.changes(f"srv-{n}", **WEEK)
+        assert reader.metrics(f"srv-{n}", **WEEK) == memory.metrics(f"srv-{n}", **WEEK)
+        late = {"since": START + timedelta(minutes=50), "until": START + timedelta(minutes=70)}
+        assert reader.changes(f"srv-{n}", **late) == memory.changes(f"srv-{n}", **late)
+        values = reader.values(f"srv-{n}", "os.caption", **WEEK)
+        assert [v for _, v in values] == [
+            c["value"] for c in memory.changes(f"srv-{n}", **WEEK) if c["key"] == "" and c["field"]
+        ]
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_late_readings_do_not_become_the_current_ones(seed: int, tmp_path: Path) -> None:
+    chance = random.Random(seed)
+    items = [item for item in invented(chance, 60) if item.endpoint == "srv-1"]
+    memory = MemoryTier(FIELDS)
+    await memory.store(items)
+    chance.shuffle(items)
+    async with tier("sqlite", tmp_path) as (writer, reader):
+        for item in items:
+            await writer.store([item])
+
+    def current(told: list[dict[str, Any]]) -> dict[tuple[str, str, str], Any]:
+        now: dict[tuple[str, str, str], Any] = {}
+        for change in told:
+            if change["field"] == "" and change["value"] is None:
+                now = {place: v for place, v in now.items() if place[:2] != (change["collector"], change["key"])}
+            else:
+                now[change["collector"], change["key"], change["field"]] = change["value"]
+        return now
+
+    assert current(reader.changes("srv-1", **WEEK)) == current(memory.changes("srv-1", **WEEK))
+
+
+async def test_an_endpoint_that_moved_to_another_file_has_one_history(tmp_path: Path) -> None:
+    for minute, (shard, caption) in enumerate([(0, "x"), (0, "y"), (1, "y"), (1, "x"), (0, "x"), (0, "z")]):
+        async with ColdTier(path_of(tmp_path, "hq", shard), FIELDS) as cold:
+            moved = minute in (2, 4)
+            hint = Hint(anew=frozenset({"os"}) if moved else frozenset())
+            await cold.store([observe(minute=minute, seq=minute, os=[{"build": minute, "caption": caption}])], [hint])
+    reader = ColdReader(tmp_path, "hq")
+    assert [v for _, v in reader.history("srv-1", "os.build", **WEEK)] == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
+    at = [START + timedelta(minutes=minute) for minute in range(6)]
+    assert reader.values("srv-1", "os.caption", **WEEK) == [(at[0], "x"), (at[1], "y"), (at[3], "x"), (at[5], "z")]
+    standing = {"since": at[4], "until": at[5]}
+    assert reader.values("srv-1", "os.caption", **standing) == [(at[3], "x"), (at[5], "z")]
+
+
+async def test_a_cancelled_store_is_whole_and_the_tier_goes_on(tmp_path: Path) -> None:
+    async with tier("sqlite", tmp_path) as (writer, reader):
+        for delay in (0.0, 0.001, 0.003):
+            storing = asyncio.create_task(writer.store([typical(f"srv-{n}", delay * 1000) for n in range(50)]))
+            await asyncio.sleep(delay)
+            storing.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await storing
+        await writer.store([typical("srv-0", 9)])
+        assert reader.statuses("srv-0", **WEEK)[-1]["at"] == START + timedelta(minutes=9)
+        assert len({len(reader.statuses(f"srv-{n}", **WEEK)) for n in range(1, 50)}) == 1
+
+
+async def test_readers_work_while_the_writer_is_in_a_transaction(tmp_path: Path) -> None:
+    async with tier("sqlite", tmp_path) as (writer, reader):
+        await writer.store([typical("srv-1", 0)])
+        storing = [asyncio.create_task(writer.store([typical(f"srv-{n}", m) for n in range(50)])) for m in range(5)]
+        while not all(task.done() for task in storing):
+            assert await asyncio.to_thread(reader.statuses, "srv-1", **WEEK)
+        await asyncio.gather(*storing)
 
 
 async def test_a_hostile_endpoint_cannot_invent_series_without_end(tmp_path: Path) -> None:

@@ -1,13 +1,18 @@
 """Spool, hot and cold together: nothing acknowledged is lost, whichever of them a crash kept from being written."""
 
+import asyncio
+import contextlib
 import os
 import random
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import cast
 
 import msgspec
 import pytest
@@ -15,13 +20,17 @@ from observations import FIELDS, START, observe, typical
 
 from rmm.core.shard import shard_of
 from rmm.errors import TierError
-from rmm.model.observation import decode_observation
-from rmm.tiers import hot_json
-from rmm.tiers.cold_sqlite import ColdReader
-from rmm.tiers.shard_store import open_shard
+from rmm.model.observation import Observation, decode_observation, encode_observation
+from rmm.tiers import hot_json, layout
+from rmm.tiers.cold_sqlite import ColdReader, ColdTier
+from rmm.tiers.memory import MemoryTier
+from rmm.tiers.shard_store import ShardStore, open_shard
+from rmm.tiers.spool import Spool
+
+FOREVER = START + timedelta(days=365)
 
 
-def at_work(data: Path):  # type: ignore[no-untyped-def]
+def at_work(data: Path) -> AbstractAsyncContextManager[ShardStore]:
     return open_shard(data, "hq", 0, fields=FIELDS, now=lambda: START)
 
 
@@ -70,16 +79,222 @@ async def test_a_damaged_hot_file_is_kept_aside(tmp_path: Path, caplog: pytest.L
     assert set(hot_json.load(tmp_path, "hq", 0)) == {"srv-1"}
 
 
+class Outlet:
+    """A coordinator that takes everything, or commits nothing."""
+
+    def __init__(self, *, commits: bool = True) -> None:
+        self.taken: list[bytes] = []
+        self._commits = commits
+
+    async def publish(self, site: str, shard: int, data: bytes) -> None:
+        self.taken.append(data)
+
+    async def committed(self, site: str, shard: int) -> bool:
+        return self._commits
+
+
+async def laid_out(data: Path, count: int, outlet: Outlet) -> int:
+    def place(name: str) -> int:
+        return shard_of(name, count)
+
+    return await layout.relocate(data, "hq", count, place, fields=FIELDS, now=lambda: START, outlet=outlet)
+
+
 async def test_states_follow_a_change_of_the_shard_count(tmp_path: Path) -> None:
+    assert await laid_out(tmp_path, 1, Outlet()) == 0
     async with at_work(tmp_path) as store:
         for n in range(50):
-            await store.acknowledge(observe(f"srv-{n}"), None)
+            await store.acknowledge(typical(f"srv-{n}", 0), None)
         await store.flush()
-    for count in (4, 3, 1):
-        hot_json.relocate(tmp_path, "hq", count, lambda name, count=count: shard_of(name, count), START)
+    for minute, count in enumerate((4, 3, 1), start=1):
+        assert layout.must_relocate(tmp_path, "hq", count)
+        with pytest.raises(TierError, match="number of shards"):
+            await laid_out(tmp_path, count, Outlet(commits=False))
+        outlet = Outlet()
+        assert await laid_out(tmp_path, count, outlet) > 0
+        assert len({decode_observation(data).endpoint for data in outlet.taken}) == 50
         places = {name: shard for shard in range(5) for name in hot_json.load(tmp_path, "hq", shard)}
         assert places == {f"srv-{n}": shard_of(f"srv-{n}", count) for n in range(50)}
-        assert hot_json.relocate(tmp_path, "hq", count, lambda name: 0, START) == 0
+        assert hot_json.shards_of(tmp_path, "hq") == list(range(count))
+        assert not layout.must_relocate(tmp_path, "hq", count)
+        assert await laid_out(tmp_path, count, outlet) == 0
+        for shard in range(count):
+            async with open_shard(tmp_path, "hq", shard, fields=FIELDS, now=lambda: START) as store:
+                for name in [name for name, place in places.items() if place == shard]:
+                    await store.acknowledge(typical(name, minute), None)
+                await store.flush()
+    reader = ColdReader(tmp_path, "hq")
+    for n in range(50):
+        assert len(reader.history(f"srv-{n}", "cpu.util_pct[0,0]", since=START, until=FOREVER)) == 4
+        assert len(reader.changes(f"srv-{n}", since=START, until=FOREVER)) == 300  # nothing changed by moving
+
+
+async def test_moving_can_be_broken_off_anywhere(tmp_path: Path) -> None:
+    async with at_work(tmp_path) as store:
+        for n in range(30):
+            await store.acknowledge(observe(f"srv-{n}"), None)
+        await store.flush()
+        await store.release()
+
+    class Cut(Exception):
+        pass
+
+    def breaking(calls: int) -> Callable[[str], int]:
+        left = iter(range(calls))
+
+        def place(name: str) -> int:
+            if next(left, None) is None:
+                raise Cut
+            return shard_of(name, 3)
+
+        return place
+
+    for calls in range(0, 300, 7):
+        with contextlib.suppress(Cut):
+            hot_json.relocate(tmp_path, "hq", 3, breaking(calls), START)
+        names = {name for shard in range(4) for name in hot_json.load(tmp_path, "hq", shard)}
+        assert names == {f"srv-{n}" for n in range(30)}
+    hot_json.relocate(tmp_path, "hq", 3, lambda name: shard_of(name, 3), START)
+    places = [(name, shard) for shard in range(4) for name in hot_json.load(tmp_path, "hq", shard)]
+    assert sorted(places) == sorted((f"srv-{n}", shard_of(f"srv-{n}", 3)) for n in range(30))
+
+
+async def test_what_is_acknowledged_after_a_flush_outlives_the_release(tmp_path: Path) -> None:
+    async with at_work(tmp_path) as store:
+        await store.acknowledge(observe("srv-1", 0), None)
+        await store.flush()
+        await store.acknowledge(observe("srv-2", 1), None)
+        await store.release()
+    async with at_work(tmp_path) as store:
+        assert [decode_observation(data).endpoint for data in store.pending()] == ["srv-2"]
+        assert store.state("srv-1") is not None
+
+
+class Stubborn(MemoryTier):
+    """A tier that refuses some observations."""
+
+    def __init__(self, refused: str, error: Exception) -> None:
+        super().__init__(FIELDS)
+        self.refused, self.error = refused, error
+
+    def knows(self, endpoint: str) -> bool:
+        return False
+
+    async def store(self, observations: Sequence[Observation], hints: object = None) -> None:
+        if any(observation.endpoint == self.refused for observation in observations):
+            raise self.error
+        await super().store(observations)
+
+
+@asynccontextmanager
+async def with_tier(data: Path, tier: Stubborn) -> AsyncIterator[ShardStore]:
+    async with Spool(data / "spool" / "hq" / "0") as spool:
+        cold = cast(ColdTier, tier)
+        store = ShardStore(data, "hq", 0, spool=spool, cold=cold, fields=FIELDS, now=lambda: START)
+        await store.recover()
+        yield store
+        await store.settle()
+
+
+async def test_after_a_failed_store_nothing_is_released(tmp_path: Path) -> None:
+    async with with_tier(tmp_path, Stubborn("srv-2", TierError("full", code="disk.full"))) as store:
+        for n in range(3):
+            await store.acknowledge(observe(f"srv-{n}", n), None)
+        for _ in range(2):  # also when it is tried again
+            with pytest.raises(TierError, match="full"):
+                await store.flush()
+        with pytest.raises(TierError, match="full"):
+            await store.acknowledge(observe("srv-9", 9), None)
+        await store.release()
+    async with at_work(tmp_path) as store:
+        assert [decode_observation(data).endpoint for data in store.pending()] == ["srv-0", "srv-1", "srv-2"]
+
+
+async def test_one_observation_that_cannot_be_stored_does_not_stop_the_shard(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tier = Stubborn("srv-2", KeyError("core"))
+    async with with_tier(tmp_path, tier) as store:
+        for n in range(5):
+            await store.acknowledge(observe(f"srv-{n}", n), None)
+        await store.flush()
+        await store.release()
+    assert [len(tier.statuses(f"srv-{n}", since=START, until=FOREVER)) for n in range(5)] == [1, 1, 0, 1, 1]
+    (kept,) = (tmp_path / "spool" / "hq" / "0").glob("*.damaged")
+    assert decode_observation(kept.read_bytes()).endpoint == "srv-2"
+    assert "cannot be stored" in caplog.text
+
+
+async def test_a_spooled_record_of_no_observation_is_set_aside(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Spool(tmp_path / "spool" / "hq" / "0") as spool:
+        await spool.append(b'{"no":"observation"}')
+        await spool.append(encode_observation(observe("srv-1")))
+    async with at_work(tmp_path) as store:
+        assert len(store.pending()) == 1
+        assert store.damaged == 1
+        await store.release()
+    (kept,) = (tmp_path / "spool" / "hq" / "0").glob("*.damaged")
+    assert kept.read_bytes() == b'{"no":"observation"}'
+    assert "unreadable" in caplog.text
+
+
+async def test_a_cancelled_flush_still_happens(tmp_path: Path) -> None:
+    async with at_work(tmp_path) as store:
+        for n in range(100):
+            await store.acknowledge(typical(f"srv-{n}", 0), None)
+        flushing = asyncio.create_task(store.flush())
+        await asyncio.sleep(0.001)
+        flushing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await flushing
+    assert len(hot_json.load(tmp_path, "hq", 0)) == 100
+
+
+async def test_history_that_was_removed_begins_with_everything(tmp_path: Path) -> None:
+    async with at_work(tmp_path) as store:
+        await store.acknowledge(typical("srv-1", 0), None)
+        await store.flush()
+        await store.release()
+    for path in (tmp_path / "cold" / "hq").iterdir():
+        path.unlink()
+    async with at_work(tmp_path) as store:
+        await store.acknowledge(typical("srv-1", 1), None)
+        await store.flush()
+    assert len(ColdReader(tmp_path, "hq").changes("srv-1", since=START, until=FOREVER)) == 300
+
+
+async def test_old_history_goes(tmp_path: Path) -> None:
+    day = 24 * 60
+    for minute in (0, 100 * day):
+        moment = START + timedelta(minutes=minute)
+        async with open_shard(tmp_path, "hq", 0, fields=FIELDS, now=lambda: moment, keep_days=90) as store:  # noqa: B023
+            await store.acknowledge(typical("srv-1", minute), None)
+            await store.flush()
+    reader = ColdReader(tmp_path, "hq")
+    assert len(reader.statuses("srv-1", since=START, until=FOREVER)) == 1
+    assert len(reader.values("srv-1", "services.state[svc1]", since=START, until=FOREVER)) == 1
+
+
+async def test_readers_leave_a_damaged_file_where_it_is(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with at_work(tmp_path) as store:
+        await store.acknowledge(typical("srv-1", 0), None)
+        await store.flush()
+    state = hot_json.read_endpoint(tmp_path, "hq", "srv-1")
+    assert state is not None
+    assert state == hot_json.read_endpoint(tmp_path, "hq", "srv-1", shard=0)
+    assert hot_json.read_endpoint(tmp_path, "hq", "srv-2") is None
+    path = hot_json.path_of(tmp_path, "hq", 0)
+    content = path.read_bytes()
+    for damage in (content[:-10], content.replace(b"SRV-1", b"SRV\xff1", 1), b""):
+        path.write_bytes(damage)
+        assert hot_json.read_endpoint(tmp_path, "hq", "srv-1") is None
+        assert path.read_bytes() == damage
+    assert caplog.text.count("is damaged") == 3
+    path.write_bytes(content.replace(b'"schema":1', b'"schema":2', 1))
+    with pytest.raises(TierError, match="schema 2"):
+        hot_json.load(tmp_path, "hq", 0)
 
 
 async def test_a_folder_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> None:

@@ -130,9 +130,21 @@ class ColdReader:
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10)
+    uri = f"{path.absolute().as_uri()}?mode=ro"
     try:
-        connection.execute("PRAGMA query_only = 1")
+        return _connected(uri)
+    except sqlite3.OperationalError:
+        # SQLite makes an index of the WAL beside the file, also to read. Where that is not allowed (read-only disk,
+        # another user's folder), a file without a WAL can be read as one that nobody changes.
+        if path.with_name(path.name + "-wal").exists():
+            raise
+        return _connected(uri + "&immutable=1")
+
+
+def _connected(uri: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(uri, uri=True, timeout=10)
+    try:
+        connection.execute("SELECT 1 FROM sqlite_master").close()
     except BaseException:
         connection.close()
         raise
