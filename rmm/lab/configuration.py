@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import secrets
-from collections.abc import Callable
 from math import ceil
 from pathlib import Path
 from typing import NamedTuple
@@ -15,12 +14,12 @@ from rmm.durable import replace_file
 from rmm.errors import ConfigError
 from rmm.lab.fleet import LabFleet
 from rmm.lab.simulated import LabMachine
+from rmm.vault import create
 
 MARK = "# Written by `rmm lab up`; it is written again at the next start."
 USERNAME = "lab\\rmm"
 VAULT, PASSPHRASE, CREDENTIAL = "credentials.vault", "passphrase", "lab"
 PER_SHARD = 250
-WriteVault = Callable[[Path, str, str, str, str], None]
 _COLUMNS = (
     "Id", "ComputerName", "IPAddress", "SiteId", "GroupId", "Tags", "Description", "Transport", "Scheme", "Port",
     "Credential", "Enabled",
@@ -43,10 +42,9 @@ def new_password() -> str:
     return secrets.token_urlsafe(18)
 
 
-def write_configuration(folder: Path, fleet: LabFleet, access: LabAccess, *, write_vault: WriteVault) -> None:
+def write_configuration(folder: Path, fleet: LabFleet, access: LabAccess) -> None:
     """Write rmm.yaml, endpoints.csv, credentials.vault, its passphrase file and lab.json.
 
-    `write_vault` is the vault's own function: (path, passphrase, credential name, user name, password).
     Raises ConfigError, and writes nothing, when the folder already holds somebody's own configuration.
     """
     settings = folder / "rmm.yaml"
@@ -56,7 +54,7 @@ def write_configuration(folder: Path, fleet: LabFleet, access: LabAccess, *, wri
         )
     passphrase = secrets.token_urlsafe(24)
     folder.mkdir(parents=True, exist_ok=True)
-    write_vault(folder / VAULT, passphrase, CREDENTIAL, access.username, access.password)
+    create(folder / VAULT, passphrase, {CREDENTIAL: (access.username, access.password)})
     replace_file(folder / PASSPHRASE, f"{passphrase}\n".encode(), private=True)
     replace_file(folder / "endpoints.csv", endpoints_csv(fleet).encode())
     replace_file(folder / "lab.json", lab_json(fleet, access).encode(), private=True)

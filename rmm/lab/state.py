@@ -195,8 +195,7 @@ def _drive(dice: Dice, letter: str, label: str, gigabytes: int) -> Drive:
         size=(gigabytes * 1_000_000_000 - 700_000_000) // 4096 * 4096,
         used=used,
         fill=fill,
-        # A slow disk is not a busy one here: its 32-bit sums of waiting time must not wrap within one interval.
-        activity=dice.uniform(0.02, 0.12 if slow else 1.0),
+        activity=dice.uniform(0.02, 1.0),
         latency=dice.uniform(0.03, 0.08) if slow else dice.uniform(0.0004, 0.006),
         dirty=dice.chance(0.01),
     )

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from typing import Any
+from xml.sax.saxutils import escape
 
 from rmm.errors import ProtocolError, TransportError
 from rmm.model.endpoint import Target
 from rmm.ports import AuthGate, Script, ScriptResult
 from rmm.transports.winrm import envelope
-from rmm.transports.winrm.envelope import N, W
+from rmm.transports.winrm.envelope import N
 from rmm.transports.winrm.shell import Shell
 from rmm.transports.winrm.wsman import Wsman, open_wsman
 
@@ -89,14 +90,14 @@ class WinrmSession:
         resource = f"http://schemas.microsoft.com/wbem/wsman/1/wmi/{namespace}/*"
         body = (
             f'<n:Enumerate xmlns:n="{N}"><w:OptimizeEnumeration/><w:MaxElements>{PAGE}</w:MaxElements>'
-            f'<w:Filter Dialect="{envelope.WQL_DIALECT}">{envelope.escape(wql)}</w:Filter></n:Enumerate>'
+            f'<w:Filter Dialect="{envelope.WQL_DIALECT}">{escape(wql)}</w:Filter></n:Enumerate>'
         )
         try:
             answer = await self._wsman.ask(envelope.ENUMERATE, resource, body=body, deadline=deadline)
             found, context = envelope.items(answer)
             while context and len(found) < MOST_INSTANCES:
                 body = (
-                    f'<n:Pull xmlns:n="{N}"><n:EnumerationContext>{envelope.escape(context)}</n:EnumerationContext>'
+                    f'<n:Pull xmlns:n="{N}"><n:EnumerationContext>{escape(context)}</n:EnumerationContext>'
                     f"<n:MaxElements>{PAGE}</n:MaxElements></n:Pull>"
                 )
                 answer = await self._wsman.ask(envelope.PULL, resource, body=body, deadline=deadline)

@@ -1,0 +1,241 @@
+"""Runs a lab: one process, one listener per port, every address 127.x.y.z an endpoint."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from rmm.durable import replace_file
+from rmm.errors import ConfigError
+from rmm.lab.configuration import LabAccess, new_password, write_configuration
+from rmm.lab.faults import Fault, load_plan
+from rmm.lab.fleet import LabFleet
+from rmm.lab.machine import Engine, Machine
+from rmm.lab.wire.http import Handler, Reply, Request, ServerConnection
+from rmm.lab.wire.logon import Accounts
+from rmm.lab.wire.service import Lab, Service
+from rmm.lab.wire.tls import Authority
+
+CONTROL = "127.0.0.1"  # no endpoint has an address in 127.0.0.0/24
+BACKLOG = 4096
+REAP_S = 5.0
+HANDSHAKE_S = 20.0
+
+
+class LabOptions(msgspec.Struct, kw_only=True):
+    """What to simulate, and where to write how it is reached."""
+
+    endpoints: int
+    config: Path
+    http_port: int = 0
+    https_port: int = 0
+    seed: int = 1
+    faults: Path | None = None
+    ready_file: Path | None = None
+    scheme: str = "http"
+    password: str = ""
+
+
+class LabInfo(msgspec.Struct):
+    """A lab that is up. `stats_url` gives its counters as JSON."""
+
+    endpoints: int
+    http_port: int
+    https_port: int
+    config: str
+    ca_file: str
+    username: str
+    password: str
+
+    @property
+    def stats_url(self) -> str:
+        """On loopback, without authentication."""
+        return f"http://{CONTROL}:{self.http_port}/lab/stats"
+
+
+class _Front:
+    """Turns connections into services."""
+
+    def __init__(self, lab: Lab, authority: Authority, fault_of: Callable[[Machine], Fault | None]) -> None:
+        self._lab = lab
+        self._authority = authority
+        self._fault_of = fault_of
+        self._secure_port = 0
+        self.open: set[ServerConnection] = set()
+        self._handshakes: set[asyncio.Task[None]] = set()
+
+    def connection(self) -> ServerConnection:
+        """For HTTP."""
+        return ServerConnection(lambda one: self._opened(one, secure=False), self.open.discard)
+
+    def secure_connection(self) -> ServerConnection:
+        """For HTTPS."""
+        return ServerConnection(lambda one: self._opened(one, secure=True), self.open.discard)
+
+    def _opened(self, connection: ServerConnection, *, secure: bool) -> Handler | None:
+        self.open.add(connection)
+        if not connection.local.startswith("127."):
+            connection.close(reset=True)  # never anything but loopback, however the listener was bound
+            return None
+        if connection.local.startswith("127.0.0."):
+            return self._control
+        machine = self._lab.fleet.machine_at(connection.local)
+        if machine is None:
+            connection.close(reset=True)
+            return None
+        self._lab.counts.connections += 1
+        fault = self._fault_of(machine)
+        if fault is not None and fault.connected(connection):
+            return None
+        service = Service(self._lab, machine, secure=secure)
+        if secure:
+            task = asyncio.ensure_future(self._handshake(connection, machine))
+            self._handshakes.add(task)
+            task.add_done_callback(self._handshakes.discard)
+        if fault is None:
+            return service.handle
+        service.logon.refuse_all = fault.refuses_logons
+        return _faulty(service, fault, connection)
+
+    async def _handshake(self, connection: ServerConnection, machine: Machine) -> None:
+        plain = connection.transport
+        if plain is None:
+            return
+        plain.pause_reading()
+        try:
+            context = self._authority.context(machine)
+            secured = await asyncio.get_running_loop().start_tls(
+                plain, connection, context, server_side=True, ssl_handshake_timeout=HANDSHAKE_S
+            )
+        except OSError:
+            connection.close(reset=True)
+            return
+        if secured is not None:
+            connection.upgrade(secured)
+
+    def _control(self, request: Request) -> Reply:
+        if request.method == "GET" and request.path == "/lab/stats":
+            return Reply(200, ["Content-Type: application/json"], msgspec.json.encode(self._lab.stats()))
+        return Reply(404)
+
+
+def _faulty(service: Service, fault: Fault, connection: ServerConnection) -> Handler:
+    async def later(pending: object) -> Reply | None:
+        reply = await pending if asyncio.iscoroutine(pending) else pending
+        if isinstance(reply, Reply) and fault.replied(connection, reply):
+            await asyncio.Event().wait()  # the fault sends what it sends; the connection's end cancels this
+        return reply if isinstance(reply, Reply) else None
+
+    def handle(request: Request) -> object:
+        if fault.requested(connection, request):
+            return later_never()
+        return later(service.handle(request))
+
+    async def later_never() -> Reply | None:
+        await asyncio.Event().wait()
+        return None
+
+    return handle  # type: ignore[return-value]
+
+
+def _listener(port: int) -> socket.socket:
+    """A socket for all of 127.0.0.0/8 and nothing else."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    if sys.platform != "win32":
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if hasattr(socket, "SO_BINDTODEVICE"):
+        # Where the system does not allow it, connections from outside are reset when they are accepted.
+        with contextlib.suppress(OSError):
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"lo\0")
+    try:
+        listener.bind(("", port))
+    except OSError as error:
+        listener.close()
+        raise ConfigError(
+            f"port {port} is taken: {error.strerror}", hint="Choose another port, or 0 for a free one."
+        ) from error
+    listener.listen(BACKLOG)
+    listener.setblocking(False)
+    return listener
+
+
+async def serve(options: LabOptions, engine: Engine, *, ready: Callable[[LabInfo], None], stop: asyncio.Event) -> None:
+    """Serve until `stop` is set. Raises ConfigError when something it was given cannot be used."""
+    loop = asyncio.get_running_loop()
+    fleet = LabFleet(options.endpoints, options.seed)
+    fault_of: Callable[[Machine], Fault | None] = load_plan(options.faults) if options.faults else lambda machine: None
+    options.config.mkdir(parents=True, exist_ok=True)
+    ca_file = options.config / "lab-ca.pem"
+    authority = Authority(ca_file)
+    password = options.password or new_password()
+    access_listeners = [_listener(options.http_port), _listener(options.https_port)]
+    http_port, https_port = (listener.getsockname()[1] for listener in access_listeners)
+    access = LabAccess(http_port, https_port, ca_file, password, scheme=options.scheme)
+    lab = Lab(fleet, engine, Accounts(access.username, password, options.config))
+    front = _Front(lab, authority, fault_of)
+    servers = [
+        await loop.create_server(factory, sock=listener)
+        for factory, listener in zip((front.connection, front.secure_connection), access_listeners, strict=True)
+    ]
+    try:
+        write_configuration(options.config, fleet, access)
+        info = LabInfo(
+            len(fleet),
+            http_port,
+            https_port,
+            str(options.config.resolve()),
+            str(ca_file.resolve()),
+            access.username,
+            password,
+        )
+        if options.ready_file is not None:
+            facts = {"http_port": http_port, "https_port": https_port, "endpoints": len(fleet), "config": info.config}
+            replace_file(options.ready_file, json.dumps(facts).encode())
+        ready(info)
+        while not stop.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(REAP_S):
+                    await stop.wait()
+            lab.reap()
+    finally:
+        for server in servers:
+            server.close()
+        for connection in list(front.open):
+            connection.close(reset=True)
+        await asyncio.sleep(0)
+
+
+def run(options: LabOptions, engine: Engine, *, ready: Callable[[LabInfo], None]) -> None:
+    """Serve until Ctrl-C or SIGTERM."""
+    import signal
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def end(*_: object) -> None:
+            loop.call_soon_threadsafe(stop.set)
+
+        for name in ("SIGINT", "SIGTERM", "SIGBREAK"):
+            number = getattr(signal, name, None)
+            if number is not None:
+                signal.signal(number, end)  # unlike loop.add_signal_handler this works on Windows too
+        await serve(options, engine, ready=ready, stop=stop)
+
+    with _runner() as runner:
+        runner.run(main())
+
+
+def _runner() -> asyncio.Runner:
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.Runner()
+    return asyncio.Runner(loop_factory=uvloop.new_event_loop)

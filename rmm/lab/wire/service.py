@@ -1,0 +1,261 @@
+"""WSMan on one lab machine: which request does what. State that outlives a connection (shells) is the lab's."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import uuid
+from collections.abc import Awaitable
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from lxml import etree
+
+from rmm.lab.machine import Engine, Fleet, Machine
+from rmm.lab.wire import psrp, soap
+from rmm.lab.wire.enumeration import Enumerations
+from rmm.lab.wire.http import Reply, Request
+from rmm.lab.wire.logon import Accounts, Logon
+from rmm.lab.wire.shells import CommandShell, PowerShellShell, Shell
+from rmm.lab.wire.soap import RSP, Call, WsmanFault
+
+MOST_SHELLS = 30  # per machine: MaxShellsPerUser of Server 2016 and later
+IDLE_S = 7200.0
+
+_IDENTIFY = (
+    '<s:Envelope xml:lang="en-US" xmlns:s="http://www.w3.org/2003/05/soap-envelope"><s:Header/><s:Body>'
+    '<wsmid:IdentifyResponse xmlns:wsmid="http://schemas.dmtf.org/wbem/wsman/identity/1/wsmanidentity.xsd">'
+    "<wsmid:ProtocolVersion>http://schemas.dmtf.org/wbem/wsman/1/wsman.xsd</wsmid:ProtocolVersion>"
+    "<wsmid:ProductVendor>Microsoft Corporation</wsmid:ProductVendor>"
+    "<wsmid:ProductVersion>OS: {version} SP: 0.0 Stack: 3.0</wsmid:ProductVersion>"
+    "</wsmid:IdentifyResponse></s:Body></s:Envelope>"
+)
+
+
+class Stats(msgspec.Struct):
+    """What a lab has seen; `GET /lab/stats` on 127.0.0.1 gives it as JSON."""
+
+    connections: int = 0
+    requests: int = 0
+    shells_opened: int = 0
+    shells_open: int = 0
+    pipelines: int = 0
+    queries: int = 0
+    unencrypted: int = 0
+    logons_accepted: int = 0
+    logons_rejected: int = 0
+
+
+class Lab:
+    """All that the machines of one lab share."""
+
+    def __init__(self, fleet: Fleet, engine: Engine, accounts: Accounts) -> None:
+        self.fleet = fleet
+        self.engine = engine
+        self.accounts = accounts
+        self.templates = psrp.Templates()
+        self.shells: dict[tuple[str, str], Shell] = {}
+        self._per_machine: dict[str, int] = {}
+        self.counts = Stats()
+
+    def stats(self) -> Stats:
+        """The counters now."""
+        return msgspec.structs.replace(
+            self.counts,
+            shells_open=len(self.shells),
+            logons_accepted=self.accounts.accepted,
+            logons_rejected=self.accounts.rejected,
+        )
+
+    def add(self, shell: Shell) -> None:
+        """Keep a new shell; refuses the one too many."""
+        address = shell.machine.address
+        if self._per_machine.get(address, 0) >= MOST_SHELLS:
+            raise WsmanFault(
+                2150859173,
+                "w:QuotaLimit",
+                f"This user is allowed a maximum number of {MOST_SHELLS} concurrent shells, which has been exceeded.",
+            )
+        self._per_machine[address] = self._per_machine.get(address, 0) + 1
+        self.shells[(address, shell.id)] = shell
+        self.counts.shells_opened += 1
+
+    def remove(self, shell: Shell) -> None:
+        """Forget a shell; those who wait for it hear of it."""
+        if self.shells.pop((shell.machine.address, shell.id), None) is None:
+            return
+        left = self._per_machine[shell.machine.address] - 1
+        if left:
+            self._per_machine[shell.machine.address] = left
+        else:
+            del self._per_machine[shell.machine.address]
+        for command in (shell.own, *shell.commands.values()):
+            command.changed.set()
+
+    def reap(self) -> None:
+        """End shells that were idle for longer than they asked for."""
+        now = asyncio.get_running_loop().time()
+        for shell in [shell for shell in self.shells.values() if now - shell.last_used > shell.idle_s]:
+            self.remove(shell)
+
+    def execute(self, machine: Machine, text: str, arguments: list[tuple[str | None, Any]]) -> Any:
+        """Run a script on a machine."""
+        self.counts.pipelines += 1
+        return self.engine.execute(machine, text, arguments, datetime.now(UTC))
+
+
+class Service:
+    """One connection's view of one machine."""
+
+    def __init__(self, lab: Lab, machine: Machine, *, secure: bool) -> None:
+        self._lab = lab
+        self._machine = machine
+        self.logon = Logon(lab.accounts, machine, secure=secure)
+        self._enumerations = Enumerations()
+        self._actions = {
+            "Create": self._create,
+            "Command": self._command,
+            "Send": self._send,
+            "Signal": self._signal,
+            "Delete": self._delete,
+            "Enumerate": self._enumerate,
+            "Pull": self._pull,
+        }
+
+    def handle(self, request: Request) -> Reply | Awaitable[Reply | None] | None:
+        """Answer one request."""
+        self._lab.counts.requests += 1
+        if "wsmanidentify" in request.headers or request.path.endswith("/identify"):
+            text = _IDENTIFY.format(version=self._machine.os_version)
+            return Reply(200, ["Content-Type: application/soap+xml;charset=UTF-8"], text.encode())
+        if request.path.split("?")[0].rstrip("/") != "/wsman" or request.method != "POST":
+            return Reply(404)
+        refused = self.logon.authenticate(request)
+        if refused is not None:
+            return refused
+        if not request.body:
+            return Reply(200)
+        envelope = self.logon.unseal(request)
+        if envelope is None:
+            self._lab.counts.unencrypted += 1
+            return Reply(500)
+        plain = not request.headers.get("content-type", "").lower().startswith("multipart/encrypted")
+        return self._dispatch(envelope, plain=plain)
+
+    def _dispatch(self, envelope: bytes, *, plain: bool) -> Reply | Awaitable[Reply | None]:
+        try:
+            call = Call(envelope)
+        except (etree.XMLSyntaxError, ValueError):
+            return Reply(400)
+        name = call.action.rpartition("/")[2]
+        try:
+            if name == "Receive":
+                return self._receive(call, plain=plain)
+            action = self._actions.get(name)
+            if action is None:
+                raise WsmanFault(2150858764, "w:ActionNotSupported", f"The action {call.action} is not supported.")
+            return self.logon.seal(200, call.answer(f"{call.action}Response", action(call)), plain=plain)
+        except WsmanFault as fault:
+            return self.logon.seal(500, call.fault(fault), plain=plain)
+
+    def _shell(self, call: Call) -> Shell:
+        shell = self._lab.shells.get((self._machine.address, call.selector("ShellId")))
+        if shell is None:
+            raise soap.shell_gone()
+        shell.last_used = asyncio.get_running_loop().time()
+        return shell
+
+    def _create(self, call: Call) -> str:
+        identity = ((call.body.get("ShellId") if call.body is not None else "") or str(uuid.uuid4())).upper()
+        if call.body is None:
+            raise WsmanFault(2150858770, "w:SchemaValidationError", "A shell is created from a Shell element.")
+        idle = (call.body.findtext(f"{{{RSP}}}IdleTimeOut") or "").removeprefix("PT").removesuffix("S")
+        idle_s = float(idle) if idle.replace(".", "", 1).isdigit() else IDLE_S
+        shell: Shell
+        if call.resource == CommandShell.resource:
+            shell = CommandShell(self._machine, self._lab.execute, identity, idle_s)
+        elif call.resource.lower() == PowerShellShell.resource.lower():
+            opening = base64.b64decode(call.body.findtext("{http://schemas.microsoft.com/powershell}creationXml") or "")
+            shell = PowerShellShell(
+                self._machine, self._lab.execute, identity, idle_s, opening=opening, templates=self._lab.templates
+            )
+        else:
+            raise WsmanFault(
+                2150858811, "w:InvalidResourceURI", "The session configuration does not exist on this computer."
+            )
+        self._lab.add(shell)
+        resource = soap.escape(call.resource)
+        return (
+            f"<x:ResourceCreated><a:Address>{soap.A}/role/anonymous</a:Address><a:ReferenceParameters>"
+            f"<w:ResourceURI>{resource}</w:ResourceURI><w:SelectorSet>"
+            f'<w:Selector Name="ShellId">{identity}</w:Selector>'
+            f"</w:SelectorSet></a:ReferenceParameters></x:ResourceCreated><rsp:Shell><rsp:ShellId>{identity}</rsp:ShellId>"
+            f"<rsp:ResourceUri>{resource}</rsp:ResourceUri><rsp:Owner>{soap.escape(self._lab.accounts.username)}</rsp:Owner>"
+            f"<rsp:IdleTimeOut>PT{idle_s:.3f}S</rsp:IdleTimeOut><rsp:InputStreams>stdin pr</rsp:InputStreams>"
+            "<rsp:OutputStreams>stdout stderr</rsp:OutputStreams><rsp:State>Connected</rsp:State></rsp:Shell>"
+        )
+
+    def _command(self, call: Call) -> str:
+        return (
+            f"<rsp:CommandResponse><rsp:CommandId>{self._shell(call).start(call)}</rsp:CommandId></rsp:CommandResponse>"
+        )
+
+    def _send(self, call: Call) -> str:
+        self._shell(call).send(call)
+        return "<rsp:SendResponse/>"
+
+    def _signal(self, call: Call) -> str:
+        shell = self._shell(call)
+        name = (call.body.get("CommandId") or "").upper()
+        command = shell.command_of(name)
+        code = (call.body.findtext(f"{{{RSP}}}Code") or "").rpartition("/")[2].lower()
+        if isinstance(shell, PowerShellShell | CommandShell):
+            shell.stop(command)
+        if code == "terminate" and name:
+            shell.commands.pop(name, None)
+        return "<rsp:SignalResponse/>"
+
+    def _delete(self, call: Call) -> str:
+        self._lab.remove(self._shell(call))
+        return ""
+
+    def _enumerate(self, call: Call) -> str:
+        self._lab.counts.queries += 1
+        return self._enumerations.enumerate(call, self._machine, datetime.now(UTC))
+
+    def _pull(self, call: Call) -> str:
+        return self._enumerations.pull(call)
+
+    def _receive(self, call: Call, *, plain: bool) -> Reply | Awaitable[Reply | None]:
+        shell = self._shell(call)
+        stream = call.body.find(f"{{{RSP}}}DesiredStream") if call.body is not None else None
+        command = shell.command_of(((stream.get("CommandId") if stream is not None else "") or "").upper())
+        if _ready(command):
+            return self._received(call, shell, command, plain=plain)
+        return self._wait(call, shell, command, plain=plain)
+
+    async def _wait(self, call: Call, shell: Shell, command: Any, *, plain: bool) -> Reply:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + call.timeout_s
+        while not _ready(command):
+            wake = min(until, command.ready_at) if command.streams or command.ended else until
+            command.changed.clear()
+            try:
+                async with asyncio.timeout_at(max(wake, loop.time())):
+                    await command.changed.wait()
+            except TimeoutError:
+                if loop.time() >= until and not _ready(command):
+                    return self.logon.seal(500, call.fault(soap.timed_out()), plain=plain)
+            if (shell.machine.address, shell.id) not in self._lab.shells:
+                return self.logon.seal(500, call.fault(soap.shell_gone()), plain=plain)
+        return self._received(call, shell, command, plain=plain)
+
+    def _received(self, call: Call, shell: Shell, command: Any, *, plain: bool) -> Reply:
+        body = command.take(call.size)
+        shell.last_used = asyncio.get_running_loop().time()
+        return self.logon.seal(200, call.answer(f"{call.action}Response", body), plain=plain)
+
+
+def _ready(command: Any) -> bool:
+    return bool(command.streams or command.ended) and command.ready_at <= asyncio.get_running_loop().time()

@@ -1,0 +1,280 @@
+"""Shells on the lab's machines: PowerShell over PSRP, and the command shell of WinRS."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import itertools
+import uuid
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from psrpcore.types import PSRPMessageType
+
+from rmm.lab.machine import Execution, Machine
+from rmm.lab.wire import psrp
+from rmm.lab.wire.soap import RSP, Call, WsmanFault, escape, shell_gone
+
+Execute = Callable[[Machine, str, list[tuple[str | None, Any]]], Execution]
+
+DONE = f"{RSP}/CommandState/Done"
+RUNNING = f"{RSP}/CommandState/Running"
+_OUT_MARK = "[Console]::In.ReadToEnd()"  # a WinRS command that reads its script from standard input
+
+
+class Shell:
+    """What both kinds have in common: an id, streams that wait to be received, and idle time."""
+
+    resource = ""
+
+    def __init__(self, machine: Machine, execute: Execute, identity: str, idle_s: float) -> None:
+        self.machine = machine
+        self.execute = execute
+        self.id = identity
+        self.idle_s = idle_s
+        self.last_used = asyncio.get_running_loop().time()
+        self.commands: dict[str, Command] = {}
+        self.own = Command("", self.last_used)
+
+    def command_of(self, name: str) -> Command:
+        """The command with this id, or the shell itself where it is empty."""
+        if not name:
+            return self.own
+        if name not in self.commands:
+            raise shell_gone()
+        return self.commands[name]
+
+    def start(self, call: Call) -> str:
+        """Handle a Command; returns the command's id."""
+        raise WsmanFault(2150858764, "w:ActionNotSupported", "not supported")
+
+    def send(self, call: Call) -> None:
+        """Handle a Send."""
+
+
+class Command:
+    """Streams of one command: (name, data) waiting for a Receive, not before `ready_at`."""
+
+    def __init__(self, identity: str, ready_at: float) -> None:
+        self.id = identity
+        self.ready_at = ready_at
+        self.streams: deque[tuple[str, bytes]] = deque()
+        self.ended = False  # no more streams will come
+        self.exit_code = 0
+        self.changed = asyncio.Event()
+        self.incoming = bytearray()
+        self.next_number = 0
+        self.batches: deque[int] = deque()  # how many streams each of the next Receives may take at most
+
+    def put(self, name: str, data: bytes) -> None:
+        self.streams.append((name, data))
+        self.changed.set()
+
+    def end(self) -> None:
+        self.ended = True
+        self.changed.set()
+
+    def take(self, limit: int) -> str:
+        """The streams of one ReceiveResponse within `limit` bytes, as XML, with the command's state."""
+        attribute = f' CommandId="{self.id}"' if self.id else ""
+        parts: list[str] = []
+        room = limit - 4000
+        most = self.batches.popleft() if self.batches else len(self.streams)
+        while self.streams and most > 0:
+            name, data = self.streams[0]
+            size = -(-len(data) // 3) * 4 + 120
+            if parts and size > room:
+                break
+            self.streams.popleft()
+            most -= 1
+            room -= size
+            parts.append(f'<rsp:Stream Name="{name}"{attribute}>{base64.b64encode(data).decode()}</rsp:Stream>')
+        if self.id and self.ended and not self.streams:
+            code = f"<rsp:ExitCode>{self.exit_code}</rsp:ExitCode>"
+            parts.append(f'<rsp:CommandState{attribute} State="{DONE}">{code}</rsp:CommandState>')
+        elif self.id and parts:
+            parts.append(f'<rsp:CommandState{attribute} State="{RUNNING}"/>')
+        return f"<rsp:ReceiveResponse>{''.join(parts)}</rsp:ReceiveResponse>"
+
+
+class PowerShellShell(Shell):
+    """A runspace pool."""
+
+    resource = "http://schemas.microsoft.com/powershell/Microsoft.PowerShell"
+
+    def __init__(
+        self,
+        machine: Machine,
+        execute: Execute,
+        identity: str,
+        idle_s: float,
+        *,
+        opening: bytes,
+        templates: psrp.Templates,
+    ) -> None:
+        super().__init__(machine, execute, identity, idle_s)
+        self._templates = templates
+        self._number = 0
+        try:
+            first = psrp.unfragment(opening)[0][2]
+            self._pool = uuid.UUID(bytes_le=first[8:24])
+        except (ValueError, IndexError) as error:
+            raise WsmanFault(2150858770, "w:InternalError", f"the creation data is not valid: {error}") from error
+        for kind, pool, data in (
+            (PSRPMessageType.SessionCapability, psrp.ZERO, templates.capability),
+            (PSRPMessageType.ApplicationPrivateData, self._pool, templates.private_data),
+            (PSRPMessageType.RunspacePoolState, self._pool, templates.opened),
+        ):
+            self._say(self.own, int(kind), data, pool=pool)
+        self.own.batches.extend((2, 1))  # as Windows does: capability and private data first, then the state
+
+    def _say(self, command: Command, kind: int, data: bytes, *, pool: uuid.UUID | None = None) -> None:
+        self._number += 1
+        pipeline = uuid.UUID(command.id) if command.id else psrp.ZERO
+        for part in psrp.fragments(self._number, psrp.message(kind, pool or self._pool, pipeline, data)):
+            command.put("stdout", part)
+
+    def start(self, call: Call) -> str:
+        """A CommandLine whose argument is the first fragment of a CREATE_PIPELINE."""
+        name = (call.body.get("CommandId") or str(uuid.uuid4())).upper()
+        if any(not command.ended for command in self.commands.values()):
+            raise WsmanFault(2150859174, "w:QuotaLimit", "The shell runs a command already.")
+        command = self.commands[name] = Command(name, self.last_used)
+        self._feed(command, call.body.findtext(f"{{{RSP}}}Arguments") or "")
+        return name
+
+    def send(self, call: Call) -> None:
+        """Further fragments. Host responses and input (stream `pr`, other messages) are taken and ignored."""
+        for stream in call.body.iter(f"{{{RSP}}}Stream"):
+            name = (stream.get("CommandId") or "").upper()
+            command = self.command_of(name)
+            if name and not command.ended:
+                self._feed(command, stream.text or "")
+
+    def _feed(self, command: Command, text: str) -> None:
+        try:
+            for _, last, data in psrp.unfragment(base64.b64decode(text)):
+                command.incoming += data
+                if last:
+                    whole, command.incoming = bytes(command.incoming), bytearray()
+                    if int.from_bytes(whole[4:8], "little") == PSRPMessageType.CreatePipeline:
+                        self._run(command, whole[40:])
+        except (ValueError, binascii.Error) as error:
+            raise WsmanFault(2150858770, "w:InternalError", f"the fragment is not valid: {error}") from error
+
+    def _run(self, command: Command, data: bytes) -> None:
+        asked = self._templates.command(data)
+        execution = self.execute(self.machine, asked.text, asked.arguments)
+        command.ready_at = self.last_used + execution.delay_s
+        for value in execution.output:
+            self._say(command, int(PSRPMessageType.PipelineOutput), self._templates.output(value))
+        final = self._templates.completed
+        for error in execution.errors:
+            if error.terminating:
+                final = self._templates.failed(error)
+            else:
+                self._say(command, int(PSRPMessageType.ErrorRecord), self._templates.error(error))
+        self._say(command, int(PSRPMessageType.PipelineState), final)
+        command.end()
+
+    def stop(self, command: Command) -> None:
+        """A Signal: what was not received yet is dropped, the pipeline is stopped."""
+        if command.streams:
+            command.streams.clear()
+            self._say(command, int(PSRPMessageType.PipelineState), self._templates.stopped)
+        command.ready_at = 0.0
+        command.end()
+
+
+class CommandShell(Shell):
+    """WinRS: a command line in, standard output, standard error and an exit code out."""
+
+    resource = f"{RSP}/cmd"
+
+    def start(self, call: Call) -> str:
+        """Run a command line, at once or when its standard input has ended."""
+        name = (call.body.get("CommandId") or str(uuid.uuid4())).upper()
+        words = [(call.body.findtext(f"{{{RSP}}}Command") or "").strip()]
+        words += [(element.text or "").strip() for element in call.body.iter(f"{{{RSP}}}Arguments")]
+        command = self.commands[name] = Command(name, self.last_used)
+        line = " ".join(word for word in words if word).strip().strip('"')
+        script = _encoded_script(line)
+        if script is None:
+            self._plain(command, line)
+        elif _OUT_MARK in script:
+            command.incoming = bytearray()
+        else:
+            self._script(command, script)
+        return name
+
+    def send(self, call: Call) -> None:
+        """Standard input; its end starts a script that was waiting for it."""
+        for stream in call.body.iter(f"{{{RSP}}}Stream"):
+            command = self.command_of((stream.get("CommandId") or "").upper())
+            command.incoming += base64.b64decode(stream.text or "")
+            if (stream.get("End") or "").lower() == "true" and not command.ended:
+                self._script(command, command.incoming.decode("utf-8", "replace"))
+
+    def _script(self, command: Command, script: str) -> None:
+        execution = self.execute(self.machine, script, [])
+        command.ready_at = self.last_used + execution.delay_s
+        text = "".join(f"{value}\r\n" for value in execution.output)
+        _put(command, "stdout", text.encode())
+        if execution.errors:
+            _put(command, "stderr", _clixml(execution).encode())
+        command.exit_code = 1 if execution.failed else 0
+        command.end()
+
+    def _plain(self, command: Command, line: str) -> None:
+        if line.lower() in ("hostname", "hostname.exe"):
+            _put(command, "stdout", f"{self.machine.name}\r\n".encode())
+        else:
+            word = line.split(" ")[0]
+            text = f"'{word}' is not recognized as an internal or external command,\r\n"
+            text += "operable program or batch file.\r\n"
+            _put(command, "stderr", text.encode())
+            command.exit_code = 1
+        command.end()
+
+    def stop(self, command: Command) -> None:
+        """A Signal."""
+        command.streams.clear()
+        command.ready_at = 0.0
+        command.end()
+
+
+def _clixml(execution: Execution) -> str:
+    """Standard error of `powershell.exe` that writes to a pipe: the error view's lines as CLIXML strings."""
+    lines = [
+        line
+        for error in execution.errors
+        for line in (
+            error.message,
+            f"    + CategoryInfo          : {error.category}: (:) [], {error.exception}",
+            f"    + FullyQualifiedErrorId : {error.error_id}",
+        )
+    ]
+    records = "".join(f'<S S="Error">{escape(line)}_x000D__x000A_</S>' for line in lines)
+    space = "http://schemas.microsoft.com/powershell/2004/04"
+    return f'#< CLIXML\r\n<Objs Version="1.1.0.1" xmlns="{space}">{records}</Objs>'
+
+
+def _put(command: Command, name: str, data: bytes) -> None:
+    for start in range(0, len(data), psrp.FRAGMENT):
+        command.put(name, data[start : start + psrp.FRAGMENT])
+
+
+def _encoded_script(line: str) -> str | None:
+    """The script of a `powershell ... -EncodedCommand X` line; None for any other line."""
+    words = line.split()
+    if not words or words[0].lower().removesuffix(".exe") != "powershell":
+        return None
+    for option, value in itertools.pairwise(words):
+        if len(option) > 1 and "-encodedcommand".startswith(option.lower()):
+            try:
+                return base64.b64decode(value).decode("utf-16-le")
+            except (binascii.Error, UnicodeDecodeError):
+                return None
+    return None

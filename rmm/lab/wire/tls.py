@@ -1,0 +1,97 @@
+"""The lab's own CA, and a certificate for each machine when it is first asked for."""
+
+from __future__ import annotations
+
+import ipaddress
+import ssl
+import tempfile
+from collections import OrderedDict
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from rmm.lab.machine import Machine
+
+KEPT = 512
+DAYS = 365
+
+
+class Authority:
+    """Issues server certificates that name a machine and its address. One key serves all machines of a lab."""
+
+    def __init__(self, ca_file: Path) -> None:
+        self._ca_key = ec.generate_private_key(ec.SECP256R1())
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "rmm lab CA")])
+        self._contexts: OrderedDict[str, ssl.SSLContext] = OrderedDict()
+        own = self._builder(self._name, self._ca_key, ca=True)
+        certificate = own.sign(self._ca_key, hashes.SHA256())
+        self._ca_pem = certificate.public_bytes(serialization.Encoding.PEM)
+        ca_file.write_bytes(self._ca_pem)
+
+    def _builder(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, *, ca: bool) -> x509.CertificateBuilder:
+        now = datetime.now(UTC)
+        usage = x509.KeyUsage(
+            digital_signature=True,
+            key_cert_sign=ca,
+            crl_sign=ca,
+            content_commitment=False,
+            key_encipherment=False,
+            data_encipherment=False,
+            key_agreement=False,
+            encipher_only=False,
+            decipher_only=False,
+        )
+        return (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=1))
+            .not_valid_after(now + timedelta(days=DAYS))
+            .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+            .add_extension(usage, critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._ca_key.public_key()), critical=False
+            )
+        )
+
+    def context(self, machine: Machine) -> ssl.SSLContext:
+        """The server context of one machine."""
+        known = self._contexts.get(machine.address)
+        if known is None:
+            known = self._contexts[machine.address] = self._issue(machine)
+            if len(self._contexts) > KEPT:
+                self._contexts.popitem(last=False)
+        return known
+
+    def _issue(self, machine: Machine) -> ssl.SSLContext:
+        names = x509.SubjectAlternativeName(
+            [
+                x509.DNSName(machine.dns_name),
+                x509.DNSName(machine.name.lower()),
+                x509.IPAddress(ipaddress.ip_address(machine.address)),
+            ]
+        )
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, machine.dns_name[:64])])
+        certificate = (
+            self._builder(subject, self._key, ca=False)
+            .add_extension(names, critical=False)
+            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+            .sign(self._ca_key, hashes.SHA256())
+        )
+        key = self._key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        with tempfile.TemporaryDirectory() as folder:  # the ssl module loads certificates from files only
+            path = Path(folder) / "machine.pem"
+            path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM) + key)
+            context.load_cert_chain(path)
+        return context
