@@ -1,8 +1,8 @@
 """Full and read-only file systems: one clear error, no false acknowledgement, and everything goes on afterwards."""
 
 import asyncio
+import platform
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from rmm.tiers.spool import Spool
 
 
 def mount(*arguments: str) -> bool:
-    if sys.platform != "linux":
+    if platform.system() != "Linux":
         return False
     return subprocess.run(["mount", *arguments], capture_output=True, check=False).returncode == 0
 
