@@ -14,11 +14,7 @@ import yaml
 from rmm.errors import ConfigError
 from rmm.lab.configuration import LabAccess, concurrency, new_password, write_configuration
 from rmm.lab.fleet import LabFleet
-
-
-def keep(path: Path, passphrase: str, name: str, username: str, password: str) -> None:
-    """Stands where the vault does; the vault's own file is its own tests' matter."""
-    path.write_text(json.dumps([passphrase, name, username, password]), encoding="utf-8")
+from rmm.vault import Vault
 
 
 @pytest.fixture
@@ -32,7 +28,7 @@ def access(folder: Path, scheme: str = "http") -> LabAccess:
 
 def test_the_folder_is_complete(tmp_path: Path, small: LabFleet) -> None:
     folder = tmp_path / "new" / "demo"
-    write_configuration(folder, small, access(tmp_path), write_vault=keep)
+    write_configuration(folder, small, access(tmp_path))
     settings = yaml.safe_load((folder / "rmm.yaml").read_text(encoding="utf-8"))
     (site,) = settings["sites"]
     assert settings["data"] == "data"
@@ -52,9 +48,8 @@ def test_the_folder_is_complete(tmp_path: Path, small: LabFleet) -> None:
     assert (lab["username"], lab["password"]) == ("lab\\rmm", "p\"ass: 'wörd")
     assert [entry["address"] for entry in lab["endpoints"]] == [machine.address for machine in small]
     passphrase = (folder / "passphrase").read_text(encoding="utf-8").strip()
-    assert json.loads((folder / "credentials.vault").read_text(encoding="utf-8")) == [
-        passphrase, "lab", "lab\\rmm", "p\"ass: 'wörd",
-    ]  # fmt: skip
+    credential = Vault.open(folder / "credentials.vault", passphrase).credential(site["credential"])
+    assert (credential.username, credential.secret.reveal()) == ("lab\\rmm", "p\"ass: 'wörd")
     if sys.platform != "win32":
         assert [(folder / name).stat().st_mode & 0o077 for name in ("passphrase", "lab.json")] == [0, 0]
     for name in ("rmm.yaml", "endpoints.csv"):
@@ -63,7 +58,7 @@ def test_the_folder_is_complete(tmp_path: Path, small: LabFleet) -> None:
 
 
 def test_https_names_the_lab_s_own_ca(tmp_path: Path, small: LabFleet) -> None:
-    write_configuration(tmp_path, small, access(tmp_path, "https"), write_vault=keep)
+    write_configuration(tmp_path, small, access(tmp_path, "https"))
     (site,) = yaml.safe_load((tmp_path / "rmm.yaml").read_text(encoding="utf-8"))["sites"]
     assert (site["scheme"], site["port"]) == ("https", 15986)
     assert Path(site["ca_file"]) == (tmp_path / "ca ä.pem").resolve()
@@ -71,20 +66,20 @@ def test_https_names_the_lab_s_own_ca(tmp_path: Path, small: LabFleet) -> None:
 
 def test_a_lab_s_folder_is_written_again(tmp_path: Path, small: LabFleet) -> None:
     for _ in range(2):
-        write_configuration(tmp_path, small, access(tmp_path), write_vault=keep)
-    stored = json.loads((tmp_path / "credentials.vault").read_text(encoding="utf-8"))
-    assert stored[0] == (tmp_path / "passphrase").read_text(encoding="utf-8").strip()
+        write_configuration(tmp_path, small, access(tmp_path))
+    passphrase = (tmp_path / "passphrase").read_text(encoding="utf-8").strip()
+    assert Vault.open(tmp_path / "credentials.vault", passphrase).credential("lab").username == "lab\\rmm"
 
 
 def test_somebody_s_own_configuration_is_left_alone(tmp_path: Path, small: LabFleet) -> None:
     (tmp_path / "rmm.yaml").write_text("data: data\nsites: []\n", encoding="utf-8")
     with pytest.raises(ConfigError, match=r"rmm\.yaml"):
-        write_configuration(tmp_path, small, access(tmp_path), write_vault=keep)
+        write_configuration(tmp_path, small, access(tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ["rmm.yaml"]
 
 
 def test_large_fleets_get_more_shards_and_more_at_once(tmp_path: Path, started: datetime) -> None:
-    write_configuration(tmp_path, LabFleet(1001, started=started), access(tmp_path), write_vault=keep)
+    write_configuration(tmp_path, LabFleet(1001, started=started), access(tmp_path))
     (site,) = yaml.safe_load((tmp_path / "rmm.yaml").read_text(encoding="utf-8"))["sites"]
     assert site["shards"] == 5
     assert [concurrency(count) for count in (1, 500, 501, 10_000)] == [25, 25, 100, 250]

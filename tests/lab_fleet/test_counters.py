@@ -98,10 +98,14 @@ def test_disk_latency_and_idle_time_are_sensible(fleet: LabFleet, started: datet
         a, b = (sample(machine, name, started + timedelta(seconds=s)) for s in (0, 60))
         for number, drive in enumerate(machine.drives):
             first, second = a[f"{number} {drive.letter}:"], b[f"{number} {drive.letter}:"]
-            reads = second["AvgDisksecPerRead_Base"] - first["AvgDisksecPerRead_Base"]
-            ticks = (second["AvgDisksecPerRead"] - first["AvgDisksecPerRead"]) % (1 << 32)
+            reads = second["DiskReadsPersec"] - first["DiskReadsPersec"]
+            waited = second["AvgDiskReadQueueLength"] - first["AvgDiskReadQueueLength"]
             assert reads > 0
-            assert isclose(ticks / reads / first["Frequency_PerfTime"], drive.latency, rel_tol=0.01)
+            assert isclose(waited / reads / 10_000_000, drive.latency, rel_tol=0.01)
+            # The same in 32 bits: right as long as it has not wrapped more than once in between.
+            ticks = (second["AvgDisksecPerRead"] - first["AvgDisksecPerRead"]) % (1 << 32)
+            whole = waited * first["Frequency_PerfTime"] // 10_000_000
+            assert isclose(ticks, whole % (1 << 32), abs_tol=first["Frequency_PerfTime"])
             span = second["Timestamp_Sys100NS"] - first["Timestamp_Sys100NS"]
             assert 0 <= (second["PercentIdleTime"] - first["PercentIdleTime"]) / span <= 1.0001
             assert second["PercentIdleTime_Base"] - first["PercentIdleTime_Base"] == span
