@@ -77,6 +77,7 @@ class Logon:
         self._machine = machine
         self._secure = secure
         self._context: Any = None
+        self._last_token: list[str] = []
         self.refuse_all = False
         self.done = False
 
@@ -130,7 +131,13 @@ class Logon:
             return Reply(401, [header] if header else self.offers())
         self._accounts.accepted += 1
         self.done = True
+        self._last_token = [header] if header else []
         return None
+
+    def last_token(self) -> list[str]:
+        """The header with the token that ends the logon; a SPNEGO client needs it to verify what was negotiated."""
+        header, self._last_token = self._last_token, []
+        return header
 
     def _new_context(self, *, raw: bool) -> Any:
         if raw:
@@ -160,7 +167,8 @@ class Logon:
     def seal(self, status: int, envelope: bytes, *, plain: bool) -> Reply:
         """The reply that carries an envelope, encrypted as its request was."""
         if plain:
-            return Reply(status, ["Content-Type: application/soap+xml;charset=UTF-8"], envelope)
+            kind = "Content-Type: application/soap+xml;charset=UTF-8"
+            return Reply(status, [kind, *self.last_token()], envelope)
         header, sealed, padding = self._context.wrap_winrm(envelope)
         body = (
             b"%b\r\n\tContent-Type: %b\r\n\tOriginalContent: type=application/soap+xml;charset=UTF-8;Length=%d\r\n"
@@ -170,4 +178,4 @@ class Logon:
             *(len(header).to_bytes(4, "little"), header, sealed, _BOUNDARY),
         )
         kind = 'multipart/encrypted;protocol="application/HTTP-SPNEGO-session-encrypted";boundary="Encrypted Boundary"'
-        return Reply(status, [f"Content-Type: {kind}"], body)
+        return Reply(status, [f"Content-Type: {kind}", *self.last_token()], body)

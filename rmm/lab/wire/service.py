@@ -135,7 +135,7 @@ class Service:
         if refused is not None:
             return refused
         if not request.body:
-            return Reply(200)
+            return Reply(200, self.logon.last_token())
         envelope = self.logon.unseal(request)
         if envelope is None:
             self._lab.counts.unencrypted += 1
