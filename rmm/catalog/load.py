@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from rmm.catalog.document import Document, Problem, dotted, read_document
+from rmm.document import Document, Problem, dotted, read_document
 from rmm.catalog.manifest import build_manifest
 from rmm.catalog.rules_of_manifests import manifest_problems
 from rmm.errors import CatalogError

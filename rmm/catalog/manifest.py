@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from rmm.catalog.document import Document, Path, Problem, dotted
+from rmm.document import Document, Path, Problem, dotted
 from rmm.model.collector import Field, Manifest, Source
 from rmm.model.rule import Rule
 
