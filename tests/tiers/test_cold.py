@@ -20,6 +20,7 @@ from observations import FIELDS, START, observe, typical
 from rmm.errors import TierError
 from rmm.model.observation import Fault, Observation
 from rmm.tiers.cold_sqlite import ColdReader, ColdTier
+from rmm.tiers.cold_sqlite.series import change_digest
 from rmm.tiers.cold_sqlite.writer import Hint, path_of
 from rmm.tiers.memory import MemoryTier
 
@@ -377,3 +378,15 @@ async def test_ingest_costs_little(tmp_path: Path) -> None:
     plain.close()
     print(f"cold {ours / 250 * 1000:.3f} ms, narrow table {narrow / 250 * 1000:.3f} ms per observation")
     assert ours < narrow
+
+
+def test_a_digest_depends_on_values_and_not_on_the_order_of_rows() -> None:
+    fields = FIELDS["services"]
+    rows = [{"service": f"s{n}", "state": "R", "account": None, "pid": n} for n in range(9)]
+    same = [{**row, "pid": 7} for row in reversed(rows)]  # pid is not stored
+    assert change_digest(rows, fields) == change_digest(same, fields)
+    for other in (rows[:-1], [*rows[:-1], {**rows[-1], "state": "S"}], [*rows[:-1], {**rows[-1], "account": ""}]):
+        assert change_digest(other, fields) != change_digest(rows, fields)
+    assert change_digest([{"service": None, "state": 1, "account": 1}, *rows], fields)
+    assert change_digest([{"service": "s"}, *rows], fields) != change_digest(rows, fields)
+    assert change_digest([{"build": 1, "caption": "x"}], FIELDS["os"]) != change_digest([], FIELDS["os"])
