@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from typing import Any, NamedTuple
+
+import msgspec
 
 Path = tuple[str | int, ...]
 
@@ -102,3 +105,27 @@ def dotted(path: Path) -> str:
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
     return text
+
+
+def checked(
+    document: Document, place: Path, kind: type[msgspec.Struct], values: dict[str, Any], problems: list[Problem]
+) -> dict[str, Any] | None:
+    """The values converted to the types that `kind` declares; None when one cannot be."""
+    known = {field.name: field for field in msgspec.structs.fields(kind)}
+    result: dict[str, Any] = {}
+    before = len(problems)
+    for key, value in values.items():
+        line, name = document.line((*place, key)), dotted((*place, key))
+        if key not in known:
+            near = difflib.get_close_matches(key, known, 1)
+            meant = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(known))}"
+            problems.append(Problem(line, name, f"unknown key; {meant}"))
+            continue
+        try:
+            result[key] = msgspec.convert({} if value is None else value, known[key].type)
+        except msgspec.ValidationError as error:
+            problems.append(Problem(line, name, str(error)))
+    for key, field in known.items():
+        if field.required and key not in values:
+            problems.append(Problem(document.line(place), dotted((*place, key)), "missing"))
+    return result if len(problems) == before else None

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from rmm.document import Document, Problem, dotted, read_document
 from rmm.catalog.manifest import build_manifest
 from rmm.catalog.rules_of_manifests import manifest_problems
+from rmm.document import Document, Problem, dotted, read_document
 from rmm.errors import CatalogError
 from rmm.model.collector import Collector, Manifest
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from rmm.document import Document, Path, Problem, dotted
+from rmm.document import Document, Path, Problem, checked, dotted
 from rmm.model.collector import Field, Manifest, Source
 from rmm.model.rule import Rule
 
@@ -25,10 +25,10 @@ def build_manifest(document: Document) -> tuple[Manifest | None, list[Problem]]:
     for part, kind in _PARTS.items():
         values[part] = _each(document, part, kind, problems)
     values["rules"] = _rules(document, problems)
-    checked = _checked(document, (), Manifest, values, problems)
-    if problems or checked is None:
+    whole = checked(document, (), Manifest, values, problems)
+    if problems or whole is None:
         return None, problems
-    return Manifest(**checked), problems
+    return Manifest(**whole), problems
 
 
 def _each(document: Document, part: str, kind: type[msgspec.Struct], problems: list[Problem]) -> dict[str, Any]:
@@ -43,8 +43,8 @@ def _each(document: Document, part: str, kind: type[msgspec.Struct], problems: l
         place: Path = (part, name)
         if not isinstance(value, dict):
             problems.append(Problem(document.line(place), dotted(place), "a mapping of keys is expected"))
-        elif (checked := _checked(document, place, kind, value, problems)) is not None:
-            built[name] = kind(**checked)
+        elif (right := checked(document, place, kind, value, problems)) is not None:
+            built[name] = kind(**right)
     return built
 
 
@@ -59,32 +59,6 @@ def _rules(document: Document, problems: list[Problem]) -> tuple[Rule, ...]:
         place: Path = ("rules", index)
         if not isinstance(value, dict) or "collector" in value:
             problems.append(Problem(document.line(place), dotted(place), "a mapping of keys without `collector`"))
-        elif (checked := _checked(document, place, Rule, value, problems)) is not None:
-            rules.append(Rule(**checked, collector=str(name)))
+        elif (right := checked(document, place, Rule, value, problems)) is not None:
+            rules.append(Rule(**right, collector=str(name)))
     return tuple(rules)
-
-
-def _checked(
-    document: Document, place: Path, kind: type[msgspec.Struct], values: dict[str, Any], problems: list[Problem]
-) -> dict[str, Any] | None:
-    """The values converted to the types that `kind` declares; None when one cannot be."""
-    known = {field.name: field for field in msgspec.structs.fields(kind)}
-    result: dict[str, Any] = {}
-    before = len(problems)
-    for key, value in values.items():
-        line, name = document.line((*place, key)), dotted((*place, key))
-        if key not in known:
-            problems.append(Problem(line, name, f"unknown key; known are {', '.join(sorted(known))}"))
-            continue
-        try:
-            result[key] = msgspec.convert(_listed(value), known[key].type)
-        except msgspec.ValidationError as error:
-            problems.append(Problem(line, name, str(error)))
-    for key, field in known.items():
-        if field.required and key not in values:
-            problems.append(Problem(document.line(place), dotted((*place, key)), "missing"))
-    return result if len(problems) == before else None
-
-
-def _listed(value: Any) -> Any:
-    return {} if value is None else value

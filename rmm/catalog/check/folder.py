@@ -11,8 +11,8 @@ from rmm.catalog.check.finding import Finding, Mark, text, walk
 from rmm.catalog.check.members import member_marks
 from rmm.catalog.check.queries import query_marks, query_problem
 from rmm.catalog.check.syntax import parse, syntax_marks
-from rmm.document import read_document
 from rmm.catalog.load import LINUX, MANIFEST, WINDOWS, read_collector
+from rmm.document import read_document
 from rmm.model.collector import Collector
 
 MAX_LINES = 300

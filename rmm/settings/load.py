@@ -1,0 +1,244 @@
+"""Reads a configuration folder: defaults < rmm.yaml < environment < flag. All problems at once, each with its place."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+
+from rmm.document import Document, Problem, checked, dotted, read_document
+from rmm.errors import ConfigError
+from rmm.model.endpoint import Site
+from rmm.model.rule import Rule
+from rmm.model.settings import CollectorSettings, PollSettings, Settings
+from rmm.resources import shipped
+from rmm.settings.endpoints import ENDPOINTS, read_endpoints
+
+SETTINGS = "rmm.yaml"
+VAULT = "credentials.vault"
+SAFE = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_")
+
+_CHOICES = {
+    "transport": ("winrm", "wql", "pypsrp", "pywinrm", "ssh"),
+    "scheme": ("http", "https"),
+    "auth": ("ntlm", "kerberos", "negotiate", "basic", "credssp"),
+    "session": ("new", "connection", "runspace"),
+    "source": ("script", "wql"),
+}
+# Environment variable -> (section, key): for containers and scheduled tasks.
+ENVIRONMENT = {
+    "RMM_DATA": ("", "data"),
+    "RMM_POLL_CONCURRENCY": ("poll", "concurrency"),
+    "RMM_POLL_WORKERS": ("poll", "workers"),
+    "RMM_POLL_TIMEOUT": ("poll", "timeout"),
+    "RMM_POLL_CONNECT_TIMEOUT": ("poll", "connect_timeout"),
+    "RMM_POLL_STAGGER": ("poll", "stagger"),
+}
+_LIMITS = {
+    "concurrency": (1, 500),
+    "workers": (1, 64),
+    "timeout": (1, 3600),
+    "connect_timeout": (0.1, 120),
+    "stagger": (0, 3600),
+    "max_output": (1 << 10, 1 << 30),
+}
+
+
+class _Top(msgspec.Struct):
+    """The keys of rmm.yaml."""
+
+    data: str = "data"
+    sites: list[dict[str, Any]] = []
+    poll: dict[str, Any] = {}
+    collectors: dict[str, Any] = {}
+    channels: dict[str, dict[str, Any]] = {}
+    retention_days: int = 90
+
+
+def load_settings(folder: Path, flags: Mapping[str, Any] | None = None) -> Settings:
+    """Read and check everything.
+
+    Args:
+        folder: the configuration folder.
+        flags: values from the command line by `section.key`, such as {"poll.concurrency": 50}; None values are ignored.
+
+    Raises:
+        ConfigError: with every problem as `file:line: key: text`.
+    """
+    path = folder / SETTINGS
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        hint = f"Run `rmm init --config {folder}`, or name your configuration folder with --config or RMM_CONFIG."
+        raise ConfigError(f"{path}: there is no such file", hint=hint) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from error
+    document = read_document(text)
+    problems: list[Problem] = list(document.problems)
+    top = _top(document, problems)
+    poll = _section(document, "poll", PollSettings, top, flags, problems)
+    collectors = _section(document, "collectors", CollectorSettings, top, flags, problems)
+    sites = _sites(document, top, problems)
+    _check_limits(document, poll, problems)
+    _check_channels(document, top, problems)
+    lines = [f"{path}:{p.line}: {p.key + ': ' if p.key else ''}{p.message}" for p in sorted(set(problems))]
+    rules, found = read_rules(folder / "rules")
+    lines += found
+    endpoints, found = read_endpoints(folder / ENDPOINTS, {site.id for site in sites})
+    lines += found
+    if lines:
+        raise ConfigError(problems=tuple(lines))
+    data = str(_flag(flags, "data") or os.environ.get("RMM_DATA") or top.data)
+    return Settings(
+        folder=str(folder.resolve()),
+        data=str((folder / data).resolve()),
+        sites={site.id: _absolute(site, folder) for site in sites},
+        endpoints=tuple(endpoints),
+        poll=poll,
+        collectors=msgspec.structs.replace(
+            collectors, folders=tuple(str((folder / name).resolve()) for name in collectors.folders)
+        ),
+        rules=tuple(rules),
+        channels=top.channels,
+        retention_days=top.retention_days,
+    )
+
+
+def _flag(flags: Mapping[str, Any] | None, name: str) -> Any:
+    return flags.get(name) if flags else None
+
+
+def _top(document: Document, problems: list[Problem]) -> _Top:
+    if not isinstance(document.data, dict):
+        if not problems:
+            problems.append(Problem(1, "", "a mapping of keys is expected; see `rmm init`"))
+        return _Top()
+    values = checked(document, (), _Top, document.data, problems)
+    return _Top(**values) if values else _Top()
+
+
+def _section(
+    document: Document, name: str, kind: type[Any], top: _Top, flags: Mapping[str, Any] | None, problems: list[Problem]
+) -> Any:
+    """One section of the file, with what environment and flags say laid over it."""
+    values = checked(document, (name,), kind, getattr(top, name), problems) or {}
+    fields = {field.name: field.type for field in msgspec.structs.fields(kind)}
+    for variable, (section, key) in ENVIRONMENT.items():
+        if section == name and os.environ.get(variable):
+            try:
+                values[key] = msgspec.convert(os.environ[variable], fields[key], strict=False)
+            except msgspec.ValidationError as error:
+                problems.append(Problem(0, f"environment {variable}", str(error)))
+    for key in fields:
+        given = _flag(flags, f"{name}.{key}")
+        if given is not None:
+            values[key] = given
+    return kind(**values)
+
+
+def _sites(document: Document, top: _Top, problems: list[Problem]) -> list[Site]:
+    sites: list[Site] = []
+    for index, value in enumerate(top.sites):
+        place: tuple[str | int, ...] = ("sites", index)
+        values = checked(document, place, Site, value, problems)
+        if values is None:
+            continue
+        site = Site(**values)
+        before = len(problems)
+        problems += [Problem(document.line((*place, key)), dotted((*place, key)), text) for key, text in _site(site)]
+        if any(site.id == other.id for other in sites):
+            problems.append(Problem(document.line((*place, "id")), dotted((*place, "id")), "this id is used twice"))
+        if len(problems) == before:
+            sites.append(site)
+    if not top.sites and not problems:
+        problems.append(Problem(document.line(("sites",)), "sites", "name at least one site"))
+    return sites
+
+
+def _site(site: Site) -> Iterable[tuple[str, str]]:
+    """(key, problem) of one site."""
+    if not site.id or len(site.id) > 64 or not set(site.id) <= SAFE:
+        yield "id", "use 1 to 64 of a-z 0-9 - _: it names files"
+    for key, allowed in _CHOICES.items():
+        if getattr(site, key) not in allowed:
+            yield key, f"{getattr(site, key)!r} is not one of {', '.join(allowed)}"
+    if site.auth == "basic" and site.scheme != "https":
+        yield "auth", "basic sends the password: only with scheme: https"
+    if site.auth == "credssp" and site.transport != "pypsrp":
+        yield "auth", "credssp needs transport: pypsrp"
+    if not 0 <= site.port <= 65_535:
+        yield "port", "a port is 1 to 65535, or 0 for the usual one"
+    if not 1 <= site.shards <= 4096:
+        yield "shards", "1 to 4096; one for 250 endpoints is a good measure"
+    try:
+        ZoneInfo(site.timezone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        yield "timezone", f"{site.timezone!r} is not a time zone such as Europe/Berlin"
+
+
+def _absolute(site: Site, folder: Path) -> Site:
+    files = {
+        key: str((folder / value).resolve()) for key in ("ca_file", "known_hosts") if (value := getattr(site, key))
+    }
+    return msgspec.structs.replace(site, **files) if files else site
+
+
+def _check_limits(document: Document, poll: PollSettings, problems: list[Problem]) -> None:
+    for key, (low, high) in _LIMITS.items():
+        if not low <= getattr(poll, key) <= high:
+            problems.append(Problem(document.line(("poll", key)), f"poll.{key}", f"{low:g} to {high:g} are allowed"))
+
+
+def _check_channels(document: Document, top: _Top, problems: list[Problem]) -> None:
+    for name, options in top.channels.items():
+        if not isinstance(options.get("type"), str):
+            place = ("channels", name)
+            problems.append(Problem(document.line(place), dotted(place), "name its `type`, such as log or webhook"))
+
+
+def read_rules(folder: Path) -> tuple[list[Rule], list[str]]:
+    """The rules of a folder's YAML files (a list under `rules:`), and the problems found."""
+    rules: list[Rule] = []
+    lines: list[str] = []
+    for path in sorted(folder.glob("*.yaml")) if folder.is_dir() else ():
+        document = read_document(path.read_text(encoding="utf-8-sig"))
+        problems = list(document.problems)
+        given = document.data.get("rules") if isinstance(document.data, dict) else document.data
+        if given is not None and not isinstance(given, list):
+            problems.append(Problem(1, "rules", "a list of rules is expected"))
+            given = None
+        for index, value in enumerate(given or ()):
+            place: tuple[str | int, ...] = ("rules", index)
+            if not isinstance(value, dict):
+                problems.append(Problem(document.line(place), dotted(place), "a mapping of keys is expected"))
+            elif (values := checked(document, place, Rule, value, problems)) is not None:
+                rules.append(Rule(**values))
+        lines += [f"{path}:{p.line}: {p.key + ': ' if p.key else ''}{p.message}" for p in sorted(set(problems))]
+    return rules, lines
+
+
+def shipped_rules() -> list[Rule]:
+    """The rules that come with rmm and belong to no collector."""
+    rules, problems = read_rules(shipped("config") / "rules")
+    if problems:
+        raise ConfigError(problems=tuple(problems))
+    return rules
+
+
+def find_folder(given: Path | None) -> Path:
+    """The configuration folder: the flag, RMM_CONFIG, ./config if it holds settings, else the platform's own place."""
+    if given is not None:
+        return given
+    if os.environ.get("RMM_CONFIG"):
+        return Path(os.environ["RMM_CONFIG"])
+    here = Path("config")
+    if (here / SETTINGS).is_file() and (here / ENDPOINTS).is_file() and not (here.parent / "pyproject.toml").is_file():
+        return here
+    if os.name == "nt":
+        return Path(os.environ.get("PROGRAMDATA", r"C:\ProgramData")) / "rmm"
+    home = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
+    return Path("/etc/rmm") if Path("/etc/rmm", SETTINGS).is_file() else Path(home) / "rmm"
