@@ -10,10 +10,12 @@ import msgspec
 
 Path = tuple[str | int, ...]
 
-_INTEGER = re.compile(r"[+-]?(?:0|[1-9][0-9]*)\Z")
+_INTEGER = re.compile(r"[+-]?(?:0|[1-9][0-9]{0,29})\Z")
 _DECIMAL = re.compile(r"[+-]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))(?:[eE][+-]?[0-9]+)?\Z")
 _WORDS = {"true": True, "false": False, "null": None, "~": None, "": None}
 MAX_DEPTH = 20
+MAX_VALUES = 100_000
+_TOO_MANY = f"more than {MAX_VALUES} values"
 _PLAIN = {
     "tag:yaml.org,2002:" + kind for kind in ("str", "int", "float", "bool", "null", "timestamp", "value", "merge")
 }
@@ -49,6 +51,8 @@ def read_document(text: str) -> Document:
     document = Document(None, {}, [])
     try:
         node = yaml.compose(text, Loader=loader)
+    except RecursionError:
+        return Document(None, {}, [Problem(1, "", "nested too deeply")])
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark else 1
@@ -59,6 +63,10 @@ def read_document(text: str) -> Document:
 
 def _value(node: Any, path: Path, document: Document) -> Any:
     if node is None:
+        return None
+    if len(document.lines) >= MAX_VALUES:  # a few lines with aliases of aliases could stand for billions of values
+        if not document.problems or document.problems[-1].message != _TOO_MANY:
+            document.problems.append(Problem(node.start_mark.line + 1, dotted(path[:1]), _TOO_MANY))
         return None
     document.lines.setdefault(path, node.start_mark.line + 1)
     if len(path) > MAX_DEPTH:

@@ -55,5 +55,10 @@ FORMULAS: dict[str, Formula] = {
     "average_level": Formula(rated.average_level, {}, rate=True),
     "average_duration": Formula(rated.average_duration, {"base": "prop", "wraps": "number?"}, rate=True),
     "average_wait": Formula(rated.average_wait, {"base": "prop", "wraps": "number?"}, rate=True),
-    "rate_pct": Formula(rated.rate_pct, {"props": "props", "whole": "prop", "times": "number"}, prop=False, rate=True),
+    "rate_pct": Formula(
+        rated.rate_pct,
+        {"props": "props", "whole": "prop", "times": "number", "wraps": "number?"},
+        prop=False,
+        rate=True,
+    ),
 }

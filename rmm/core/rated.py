@@ -77,7 +77,7 @@ def average_wait(site: Site) -> Reader:
 def rate_pct(site: Site) -> Reader:
     """The faster of `props` per second, x `times`, as percent of `whole`."""
     source, whole, times = site.source, site.field.args["whole"], site.field.args["times"]
-    slots = [site.slot(prop, 0) for prop in site.field.args["props"]]
+    slots = [site.slot(prop, site.field.args.get("wraps", 0)) for prop in site.field.args["props"]]
 
     def read(context: Context, instance: Instance) -> Any:
         busiest = max(rates.per_second(*grown(context, source, slot)) for slot in slots)

@@ -51,7 +51,7 @@ def _command(node: Node, own: set[str]) -> Marks:
         return
     name = text(place)
     plain = name.casefold()
-    if plain in own:
+    if plain in own or plain[:1].isdigit():  # the parser takes a range such as 1..3 for a command
         return
     if reason := _refusal(name, plain):
         yield Mark(place, *reason)
