@@ -12,6 +12,7 @@ from rmm.catalog.check import check_folder, check_folders, check_script, check_s
 from rmm.catalog.scaffold import new_collector
 from rmm.resources import shipped
 
+HELD = "$s = Get-CimInstance -Query 'SELECT Name FROM Win32_Service'"
 END = "\nConvertTo-Json -InputObject @{} -Compress -Depth 4\n"
 
 
@@ -85,8 +86,8 @@ def test_a_new_collector_passes(tmp_path: Path) -> None:
             "Get-CimInstance -ClassName Win32_PerfRawData_Counters_ProcessorInformation -Property ActualFrequency",
             (1, 1, "cim"),
         ),
-        ("$s = Get-CimInstance -Query 'SELECT Name FROM Win32_Service'\n$s | Select-Object -Property State", (2, 30, "cim")),
-        ("$s = Get-CimInstance -Query 'SELECT Name FROM Win32_Service'\nforeach ($i in $s) { $i.State }", (2, 25, "cim")),
+        (f"{HELD}\n$s | Select-Object -Property State", (2, 30, "cim")),
+        (HELD + "\nforeach ($i in $s) { $i.State }", (2, 25, "cim")),
         ("\n" * 300, (301, 1, "length")),
     ],
 )  # fmt: skip
@@ -107,7 +108,7 @@ def test_a_finding_and_its_place(script: str, expected: tuple[int, int, str]) ->
         "function Get-Own {\n    param([string]$Name)\n    $Name\n}\nGet-Own -Name x",
         "Get-CimInstance -Namespace root/StandardCimv2 -ClassName MSFT_NetAdapter -Property Name",
         "Get-CimInstance -ClassName Win32_Service -Property Name, State -Filter \"Name = 'x'\"",
-        "$s = Get-CimInstance -Query 'SELECT Name FROM Win32_Service'\nforeach ($i in $s) { $i.Name; $i.PSComputerName }",
+        HELD + "\nforeach ($i in $s) { $i.Name; $i.PSComputerName }",
         "if ($a -and -not $b) { foreach ($i in 1..3) { $i } } else { switch ($a) { 1 { 2 } } }",
         "try { Get-Date } catch [System.UnauthorizedAccessException] { $null = $_ } finally { $a = 1 }",
     ],

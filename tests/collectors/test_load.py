@@ -85,7 +85,7 @@ def test_a_good_one(tmp_path: Path) -> None:
         ("rows: os", "rows: os\nrules: [{id: a, field: free_b}]", "12: rules[0]: needs `warning` or `critical`"),
         ("rows: os", "rows: os\nrules: [{id: a, field: free_b, op: =, warning: 1}]", "12: rules[0].op: must be one of"),
         ("rows: os", "rows: [", "13: not YAML"),
-        ("rows: os", "rows: !!python/object:os.system os", "11: rows: tag tag:yaml.org,2002:python/object:os.system is"),
+        ("rows: os", "rows: !!python/object:os.system os", "11: rows: tag tag:yaml.org,2002:python/"),
         (GOOD, "- 1\n", "1: a mapping of keys is expected"),
         (GOOD, "", "1: a mapping of keys is expected"),
     ],
@@ -149,7 +149,7 @@ def test_yaml_says_what_it_shows() -> None:
 def test_aliases_do_not_grow_without_bound() -> None:
     lines = ["a: &a [x, x, x, x, x, x, x, x, x]"]
     lines += [f"{chr(98 + i)}: &{chr(98 + i)} [{', '.join([f'*{chr(97 + i)}'] * 9)}]" for i in range(10)]
-    assert [problem.message for problem in read_document("\n".join(lines)).problems][0] == "more than 100000 values"
+    assert read_document("\n".join(lines)).problems[0].message == "more than 100000 values"
 
 
 def test_depth_is_bounded() -> None:

@@ -49,7 +49,8 @@ def test_too_long_is_refused_before_it_is_parsed() -> None:
 
 @pytest.mark.parametrize(
     ("written", "read"),
-    [(r"a\ud800b", "a\ufffdb"), (r"\udc00", "\ufffd"), (r"\ud83d\ude00", "\U0001f600"), (r"\\ud800\ud800", "\\ud800\ufffd"),
+    [(r"a\ud800b", "a\ufffdb"), (r"\udc00", "\ufffd"), (r"\ud83d\ude00", "\U0001f600"),
+     (r"\\ud800\ud800", "\\ud800\ufffd"),
      (r"\uD800\uD800", "\ufffd\ufffd")],
 )  # fmt: skip
 def test_a_lone_surrogate_is_replaced(written: str, read: str) -> None:

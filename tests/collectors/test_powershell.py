@@ -16,8 +16,6 @@ from rmm.catalog.bundle import powershell_bundle
 from rmm.core.parts import Part, read_part
 from rmm.model.collector import Collector, Field, Manifest, Source
 
-from .conftest import Sample
-
 Run = Callable[[str], list[str]]
 
 
@@ -100,7 +98,8 @@ function Find-Answer { param($Key) $found = $script:answers[$script:case][($Key 
     foreach ($entry in $item.GetEnumerator()) { $object[$entry.Key] = $entry.Value }
     [pscustomobject]$object } }
 function Get-CimInstance { param([string]$Query) Find-Answer $Query }
-function Get-ItemProperty { [CmdletBinding()] param([string]$LiteralPath, [string]$Path) Find-Answer "$LiteralPath$Path" }
+function Get-ItemProperty { [CmdletBinding()] param([string]$LiteralPath, [string]$Path)
+  Find-Answer "$LiteralPath$Path" }
 function Get-Item { [CmdletBinding()] param([string]$Path)
   if ($script:case -in $denied) {
     $PSCmdlet.ThrowTerminatingError([System.Management.Automation.ErrorRecord]::new(
@@ -111,7 +110,7 @@ function Invoke-Case { param($Name, [scriptblock]$Script) $script:case = $Name; 
 """
 
 
-def test_each_script_writes_the_document_of_its_samples(pwsh: Run, samples: list[Sample]) -> None:
+def test_each_script_writes_the_document_of_its_samples(pwsh: Run, samples: list[Any]) -> None:
     chosen = [s for s in samples if s.collector.windows and not s.case.startswith("linux")]
     cases = {f"{s.collector.name}/{s.case}": answers(s) for s in chosen}
     denied = [f"{s.collector.name}/{s.case}" for s in chosen if s.content["document"].get("notes")]
@@ -125,7 +124,7 @@ def test_each_script_writes_the_document_of_its_samples(pwsh: Run, samples: list
         assert json.loads(line) == expected(sample), name
 
 
-def answers(sample: Sample) -> dict[str, Any]:
+def answers(sample: Any) -> dict[str, Any]:
     """What the stand-ins must know: query or path -> instances."""
     found: dict[str, Any] = {}
     document = sample.content["document"]
@@ -154,8 +153,8 @@ def _programs(found: dict[str, Any], source: Source, instances: list[dict[str, A
         ]
 
 
-def expected(sample: Sample) -> dict[str, Any]:
-    document = dict(sample.content["document"])
+def expected(sample: Any) -> dict[str, Any]:
+    document: dict[str, Any] = dict(sample.content["document"])
     if sample.collector.name == "software":
         document["uninstall"] = [row for row in document["uninstall"] if row["Root"] is not None]
         document["uninstall"].sort(key=lambda row: row["Root"])
