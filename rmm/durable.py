@@ -53,7 +53,7 @@ def disk_code(error: OSError) -> str:
 
 
 def _rename(source: Path, target: Path) -> None:
-    """`os.replace`; on Windows a reader without FILE_SHARE_DELETE makes it fail for a moment, so try for two seconds."""
+    """`os.replace`; on Windows a reader that has the file open makes it fail for a moment, so try for two seconds."""
     if sys.platform == "win32":
         until = time.monotonic() + 2.0
         while True:

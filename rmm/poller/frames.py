@@ -26,6 +26,7 @@ class Order(msgspec.Struct, tag="order"):
     passphrase: str
     request: bytes  # PollRequest, JSON
     shards: list[tuple[str, int]]
+    poll: bytes  # PollSettings, JSON: flags of the main process apply here too
     epoch: str
 
 

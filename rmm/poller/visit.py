@@ -290,7 +290,10 @@ def _counters(result: msgspec.Raw) -> dict[str, Any] | None:
     data = bytes(result)
     if b'"counters"' not in data:
         return None
-    return _counters_decoder.decode(data).counters or None
+    try:
+        return _counters_decoder.decode(data).counters or None
+    except msgspec.DecodeError:
+        return None  # damage inside the undecoded part of a state costs one rate, not the poll
 
 
 def fault_of(error: RmmError) -> Fault:

@@ -1,0 +1,438 @@
+"""The composition root: settings become concrete objects here and nowhere else."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import secrets
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from rmm.core.shard import selected, shard_of
+from rmm.errors import ConfigError, RmmError, UnsupportedError
+from rmm.model.endpoint import Credential, Endpoint, Secret, Site, Target
+from rmm.model.observation import Observation, decode_observation
+from rmm.model.round import PollRequest, PollSummary
+from rmm.model.settings import Settings
+from rmm.resources import shipped
+from rmm.settings.load import VAULT, load_settings, shipped_rules
+
+if TYPE_CHECKING:
+    from rmm.coordinator import Coordinator
+    from rmm.model.collector import Collector
+    from rmm.model.rule import Rule
+    from rmm.poller.round import ShardWork
+    from rmm.poller.visit import Kit
+    from rmm.ports import AuthGate, Channel, Transport
+    from rmm.tiers.cold_sqlite import CollectorFields
+    from rmm.vault import Vault
+
+PORTS = {"http": 5985, "https": 5986}
+SSH_PORT = 22
+PASSPHRASE_FILE = "passphrase"  # noqa: S105 - the name of a file; a lab has one beside its vault
+
+Passphrase = Callable[[], str]
+
+
+class SystemClock:
+    """`ports.Clock` of this machine."""
+
+    def now(self) -> datetime:
+        """UTC now."""
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        """Seconds of a clock that nobody sets."""
+        return time.monotonic()
+
+
+class App:
+    """One configuration folder, and everything that is made of it, each when it is first needed."""
+
+    def __init__(self, settings: Settings, passphrase: Passphrase) -> None:
+        self.settings = settings
+        self.clock = SystemClock()
+        self._passphrase = passphrase
+        self._credentials: dict[str, Credential] = {}
+
+    @property
+    def data(self) -> Path:
+        """The data folder."""
+        return Path(self.settings.data)
+
+    @cached_property
+    def catalog(self) -> dict[str, Collector]:
+        """All collectors that are not disabled: the shipped ones and the configured folders."""
+        from rmm.catalog.load import load_catalog
+
+        folders = [shipped("collectors"), *(Path(name) for name in self.settings.collectors.folders)]
+        found = load_catalog(folders)
+        unknown = [
+            name
+            for name in (*self.settings.collectors.disable, *self.settings.collectors.interval)
+            if name not in found
+        ]
+        if unknown:
+            names = ", ".join(sorted(found))
+            raise ConfigError(f"rmm.yaml: collectors: there is no {', '.join(unknown)}; there are {names}")
+        return {name: found[name] for name in found if name not in self.settings.collectors.disable}
+
+    @cached_property
+    def fields(self) -> Mapping[str, CollectorFields]:
+        """How the cold tier keeps each collector's fields."""
+        from rmm.tiers.cold_sqlite import fields_of
+
+        return {name: fields_of(collector.manifest) for name, collector in self.catalog.items()}
+
+    @cached_property
+    def rules(self) -> tuple[Rule, ...]:
+        """Shipped rules, collectors' rules, and the configuration's own, which replace others of the same id."""
+        rules = {rule.id: rule for rule in shipped_rules()}
+        for collector in self.catalog.values():
+            rules |= {rule.id: rule for rule in collector.manifest.rules}
+        rules |= {rule.id: rule for rule in self.settings.rules}
+        return tuple(rules.values())
+
+    @cached_property
+    def vault(self) -> Vault:
+        """The unlocked vault; asks for the passphrase once."""
+        from rmm.vault import Vault
+
+        return Vault.open(self.vault_path, self.passphrase())
+
+    @property
+    def vault_path(self) -> Path:
+        """The vault's file."""
+        return Path(self.settings.folder) / VAULT
+
+    def passphrase(self) -> str:
+        """The vault's passphrase, from wherever it was given."""
+        return self._passphrase()
+
+    def credential(self, name: str) -> Credential:
+        """A credential by name; each is unsealed once."""
+        if name not in self._credentials:
+            self._credentials[name] = self.vault.credential(name)
+        return self._credentials[name]
+
+    def site(self, endpoint: Endpoint) -> Site:
+        """The endpoint's site."""
+        return self.settings.sites[endpoint.site]
+
+    def endpoint(self, name: str) -> Endpoint:
+        """An endpoint by id or name. Raises ConfigError, with what is near, when there is none."""
+        wanted = name.lower()
+        for endpoint in self.settings.endpoints:
+            if wanted in (endpoint.id, endpoint.name.lower()):
+                return endpoint
+        import difflib
+
+        near = difflib.get_close_matches(wanted, [endpoint.id for endpoint in self.settings.endpoints], 3)
+        hint = f"Near: {', '.join(near)}." if near else "See `rmm endpoints list`."
+        raise ConfigError(f"there is no endpoint {name!r}", hint=hint)
+
+    def transport_of(self, endpoint: Endpoint) -> str:
+        """Name of the endpoint's transport."""
+        return endpoint.transport or self.site(endpoint).transport
+
+    def target(self, endpoint: Endpoint) -> Target:
+        """Endpoint, site and credential resolved into what a transport needs."""
+        site = self.site(endpoint)
+        transport = self.transport_of(endpoint)
+        scheme = endpoint.scheme or site.scheme
+        credential = endpoint.credential or site.credential
+        if not credential:
+            raise ConfigError(
+                f"{endpoint.name}: neither the endpoint nor its site {site.id} names a credential",
+                hint="Set `credential` for the site in rmm.yaml, and `rmm credentials set` it.",
+            )
+        return Target(
+            endpoint=endpoint.id,
+            name=endpoint.name,
+            host=endpoint.address or endpoint.name,
+            port=endpoint.port or site.port or (SSH_PORT if transport == "ssh" else PORTS[scheme]),
+            scheme=scheme,
+            transport=transport,
+            auth=site.auth,
+            session=site.session,
+            credential=self.credential(credential),
+            ca_file=site.ca_file,
+            known_hosts=site.known_hosts,
+            source=site.source,
+        )
+
+    def shard(self, endpoint: Endpoint) -> int:
+        """The endpoint's storage shard within its site."""
+        return shard_of(endpoint.id, self.site(endpoint).shards)
+
+    def work(self, request: PollRequest) -> list[ShardWork]:
+        """The shards and endpoints that a request covers."""
+        from rmm.poller.round import ShardWork
+
+        wanted = {self.endpoint(name).id for name in request.endpoints}
+        for site in request.sites:
+            if site not in self.settings.sites:
+                raise ConfigError(f"there is no site {site!r}; there are {', '.join(self.settings.sites)}")
+        shards: dict[tuple[str, int], list[Endpoint]] = {}
+        for endpoint in self.settings.endpoints:
+            if not endpoint.enabled or (wanted and endpoint.id not in wanted):
+                continue
+            if request.sites and endpoint.site not in request.sites:
+                continue
+            shard = self.shard(endpoint)
+            if selected(shard, request.part):
+                shards.setdefault((endpoint.site, shard), []).append(endpoint)
+        return [ShardWork(site, shard, tuple(endpoints)) for (site, shard), endpoints in sorted(shards.items())]
+
+    def gate(self, round_id: str) -> AuthGate:
+        """The logon gate of this data folder."""
+        from rmm.poller.gate import Gate
+
+        return Gate(self.data, self.clock, round_id)
+
+    @asynccontextmanager
+    async def kit(self, epoch: str) -> AsyncIterator[Kit]:
+        """What a poller needs; transports that were used are closed at the end."""
+        from rmm.catalog.bundle import bundler
+        from rmm.poller.visit import Kit
+
+        gate = self.gate(epoch)
+        transports: dict[str, Transport] = {}
+
+        def transport(name: str) -> Transport:
+            if name not in transports:
+                transports[name] = build("transports", name, gate=gate, settings=self.settings)
+            return transports[name]
+
+        try:
+            yield Kit(
+                collectors=self.catalog,
+                intervals=self.intervals(),
+                bundle=bundler(self.catalog),
+                transport=transport,
+                target=self.target,
+                transport_of=self.transport_of,
+                poll=self.settings.poll,
+                clock=self.clock,
+                epoch=epoch,
+            )
+        finally:
+            for used in transports.values():
+                await used.aclose()
+
+    def intervals(self) -> dict[str, int]:
+        """Collector name -> seconds, cheap ones first: what costs most waits behind what matters most."""
+        own = self.settings.collectors.interval
+        manifests = [collector.manifest for collector in self.catalog.values()]
+        ordered = sorted(manifests, key=lambda manifest: (manifest.cost, manifest.name))
+        return {manifest.name: own.get(manifest.name, manifest.interval) for manifest in ordered}
+
+    @asynccontextmanager
+    async def coordinator(self) -> AsyncIterator[Coordinator]:
+        """The coordinator of this data folder, with the configured channels."""
+        from rmm.coordinator import Coordinator
+
+        given = self.settings.channels or {"log": {"type": "log"}}
+        channels = [self._channel(name, options) for name, options in given.items()]
+        keys = {name: collector.manifest.key for name, collector in self.catalog.items()}
+        async with Coordinator.open(
+            self.data, rules=self.rules, keys=keys, channels=channels, clock=self.clock
+        ) as coordinator:
+            yield coordinator
+
+    def _channel(self, name: str, options: Mapping[str, Any]) -> Channel:
+        kind = str(options["type"])
+        rest = {key: value for key, value in options.items() if key != "type"}
+        if kind == "log":
+            rest["file"] = str(self.data / str(rest.get("file", "notifications.log")))
+        channel: Channel = build("channels", kind, name=name, options=rest)
+        return channel
+
+    async def poll(
+        self, request: PollRequest, *, on_observation: Callable[[Observation], None], config: Path
+    ) -> PollSummary:
+        """One round: poll, keep, fold, alert."""
+        from rmm.poller.outlet import BusOutlet
+
+        work = self.work(request)
+        summary = PollSummary(planned=sum(len(shard.endpoints) for shard in work))
+        began = time.monotonic()
+        if work:
+            # Before anything is touched: a wrong passphrase or a missing credential stops the round here.
+            self._unlock(work)
+
+        def seen(observation: Observation) -> None:
+            summary.count(observation.status)
+            on_observation(observation)
+
+        async with AsyncExitStack() as stack:
+            coordinator = await stack.enter_async_context(self.coordinator())
+            outlet = await stack.enter_async_context(BusOutlet.open(coordinator.fold))
+            await self._relocate(work, outlet)
+            if self.settings.poll.workers > 1 and len(work) > 1:
+                summary.skipped = await self._poll_in_workers(request, work, outlet, seen, config)
+            else:
+                summary.skipped = await self.poll_here(request, work, outlet, seen)
+            await outlet.drain()
+            counts = await coordinator.finish()
+            summary.firing, summary.resolved = counts.get("firing", 0), counts.get("resolved", 0)
+        summary.duration_s = time.monotonic() - began
+        return summary
+
+    def _unlock(self, work: Sequence[ShardWork]) -> None:
+        names = {
+            endpoint.credential or self.site(endpoint).credential for shard in work for endpoint in shard.endpoints
+        }
+        for name in sorted(names - {""}):
+            self.credential(name)
+
+    async def _relocate(self, work: Sequence[ShardWork], outlet: Any) -> None:
+        """Follow a changed number of shards, under the locks of all shards concerned."""
+        import contextlib
+
+        from rmm.durable import hold
+        from rmm.tiers.layout import must_relocate, relocate, shards_on_disk
+
+        for name in sorted({shard.site for shard in work}):
+            count = self.settings.sites[name].shards
+            if not must_relocate(self.data, name, count):
+                continue
+            with contextlib.ExitStack() as locks:
+                for shard in sorted({*shards_on_disk(self.data, name), *range(count)}):
+                    path = self.data / "locks" / f"{name}-{shard}.lock"
+                    locks.enter_context(hold(path, f"shard {shard} of site {name}"))
+                await relocate(
+                    self.data,
+                    name,
+                    count,
+                    lambda endpoint, count=count: shard_of(endpoint, count),  # type: ignore[misc]
+                    fields=self.fields,
+                    now=self.clock.now,
+                    outlet=outlet,
+                )
+
+    async def poll_here(
+        self,
+        request: PollRequest,
+        work: Sequence[ShardWork],
+        outlet: Any,
+        on_observation: Callable[[Observation], None],
+        epoch: str = "",
+    ) -> int:
+        """Poll in this process; returns how many endpoints were skipped."""
+        from rmm.poller.round import Round
+        from rmm.tiers.shard_store import open_shard
+
+        async with self.kit(epoch or secrets.token_hex(8)) as kit:
+            one = Round(
+                kit,
+                data=self.data,
+                open_store=lambda site, shard: open_shard(
+                    self.data,
+                    site,
+                    shard,
+                    fields=self.fields,
+                    now=self.clock.now,
+                    keep_days=self.settings.retention_days,
+                ),
+                outlet=outlet,
+                on_observation=on_observation,
+                mode=request.mode,
+            )
+            await one.run(work)
+            return one.tally.skipped
+
+    async def _poll_in_workers(
+        self,
+        request: PollRequest,
+        work: Sequence[ShardWork],
+        outlet: Any,
+        on_observation: Callable[[Observation], None],
+        config: Path,
+    ) -> int:
+        from rmm.poller.frames import Order
+        from rmm.poller.workers import run_workers
+
+        count = min(self.settings.poll.workers, len(work))
+        epoch = secrets.token_hex(8)
+        encoded = msgspec.json.encode(request)
+        orders = [
+            Order(
+                config=str(config),
+                passphrase=self.passphrase(),
+                request=encoded,
+                shards=[(shard.site, shard.shard) for shard in work[number::count]],
+                poll=msgspec.json.encode(self.settings.poll),
+                epoch=f"{epoch[:-2]}{number:02x}",
+            )
+            for number in range(count)
+        ]
+        return await run_workers(
+            orders, outlet=outlet, on_observation=lambda data: on_observation(decode_observation(data))
+        )
+
+
+def build(kind: str, plugin: str, /, **options: Any) -> Any:
+    """A plugin by name: `rmm/<kind>/<name>.py` with `build()`, or an entry point of the group `rmm.<kind>`."""
+    if not plugin.isidentifier():
+        raise ConfigError(f"{plugin!r} is not the name of anything in {kind}")
+    module = f"rmm.{kind}.{plugin}"
+    try:
+        return importlib.import_module(module).build(**options)
+    except ModuleNotFoundError as error:
+        if error.name != module:
+            extra = {"asyncssh": "ssh"}.get(error.name or "", "")
+            fix = f"pip install 'mytech-rmm[{extra}]'" if extra else f"install the package {error.name}"
+            raise UnsupportedError(
+                f"{kind} {plugin} needs {error.name}, which is not installed",
+                code="missing.package",
+                hint=f"{fix}.",
+                status="CONFIG",
+            ) from error
+        return _outside(kind, plugin, error, options)
+
+
+def _outside(kind: str, name: str, error: ModuleNotFoundError, options: Mapping[str, Any]) -> Any:
+    from importlib.metadata import entry_points
+
+    for entry in entry_points(group=f"rmm.{kind}", name=name):
+        return entry.load()(**options)
+    folder = Path(__file__).parent / kind
+    known = sorted(
+        path.stem for path in folder.iterdir() if not path.stem.startswith("_") and path.suffix in ("", ".py")
+    )
+    raise ConfigError(f"there is no {name!r} in {kind}; there are {', '.join(known)}") from error
+
+
+def open_app(folder: Path, passphrase: Passphrase, flags: Mapping[str, Any] | None = None) -> App:
+    """Read a configuration folder. Raises ConfigError with all of its problems."""
+    return App(load_settings(folder, flags), passphrase)
+
+
+def run(main: Any) -> Any:
+    """Run a coroutine on the fastest event loop that is installed."""
+    factory = None
+    try:
+        if sys.platform == "win32":
+            import winloop  # type: ignore[import-not-found, unused-ignore]
+
+            factory = winloop.new_event_loop
+        else:
+            import uvloop
+
+            factory = uvloop.new_event_loop
+    except ImportError:
+        factory = None  # the standard loop serves as well, about a tenth slower
+    with asyncio.Runner(loop_factory=factory) as runner:
+        return runner.run(main)
+
+
+__all__ = ["App", "Passphrase", "RmmError", "Secret", "build", "open_app", "run"]

@@ -1,0 +1,1 @@
+"""What becomes of conditions: alerts from pending to resolved, and what is told to whom."""

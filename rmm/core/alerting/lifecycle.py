@@ -1,0 +1,127 @@
+"""The life of an alert, as one function of an observation. Pure.
+
+    condition     no alert        pending               firing, acknowledged
+    holds         pending         firing once it has     count + 1
+                  (or firing)     held for `for_s`
+    is gone       -               dropped                resolved
+    is unknown    -               -                      -
+
+A row that is no longer in the reading is a condition that is gone; a collector that failed leaves all as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from rmm.core.rules import CLEAR, UNKNOWN, Compiled, row_name, summary_of
+from rmm.model.observation import Observation
+from rmm.model.rule import Alert, Rule
+
+PENDING, FIRING, ACKNOWLEDGED, RESOLVED = "pending", "firing", "acknowledged", "resolved"
+LIVE = (PENDING, FIRING, ACKNOWLEDGED)
+
+# Statuses that say nothing about the endpoint itself: they neither raise an alert on it nor end one.
+SILENT = frozenset({"AUTH_HELD", "COLLECTOR_FAULT", "SITE_DOWN"})
+
+
+class Change(NamedTuple):
+    """What an observation did to one alert. `tell` is firing or resolved when somebody is to be told, else empty."""
+
+    alert: Alert
+    tell: str = ""
+    dropped: bool = False  # a pending alert whose condition went away: as if it had never been
+
+
+def evaluate(
+    observation: Observation,
+    live: Mapping[str, Alert],
+    rules: Mapping[str, Sequence[Compiled]],
+    keys: Mapping[str, Sequence[str]],
+) -> list[Change]:
+    """What `observation`, the newest of its endpoint, changes.
+
+    Args:
+        observation: newer than any that this endpoint's alerts were evaluated with.
+        live: the endpoint's live alerts by key.
+        rules: compiled, by collector.
+        keys: collector name -> its key fields.
+    """
+    changes: list[Change] = []
+    if observation.status not in SILENT:
+        row = {"status": observation.status, "fault": observation.fault.code if observation.fault else ""}
+        for compiled in rules.get("", ()):
+            changes += _one(compiled, observation, [row], (), live)
+    for name, result in observation.collectors.items():
+        if result.outcome in ("ok", "partial"):
+            for compiled in rules.get(name, ()):
+                changes += _one(compiled, observation, result.readings, keys.get(name, ()), live)
+    return changes
+
+
+def _one(
+    compiled: Compiled,
+    observation: Observation,
+    rows: Iterable[Mapping[str, Any]],
+    key: Sequence[str],
+    live: Mapping[str, Alert],
+) -> list[Change]:
+    rule, changes = compiled.rule, []
+    prefix = f"{rule.id}|{observation.endpoint}|"
+    unseen = {name for name in live if name.startswith(prefix)} if live else set()
+    for row in rows:
+        if not compiled.matches(row):
+            continue
+        if not unseen:
+            severity = compiled.severity(row, False)
+            if severity in (CLEAR, UNKNOWN):
+                continue
+        name = prefix + row_name(row, key)
+        known = live.get(name)
+        unseen.discard(name)
+        severity = compiled.severity(row, known is not None)
+        if severity == UNKNOWN:
+            continue
+        change = _step(rule, observation, row, name, known, severity)
+        if change is not None:
+            changes.append(change)
+    return changes + [_gone(live[name], observation) for name in sorted(unseen)]
+
+
+def _step(
+    rule: Rule, observation: Observation, row: Mapping[str, Any], name: str, known: Alert | None, severity: str
+) -> Change | None:
+    at = observation.observed_at
+    if severity == CLEAR:
+        return _gone(known, observation) if known is not None else None
+    value = row.get(rule.field)
+    summary = summary_of(rule, row, value, observation.name)
+    if known is None:
+        state = PENDING if rule.for_s > 0 else FIRING
+        alert = Alert(
+            key=name, rule=rule.id, endpoint=observation.endpoint, name=observation.name, site=observation.site,
+            severity=severity, state=state, summary=summary, value=value, first_at=at, last_at=at,
+            row=name.split("|", 2)[2],
+        )  # fmt: skip
+        return Change(alert, FIRING if state == FIRING else "")
+    ripe = known.state == PENDING and (at - known.first_at).total_seconds() >= rule.for_s
+    worse = known.state == FIRING and severity == "critical" and known.severity == "warning"
+    alert = msgspec.structs.replace(
+        known,
+        severity=severity,
+        state=FIRING if ripe else known.state,
+        summary=summary,
+        value=value,
+        last_at=at,
+        count=known.count + 1,
+    )
+    return Change(alert, FIRING if ripe or worse else "")
+
+
+def _gone(known: Alert, observation: Observation) -> Change:
+    if known.state == PENDING:
+        return Change(known, dropped=True)
+    at = observation.observed_at
+    return Change(msgspec.structs.replace(known, state=RESOLVED, resolved_at=at, last_at=at), RESOLVED)

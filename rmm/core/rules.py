@@ -1,0 +1,120 @@
+"""Conditions on readings: rules compiled to closures, evaluated row by row. Pure.
+
+A rule answers `critical`, `warning` or nothing for a row. A field that is None answers nothing at all: what is not
+known neither raises an alert nor ends one.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+from rmm.model.rule import Rule
+
+Row = Mapping[str, Any]
+
+UNKNOWN, CLEAR = "unknown", ""
+
+_COMPARE: dict[str, Callable[[Any, Any], bool]] = {
+    ">": operator.gt,
+    ">=": operator.ge,
+    "<": operator.lt,
+    "<=": operator.le,
+    "==": operator.eq,
+    "!=": operator.ne,
+    "in": lambda value, listed: value in listed,
+}
+
+
+class Compiled(NamedTuple):
+    """One rule, ready: `matches(row)`, and `severity(row, holding)` -> critical, warning, CLEAR or UNKNOWN."""
+
+    rule: Rule
+    matches: Callable[[Row], bool]
+    severity: Callable[[Row, bool], str]
+
+
+def compile_rules(rules: Iterable[Rule]) -> dict[str, list[Compiled]]:
+    """Rules by collector; those on the status of observations are under the empty name."""
+    compiled: dict[str, list[Compiled]] = {}
+    for rule in rules:
+        compiled.setdefault(rule.collector, []).append(Compiled(rule, _matcher(rule), _severity(rule)))
+    return compiled
+
+
+def _matcher(rule: Rule) -> Callable[[Row], bool]:
+    wanted = [(field, _values(value)) for field, value in rule.where.items()]
+    unwanted = [(field, _values(value)) for field, value in rule.unless.items()]
+    if not wanted and not unwanted:
+        return lambda row: True
+
+    def matches(row: Row) -> bool:
+        return all(row.get(field) in values for field, values in wanted) and not any(
+            row.get(field) in values for field, values in unwanted
+        )
+
+    return matches
+
+
+def _values(value: Any) -> tuple[Any, ...]:
+    return tuple(value) if isinstance(value, list | tuple) else (value,)
+
+
+def _severity(rule: Rule) -> Callable[[Row, bool], str]:
+    levels = [("critical", rule.critical), ("warning", rule.warning)]
+    tests = [(name, _test(rule, threshold)) for name, threshold in levels if threshold is not None]
+
+    def severity(row: Row, holding: bool) -> str:
+        value = row.get(rule.field)
+        if value is None:
+            return UNKNOWN
+        for name, test in tests:
+            if test(value, holding):
+                return name
+        return CLEAR
+
+    return severity
+
+
+def _test(rule: Rule, threshold: Any) -> Callable[[Any, bool], bool]:
+    """`value op threshold`; while the condition holds already, the threshold is eased by the hysteresis."""
+    compare = _COMPARE[rule.op]
+    eased = threshold
+    if rule.hysteresis and isinstance(threshold, int | float) and not isinstance(threshold, bool):
+        sign = {">": -1, ">=": -1, "<": 1, "<=": 1}.get(rule.op, 0)
+        eased = threshold + sign * rule.hysteresis
+
+    def test(value: Any, holding: bool) -> bool:
+        try:
+            return compare(value, eased if holding else threshold)
+        except TypeError:
+            return False  # a text where a number belongs says nothing
+
+    return test
+
+
+def row_name(row: Row, key: Iterable[str]) -> str:
+    """The row's part of an alert's key."""
+    return "|".join(str(row.get(field)) for field in key)
+
+
+class _Blank(dict[str, Any]):
+    def __missing__(self, key: str) -> str:
+        return "?"
+
+
+def summary_of(rule: Rule, row: Row, value: Any, endpoint: str) -> str:
+    """The rule's text for a row; placeholders that do not exist show as a question mark."""
+    shown = round(value, 1) if isinstance(value, float) else value
+    text = rule.summary or f"{rule.id}: {{value}} on {{endpoint}}"
+    values = _Blank({name: _short(item) for name, item in row.items()} | {"value": _short(shown), "endpoint": endpoint})
+    try:
+        return text.format_map(values)[:300]
+    except (ValueError, IndexError, KeyError, AttributeError):
+        return f"{rule.id} on {endpoint}"
+
+
+def _short(value: Any) -> str:
+    """Text without attributes to reach for, so that a rule's summary cannot."""
+    return str(round(value, 1) if isinstance(value, float) else value)[:200]

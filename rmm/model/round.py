@@ -1,0 +1,51 @@
+"""What a round is asked to do, and what came of it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from rmm.model.observation import COLLECTOR_FAULT, OK, PARTIAL
+
+
+class PollRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """One `rmm poll`. `mode`: round (fast collectors always, slower ones when due), due (strictly), all."""
+
+    mode: str = "round"
+    part: tuple[int, int] | None = None  # --shard I/N, 1-based I
+    sites: tuple[str, ...] = ()
+    endpoints: tuple[str, ...] = ()  # ids or names; empty: all
+
+
+class PollSummary(msgspec.Struct, kw_only=True):
+    """Counts of one round."""
+
+    planned: int = 0
+    skipped: int = 0
+    duration_s: float = 0.0
+    statuses: dict[str, int] = {}
+    firing: int = 0
+    resolved: int = 0
+
+    def count(self, status: str) -> None:
+        """One more observation."""
+        self.statuses[status] = self.statuses.get(status, 0) + 1
+
+    @property
+    def polled(self) -> int:
+        return sum(self.statuses.values())
+
+    @property
+    def failed(self) -> int:
+        """Endpoints without readings."""
+        return self.polled - self.statuses.get(OK, 0) - self.statuses.get(PARTIAL, 0)
+
+    @property
+    def exit_code(self) -> int:
+        """0 all endpoints polled, 1 internal error, 3 some endpoints failed, 4 nothing could be polled."""
+        if self.statuses.get(COLLECTOR_FAULT) and self.failed == self.polled:
+            return 1
+        if self.polled and self.failed == self.polled:
+            return 4
+        if self.failed or self.statuses.get(PARTIAL):
+            return 3
+        return 0 if self.polled or self.skipped == self.planned else 4

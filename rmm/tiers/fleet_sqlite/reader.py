@@ -1,0 +1,65 @@
+"""Read-only access to `data/fleet.sqlite`, also while the coordinator writes it, also before there is one."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rmm.tiers.fleet_sqlite.writer import SQL, path_of
+from rmm.tiers.migrations import named, tier_error
+
+
+class FleetFile:
+    """Opens the file for the length of one question."""
+
+    def __init__(self, data: Path) -> None:
+        self._path = path_of(data)
+        self._sql = named((SQL / "statements.sql").read_text(encoding="utf-8"))
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        connection = sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True, timeout=10)
+        connection.row_factory = sqlite3.Row
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+    def _ask(self, statement: str, *arguments: Any) -> list[sqlite3.Row]:
+        if not self._path.exists():
+            return []
+        try:
+            with self._open() as connection:
+                return connection.execute(self._sql[statement], arguments).fetchall()
+        except sqlite3.Error as error:
+            raise tier_error(self._path, error) from error
+
+    def endpoints(self, *, site: str = "") -> list[dict[str, Any]]:
+        """One row per endpoint, worst health first; the columns of `ports.FleetReader.endpoints`."""
+        return [
+            {
+                "endpoint": row["id"],
+                **{name: row[name] for name in ("name", "site", "shard", "status", "fault_code", "hint", "message")},
+                "observed_at": row["observed_at"],
+                "duration_s": row["duration_s"],
+                "health": row["score"],
+                "health_status": row["health"],
+                "reasons": json.loads(row["reasons"]),
+                "facts": json.loads(row["facts"]),
+            }
+            for row in self._ask("endpoints", site)
+        ]
+
+    def alerts(self, *, states: Sequence[str] = (), endpoint: str = "", most: int = 10_000) -> list[dict[str, Any]]:
+        """Alerts, newest first; `number` names one for commands."""
+        wanted = json.dumps(list(states) or ["firing", "acknowledged"])
+        rows = self._ask("alerts", wanted, endpoint, most)
+        return [{"number": row["no"], **json.loads(row["body"])} for row in rows]
+
+    def notifications(self, most: int = 100) -> list[dict[str, Any]]:
+        """The notification log, newest first."""
+        return [dict(row) for row in self._ask("notifications", most)]

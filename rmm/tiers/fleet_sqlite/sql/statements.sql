@@ -1,0 +1,45 @@
+-- name: put_endpoint
+INSERT INTO endpoint (id, name, site, shard, status, fault_code, hint, message, observed_at, epoch, seq, duration_s, score, health, reasons, facts)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (id) DO UPDATE SET name = excluded.name, site = excluded.site, shard = excluded.shard, status = excluded.status,
+  fault_code = excluded.fault_code, hint = excluded.hint, message = excluded.message, observed_at = excluded.observed_at,
+  epoch = excluded.epoch, seq = excluded.seq, duration_s = excluded.duration_s, score = excluded.score,
+  health = excluded.health, reasons = excluded.reasons, facts = excluded.facts;
+
+-- name: stamps
+SELECT id, observed_at, epoch, seq, facts FROM endpoint WHERE id IN (SELECT value FROM json_each(?));
+
+-- name: live_alerts
+SELECT body FROM alert WHERE state IN ('pending', 'firing', 'acknowledged');
+
+-- name: put_alert
+INSERT INTO alert (key, endpoint, state, last_at, body) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (key) WHERE state IN ('pending', 'firing', 'acknowledged')
+DO UPDATE SET state = excluded.state, last_at = excluded.last_at, body = excluded.body;
+
+-- name: end_alert
+UPDATE alert SET state = ?, last_at = ?, body = ? WHERE key = ? AND state IN ('pending', 'firing', 'acknowledged');
+
+-- name: drop_alert
+DELETE FROM alert WHERE key = ? AND state = 'pending';
+
+-- name: add_notification
+INSERT INTO outbox (id, channel, at, body) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING;
+
+-- name: open_notifications
+SELECT id, channel, body FROM outbox WHERE sent_at = '' AND attempts < ? ORDER BY at LIMIT ?;
+
+-- name: sent
+UPDATE outbox SET sent_at = ?, result = ?, attempts = attempts + 1 WHERE id = ? AND channel = ?;
+
+-- name: not_sent
+UPDATE outbox SET result = ?, attempts = attempts + 1 WHERE id = ? AND channel = ?;
+
+-- name: endpoints
+SELECT * FROM endpoint WHERE ? IN ('', site) ORDER BY score, name;
+
+-- name: alerts
+SELECT no, body FROM alert WHERE state IN (SELECT value FROM json_each(?)) AND ? IN ('', endpoint) ORDER BY last_at DESC, no DESC LIMIT ?;
+
+-- name: notifications
+SELECT id, channel, at, sent_at, attempts, result FROM outbox ORDER BY at DESC LIMIT ?;

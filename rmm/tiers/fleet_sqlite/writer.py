@@ -1,0 +1,119 @@
+"""The one writer of `data/fleet.sqlite`."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import aiosqlite
+import msgspec
+
+from rmm.core.alerting.lifecycle import LIVE, Change
+from rmm.model.rule import Alert, Notification
+from rmm.tiers.migrations import named, open_writer, tier_error
+
+SQL = files("rmm.tiers.fleet_sqlite") / "sql"
+MOST_ATTEMPTS = 20
+
+_encode = msgspec.json.Encoder().encode
+_alert = msgspec.json.Decoder(Alert).decode
+_notification = msgspec.json.Decoder(Notification).decode
+
+
+class Stamp(NamedTuple):
+    """What is stored of an endpoint already: its newest observation, and its facts."""
+
+    observed_at: str
+    epoch: str
+    seq: int
+    facts: dict[str, Any]
+
+
+def path_of(data: Path) -> Path:
+    """`data/fleet.sqlite`."""
+    return data / "fleet.sqlite"
+
+
+class FleetStore:
+    """Statements of the coordinator; each call inside `transaction`."""
+
+    def __init__(self, path: Path, db: aiosqlite.Connection) -> None:
+        self._path = path
+        self._db = db
+        self._sql = named((SQL / "statements.sql").read_text(encoding="utf-8"))
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, data: Path) -> AsyncIterator[FleetStore]:
+        """The store, migrated; closed at the end."""
+        path = path_of(data)
+        db = await open_writer(path, SQL)
+        try:
+            yield cls(path, db)
+        finally:
+            await db.close()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[None]:
+        """All or nothing; durable on leaving. Raises TierError."""
+        try:
+            await self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                await self._db.execute("ROLLBACK")
+                raise
+            await self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise tier_error(self._path, error) from error
+
+    async def stamps(self, endpoints: Iterable[str]) -> dict[str, Stamp]:
+        """What is known of these endpoints."""
+        rows = await self._db.execute_fetchall(self._sql["stamps"], (json.dumps(list(endpoints)),))
+        return {row[0]: Stamp(row[1], row[2], row[3], json.loads(row[4])) for row in rows}
+
+    async def live_alerts(self) -> list[Alert]:
+        """All alerts that are not resolved."""
+        try:
+            return [_alert(row[0]) for row in await self._db.execute_fetchall(self._sql["live_alerts"])]
+        except sqlite3.Error as error:
+            raise tier_error(self._path, error) from error
+
+    async def put_endpoints(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Replace endpoint rows, in the column order of the table."""
+        await self._db.executemany(self._sql["put_endpoint"], rows)
+
+    async def put_changes(self, changes: Iterable[Change]) -> None:
+        """Write what became of alerts."""
+        for change in changes:
+            alert = change.alert
+            body, at = _encode(alert).decode(), alert.last_at.isoformat()
+            if change.dropped:
+                await self._db.execute(self._sql["drop_alert"], (alert.key,))
+            elif alert.state in LIVE:
+                await self._db.execute(self._sql["put_alert"], (alert.key, alert.endpoint, alert.state, at, body))
+            else:
+                await self._db.execute(self._sql["end_alert"], (alert.state, at, body, alert.key))
+
+    async def add_notifications(self, notifications: Iterable[Notification], channels: Iterable[str]) -> None:
+        """Put notifications into the outbox, for each channel; one of the same id is there once."""
+        names = list(channels)
+        rows = [(one.id, name, one.at.isoformat(), _encode(one).decode()) for one in notifications for name in names]
+        await self._db.executemany(self._sql["add_notification"], rows)
+
+    async def open_notifications(self, most: int = 500) -> list[tuple[str, Notification]]:
+        """(channel, notification) of what was not delivered yet, oldest first."""
+        rows = await self._db.execute_fetchall(self._sql["open_notifications"], (MOST_ATTEMPTS, most))
+        return [(row[1], _notification(row[2])) for row in rows]
+
+    async def mark(self, notification: str, channel: str, *, sent_at: str, result: str) -> None:
+        """Note the outcome of one delivery; an empty `sent_at` is a failure."""
+        if sent_at:
+            await self._db.execute(self._sql["sent"], (sent_at, result, notification, channel))
+        else:
+            await self._db.execute(self._sql["not_sent"], (result, notification, channel))
