@@ -431,8 +431,11 @@ def run(main: Any) -> Any:
             factory = uvloop.new_event_loop
     except ImportError:
         factory = None  # the standard loop serves as well, about a tenth slower
-    with asyncio.Runner(loop_factory=factory) as runner:
-        return runner.run(main)
+    try:
+        with asyncio.Runner(loop_factory=factory) as runner:
+            return runner.run(main)
+    except KeyboardInterrupt as error:
+        raise RmmError("stopped", code="stopped", hint="") from error
 
 
 __all__ = ["App", "Passphrase", "RmmError", "Secret", "build", "open_app", "run"]

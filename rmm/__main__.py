@@ -1,0 +1,6 @@
+"""The `rmm` command."""
+
+from rmm.cli.main import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""`rmm lab`: a simulated fleet on loopback, and a demonstration with it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from rmm.errors import ConfigError, RmmError
+
+app = typer.Typer(
+    rich_markup_mode=None, no_args_is_help=True, help="A simulated fleet that speaks the real protocols, on loopback."
+)
+
+START_S = 60.0
+
+
+@app.command()
+def up(
+    endpoints: Annotated[int, typer.Option("--endpoints", "-n", min=1, max=100_000, help="How many machines.")] = 50,
+    config: Annotated[
+        Path, typer.Option("--config", "-c", help="Folder for the configuration that polls them.")
+    ] = Path("lab"),
+    http_port: Annotated[int, typer.Option(min=0, max=65_535, help="0: a free one.")] = 0,
+    https_port: Annotated[int, typer.Option(min=0, max=65_535, help="0: a free one.")] = 0,
+    seed: Annotated[int, typer.Option(help="Other seeds give other fleets.")] = 1,
+    faults: Annotated[Path | None, typer.Option(help="Fault plan (YAML); see config/lab/mixed.yaml.")] = None,
+    ready_file: Annotated[Path | None, typer.Option(help="Written when the lab can be polled.")] = None,
+    scheme: Annotated[str, typer.Option(help="http or https: what the written configuration uses.")] = "http",
+) -> None:
+    """Start a lab; it runs until Ctrl-C."""
+    from rmm.catalog.load import load_catalog
+    from rmm.lab.engine_samples import SamplesEngine
+    from rmm.lab.server import LabInfo, LabOptions, run
+    from rmm.resources import shipped
+
+    if scheme not in ("http", "https"):
+        raise ConfigError(f"--scheme {scheme}: http or https")
+
+    def ready(info: LabInfo) -> None:
+        print(
+            f"{info.endpoints} endpoints on 127.1.0.1 and up, http port {info.http_port}, https port {info.https_port}"
+        )
+        print(f"poll them:  rmm poll --config {config}")
+        print(f"reach them: {config / 'lab.json'}", flush=True)
+
+    options = LabOptions(
+        endpoints=endpoints, config=config, http_port=http_port, https_port=https_port, seed=seed, faults=faults,
+        ready_file=ready_file, scheme=scheme,
+    )  # fmt: skip
+    run(options, SamplesEngine(load_catalog([shipped("collectors")])), ready=ready)
+
+
+@app.command()
+def demo(
+    endpoints: Annotated[int, typer.Option("--endpoints", "-n", min=1, max=10_000, help="How many machines.")] = 200,
+    config: Annotated[Path, typer.Option("--config", "-c", help="Folder for configuration and data.")] = Path("demo"),
+    pause: Annotated[float, typer.Option(min=0, help="Seconds between the two rounds.")] = 3.0,
+) -> None:
+    """Start a lab, poll it twice, show what came of it, and stop the lab."""
+    config.mkdir(parents=True, exist_ok=True)
+    ready = config / "ready"
+    ready.unlink(missing_ok=True)
+    lab = _start(["lab", "up", "--endpoints", str(endpoints), "--config", str(config), "--ready-file", str(ready)])
+    try:
+        _wait(lab, ready)
+        report = config / "executive.html"
+        _show(["poll", "--config", str(config)])
+        time.sleep(pause)
+        _show(["poll", "--config", str(config)])
+        _show(["status", "--config", str(config), "--most", "12"])
+        _show(["alerts", "list", "--config", str(config), "--most", "12"])
+        _show(["report", "executive", "--config", str(config), "--out", str(report)])
+        print(f"\nThe report lies at {report.resolve()}; the configuration and its data in {config.resolve()}.")
+        print("Look further, with the same --config: rmm status, rmm show ENDPOINT, rmm history ENDPOINT cpu.util_pct")
+    finally:
+        lab.terminate()
+        try:
+            lab.wait(5)
+        except subprocess.TimeoutExpired:
+            lab.kill()
+            lab.wait()
+
+
+def _command(arguments: list[str]) -> list[str]:
+    return [sys.executable, "-m", "rmm", *arguments]
+
+
+def _start(arguments: list[str]) -> subprocess.Popen[Any]:
+    # A group of its own: Ctrl-C is for the demonstration, which then ends the lab itself.
+    if sys.platform == "win32":
+        return subprocess.Popen(_command(arguments), creationflags=subprocess.CREATE_NEW_PROCESS_GROUP)
+    return subprocess.Popen(_command(arguments), start_new_session=True)
+
+
+def _wait(lab: subprocess.Popen[Any], ready: Path) -> None:
+    until = time.monotonic() + START_S
+    while not ready.exists():
+        if lab.poll() is not None:
+            raise RmmError(
+                "the lab did not start; its message is above", code="lab", hint="Correct that, and try again."
+            )
+        if time.monotonic() > until:
+            raise RmmError(
+                f"the lab was not ready within {START_S:.0f} s", code="lab", hint="Is the machine overloaded?"
+            )
+        time.sleep(0.05)
+
+
+def _show(arguments: list[str]) -> None:
+    print(f"\n$ rmm {' '.join(arguments)}", flush=True)
+    done = subprocess.run(_command(arguments), check=False)
+    if done.returncode not in (0, 3):
+        raise RmmError(
+            f"rmm {arguments[0]} ended with exit code {done.returncode}", code="demo", hint="Its message is above."
+        )

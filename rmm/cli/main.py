@@ -1,0 +1,112 @@
+"""Finds command groups, runs one, and turns what it raises into a message and an exit code.
+
+Every file of this folder that has an `app` is a group; nothing is listed here. The file of the command that was asked for
+is the only one imported, and at this level only typer and the standard library: the command line must start fast.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import pkgutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import typer
+
+from rmm import __version__
+from rmm.errors import ConfigError, LeaseLost, RmmError, TierError
+
+INTERNAL, USAGE, SOME_FAILED, NOTHING, STOPPED = 1, 2, 3, 4, 130
+_PLUMBING = frozenset({"main", "printing", "options"})
+# These print whole messages at DEBUG, and with them what is in them.
+_NOISY = ("pypsrp", "spnego", "psrpcore", "winrm", "urllib3", "requests", "asyncio", "aiosqlite", "asyncssh")
+
+
+def groups() -> list[str]:
+    """Names of all command groups."""
+    found = pkgutil.iter_modules([str(Path(__file__).parent)])
+    return sorted(item.name for item in found if item.name not in _PLUMBING)
+
+
+def build(names: Sequence[str]) -> typer.Typer:
+    """The command line with these groups; a group whose only command has its own name is that command."""
+    app = typer.Typer(
+        rich_markup_mode=None,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        help="Agentless monitoring of Windows fleets over PowerShell Remoting.",
+    )
+    app.callback()(_root)
+    for name in names:
+        group: typer.Typer = importlib.import_module(f"rmm.cli.{name}").app
+        commands = group.registered_commands
+        callback = commands[0].callback if len(commands) == 1 else None
+        if callback is not None and callback.__name__ == name:
+            app.command(name)(callback)
+        else:
+            app.add_typer(group, name=name)
+    return app
+
+
+def _version(value: bool) -> None:
+    if value:
+        print(f"rmm {__version__}")
+        raise typer.Exit
+
+
+def _root(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version."),
+    debug: bool = typer.Option(False, "--debug", help="Log to standard error what happens, and show tracebacks."),
+) -> None:
+    logging.basicConfig(
+        level=logging.DEBUG if debug else logging.WARNING,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s" if debug else "%(levelname)s: %(message)s",
+        stream=sys.stderr,
+    )
+    for noisy in _NOISY:
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    if debug:
+        os.environ["RMM_DEBUG"] = "1"
+
+
+def main() -> None:
+    """The entry point; ends the process with one of the documented exit codes."""
+    for stream in (sys.stdout, sys.stderr):
+        # A Windows console or a redirected stream may have a code page that lacks half of what machines are called.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding="utf-8", errors="replace")
+    wanted = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+    names = groups()
+    code = 0
+    try:
+        try:
+            build([wanted] if wanted in names else names)()
+        finally:
+            sys.stdout.flush()
+    except RmmError as error:
+        if os.environ.get("RMM_DEBUG"):
+            raise
+        code = _say(error)
+    except BrokenPipeError:
+        # Whoever read our output has gone; what is still buffered goes nowhere, and that is no error.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)
+
+
+def _say(error: RmmError) -> int:
+    """Print what happened and what to do; returns the exit code."""
+    if error.code == "stopped":
+        print(error, file=sys.stderr)
+        return STOPPED
+    for line in str(error).splitlines() or [""]:
+        print(f"error: {line}", file=sys.stderr)
+    if error.hint:
+        print(f"  fix: {error.hint}", file=sys.stderr)
+    if isinstance(error, LeaseLost):
+        return NOTHING
+    if isinstance(error, TierError):
+        return INTERNAL
+    return USAGE if isinstance(error, ConfigError) or error.status == "CONFIG" else INTERNAL

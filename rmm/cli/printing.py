@@ -1,0 +1,109 @@
+"""Tables for people, JSON and CSV for programs. rich is imported on a terminal only."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+# C0 and C1 controls, and the marks that reorder text: a machine's own texts may not steer a terminal.
+_STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_FORMULA = "=+-@\t\r"
+COLOURS = {
+    "OK": "green", "Healthy": "green", "ok": "green", "PARTIAL": "yellow", "Warning": "yellow", "warning": "yellow",
+    "Critical": "red", "critical": "red", "Offline": "red", "Unknown": "dim", "firing": "red", "fault": "red",
+}  # fmt: skip
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+def clean(value: Any) -> str:
+    """A value as one line of harmless text."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.1f}" if abs(value) < 1e15 else f"{value:g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(clean(item) for item in value)
+    return _STEERING.sub(" ", str(value))
+
+
+def show(rows: Rows, columns: Mapping[str, str], output: str, *, empty: str = "nothing to show") -> None:
+    """Print rows: as a table with these columns (key -> heading), or everything as json, ndjson or csv."""
+    if output == "json":
+        print(json.dumps(list(rows), default=str, ensure_ascii=False, indent=1))
+    elif output == "ndjson":
+        for row in rows:
+            print(json.dumps(row, default=str, ensure_ascii=False))
+    elif output == "csv":
+        print(csv_text(rows, list(columns)), end="")
+    elif not rows:
+        print(empty)
+    else:
+        table(rows, columns)
+
+
+def csv_text(rows: Rows, columns: Sequence[str]) -> str:
+    """CSV with a guard against cells that a spreadsheet would take for formulas."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        cells = ["" if row.get(name) is None else row.get(name) for name in columns]
+        shown = [cell if isinstance(cell, int | float) else clean(cell) for cell in cells]
+        writer.writerow(
+            [f"'{cell}" if isinstance(cell, str) and cell[:1] in _FORMULA and cell else cell for cell in shown]
+        )
+    return text.getvalue()
+
+
+def table(rows: Rows, columns: Mapping[str, str]) -> None:
+    """A table: rich on a terminal, aligned text in a pipe."""
+    cells = [[clean(row.get(name)) for name in columns] for row in rows]
+    if sys.stdout.isatty():
+        _rich_table(cells, list(columns.values()))
+        return
+    widths = [max(len(line[n]) for line in [list(columns.values()), *cells]) for n in range(len(columns))]
+    for line in [list(columns.values()), *cells]:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _rich_table(cells: list[list[str]], headings: list[str]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(box=None, header_style="bold", pad_edge=False)
+    for heading in headings:
+        made.add_column(heading, overflow="fold")
+    for line in cells:
+        made.add_row(*[Text(cell, style=COLOURS.get(cell, "")) for cell in line])
+    Console().print(made)
+
+
+def ago(text: str | None) -> str:
+    """`3 min ago` for an ISO time."""
+    if not text:
+        return "never"
+    try:
+        seconds = (datetime.now(UTC) - datetime.fromisoformat(text)).total_seconds()
+    except (ValueError, TypeError):
+        return "?"
+    if seconds < 90:
+        return f"{max(0, seconds):.0f} s ago"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min ago"
+    return f"{seconds / 3600:.0f} h ago" if seconds < 172_800 else f"{seconds / 86_400:.0f} d ago"
+
+
+def lines(items: Iterable[str]) -> None:
+    """Print cleaned lines."""
+    for item in items:
+        print(clean(item))
