@@ -1,7 +1,7 @@
 """Finds command groups, runs one, and turns what it raises into a message and an exit code.
 
-Every file of this folder that has an `app` is a group; nothing is listed here. The file of the command that was asked for
-is the only one imported, and at this level only typer and the standard library: the command line must start fast.
+Every file of this folder that has an `app` is a group; nothing is listed here. Only the file of the command that was
+asked for is imported, and at this level only typer and the standard library: the command line must start fast.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -76,7 +77,7 @@ def poll(
         )
     printer = _printer(output, quiet=quiet, total=total)
     with printer:
-        summary = run(application.poll(request, on_observation=printer.add, config=application.settings.folder))
+        summary = run(application.poll(request, on_observation=printer.add, config=Path(application.settings.folder)))
     printer.end(summary)
     raise typer.Exit(summary.exit_code)
 
@@ -93,8 +94,10 @@ def _part(text: str) -> tuple[int, int] | None:
 def _plan(application: App, request: PollRequest) -> None:
     work = application.work(request)
     names = ", ".join(application.intervals())
-    print(f"{sum(len(part.endpoints) for part in work)} endpoints in {len(work)} shards would be polled, at most "
-          f"{application.settings.poll.concurrency} at once in {application.settings.poll.workers} process(es)")  # fmt: skip
+    total = sum(len(part.endpoints) for part in work)
+    poll = application.settings.poll
+    print(f"{total} endpoints in {len(work)} shards would be polled,")
+    print(f"at most {poll.concurrency} at once in {poll.workers} process{'es' if poll.workers > 1 else ''}")
     for part in work:
         print(f"  site {part.site}, shard {part.shard}: {len(part.endpoints)} endpoints")
     print(f"collectors: {names}")
@@ -233,14 +236,11 @@ class _People(_Quiet):
                 print(f"... and {len(self._failed) - len(shown)} more: `rmm status`")
         words = ", ".join(f"{count} {status}" for status, count in sorted(summary.statuses.items()))
         skipped = f", {summary.skipped} not due or backing off" if summary.skipped else ""
-        alerts = (
-            f"; {summary.firing} alerts new, {summary.resolved} resolved" if summary.firing or summary.resolved else ""
-        )
-        print(
-            clean(
-                f"{summary.polled} of {summary.planned} endpoints polled in {summary.duration_s:.1f} s: {words or 'none'}{skipped}{alerts}"
-            )
-        )
+        alerts = ""
+        if summary.firing or summary.resolved:
+            alerts = f"; {summary.firing} alerts new, {summary.resolved} resolved"
+        head = f"{summary.polled} of {summary.planned} endpoints polled in {summary.duration_s:.1f} s"
+        print(clean(f"{head}: {words or 'none'}{skipped}{alerts}"))
 
 
 def _printer(output: str, *, quiet: bool, total: int) -> _Quiet:

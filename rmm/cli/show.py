@@ -1,0 +1,102 @@
+"""`rmm show ENDPOINT`: everything known of one endpoint."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from rmm.cli.options import Config, Output, checked_output, open_app
+from rmm.cli.printing import ago, clean, csv_text, table
+
+app = typer.Typer(rich_markup_mode=None)
+
+MOST_ROWS = 20
+
+
+@app.command()
+def show(
+    endpoint: Annotated[str, typer.Argument(help="Id or name.")],
+    config: Config = None,
+    collector: Annotated[str, typer.Option(help="Only this collector, with all of its rows.")] = "",
+    output: Output = "table",
+) -> None:
+    """Show the last reading of every collector of one endpoint, its alerts and its faults."""
+    from rmm.tiers import hot_json
+    from rmm.tiers.fleet_sqlite import FleetFile
+
+    checked_output(output)
+    application = open_app(config)
+    wanted = application.endpoint(endpoint)
+    state = hot_json.read_endpoint(application.data, wanted.site, wanted.id)
+    alerts = FleetFile(application.data).alerts(endpoint=wanted.id)
+    if state is None:
+        document: dict[str, Any] = {"endpoint": wanted.id, "name": wanted.name, "site": wanted.site, "status": None}
+    else:
+        document = _document(msgspec.json.decode(msgspec.json.encode(state)))
+    document["alerts"] = alerts
+    if collector:
+        document["collectors"] = {k: v for k, v in document.get("collectors", {}).items() if k == collector}
+    if output in ("json", "ndjson"):
+        print(json.dumps(document, ensure_ascii=False, indent=1 if output == "json" else None, default=str))
+    elif output == "csv":
+        _csv(document)
+    else:
+        _people(document, whole=bool(collector))
+
+
+def _document(state: dict[str, Any]) -> dict[str, Any]:
+    """The stored state without what only the next poll needs."""
+    for name, known in state["collectors"].items():
+        result = known["result"] or {}
+        state["collectors"][name] = {
+            "at": known["at"], "attempted_at": known["attempted_at"], "fault": known["fault"],
+            "outcome": result.get("outcome"), "readings": result.get("readings", []), "notes": result.get("notes", {}),
+        }  # fmt: skip
+    return state
+
+
+def _csv(document: dict[str, Any]) -> None:
+    rows = [
+        {"collector": name, "row": number, "field": field, "value": value}
+        for name, part in document.get("collectors", {}).items()
+        for number, row in enumerate(part["readings"])
+        for field, value in row.items()
+    ]
+    print(csv_text(rows, ["collector", "row", "field", "value"]), end="")
+
+
+def _people(document: dict[str, Any], *, whole: bool) -> None:
+    print(clean(f"{document['name']} ({document['endpoint']}), site {document['site']}"))
+    if document["status"] is None:
+        print("never polled; `rmm poll --endpoint` polls it alone")
+        return
+    print(clean(f"{document['status']}, {ago(document['observed_at'])}, in {document['duration_s']:.2f} s"))
+    if document.get("fault"):
+        fault = document["fault"]
+        print(clean(f"fault {fault['code']}: {fault.get('message', '')}"))
+        print(clean(f"  fix: {fault.get('hint', '')}"))
+    for alert in document["alerts"]:
+        print(clean(f"{alert['severity']}: {alert['summary']}"))
+    for name, part in sorted(document.get("collectors", {}).items()):
+        print()
+        print(clean(f"[{name}] {part['outcome'] or 'no reading yet'}, {ago(part['at'])}"))
+        if part["fault"]:
+            print(clean(f"  fault {part['fault']['code']}: {part['fault'].get('message', '')}"))
+        _readings(part["readings"], whole=whole)
+        for field, note in part["notes"].items():
+            print(clean(f"  {field}: {note}"))
+
+
+def _readings(rows: list[dict[str, Any]], *, whole: bool) -> None:
+    if len(rows) == 1:
+        width = max(len(field) for field in rows[0])
+        for field, value in rows[0].items():
+            print(clean(f"  {field.ljust(width)}  {clean(value)}"))
+    elif rows:
+        shown = rows if whole else rows[:MOST_ROWS]
+        table(shown, {field: field for field in rows[0]})
+        if len(shown) < len(rows):
+            print(f"  ... and {len(rows) - len(shown)} more; --collector shows all")
