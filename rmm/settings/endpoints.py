@@ -265,6 +265,22 @@ def csv_of(endpoints: Iterable[Endpoint], *, guarded: bool) -> str:
     return text.getvalue()
 
 
+def xlsx_of(endpoints: Iterable[Endpoint]) -> bytes:
+    """An XLSX workbook; every cell is text, so nothing in it is a formula."""
+    import xlsxwriter
+
+    data = io.BytesIO()
+    options = {"in_memory": True, "strings_to_formulas": False, "strings_to_urls": False, "strings_to_numbers": False}
+    book = xlsxwriter.Workbook(data, options)
+    sheet = book.add_worksheet("endpoints")
+    for number, cells in enumerate([list(COLUMNS), *(cells_of(endpoint) for endpoint in endpoints)]):
+        for column, cell in enumerate(cells):
+            sheet.write_string(number, column, cell)
+    sheet.freeze_panes(1, 0)
+    book.close()
+    return data.getvalue()
+
+
 def write_endpoints(path: Path, endpoints: Iterable[Endpoint]) -> None:
     """Replace the endpoint list of a configuration folder."""
     replace_file(path, csv_of(endpoints, guarded=False).encode())

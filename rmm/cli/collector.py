@@ -1,0 +1,92 @@
+"""`rmm collector`: what is collected."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rmm.cli.main import USAGE
+from rmm.cli.options import Config, Output, checked_output, folder_of, open_app
+from rmm.cli.printing import show
+from rmm.errors import CatalogError
+
+app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="What is collected.")
+
+COLUMNS = {
+    "name": "NAME", "title": "TITLE", "interval": "EVERY S", "cost": "COST", "rights": "RIGHTS", "forms": "FORMS",
+    "fields": "FIELDS", "rules": "RULES",
+}  # fmt: skip
+
+
+@app.command("list")
+def list_collectors(config: Config = None, output: Output = "table") -> None:
+    """Show every collector: its interval, cost class, rights and forms (PowerShell, WQL, shell)."""
+    from rmm.catalog.load import load_catalog
+    from rmm.resources import shipped
+    from rmm.settings.load import SETTINGS
+
+    checked_output(output)
+    folder = folder_of(config)
+    # Without a configuration the shipped ones are listed: that is what a new user wants to see.
+    configured = config is not None or (folder / SETTINGS).is_file()
+    catalog = open_app(config).catalog if configured else load_catalog([shipped("collectors")])
+    rows = []
+    for collector in catalog.values():
+        manifest = collector.manifest
+        forms = [("ps1", bool(collector.windows)), ("wql", collector.wql), ("sh", bool(collector.linux))]
+        rows.append(
+            {
+                **{name: getattr(manifest, name) for name in ("name", "title", "interval", "cost", "rights")},
+                "forms": " ".join(name for name, there in forms if there) or "poller",
+                "fields": len(manifest.fields),
+                "rules": len(manifest.rules),
+            }
+        )
+    show(rows, COLUMNS, output)
+
+
+@app.command()
+def check(
+    folders: Annotated[
+        list[Path] | None, typer.Argument(help="Collector folders; without: the shipped and configured ones.")
+    ] = None,
+    config: Config = None,
+) -> None:
+    """Check manifests and scripts; what Windows PowerShell 5.1 lacks is refused with file, line and column."""
+    from rmm.catalog.check import check_folder, check_folders
+    from rmm.resources import shipped
+    from rmm.settings.load import SETTINGS
+
+    if folders:
+        findings = [
+            finding
+            for folder in folders
+            for finding in (check_folder(folder) if (folder / "collector.yaml").exists() else check_folders([folder]))
+        ]
+    else:
+        wanted = [shipped("collectors")]
+        if config is not None or (folder_of(config) / SETTINGS).is_file():
+            wanted += [Path(name) for name in open_app(config).settings.collectors.folders]
+        findings = check_folders(wanted)
+    for finding in findings:
+        print(finding)
+    print(f"{len(findings)} findings" if findings else "no findings")
+    raise typer.Exit(USAGE if findings else 0)
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="a-z, 0-9 and _; the folder's name.")],
+    folder: Annotated[Path, typer.Option(help="Folder of your collectors.")] = Path("collectors"),
+    title: Annotated[str, typer.Option(help="What people call it.")] = "",
+) -> None:
+    """Make a collector's folder: manifest, script, sample, readings and page, ready to be filled in."""
+    from rmm.catalog.scaffold import new_collector
+
+    if (folder / name).exists():
+        raise CatalogError(f"{folder / name}: exists already", hint="Choose another name.")
+    for path in new_collector(folder, name, title=title):
+        print(path)
+    print(f"next: fill in {folder / name / 'collect.ps1'}, then rmm collector check {folder / name}")

@@ -1,0 +1,104 @@
+"""`rmm credentials`: the vault."""
+
+from __future__ import annotations
+
+import getpass
+import secrets
+import sys
+from typing import Annotated
+
+import typer
+
+from rmm.cli.options import Config, Output, PassphraseFile, checked_output, folder_of, open_app, passphrase_from
+from rmm.cli.printing import show
+from rmm.errors import ConfigError, RmmError, VaultError
+
+app = typer.Typer(
+    rich_markup_mode=None, no_args_is_help=True, help="Accounts and their secrets, in an encrypted vault file."
+)
+
+
+@app.command("set")
+def set_credential(
+    name: Annotated[str, typer.Argument(help="Name that sites and endpoints use.")],
+    username: Annotated[str, typer.Option(help="DOMAIN\\account, account@REALM or a local account.")],
+    config: Config = None,
+    passphrase_file: PassphraseFile = None,
+    key_file: Annotated[
+        str, typer.Option(help="SSH private key; the secret is then its passphrase, may be empty.")
+    ] = "",
+) -> None:
+    """Add or replace a credential. The secret is asked for, or read from standard input; it is never an argument."""
+    from rmm.model.endpoint import Secret
+    from rmm.settings.load import SETTINGS, VAULT
+    from rmm.vault import Vault
+
+    folder = folder_of(config)
+    if not (folder / SETTINGS).is_file():
+        raise ConfigError(f"{folder}: is not a configuration folder", hint=f"Run `rmm init --config {folder}` first.")
+    path = folder / VAULT
+    vault = Vault.open_or_create(path, passphrase_from(folder, passphrase_file, new=not path.exists()))
+    secret = getpass.getpass(f"Secret of {username}: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
+    if not secret and not key_file:
+        raise VaultError("an empty secret is not stored", hint="Type it at the prompt, or pipe it in as one line.")
+    vault.set(name, username, Secret(secret), kind="key" if key_file else "password", key_file=key_file)
+    print(f"{name} is in {path}")
+
+
+@app.command("list")
+def list_credentials(config: Config = None, output: Output = "table") -> None:
+    """Show names and accounts; needs no passphrase, shows no secret."""
+    from rmm.settings.load import VAULT
+    from rmm.vault import Vault
+
+    names = Vault.names(folder_of(config) / VAULT)
+    rows = [{"name": name, "username": username} for name, username in sorted(names.items())]
+    show(rows, {"name": "NAME", "username": "ACCOUNT"}, checked_output(output), empty="no credentials yet")
+
+
+@app.command()
+def remove(
+    name: Annotated[str, typer.Argument(help="Name of the credential.")],
+    config: Config = None,
+    passphrase_file: PassphraseFile = None,
+) -> None:
+    """Forget a credential."""
+    from rmm.settings.load import VAULT
+    from rmm.vault import Vault
+
+    folder = folder_of(config)
+    Vault.open(folder / VAULT, passphrase_from(folder, passphrase_file)).remove(name)
+    print(f"{name} is gone from {folder / VAULT}")
+
+
+@app.command()
+def test(
+    name: Annotated[str, typer.Argument(help="Name of the credential.")],
+    endpoint: Annotated[str, typer.Option(help="Endpoint to log on to; without: the first that uses it.")] = "",
+    config: Config = None,
+    passphrase_file: PassphraseFile = None,
+) -> None:
+    """Log on once, to one endpoint, and say what came of it."""
+    from rmm.app import run
+    from rmm.poller.doctor import logon
+
+    application = open_app(config, passphrase_file)
+    users = [
+        e
+        for e in application.settings.endpoints
+        if (e.credential or application.site(e).credential) == name and e.enabled
+    ]
+    if not endpoint and not users:
+        raise ConfigError(f"no endpoint uses {name}", hint="Name one with --endpoint.")
+    wanted = application.endpoint(endpoint) if endpoint else users[0]
+    credential = application.credential(name)
+
+    async def attempt() -> RmmError | None:
+        async with application.kit(secrets.token_hex(8)) as kit:
+            return await logon(kit, wanted, credential)
+
+    error = run(attempt())
+    if error is None:
+        print(f"{credential.username} logged on to {wanted.name}")
+        return
+    raise error

@@ -1,0 +1,179 @@
+"""`rmm schedule`: a round every few minutes, by the platform's own scheduler."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+from xml.sax.saxutils import escape
+
+import typer
+
+from rmm.cli.options import Config, folder_of
+from rmm.errors import ConfigError, RmmError
+
+app = typer.Typer(
+    rich_markup_mode=None, no_args_is_help=True, help="A round every few minutes, by the platform's own scheduler."
+)
+
+KINDS = ("windows", "systemd", "cron")
+NAME = "rmm-poll"
+
+Every = Annotated[int, typer.Option(min=1, max=1440, help="Minutes between two rounds.")]
+Kind = Annotated[str, typer.Option(help="windows, systemd or cron; without: what fits this machine.")]
+File = Annotated[
+    Path | None,
+    typer.Option("--passphrase-file", help="File with the vault's passphrase; readable by the account that polls."),
+]
+
+
+@app.command("print")
+def print_schedule(config: Config = None, every: Every = 5, kind: Kind = "", passphrase_file: File = None) -> None:
+    """Print what `install` would set up: Task Scheduler XML, systemd units, or a cron line."""
+    for name, text in files(_kind(kind), folder_of(config), every, passphrase_file).items():
+        print(f"# {name}" if name else "", end="\n" if name else "")
+        print(text)
+
+
+@app.command()
+def install(
+    config: Config = None,
+    every: Every = 5,
+    kind: Kind = "",
+    passphrase_file: File = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+) -> None:
+    """Install the schedule for this account."""
+    wanted = _kind(kind)
+    made = files(wanted, folder_of(config), every, passphrase_file)
+    if wanted == "cron":
+        raise ConfigError(
+            "a crontab is not edited by rmm", hint=f"Add this line with `crontab -e`: {next(iter(made.values()))}"
+        )
+    folder = _folder(wanted)
+    for name, text in made.items():
+        print(f"{'would write' if dry_run else 'writing'} {folder / name}")
+        if not dry_run:
+            folder.mkdir(parents=True, exist_ok=True)
+            # schtasks wants UTF-16 with a mark, which is also what it exports.
+            (folder / name).write_text(text, encoding="utf-16" if wanted == "windows" else "utf-8")
+    for command in _commands(wanted, folder):
+        print(f"{'would run' if dry_run else 'running'} {shlex.join(command)}")
+        if not dry_run:
+            _run(command)
+
+
+def _run(command: list[str]) -> None:
+    try:
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    except OSError as error:
+        raise RmmError(
+            f"{command[0]}: {error.strerror}",
+            code="schedule",
+            hint="`rmm schedule print` shows what to set up by hand.",
+        ) from error
+    if done.returncode != 0:
+        hint = "`rmm schedule print` shows what to set up by hand."
+        raise RmmError(f"{shlex.join(command)}: {(done.stderr or done.stdout).strip()}", code="schedule", hint=hint)
+
+
+def _kind(kind: str) -> str:
+    if not kind:
+        return "windows" if sys.platform == "win32" else "systemd" if Path("/run/systemd/system").is_dir() else "cron"
+    if kind not in KINDS:
+        raise ConfigError(f"--kind {kind}: there are {', '.join(KINDS)}")
+    return kind
+
+
+def _folder(kind: str) -> Path:
+    if kind == "windows":
+        return Path(os.environ.get("TEMP", "."))
+    home = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
+    return (
+        Path("/etc/systemd/system") if hasattr(os, "geteuid") and os.geteuid() == 0 else Path(home) / "systemd" / "user"
+    )
+
+
+def _commands(kind: str, folder: Path) -> list[list[str]]:
+    if kind == "windows":
+        return [["schtasks", "/Create", "/TN", NAME, "/XML", str(folder / f"{NAME}.xml"), "/F"]]
+    scope = [] if folder == Path("/etc/systemd/system") else ["--user"]
+    return [["systemctl", *scope, "daemon-reload"], ["systemctl", *scope, "enable", "--now", f"{NAME}.timer"]]
+
+
+def arguments(folder: Path, passphrase_file: Path | None) -> list[str]:
+    """The command that a schedule runs, without the interpreter."""
+    extra = ["--passphrase-file", str(passphrase_file.absolute())] if passphrase_file else []
+    return ["-m", "rmm", "poll", "--due", "--quiet", "--config", str(folder.absolute()), *extra]
+
+
+def files(kind: str, folder: Path, every: int, passphrase_file: Path | None) -> dict[str, str]:
+    """File name -> content; a cron line has no name."""
+    command = arguments(folder, passphrase_file)
+    if kind == "windows":
+        return {f"{NAME}.xml": _task(command, every)}
+    if kind == "systemd":
+        return _units(command, every)
+    minutes = f"*/{every}" if every < 60 else "0"
+    hours = "*" if every < 120 else f"*/{every // 60}"
+    # A percent sign ends the command in a crontab.
+    return {"": f"{minutes} {hours} * * * {shlex.join([sys.executable, *command])}".replace("%", "\\%")}
+
+
+def _units(command: list[str], every: int) -> dict[str, str]:
+    line = " ".join(_quoted(word) for word in [sys.executable, *command])
+    service = (
+        "[Unit]\nDescription=rmm: poll the fleet\nAfter=network-online.target\nWants=network-online.target\n\n"
+        f"[Service]\nType=oneshot\nExecStart={line}\nSuccessExitStatus=3\nNice=5\n"
+        f"TimeoutStartSec={max(every * 60 * 2, 600)}\nNoNewPrivileges=yes\nLimitNOFILE=16384\n"
+    )
+    timer = (
+        f"[Unit]\nDescription=rmm: a round every {every} minutes\n\n"
+        f"[Timer]\nOnBootSec=2min\nOnUnitActiveSec={every}min\n"
+        "AccuracySec=1s\nRandomizedDelaySec=5s\n\n[Install]\nWantedBy=timers.target\n"
+    )
+    return {f"{NAME}.service": service, f"{NAME}.timer": timer}
+
+
+def _quoted(word: str) -> str:
+    """A word of ExecStart: systemd.syntax(7) and its specifiers."""
+    text = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+    return f'"{text}"' if " " in text or '"' in text else text
+
+
+def _task(command: list[str], every: int) -> str:
+    words = escape(subprocess.list2cmdline(command))
+    return f"""<?xml version="1.0" encoding="UTF-16"?>
+<Task version="1.2" xmlns="http://schemas.microsoft.com/windows/2004/02/mit/task">
+  <RegistrationInfo>
+    <Description>rmm: poll the fleet every {every} minutes</Description>
+    <URI>\\{NAME}</URI>
+  </RegistrationInfo>
+  <Triggers>
+    <TimeTrigger>
+      <Repetition>
+        <Interval>PT{every}M</Interval>
+        <StopAtDurationEnd>false</StopAtDurationEnd>
+      </Repetition>
+      <StartBoundary>2020-01-01T00:00:00</StartBoundary>
+      <Enabled>true</Enabled>
+    </TimeTrigger>
+  </Triggers>
+  <Settings>
+    <MultipleInstancesPolicy>IgnoreNew</MultipleInstancesPolicy>
+    <DisallowStartIfOnBatteries>false</DisallowStartIfOnBatteries>
+    <StopIfGoingOnBatteries>false</StopIfGoingOnBatteries>
+    <StartWhenAvailable>true</StartWhenAvailable>
+    <ExecutionTimeLimit>PT{max(every * 2, 10)}M</ExecutionTimeLimit>
+    <Enabled>true</Enabled>
+  </Settings>
+  <Actions Context="Author">
+    <Exec>
+      <Command>{escape(sys.executable)}</Command>
+      <Arguments>{words}</Arguments>
+    </Exec>
+  </Actions>
+</Task>"""
