@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
+import time
 from collections.abc import AsyncIterator
 
 import msgspec
@@ -36,9 +37,8 @@ class Step(msgspec.Struct, frozen=True):
 
 async def ladder(kit: Kit, endpoint: Endpoint) -> AsyncIterator[Step]:
     """Climb until a rung breaks; what is above it is not tried."""
-    clock = asyncio.get_running_loop().time
     target = kit.target(endpoint)
-    began = clock()
+    began = time.perf_counter()
     try:
         found = await asyncio.wait_for(
             asyncio.get_running_loop().getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM), STEP_S
@@ -63,8 +63,7 @@ async def ladder(kit: Kit, endpoint: Endpoint) -> AsyncIterator[Step]:
 
 
 async def _connect(target: Target, address: str) -> AsyncIterator[Step]:
-    clock = asyncio.get_running_loop().time
-    began = clock()
+    began = time.perf_counter()
     try:
         _, writer = await asyncio.wait_for(asyncio.open_connection(address, target.port), STEP_S)
     except (OSError, TimeoutError) as error:
@@ -102,7 +101,7 @@ def _server_name(target: Target) -> str | None:
 
 
 async def _tls(target: Target, address: str) -> Step:
-    began = asyncio.get_running_loop().time()
+    began = time.perf_counter()
     fix = "Check the endpoint's certificate; name a private CA with `ca_file` for the site."
     try:
         context = _context(target)
@@ -121,7 +120,7 @@ async def _tls(target: Target, address: str) -> Step:
 
 async def _identify(target: Target, address: str) -> Step:
     """WS-Identify: says that it is WinRM, and needs no logon (DSP0226 11)."""
-    began = asyncio.get_running_loop().time()
+    began = time.perf_counter()
     fix = "Something other than WinRM listens here: check port and scheme."
     head = (
         f"POST /wsman HTTP/1.1\r\nHost: {target.host}:{target.port}\r\nWSMANIDENTIFY: unauthenticated\r\n"
@@ -152,14 +151,14 @@ async def _identify(target: Target, address: str) -> Step:
 async def _session(kit: Kit, endpoint: Endpoint, target: Target) -> AsyncIterator[Step]:
     loop = asyncio.get_running_loop()
     transport = kit.transport(target.transport)
-    began = loop.time()
-    deadline = began + kit.poll.timeout
+    began = time.perf_counter()
+    deadline = loop.time() + kit.poll.timeout
     language = "sh" if target.transport in SHELL_TRANSPORTS else "powershell"
     stage = "logon"
     try:
         async with transport.session(target, deadline=deadline) as session:
             yield _ok("logon", began, f"{target.credential.username} by {target.auth if language != 'sh' else 'ssh'}")
-            stage, began = "shell", loop.time()
+            stage, began = "shell", time.perf_counter()
             if target.transport != "wql":
                 result = await session.run(Script(_HELLO[language], language=language), deadline=deadline)
                 seen = " ".join(str(item) for item in result.output)[:200]
@@ -194,7 +193,7 @@ async def _collectors(kit: Kit, endpoint: Endpoint, target: Target) -> AsyncIter
     for name in visitor.intervals(endpoint, target.transport):
         if kit.collectors[name].session_free:
             continue
-        began = asyncio.get_running_loop().time()
+        began = time.perf_counter()
         observation = await visitor.visit(endpoint, 0, 0, [name], None)
         result = observation.collectors.get(name)
         fault = observation.fault or (result.fault if result else None)
@@ -230,4 +229,4 @@ def _failed(name: str, began: float, detail: str, fix: str, code: str) -> Step:
 
 
 def _since(began: float) -> float:
-    return round((asyncio.get_running_loop().time() - began) * 1000, 1)
+    return round((time.perf_counter() - began) * 1000, 1)

@@ -66,7 +66,7 @@ class Visitor:
         """Poll `endpoint` for the collectors in `due`."""
         loop = asyncio.get_running_loop()
         run = _Run(self._kit, self._normalizers, endpoint, due, state, loop.time() + self._kit.poll.timeout)
-        observed_at, began = self._kit.clock.now(), loop.time()
+        observed_at, began = self._kit.clock.now(), self._kit.clock.monotonic()
         run.observed_at = observed_at
         status, fault = await run.attempt()
         return Observation(
@@ -75,7 +75,7 @@ class Visitor:
             site=endpoint.site,
             shard=shard,
             observed_at=observed_at,
-            duration_s=round(loop.time() - began, 6),
+            duration_s=round(self._kit.clock.monotonic() - began, 6),
             status=status,
             fault=fault,
             collectors=run.results,

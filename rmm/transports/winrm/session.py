@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -60,16 +61,15 @@ class WinrmSession:
 
     async def run(self, script: Script, *, deadline: float, max_bytes: int = 16 << 20) -> ScriptResult:
         """Run one script in the runspace, which is opened for the first one."""
-        loop = asyncio.get_running_loop()
         if script.language != "powershell":
             raise ProtocolError(
                 f"WinRM runs PowerShell, not {script.language}", code="unsupported.language", retry="R0"
             )
         try:
             if self._shell is None or not self._shell.fresh:
-                began = loop.time()
+                began = time.perf_counter()
                 await self._reopen(deadline)
-                self.telemetry["open_ms"] = round((loop.time() - began) * 1000, 3)
+                self.telemetry["open_ms"] = round((time.perf_counter() - began) * 1000, 3)
             assert self._shell is not None
             return await self._shell.run(script, deadline, max_bytes)
         finally:
