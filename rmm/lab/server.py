@@ -18,7 +18,7 @@ from rmm.lab.configuration import LabAccess, new_password, write_configuration
 from rmm.lab.faults import Fault, load_plan
 from rmm.lab.fleet import LabFleet
 from rmm.lab.machine import Engine, Machine
-from rmm.lab.wire.http import Handler, Reply, Request, ServerConnection
+from rmm.lab.wire.http import HANDLED, Handler, Reply, Request, ServerConnection
 from rmm.lab.wire.logon import Accounts
 from rmm.lab.wire.service import Lab, Service
 from rmm.lab.wire.tls import Authority
@@ -130,7 +130,7 @@ def _faulty(service: Service, fault: Fault, connection: ServerConnection) -> Han
     async def later(pending: object) -> Reply | None:
         reply = await pending if asyncio.iscoroutine(pending) else pending
         if isinstance(reply, Reply) and fault.replied(connection, reply):
-            await asyncio.Event().wait()  # the fault sends what it sends; the connection's end cancels this
+            return HANDLED
         return reply if isinstance(reply, Reply) else None
 
     def handle(request: Request) -> object:

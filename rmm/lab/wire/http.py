@@ -48,6 +48,8 @@ class Reply(msgspec.Struct):
         return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + self.body
 
 
+HANDLED = Reply(0)  # a handler's word that it has sent what it wanted to
+
 Handler = Callable[[Request], "Reply | Awaitable[Reply | None] | None"]
 
 
@@ -110,7 +112,8 @@ class ServerConnection(asyncio.Protocol):
         if reply is None:
             self.close()
             return
-        self.send(reply)
+        if reply is not HANDLED:
+            self.send(reply)
         self._serve()
 
     def send(self, reply: Reply) -> None:

@@ -246,6 +246,9 @@ def _no_token(response: Response, offers: list[str]) -> TransportError:
         return AuthError(
             f"the endpoint offers {names}, not Negotiate", code="auth.scheme", status="CONFIG", retry="R0", hint=hint
         )
+    if response.status == 200:
+        hint = "Something other than WinRM listens on this port: nothing secret was sent to it."
+        return ProtocolError("the endpoint does not ask for a logon", code="http.not_winrm", retry="R0", hint=hint)
     return status_error(response)
 
 
