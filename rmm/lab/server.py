@@ -135,12 +135,8 @@ def _faulty(service: Service, fault: Fault, connection: ServerConnection) -> Han
 
     def handle(request: Request) -> object:
         if fault.requested(connection, request):
-            return later_never()
+            return HANDLED
         return later(service.handle(request))
-
-    async def later_never() -> Reply | None:
-        await asyncio.Event().wait()
-        return None
 
     return handle  # type: ignore[return-value]
 

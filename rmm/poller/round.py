@@ -68,6 +68,8 @@ class Round:
         self._closing: set[asyncio.Task[None]] = set()
         self._failure: BaseException | None = None
         self._failed = asyncio.Event()
+        self._stopping = False
+        self._spawning: asyncio.Future[object] | None = None
         self.tally = Tally()
 
     async def run(self, work: Sequence[ShardWork]) -> None:
@@ -123,7 +125,11 @@ class Round:
                     continue
                 await asyncio.sleep(max(0.0, began + offset - asyncio.get_running_loop().time()))
                 left.add()
-                await pool.spawn(self._job(endpoint, shard, seq, due, state, store, left))
+                # asyncio-pool swallows a cancellation while it waits for a slot, so it waits in a task of its own.
+                self._spawning = asyncio.ensure_future(
+                    pool.spawn(self._job(endpoint, shard, seq, due, state, store, left))
+                )
+                await asyncio.shield(self._spawning)
         finally:
             left.close()
 
@@ -163,6 +169,9 @@ class Round:
         left: _Countdown,
     ) -> None:
         """One slot of the pool; it never raises (asyncio-pool would keep the slot)."""
+        if self._stopping:
+            left.done()
+            return
         visit = asyncio.create_task(self._visitor.visit(endpoint, shard.shard, seq, due, state))
         self._visits.add(visit)
         try:
@@ -229,10 +238,13 @@ class Round:
 
     async def _stop(self) -> None:
         """Cancel what still runs; visits get a moment to delete their shells, shards to write what they hold."""
+        self._stopping = True
         for visit in list(self._visits):
             visit.cancel()
         if self._visits:
             await asyncio.wait(list(self._visits), timeout=STOP_S)
+        if self._spawning is not None and not self._spawning.done():
+            await asyncio.wait([self._spawning], timeout=STOP_S)
         closing = list(self._closing)
         for task in closing:
             task.cancel()

@@ -98,6 +98,8 @@ class ServerConnection(asyncio.Protocol):
         """Answer at once what can be; a handler that waits goes on in a task."""
         while self._requests and self._handler is not None:
             reply = self._handler(self._requests.popleft())
+            if reply is HANDLED:
+                continue
             if isinstance(reply, Reply):
                 self.send(reply)
             elif reply is None:

@@ -61,6 +61,8 @@ class Connection(asyncio.Protocol):
             done = self._parser.end() if self._parser and error is None else None
             if done is not None:
                 waiter.set_result(done)
+            elif self._parser is not None and self._buffer and not self._parser.plausible(self._buffer):
+                waiter.set_exception(_garbage("no HTTP header in what the endpoint sent"))
             elif self._parser is not None and self._parser.begun:
                 waiter.set_exception(
                     ProtocolError("the connection ended in the middle of an answer", code="http.short", retry="R1")
@@ -180,6 +182,10 @@ class _Parser:
         self._mode = "head"
         self._length = 0
         self._body: bytearray = bytearray()
+
+    def plausible(self, buffer: bytearray) -> bool:
+        """Whether what arrived so far may be the answer of a web server."""
+        return self._head is not None or buffer.startswith(b"HTTP/1."[: len(buffer)])
 
     def feed(self, buffer: bytearray) -> Response | None:
         """Consume what can be consumed; the response when it is whole."""
