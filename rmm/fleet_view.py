@@ -1,0 +1,61 @@
+"""Read access to all tiers at once: `ports.FleetReader`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from rmm.tiers import hot_json
+from rmm.tiers.cold_sqlite import ColdReader
+from rmm.tiers.fleet_sqlite import FleetFile
+
+if TYPE_CHECKING:
+    from rmm.app import App
+
+
+class FleetView:
+    """What reports and commands may ask of the fleet."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._file = FleetFile(app.data)
+
+    def endpoints(self, *, site: str = "") -> list[dict[str, Any]]:
+        """One row per endpoint, worst health first; endpoints that were never polled are among them."""
+        rows = self._file.endpoints(site=site)
+        polled = {row["endpoint"] for row in rows}
+        for endpoint in self._app.settings.endpoints:
+            if endpoint.enabled and endpoint.id not in polled and site in ("", endpoint.site):
+                rows.append(_never_polled(endpoint.id, endpoint.name, endpoint.site))
+        return rows
+
+    def alerts(self, *, states: Sequence[str] = (), endpoint: str = "") -> list[dict[str, Any]]:
+        """Alerts, newest first; without `states` those that are firing or acknowledged."""
+        return self._file.alerts(states=states, endpoint=endpoint)
+
+    def readings(self, endpoint: str) -> dict[str, Any]:
+        """The last reading of each collector of one endpoint."""
+        wanted = self._app.endpoint(endpoint)
+        state = hot_json.read_endpoint(self._app.data, wanted.site, wanted.id)
+        if state is None:
+            return {}
+        return {
+            name: {**(msgspec.json.decode(bytes(known.result)) or {}), "at": known.at}
+            for name, known in state.collectors.items()
+        }
+
+    def history(self, endpoint: str, metric: str, *, since: datetime, until: datetime) -> list[tuple[datetime, float]]:
+        """Samples of one metric, oldest first."""
+        wanted = self._app.endpoint(endpoint)
+        return ColdReader(self._app.data, wanted.site).history(wanted.id, metric, since=since, until=until)
+
+
+def _never_polled(identity: str, name: str, site: str) -> dict[str, Any]:
+    texts = dict.fromkeys(("status", "fault_code", "hint", "message"), "")
+    return {
+        "endpoint": identity, "name": name, "site": site, "shard": None, **texts, "observed_at": None,
+        "duration_s": None, "health": None, "health_status": "Unknown", "reasons": ["never polled"], "facts": {},
+    }  # fmt: skip

@@ -1,0 +1,57 @@
+"""What an endpoint wrote, made harmless for the form it goes into; and the HTML environment."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+# C0 and C1 controls, and the marks that reorder text.
+_STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_FORMULA = "=+-@\t\r\x00"
+
+
+def text_of(value: Any) -> str:
+    """One line of plain text."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return _STEERING.sub(" ", str(value)).strip()
+
+
+def csv_bytes(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
+    """CSV in UTF-8 with a mark; a text that a spreadsheet would take for a formula gets an apostrophe."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\r\n")
+    writer.writerow(headings)
+    for row in rows:
+        writer.writerow([_guarded(cell) for cell in row])
+    return text.getvalue().encode("utf-8-sig")
+
+
+def _guarded(cell: Any) -> Any:
+    if isinstance(cell, int | float) and not isinstance(cell, bool):
+        return cell
+    text = text_of(cell)
+    return f"'{text}" if text[:1] in _FORMULA and text else text
+
+
+def html_page(template: str, **values: Any) -> bytes:
+    """A template of this folder, everything escaped; it may hold no script and load nothing."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("rmm.reports"), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters["plain"] = text_of
+    return environment.get_template(template).render(**values).encode()
+
+
+def when(now: datetime) -> str:
+    """A time for people."""
+    return f"{now:%Y-%m-%d %H:%M} UTC"
