@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -70,11 +71,14 @@ def test_twenty_kills_at_random_moments_lose_nothing_that_was_acknowledged(lab_o
         workers = "1" if turn % 4 else "2"
         process = lab.start("poll", "--output", "ndjson", "--workers", workers)
         assert process.stdout is not None
-        first = process.stdout.readline()
+        lines = [process.stdout.readline()]
+        reader = threading.Thread(target=lambda: lines.extend(process.stdout))  # noqa: B023 - joined below
+        reader.start()
         time.sleep(random.random() * 2.0)
         os.kill(process.pid, signal.SIGKILL)
-        text = first + process.stdout.read()
+        reader.join()
         process.communicate()
+        text = "".join(lines)
         acknowledged += [json.loads(line) for line in text.splitlines() if line.endswith("}")]
         for path in (lab.data / "hot").rglob("[0-9]*.json"):
             json.loads(path.read_bytes())

@@ -1,0 +1,203 @@
+"""WinRS by pywinrm, in threads: the fall-back where an endpoint has no PowerShell Remoting."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import re
+import threading
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from winrm.exceptions import WinRMOperationTimeoutError, WSManFaultError
+from winrm.protocol import Protocol
+
+from rmm.errors import AuthError, RmmError, UnsupportedError
+from rmm.model.endpoint import Target
+from rmm.ports import AuthGate, ErrorRecord, Script, ScriptResult
+from rmm.transports.threads import SLICE_S, Threads, check_ca, translate
+from rmm.transports.winrm.faults import Fault, error_of
+
+CLOSE_S = 5.0
+SEND_BYTES = 100_000
+
+# A command line holds 8,191 characters, so the script comes by standard input and only this is on the line.
+BOOTSTRAP = (
+    "$ProgressPreference='SilentlyContinue';[Console]::OutputEncoding=[Text.Encoding]::UTF8;"
+    "[Console]::InputEncoding=[Text.Encoding]::UTF8;& ([scriptblock]::Create([Console]::In.ReadToEnd()))"
+)
+_ENCODED = base64.b64encode(BOOTSTRAP.encode("utf-16-le")).decode()
+_RECORD = re.compile(r'<S S="Error">(.*?)</S>', re.DOTALL)
+_ESCAPE = re.compile("_x([0-9A-F]{4})_")
+_ERROR_ID = re.compile(r"\+ FullyQualifiedErrorId : ([^\r\n]+)")
+_CATEGORY = re.compile(r"\+ CategoryInfo\s+: (\w+):")
+
+
+class PywinrmSession:
+    """`ports.Session`; output is what the script wrote, line by line."""
+
+    def __init__(
+        self, protocol: Any, shell: str, target: Target, threads: Threads, telemetry: dict[str, float]
+    ) -> None:
+        self.telemetry = telemetry
+        self.peer: dict[str, str] = {}
+        self._protocol = protocol
+        self._shell = shell
+        self._target = target
+        self._threads = threads
+
+    async def run(self, script: Script, *, deadline: float, max_bytes: int = 16 << 20) -> ScriptResult:
+        """One command."""
+        if script.language != "powershell":
+            raise UnsupportedError(f"WinRM runs PowerShell, not {script.language}", code="unsupported.language")
+        if script.arguments:
+            raise UnsupportedError("WinRS has no typed arguments", code="unsupported.arguments")
+        left = deadline - asyncio.get_running_loop().time()
+        return await self._threads.stoppable(lambda stop: self._run(script, left, max_bytes, stop), deadline=deadline)
+
+    def _run(self, script: Script, seconds: float, max_bytes: int, stop: threading.Event) -> ScriptResult:
+        until = time.monotonic() + seconds
+        out, err, code, state = b"", b"", 0, "completed"
+        try:
+            line = f"powershell -NoProfile -NonInteractive -EncodedCommand {_ENCODED}"
+            command = self._protocol.run_command(self._shell, line, [], skip_cmd_shell=True)
+            data = script.text.encode()
+            for start in range(0, len(data) or 1, SEND_BYTES):
+                self._protocol.send_command_input(
+                    self._shell, command, data[start : start + SEND_BYTES], end=start + SEND_BYTES >= len(data)
+                )
+            done = False
+            while not done and state == "completed":
+                try:
+                    more, failed, code, done = self._protocol.get_command_output_raw(self._shell, command)
+                    out, err = out + more, err + failed
+                except WinRMOperationTimeoutError:
+                    pass  # nothing to say yet
+                if not done and (stop.is_set() or time.monotonic() >= until):
+                    state = "timed_out"
+                elif len(out) > max_bytes:
+                    state = "truncated"
+            self._protocol.cleanup_command(self._shell, command)
+        except Exception as error:  # whatever the library meets is translated once, here
+            raise _error(error, self._target) from error
+        errors = _errors(err)
+        if state == "completed" and code:
+            state = "failed"
+        text = out.decode("utf-8", "replace")
+        lines = [line.rstrip("\r") for line in text.split("\n")]
+        if lines and (not lines[-1] or state in ("timed_out", "truncated")):
+            lines.pop()
+        return ScriptResult(output=tuple(lines), state=state, errors=errors, bytes=len(out))
+
+    async def query(self, wql: str, *, namespace: str = "root/cimv2", deadline: float) -> list[dict[str, Any]]:
+        """Left to the native transport."""
+        raise UnsupportedError("WQL is read by the native transport", hint="Use transport: winrm for this endpoint.")
+
+
+def _errors(data: bytes) -> tuple[ErrorRecord, ...]:
+    """Error records out of standard error, which PowerShell writes as CLIXML strings of its error view."""
+    text = data.decode("utf-8", "replace")
+    if not text.strip():
+        return ()
+    lines = _RECORD.findall(text) if text.startswith("#< CLIXML") else text.splitlines()
+    plain = _ESCAPE.sub(lambda found: chr(int(found[1], 16)), "".join(lines))
+    for entity, character in (("&lt;", "<"), ("&gt;", ">"), ("&quot;", '"'), ("&amp;", "&")):
+        plain = plain.replace(entity, character)
+    found, category = _ERROR_ID.search(plain), _CATEGORY.search(plain)
+    message = plain.split("\r\n")[0]
+    return (ErrorRecord(found[1].strip() if found else "", category[1] if category else "", message[:2000]),)
+
+
+class PywinrmTransport:
+    """`ports.Transport`; a new shell for every poll."""
+
+    name = "pywinrm"
+
+    def __init__(self, gate: AuthGate) -> None:
+        self._gate = gate
+        self._threads = Threads()
+
+    @asynccontextmanager
+    async def session(self, target: Target, *, deadline: float) -> AsyncIterator[PywinrmSession]:
+        """Connect, log on, open the shell."""
+        telemetry: dict[str, float] = {}
+        began = time.perf_counter()
+        left = deadline - asyncio.get_running_loop().time()
+        async with self._gate.attempt(target.credential, target.host) as attempt:
+            opening = asyncio.ensure_future(self._threads.call(lambda: _open(target, left), deadline=deadline))
+            try:
+                protocol, shell = await asyncio.shield(opening)
+            except AuthError:
+                attempt.rejected()
+                raise
+            except asyncio.CancelledError:
+                opening.add_done_callback(self._close_late)
+                raise
+            attempt.accepted()
+        telemetry["open_ms"] = round((time.perf_counter() - began) * 1000, 3)
+        try:
+            yield PywinrmSession(protocol, shell, target, self._threads, telemetry)
+        finally:
+            await self._close(protocol, shell)
+
+    def _close_late(self, done: asyncio.Future[tuple[Any, str]]) -> None:
+        if not done.cancelled() and done.exception() is None:
+            asyncio.get_running_loop().create_task(self._close(*done.result()))
+
+    async def _close(self, protocol: Any, shell: str) -> None:
+        closing = asyncio.ensure_future(
+            self._threads.call(lambda: _close(protocol, shell), deadline=asyncio.get_running_loop().time() + CLOSE_S)
+        )
+        with contextlib.suppress(RmmError):
+            try:
+                await asyncio.shield(closing)
+            except asyncio.CancelledError:
+                await closing
+                raise
+
+    async def aclose(self) -> None:
+        """Let go of the threads."""
+        self._threads.close()
+
+
+def _open(target: Target, seconds: float) -> tuple[Any, str]:
+    timeout = max(1, min(SLICE_S, int(seconds)))
+    ca = check_ca(target)
+    library: Any = Protocol
+    try:
+        protocol = library(
+            endpoint=f"{target.scheme}://{target.host}:{target.port}/wsman",
+            transport={"negotiate": "ntlm"}.get(target.auth, target.auth),
+            username=target.credential.username,
+            password=target.credential.secret.reveal(),
+            server_cert_validation="validate",
+            ca_trust_path=ca if isinstance(ca, str) else "legacy_requests",
+            message_encryption="always" if target.scheme == "http" else "auto",
+            operation_timeout_sec=timeout,
+            read_timeout_sec=timeout + 5,
+            proxy=None,
+        )
+        return protocol, protocol.open_shell(codepage=65001, idle_timeout=180)
+    except Exception as error:  # whatever the library meets is translated once, here
+        raise _error(error, target) from error
+
+
+def _close(protocol: Any, shell: str) -> None:
+    try:
+        protocol.close_shell(shell, close_session=True)
+    except Exception as error:  # the endpoint reaps a shell that cannot be closed
+        raise RmmError("the shell could not be deleted", code="shell.left") from error
+
+
+def _error(error: Exception, target: Target) -> RmmError:
+    if isinstance(error, WSManFaultError):
+        return error_of(Fault(code=int(error.fault_code or 0), message=str(error)[:300]))
+    return translate(error, target)
+
+
+def build(*, gate: AuthGate, **_: object) -> PywinrmTransport:
+    """The plugin entry."""
+    return PywinrmTransport(gate)

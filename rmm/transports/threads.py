@@ -1,0 +1,125 @@
+"""What the two transports made of blocking libraries share: threads of their own, deadlines, translated errors."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from rmm.errors import (
+    AuthError,
+    ConnectError,
+    DeadlineError,
+    ProtocolError,
+    RmmError,
+    TlsError,
+    TransportError,
+)
+from rmm.model.endpoint import Target
+from rmm.transports.winrm.network import connect_error, trust
+
+T = TypeVar("T")
+
+MOST_THREADS = 64
+SLICE_S = 2  # seconds for which a library may wait for the endpoint before it looks whether to go on
+GRACE_S = 5.0  # how much longer than its deadline a thread may take before it is left alone
+
+# Their DEBUG logs hold whole messages, and with them what is in them.
+for _noisy in ("pypsrp", "winrm", "spnego", "urllib3", "requests"):
+    logging.getLogger(_noisy).setLevel(logging.WARNING)
+
+
+class Threads:
+    """A bounded pool; a call that overruns its deadline is abandoned, and its thread with it."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(MOST_THREADS, thread_name_prefix="winrm")
+
+    async def call(self, function: Callable[[], T], *, deadline: float) -> T:
+        """Run `function` in a thread. Raises DeadlineError when it takes longer than `deadline` and some grace."""
+        future = asyncio.get_running_loop().run_in_executor(self._pool, function)
+        try:
+            async with asyncio.timeout_at(deadline + GRACE_S):
+                return await asyncio.shield(future)
+        except TimeoutError as error:
+            future.add_done_callback(_forget)
+            raise DeadlineError("no answer in time") from error
+
+    async def stoppable(self, function: Callable[[threading.Event], T], *, deadline: float) -> T:
+        """As `call`, for a function that looks at an event every SLICE_S; cancellation sets it and waits for the end."""
+        stop = threading.Event()
+        running = asyncio.ensure_future(self.call(lambda: function(stop), deadline=deadline))
+        try:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            stop.set()
+            await asyncio.wait([running], timeout=SLICE_S + GRACE_S)
+            _forget(running) if running.done() else running.add_done_callback(_forget)
+            raise
+
+    def close(self) -> None:
+        """Wait for nobody."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _forget(future: asyncio.Future[Any]) -> None:
+    if not future.cancelled():
+        future.exception()
+
+
+def translate(error: Exception, target: Target) -> TransportError | RmmError:
+    """What an exception of requests, urllib3, pypsrp or pywinrm means, in the codes of the native transport."""
+    import requests
+
+    if isinstance(error, RmmError):
+        return error
+    cause = _cause(error)
+    if type(error).__name__ in ("AuthenticationError", "InvalidCredentialsError"):
+        return AuthError("the endpoint rejected the logon")
+    if isinstance(error, requests.exceptions.SSLError):
+        return (
+            connect_error(cause, target)
+            if isinstance(cause, OSError)
+            else TlsError(str(error)[:300], code="tls.handshake")
+        )
+    if isinstance(error, requests.exceptions.ConnectTimeout):
+        return DeadlineError(
+            f"{target.host}:{target.port} did not accept a connection in time", code="tcp.timeout", status="UNREACHABLE"
+        )
+    if isinstance(error, requests.exceptions.Timeout):
+        return DeadlineError("no answer in time")
+    if isinstance(cause, socket.gaierror):
+        return ConnectError(f"the name {target.host} is not in DNS", code="dns.unknown")
+    if isinstance(cause, OSError):
+        return connect_error(cause, target)
+    if isinstance(error, requests.exceptions.ConnectionError):
+        return ConnectError(f"{target.host}:{target.port}: the connection was lost", code="tcp.reset", retry="R1")
+    return ProtocolError(f"{type(error).__name__}: {str(error)[:300]}")
+
+
+def _cause(error: BaseException) -> BaseException | Any:
+    """The operating system's error somewhere behind what requests and urllib3 wrapped around it."""
+    seen: list[BaseException] = []
+    waiting: list[Any] = [error]
+    while waiting:
+        one = waiting.pop(0)
+        if not isinstance(one, BaseException) or one in seen or len(seen) > 20:
+            continue
+        seen.append(one)
+        own = isinstance(one, OSError) and not type(one).__module__.startswith(("requests", "urllib3"))
+        if own:
+            return one
+        waiting += [getattr(one, "reason", None), one.__cause__, one.__context__, *one.args]
+    return error
+
+
+def check_ca(target: Target) -> str | bool:
+    """What the libraries take as their verification: a CA file that can be read, or the system's store."""
+    if target.scheme == "https" and target.ca_file:
+        trust(target.ca_file)
+        return target.ca_file
+    return True

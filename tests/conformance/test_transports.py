@@ -1,0 +1,316 @@
+"""One suite over every transport: what `ports.Transport` promises, held against real servers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from rmm.app import build
+from rmm.errors import AuthError, AuthHeld, ConnectError, TlsError, TransportError, UnsupportedError
+from rmm.model.endpoint import Credential, Secret, Target
+from rmm.ports import Script
+
+# What each transport can do beyond the common part. A test that needs more is not run on it, and this table says so.
+CAN: dict[str, set[str]] = {
+    "winrm": {"objects", "arguments", "query", "names", "https", "records"},
+    "pypsrp": {"objects", "arguments", "https", "records"},
+    "pywinrm": {"https", "records"},
+    "ssh": {"sh"},
+}
+SCRIPTS = {
+    "powershell": {
+        "name": "$env:COMPUTERNAME",
+        "size": "#lab:size 1000000",
+        "sleep": "#lab:sleep 30",
+        "error": "#lab:error no good",
+        "throw": "#lab:throw cannot go on",
+    },
+    "sh": {
+        "name": "uname -n",
+        "size": "printf '%s ' \"$(uname -n)\"; head -c 999000 /dev/zero | tr '\\0' x; echo",
+        "sleep": "echo before; sleep 30; echo after",
+        "error": "echo no good >&2; echo after",
+        "throw": "echo before; echo cannot go on >&2; exit 3",
+    },
+}
+
+
+class Gate:
+    """Lets everyone through, and counts."""
+
+    def __init__(self, *, held: bool = False) -> None:
+        self.log: list[str] = []
+        self.held = held
+
+    @contextlib.asynccontextmanager
+    async def attempt(self, credential: Credential, host: str) -> AsyncIterator[Gate]:
+        if self.held:
+            raise AuthHeld("held")
+        self.log.append("asked")
+        yield self
+
+    def accepted(self) -> None:
+        self.log.append("accepted")
+
+    def rejected(self) -> None:
+        self.log.append("rejected")
+
+
+@pytest.fixture(scope="session")
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    """A real OpenSSH server on a free port of loopback."""
+    server = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
+    if server is None or sys.platform == "win32":
+        pytest.skip("no sshd here: install openssh-server")
+    folder = tmp_path_factory.mktemp("sshd")
+    for name in ("host", "user", "other"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True)
+    shutil.copy(folder / "user.pub", folder / "authorized_keys")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    Path("/run/sshd").mkdir(exist_ok=True)
+    config = folder / "sshd_config"
+    config.write_text(
+        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nAuthorizedKeysFile {folder}/authorized_keys\n"
+        f"PidFile none\nStrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\nMaxStartups 100\n"
+    )
+    process = subprocess.Popen([server, "-D", "-e", "-f", str(config)], stderr=subprocess.DEVNULL)
+    for _ in range(100):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            break
+        assert process.poll() is None, "sshd did not start"
+        time.sleep(0.05)
+    key = (folder / "host.pub").read_text().split()
+    (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {key[0]} {key[1]}\n")
+    other = (folder / "other.pub").read_text().split()
+    (folder / "wrong_hosts").write_text(f"[127.0.0.1]:{port} {other[0]} {other[1]}\n")
+    import getpass
+
+    yield {"port": port, "folder": folder, "user": getpass.getuser()}
+    process.terminate()
+    process.wait(10)
+
+
+class Bench:
+    """One transport with a target that works."""
+
+    def __init__(self, name: str, target: Target, gate: Gate) -> None:
+        self.name = name
+        self.gate = gate
+        self.target = target
+        self.transport: Any = build("transports", name, gate=gate)
+        self.language = "sh" if name == "ssh" else "powershell"
+
+    def script(self, name: str) -> Script:
+        return Script(SCRIPTS[self.language][name], language=self.language)
+
+    async def run(self, script: Script, *, seconds: float = 20.0, **changes: Any) -> Any:
+        deadline = asyncio.get_running_loop().time() + seconds
+        target = msgspec.structs.replace(self.target, **changes)
+        async with self.transport.session(target, deadline=deadline) as session:
+            return await session.run(script, deadline=deadline)
+
+
+def target_of(name: str, request: pytest.FixtureRequest) -> Target:
+    common = {"transport": name, "auth": "ntlm", "session": "new", "scheme": "http"}
+    if name == "ssh":
+        server = request.getfixturevalue("sshd")
+        credential = Credential(
+            name="k", username=server["user"], secret=Secret(""), kind="key", key_file=str(server["folder"] / "user")
+        )
+        return Target(
+            endpoint="here", name=socket.gethostname(), host="127.0.0.1", port=server["port"], credential=credential,
+            known_hosts=str(server["folder"] / "known_hosts"), **common,
+        )  # fmt: skip
+    lab = request.getfixturevalue("lab")
+    machine = lab.endpoints[7]
+    credential = Credential(name="lab", username=lab.username, secret=Secret(lab.password))
+    return Target(
+        endpoint=machine["id"], name=machine["name"], host=machine["address"], port=lab.http_port,
+        credential=credential, ca_file=lab.ca_file, **common,
+    )  # fmt: skip
+
+
+@pytest.fixture(params=sorted(CAN))
+async def bench(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
+    needs = request.node.get_closest_marker("needs")
+    if needs and needs.args[0] not in CAN[request.param]:
+        pytest.skip(f"{request.param} declares that it cannot: {needs.args[0]}")
+    one = Bench(request.param, target_of(request.param, request), Gate())
+    yield one
+    await one.transport.aclose()
+    await one.transport.aclose()
+
+
+needs = pytest.mark.needs
+
+
+async def test_a_script_gives_its_output(bench: Bench) -> None:
+    result = await bench.run(bench.script("name"))
+    assert result.state == "completed"
+    assert result.output == (bench.target.name,)
+    assert result.errors == ()
+    assert bench.gate.log == ["asked", "accepted"]
+
+
+async def test_a_megabyte_arrives_whole(bench: Bench) -> None:
+    result = await bench.run(bench.script("size"))
+    text = "".join(result.output)
+    assert text.startswith(f"{bench.target.name} xxx")
+    assert len(text) > 999_000
+    assert set(text[len(bench.target.name) + 1 :]) == {"x"}
+
+
+async def test_an_error_that_does_not_end_the_script(bench: Bench) -> None:
+    result = await bench.run(bench.script("error"))
+    assert result.state == "completed"
+    assert result.output == ("after",)
+    assert "no good" in result.errors[0].message
+    if "records" in CAN[bench.name]:
+        assert result.errors[0].error_id == "Microsoft.PowerShell.Commands.WriteErrorException"
+        assert result.errors[0].category == "NotSpecified"
+
+
+async def test_an_error_that_ends_the_script(bench: Bench) -> None:
+    result = await bench.run(bench.script("throw"))
+    assert result.state == "failed"
+    assert result.output == ("before",)
+    assert "cannot go on" in result.errors[0].message
+
+
+async def test_a_script_that_takes_too_long_is_stopped(bench: Bench) -> None:
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    async with bench.transport.session(bench.target, deadline=began + 30) as session:
+        result = await session.run(bench.script("sleep"), deadline=loop.time() + 1.5)
+    assert result.state == "timed_out"
+    assert loop.time() - began < 12
+    assert result.output == (("before",) if bench.language == "sh" else ())
+
+
+@needs("arguments")
+async def test_arguments_are_typed_and_never_script_text(bench: Bench) -> None:
+    values = ("plain", 'it\'s "$(x)" ; ` \u2018\u2019\u201c', "a\r\nb", 42, True, "")
+    script = Script("#lab:echo", tuple((f"P{n}", value) for n, value in enumerate(values)))
+    assert (await bench.run(script)).output == values
+
+
+@needs("sh")
+async def test_arguments_of_a_shell_script_are_quoted(bench: Bench) -> None:
+    nasty = 'it\'s "$(echo x)" ; `id` $HOME'
+    result = await bench.run(Script('printf "%s|%s\\n" "$1" "$2"', (("a", nasty), ("b", "two")), language="sh"))
+    assert result.output == (f"{nasty}|two",)
+
+
+@needs("query")
+async def test_a_query_gives_instances(bench: Bench) -> None:
+    deadline = asyncio.get_running_loop().time() + 20
+    async with bench.transport.session(bench.target, deadline=deadline) as session:
+        (system,) = await session.query("SELECT CSName, Caption FROM Win32_OperatingSystem", deadline=deadline)
+        assert system["CSName"] == bench.target.name
+        services = await session.query("SELECT Name FROM Win32_Service", deadline=deadline)
+        assert len(services) > 50
+        with pytest.raises(UnsupportedError):
+            await session.query("SELECT Name FROM Win32_Nonsense", deadline=deadline)
+        assert len(await session.query("SELECT Name FROM Win32_Service", deadline=deadline)) == len(services)
+
+
+async def test_a_query_elsewhere_is_refused_as_unsupported(bench: Bench) -> None:
+    if "query" in CAN[bench.name]:
+        return
+    deadline = asyncio.get_running_loop().time() + 20
+    async with bench.transport.session(bench.target, deadline=deadline) as session:
+        with pytest.raises(UnsupportedError):
+            await session.query("SELECT Name FROM Win32_Service", deadline=deadline)
+
+
+@needs("https")
+async def test_https_is_verified(bench: Bench, lab: Any) -> None:
+    assert (await bench.run(bench.script("name"), scheme="https", port=lab.https_port)).output == (bench.target.name,)
+    before = lab.stats()["logons_accepted"]
+    with pytest.raises(TlsError) as caught:
+        await bench.run(bench.script("name"), scheme="https", port=lab.https_port, ca_file="")
+    assert caught.value.code == "tls.untrusted"
+    assert lab.stats()["logons_accepted"] == before
+
+
+async def test_a_wrong_secret_is_one_rejected_logon(bench: Bench, request: pytest.FixtureRequest) -> None:
+    if bench.name == "ssh":
+        key = str(request.getfixturevalue("sshd")["folder"] / "other")
+        wrong = msgspec.structs.replace(bench.target.credential, key_file=key)
+        before = 0
+    else:
+        wrong = msgspec.structs.replace(bench.target.credential, secret=Secret("wrong"))
+        before = request.getfixturevalue("lab").stats()["logons_rejected"]
+    with pytest.raises(AuthError) as caught:
+        await bench.run(bench.script("name"), credential=wrong)
+    assert caught.value.code == "auth.rejected"
+    assert bench.gate.log == ["asked", "rejected"]
+    if bench.name != "ssh":
+        assert request.getfixturevalue("lab").stats()["logons_rejected"] == before + 1
+
+
+async def test_nothing_is_tried_when_the_gate_holds(bench: Bench, request: pytest.FixtureRequest) -> None:
+    bench.gate.held = True
+    with pytest.raises(AuthHeld):
+        await bench.run(bench.script("name"))
+
+
+async def test_a_closed_port_is_refused(bench: Bench) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with pytest.raises(ConnectError) as caught:
+        await bench.run(bench.script("name"), port=port, host="127.0.0.1")
+    assert caught.value.code == "tcp.refused"
+    assert "rejected" not in bench.gate.log
+
+
+async def test_a_name_that_does_not_exist(bench: Bench) -> None:
+    with pytest.raises(ConnectError) as caught:
+        await bench.run(bench.script("name"), host="no-such-host.invalid")
+    assert caught.value.code in ("dns.unknown", "dns.failure")
+
+
+async def test_cancellation_leaves_no_shell(bench: Bench, request: pytest.FixtureRequest) -> None:
+    task = asyncio.create_task(bench.run(bench.script("sleep"), seconds=40))
+    await asyncio.sleep(1.0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    if bench.name != "ssh":
+        lab = request.getfixturevalue("lab")
+        for _ in range(150):
+            if not lab.stats()["shells_open"]:
+                break
+            await asyncio.sleep(0.1)
+        assert lab.stats()["shells_open"] == 0
+
+
+async def test_the_wrong_language_is_refused(bench: Bench) -> None:
+    other = "powershell" if bench.language == "sh" else "sh"
+    with pytest.raises(TransportError) as caught:
+        await bench.run(Script("x", language=other))
+    assert caught.value.code == "unsupported.language"
+
+
+async def test_an_unknown_host_key_gets_no_secret(request: pytest.FixtureRequest, sshd: dict[str, Any]) -> None:
+    one = Bench("ssh", target_of("ssh", request), Gate())
+    with pytest.raises(TlsError) as caught:
+        await one.run(one.script("name"), known_hosts=str(sshd["folder"] / "wrong_hosts"))
+    assert caught.value.code == "ssh.host_key"
+    assert "ssh-keyscan" in caught.value.hint
+    assert "rejected" not in one.gate.log
