@@ -96,6 +96,8 @@ class _Front:
             return None
         service = Service(self._lab, machine, secure=secure)
         if secure:
+            assert connection.transport is not None
+            connection.transport.pause_reading()  # at once: the client's first bytes belong to the handshake
             task = asyncio.ensure_future(self._handshake(connection, machine))
             self._handshakes.add(task)
             task.add_done_callback(self._handshakes.discard)
@@ -108,7 +110,6 @@ class _Front:
         plain = connection.transport
         if plain is None:
             return
-        plain.pause_reading()
         try:
             context = self._authority.context(machine)
             secured = await asyncio.get_running_loop().start_tls(
@@ -225,13 +226,5 @@ def run(options: LabOptions, engine: Engine, *, ready: Callable[[LabInfo], None]
                 signal.signal(number, end)  # unlike loop.add_signal_handler this works on Windows too
         await serve(options, engine, ready=ready, stop=stop)
 
-    with _runner() as runner:
-        runner.run(main())
-
-
-def _runner() -> asyncio.Runner:
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.Runner()
-    return asyncio.Runner(loop_factory=uvloop.new_event_loop)
+    # The standard loop: uvloop's start_tls loses handshakes when several connections are accepted at once.
+    asyncio.run(main())

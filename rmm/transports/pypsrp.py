@@ -65,7 +65,7 @@ class PypsrpSession:
             ErrorRecord(
                 str(record.fq_error or ""),
                 _category(record),
-                str(record.message or record)[:2000],
+                _message(record),
                 str((getattr(record.exception, "types", None) or [""])[0]),
             )
             for record in shell.streams.error
@@ -163,6 +163,14 @@ def _error(error: Exception, target: Target) -> RmmError:
     if isinstance(error, WSManFaultError):
         return error_of(Fault(code=int(error.code or 0), message=str(error.reason or error)[:300]))
     return translate(error, target)
+
+
+def _message(record: Any) -> str:
+    exception = record.exception
+    for properties in (getattr(exception, "adapted_properties", {}), getattr(exception, "extended_properties", {})):
+        if properties.get("Message"):
+            return str(properties["Message"])[:2000]
+    return str(record)[:2000]
 
 
 def _category(record: Any) -> str:

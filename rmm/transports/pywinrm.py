@@ -6,6 +6,7 @@ import asyncio
 import base64
 import contextlib
 import re
+import ssl
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -174,7 +175,7 @@ def _open(target: Target, seconds: float) -> tuple[Any, str]:
             username=target.credential.username,
             password=target.credential.secret.reveal(),
             server_cert_validation="validate",
-            ca_trust_path=ca if isinstance(ca, str) else "legacy_requests",
+            ca_trust_path=ca if isinstance(ca, str) else ssl.get_default_verify_paths().cafile,
             message_encryption="always" if target.scheme == "http" else "auto",
             operation_timeout_sec=timeout,
             read_timeout_sec=timeout + 5,

@@ -50,7 +50,7 @@ class Threads:
             raise DeadlineError("no answer in time") from error
 
     async def stoppable(self, function: Callable[[threading.Event], T], *, deadline: float) -> T:
-        """As `call`, for a function that looks at an event every SLICE_S; cancellation sets it and waits for the end."""
+        """As `call`, for a function that looks at an event every SLICE_S; cancellation sets it and waits."""
         stop = threading.Event()
         running = asyncio.ensure_future(self.call(lambda: function(stop), deadline=deadline))
         try:
