@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
+import socket
 import ssl
 from collections.abc import Mapping
 from typing import Any
@@ -36,9 +38,24 @@ class WebhookChannel:
     async def send(self, notification: Notification, *, deadline: float) -> str:
         """POST it; any 2xx is a receipt."""
         left = max(0.5, deadline - asyncio.get_running_loop().time())
-        return await asyncio.to_thread(self._post, notification, left)
+        connection = self._connection(left)
+        try:
+            return await asyncio.to_thread(self._post, connection, notification)
+        except asyncio.CancelledError:
+            # A thread cannot be cancelled, but the socket it reads from can be shut: a trickling answer ends here.
+            if connection.sock is not None:
+                with contextlib.suppress(OSError):
+                    connection.sock.shutdown(socket.SHUT_RDWR)
+            raise
 
-    def _post(self, notification: Notification, seconds: float) -> str:
+    def _connection(self, seconds: float) -> http.client.HTTPConnection:
+        host, port = self._parts.hostname or "", self._parts.port
+        if self._parts.scheme == "https":
+            context = ssl.create_default_context(cafile=self._ca_file or None)
+            return http.client.HTTPSConnection(host, port, timeout=seconds, context=context)
+        return http.client.HTTPConnection(host, port, timeout=seconds)
+
+    def _post(self, connection: http.client.HTTPConnection, notification: Notification) -> str:
         body = msgspec.json.encode({"version": 1, **msgspec.to_builtins(notification)})
         headers = {
             **self._headers,
@@ -46,13 +63,7 @@ class WebhookChannel:
             "Idempotency-Key": notification.id.encode("ascii", "backslashreplace").decode(),
             "User-Agent": "rmm",
         }
-        host, port = self._parts.hostname or "", self._parts.port
-        connection: http.client.HTTPConnection
-        if self._parts.scheme == "https":
-            context = ssl.create_default_context(cafile=self._ca_file or None)
-            connection = http.client.HTTPSConnection(host, port, timeout=seconds, context=context)
-        else:
-            connection = http.client.HTTPConnection(host, port, timeout=seconds)
+        host = connection.host
         try:
             path = (self._parts.path or "/") + (f"?{self._parts.query}" if self._parts.query else "")
             connection.request("POST", path, body, headers)

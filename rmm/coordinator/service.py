@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,11 @@ import msgspec
 
 from rmm.coordinator.facts import facts_of
 from rmm.core.alerting import site as site_trouble
-from rmm.core.alerting.lifecycle import FIRING, LIVE, PENDING, RESOLVED, Change, evaluate
+from rmm.core.alerting.lifecycle import FIRING, LIVE, PENDING, RESOLVED, Change, evaluate, gone
 from rmm.core.health import health
 from rmm.core.rules import compile_rules
 from rmm.durable import hold
-from rmm.errors import RmmError
+from rmm.errors import LeaseLost, RmmError
 from rmm.model.observation import Observation, decode_observation
 from rmm.model.rule import Alert, Notification, Rule
 from rmm.ports import Channel, Clock
@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 DELIVERY_S = 10.0  # one channel, one notification
 FINISH_S = 15.0  # how long the end of a round waits for channels; the rest is delivered by the next
 LOCK_S = 30.0
+ROUND = timedelta(minutes=15)  # how old a status may be to speak for its site
+KEEP = timedelta(days=7)  # how long a notification is offered to a channel that does not take it
 
 _encode = msgspec.json.Encoder().encode
 
@@ -48,8 +50,9 @@ class Coordinator:
         self._channels = {channel.name: channel for channel in channels}
         self._clock = clock
         self._live: dict[str, dict[str, Alert]] = {}  # endpoint -> key -> alert
-        self._statuses: dict[str, dict[str, int]] = {}  # site -> status -> count, of this round
-        self._held: list[Change] = []  # changes of status rules, told when the round shows whose trouble it is
+        self._seen: dict[str, datetime] = {}  # site of this round -> its first observation
+        self._version = -1  # of the database when `_live` was read from it
+        self._broken: set[str] = set()  # channels that failed in this round; they are left alone until the next
         self._counts = {FIRING: 0, RESOLVED: 0}
         self._delivery: asyncio.Task[None] | None = None
         self._writing = asyncio.Lock()  # one transaction at a time on the one connection
@@ -68,8 +71,6 @@ class Coordinator:
         """With its database; `keys` is collector name -> key fields. What an earlier run left undelivered is sent."""
         async with FleetStore.open(data) as store:
             coordinator = cls(data, store, rules, keys, channels, clock)
-            for alert in await store.live_alerts():
-                coordinator._remember(alert)
             try:
                 yield coordinator
             finally:
@@ -84,6 +85,38 @@ class Coordinator:
         else:
             kept.pop(alert.key, None)
 
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """A transaction, alone among processes, with the live alerts as the database has them."""
+        async with self._writing:
+            deadline = asyncio.get_running_loop().time() + LOCK_S
+            while True:
+                lock = hold(self._data / "locks" / "fleet.lock", "the fleet's database")
+                try:
+                    lock.__enter__()
+                    break
+                except LeaseLost:
+                    if asyncio.get_running_loop().time() > deadline:
+                        raise
+                    await asyncio.sleep(0.02)
+            try:
+                async with self._store.transaction():
+                    await self._refresh()
+                    yield
+            except BaseException:
+                self._version = -1  # what was remembered may not have been stored
+                raise
+            finally:
+                lock.__exit__(None, None, None)
+
+    async def _refresh(self) -> None:
+        version = await self._store.version()
+        if version != self._version:
+            self._live = {}
+            for alert in await self._store.live_alerts():
+                self._remember(alert)
+            self._version = version
+
     async def fold(self, batch: Sequence[bytes]) -> None:
         """Fold encoded observations; durable on return, redelivery and reordering change nothing.
 
@@ -96,13 +129,11 @@ class Coordinator:
             except msgspec.DecodeError as error:
                 log.warning("an observation that cannot be read is left out: %s", error)
         observations.sort(key=lambda o: (o.observed_at, o.epoch, o.seq))
-        async with self._writing:
-            with hold(self._data / "locks" / "fleet.lock", "the fleet's database", timeout_s=LOCK_S):
-                async with self._store.transaction():
-                    changes = await self._fold(observations)
+        async with self._turn():
+            changes = await self._fold(observations)
         for change in changes:
-            if change.dropped:
-                self._live[change.alert.endpoint].pop(change.alert.key, None)
+            if change.tell:
+                self._counts[change.tell] += 1
         self.deliver()
 
     async def _fold(self, observations: Sequence[Observation]) -> list[Change]:
@@ -111,7 +142,7 @@ class Coordinator:
         changes: list[Change] = []
         for observation in observations:
             stamp = stamps.get(observation.endpoint)
-            at = observation.observed_at.isoformat()
+            at = observation.observed_at.astimezone(UTC).isoformat(timespec="microseconds")
             if stamp is not None and (at, observation.epoch, observation.seq) <= stamp[:3]:
                 continue  # redelivered or late: the newest has been evaluated already
             facts = facts_of(observation, stamp.facts if stamp else {})
@@ -120,17 +151,19 @@ class Coordinator:
             rows[observation.endpoint] = self._row(observation, at, facts)
         await self._store.put_endpoints(list(rows.values()))
         await self._store.put_changes(changes)
-        await self._store.add_notifications(self._told(changes), self._channels)
+        await self._tell(changes)
         return changes
 
     def _evaluate(self, observation: Observation) -> list[Change]:
-        counts = self._statuses.setdefault(observation.site, {})
-        counts[observation.status] = counts.get(observation.status, 0) + 1
+        self._seen.setdefault(observation.site, observation.observed_at)
         live = self._live.get(observation.endpoint, {})
         changes = evaluate(observation, live, self._rules, self._keys)
+        # A rule that was taken out of the configuration ends with its alerts.
+        changes += [gone(alert, observation) for alert in live.values() if alert.rule not in self._by_id]
         for change in changes:
-            if not change.dropped:
-                self._remember(change.alert)
+            self._remember(change.alert)
+            if change.dropped:
+                self._live[observation.endpoint].pop(change.alert.key, None)
         return changes
 
     def _row(self, observation: Observation, at: str, facts: dict[str, Any]) -> tuple[Any, ...]:
@@ -144,51 +177,61 @@ class Coordinator:
             *(_encode(reasons).decode(), _encode(facts).decode()),
         )
 
-    def _told(self, changes: Sequence[Change]) -> list[Notification]:
-        """Notifications of these changes; those of status rules wait for the end of the round."""
-        now: list[Change] = []
+    async def _tell(self, changes: Sequence[Change]) -> None:
+        """Into the outbox with it; what status rules say is held there until the round shows whose trouble it is."""
+        now = self._clock.now()
         for change in changes:
             if change.tell:
-                self._counts[change.tell] += 1
                 rule = self._by_id.get(change.alert.rule)
-                (self._held if rule is not None and not rule.collector else now).append(change)
-        return [_notification(change, self._clock.now()) for change in now]
+                held = change.alert.site if rule is not None and not rule.collector else ""
+                await self._store.add_notifications([_notification(change, now)], self._channels, held=held)
 
     async def finish(self) -> dict[str, int]:
         """The round is over: tell site trouble from endpoint trouble, deliver; returns counts of firing, resolved."""
         now = self._clock.now()
-        down = {site for site, counts in self._statuses.items() if site_trouble.is_down(counts)}
-        changes = [self._site_change(site, now, down=site in down) for site in self._statuses]
-        found = [change for change in changes if change is not None]
-        muted = [self._mute(change) for change in self._held if change.alert.site in down and change.tell == FIRING]
-        told = [change for change in self._held if change.alert.site not in down or change.tell != FIRING] + found
-        if told or muted or found:
-            async with self._writing:
-                with hold(self._data / "locks" / "fleet.lock", "the fleet's database", timeout_s=LOCK_S):
-                    async with self._store.transaction():
-                        await self._store.put_changes([*found, *muted])
-                        notifications = [_notification(change, now) for change in told if change.tell]
-                        await self._store.add_notifications(notifications, self._channels)
-            for change in found:
-                self._remember(change.alert)
-        counts = {
-            FIRING: self._counts[FIRING] - len(muted) + sum(change.tell == FIRING for change in found),
-            RESOLVED: self._counts[RESOLVED] + sum(change.tell == RESOLVED for change in found),
-        }
-        self._held, self._statuses, self._counts = [], {}, {FIRING: 0, RESOLVED: 0}
+        counts = dict(self._counts)
+        if self._seen:
+            async with self._turn():
+                for site, first in self._seen.items():
+                    for change in await self._judge(site, min(first, now - ROUND), now):
+                        if change.tell:
+                            counts[change.tell] += 1
+                        elif change.alert.state == PENDING:
+                            counts[FIRING] -= 1
+        self._seen, self._counts = {}, {FIRING: 0, RESOLVED: 0}
         await self._settle()
-        return counts
+        self._broken = set()
+        return {name: max(0, count) for name, count in counts.items()}
 
-    def _mute(self, change: Change) -> Change:
-        """An endpoint's alert that is its site's trouble: it waits, and fires only if the endpoint stays behind."""
-        alert = msgspec.structs.replace(change.alert, state=PENDING)
-        self._remember(alert)
-        return Change(alert)
+    async def _judge(self, site: str, since: datetime, now: datetime) -> list[Change]:
+        """Whose trouble it is: one alert for a site that is down, else what was held is released."""
+        statuses = await self._store.statuses(site, since)
+        down = site_trouble.is_down(statuses)
+        changes = self._muted(await self._store.held(site)) if down else []
+        if down:
+            muted = {change.alert.key for change in changes}
+            held = await self._store.held(site)
+            await self._store.discard(one.id for one in held if one.kind == FIRING or one.alerts[0].key in muted)
+        await self._store.release(site)
+        own = self._site_change(site, statuses, now, down=down)
+        changes += [own] if own is not None else []
+        await self._store.put_changes(changes)
+        for change in changes:
+            self._remember(change.alert)
+        told = [_notification(change, now) for change in changes if change.tell]
+        await self._store.add_notifications(told, self._channels)
+        return changes
 
-    def _site_change(self, site: str, now: datetime, *, down: bool) -> Change | None:
+    def _muted(self, held: Iterable[Notification]) -> list[Change]:
+        """Endpoints' alerts that are their site's trouble: they wait, and fire only if the endpoint stays behind."""
+        keys = dict.fromkeys(alert.key for one in held if one.kind == FIRING for alert in one.alerts)
+        live = (self._live.get(key.split("|", 2)[1], {}).get(key) for key in keys)
+        return [Change(msgspec.structs.replace(alert, state=PENDING)) for alert in live if alert is not None]
+
+    def _site_change(self, site: str, statuses: dict[str, int], now: datetime, *, down: bool) -> Change | None:
         known = self._live.get("", {}).get(f"{site_trouble.RULE}||{site}")
         if down:
-            alert = site_trouble.site_alert(site, self._statuses[site], now, known)
+            alert = site_trouble.site_alert(site, statuses, now, known)
             return Change(alert, "" if known else FIRING)
         if known is None:
             return None
@@ -209,33 +252,39 @@ class Coordinator:
 
     async def _deliver(self) -> None:
         try:
-            async with self._writing:
-                waiting = await self._store.open_notifications()
+            since = self._clock.now() - KEEP
             queues: dict[str, list[Notification]] = {}
-            for channel, notification in waiting:
-                queues.setdefault(channel, []).append(notification)
+            async with self._writing:
+                for name in self._channels.keys() - self._broken:
+                    queues[name] = await self._store.open_notifications(name, since)
             # Channels side by side, so that a broken one delays no other; within one in order.
             await asyncio.gather(*(self._deliver_to(name, listed) for name, listed in queues.items()))
         except RmmError as error:
             log.warning("notifications wait for the next round: %s", error)
 
     async def _deliver_to(self, name: str, notifications: Sequence[Notification]) -> None:
-        channel = self._channels.get(name)
         for notification in notifications:
-            sent_at, result = "", "this channel is no longer configured"
-            if channel is not None:
-                deadline = asyncio.get_running_loop().time() + DELIVERY_S
-                try:
-                    async with asyncio.timeout_at(deadline):
-                        result = await channel.send(notification, deadline=deadline)
-                    sent_at = self._clock.now().isoformat()
-                except (RmmError, TimeoutError) as error:
-                    result = str(error)[:500] or "no answer in time"
-                    log.warning("channel %s: %s", name, result)
+            sent_at, result = await self._send(self._channels[name], notification)
             async with self._writing, self._store.transaction():
                 await self._store.mark(notification.id, name, sent_at=sent_at, result=result)
             if not sent_at:
-                return  # the channel is broken: the rest waits for the next round
+                self._broken.add(name)
+                return  # the rest waits for the next round
+
+    async def _send(self, channel: Channel, notification: Notification) -> tuple[str, str]:
+        """(when it was taken or empty, the receipt or what went wrong)."""
+        deadline = asyncio.get_running_loop().time() + DELIVERY_S
+        try:
+            async with asyncio.timeout_at(deadline):
+                receipt = await channel.send(notification, deadline=deadline)
+            return self._clock.now().isoformat(), receipt
+        except (RmmError, TimeoutError) as error:
+            result = str(error)[:500] or "no answer in time"
+            log.warning("channel %s: %s", channel.name, result)
+        except Exception as error:  # a plugin's bug must not keep the other channels from being told
+            result = f"{type(error).__name__}: {error}"[:500]
+            log.exception("channel %s failed", channel.name)
+        return "", result
 
 
 def _notification(change: Change, now: datetime) -> Notification:

@@ -28,11 +28,15 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
 
 
 class Compiled(NamedTuple):
-    """One rule, ready: `matches(row)`, and `severity(row, holding)` -> critical, warning, CLEAR or UNKNOWN."""
+    """One rule, ready.
+
+    `matches(row)` is None when the row does not say. `severity(row, held)` -> critical, warning, CLEAR or UNKNOWN;
+    `held` is the severity that fires already, or CLEAR.
+    """
 
     rule: Rule
-    matches: Callable[[Row], bool]
-    severity: Callable[[Row, bool], str]
+    matches: Callable[[Row], bool | None]
+    severity: Callable[[Row, str], str]
 
 
 def compile_rules(rules: Iterable[Rule]) -> dict[str, list[Compiled]]:
@@ -43,16 +47,23 @@ def compile_rules(rules: Iterable[Rule]) -> dict[str, list[Compiled]]:
     return compiled
 
 
-def _matcher(rule: Rule) -> Callable[[Row], bool]:
+def _matcher(rule: Rule) -> Callable[[Row], bool | None]:
     wanted = [(field, _values(value)) for field, value in rule.where.items()]
     unwanted = [(field, _values(value)) for field, value in rule.unless.items()]
     if not wanted and not unwanted:
         return lambda row: True
 
-    def matches(row: Row) -> bool:
-        return all(row.get(field) in values for field, values in wanted) and not any(
-            row.get(field) in values for field, values in unwanted
-        )
+    def matches(row: Row) -> bool | None:
+        if any(row.get(field) in values for field, values in unwanted):
+            return False
+        known: bool | None = True
+        for field, values in wanted:
+            value = row.get(field)
+            if value not in values:
+                if value is not None:
+                    return False
+                known = None
+        return known
 
     return matches
 
@@ -65,13 +76,17 @@ def _severity(rule: Rule) -> Callable[[Row, bool], str]:
     levels = [("critical", rule.critical), ("warning", rule.warning)]
     tests = [(name, _test(rule, threshold)) for name, threshold in levels if threshold is not None]
 
-    def severity(row: Row, holding: bool) -> str:
+    def severity(row: Row, held: str) -> str:
         value = row.get(rule.field)
         if value is None:
             return UNKNOWN
-        for name, test in tests:
-            if test(value, holding):
-                return name
+        try:
+            for name, test in tests:
+                # A warning does not become critical by an eased threshold, only stays what it is.
+                if test(value, held in ("critical", name)):
+                    return name
+        except TypeError:
+            return UNKNOWN  # a text where a number belongs says nothing
         return CLEAR
 
     return severity
@@ -86,10 +101,7 @@ def _test(rule: Rule, threshold: Any) -> Callable[[Any, bool], bool]:
         eased = threshold + sign * rule.hysteresis
 
     def test(value: Any, holding: bool) -> bool:
-        try:
-            return compare(value, eased if holding else threshold)
-        except TypeError:
-            return False  # a text where a number belongs says nothing
+        return compare(value, eased if holding else threshold)
 
     return test
 

@@ -98,6 +98,7 @@ class _Front:
         if secure:
             assert connection.transport is not None
             connection.transport.pause_reading()  # at once: the client's first bytes belong to the handshake
+            connection.held = True
             task = asyncio.ensure_future(self._handshake(connection, machine))
             self._handshakes.add(task)
             task.add_done_callback(self._handshakes.discard)

@@ -117,8 +117,10 @@ def _top(document: Document, problems: list[Problem]) -> _Top:
         if not problems:
             problems.append(Problem(1, "", "a mapping of keys is expected; see `rmm init`"))
         return _Top()
-    values = checked(document, (), _Top, document.data, problems)
-    return _Top(**values) if values else _Top()
+    values: dict[str, Any] = {}
+    for key, value in document.data.items():  # one by one: a mistake in one key hides none in another
+        values |= checked(document, (), _Top, {key: value}, problems) or {}
+    return _Top(**values)
 
 
 def _section(

@@ -7,6 +7,7 @@
     is unknown    -               -                      -
 
 A row that is no longer in the reading is a condition that is gone; a collector that failed leaves all as it is.
+The hysteresis eases the way back of what fires; what is pending has to meet the threshold itself each time.
 """
 
 from __future__ import annotations
@@ -71,23 +72,25 @@ def _one(
     rule, changes = compiled.rule, []
     prefix = f"{rule.id}|{observation.endpoint}|"
     unseen = {name for name in live if name.startswith(prefix)} if live else set()
+    lives, seen = bool(unseen), set()
     for row in rows:
-        if not compiled.matches(row):
+        matches = compiled.matches(row)
+        if matches is False or not (lives or compiled.severity(row, CLEAR) not in (CLEAR, UNKNOWN)):
             continue
-        if not unseen:
-            severity = compiled.severity(row, False)
-            if severity in (CLEAR, UNKNOWN):
-                continue
         name = prefix + row_name(row, key)
+        if name in seen:
+            continue  # two rows of one key: the first counts, or an alert would come and go in one reading
+        seen.add(name)
         known = live.get(name)
         unseen.discard(name)
-        severity = compiled.severity(row, known is not None)
-        if severity == UNKNOWN:
+        held = known.severity if known is not None and known.state != PENDING else CLEAR
+        severity = compiled.severity(row, held)
+        if matches is None or severity == UNKNOWN:
             continue
         change = _step(rule, observation, row, name, known, severity)
         if change is not None:
             changes.append(change)
-    return changes + [_gone(live[name], observation) for name in sorted(unseen)]
+    return changes + [gone(live[name], observation) for name in sorted(unseen)]
 
 
 def _step(
@@ -95,7 +98,7 @@ def _step(
 ) -> Change | None:
     at = observation.observed_at
     if severity == CLEAR:
-        return _gone(known, observation) if known is not None else None
+        return gone(known, observation) if known is not None else None
     value = row.get(rule.field)
     summary = summary_of(rule, row, value, observation.name)
     if known is None:
@@ -120,7 +123,8 @@ def _step(
     return Change(alert, FIRING if ripe or worse else "")
 
 
-def _gone(known: Alert, observation: Observation) -> Change:
+def gone(known: Alert, observation: Observation) -> Change:
+    """The end of a live alert, as of this observation."""
     if known.state == PENDING:
         return Change(known, dropped=True)
     at = observation.observed_at

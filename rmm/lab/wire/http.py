@@ -68,6 +68,7 @@ class ServerConnection(asyncio.Protocol):
         self._requests: deque[Request] = deque()
         self._task: asyncio.Task[None] | None = None
         self._continued = False
+        self.held = False  # what arrives waits: a TLS handshake is not finished on this side
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
@@ -75,8 +76,10 @@ class ServerConnection(asyncio.Protocol):
         self._handler = self._opened(self)
 
     def upgrade(self, transport: asyncio.Transport) -> None:
-        """Go on over TLS."""
+        """Go on over TLS, with what has arrived over it already."""
         self.transport = transport
+        self.held = False
+        self.data_received(b"")
 
     def connection_lost(self, error: Exception | None) -> None:
         if self._task is not None:
@@ -86,6 +89,8 @@ class ServerConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
+        if self.held:
+            return
         if self._handler is None:
             self._buffer.clear()
             return

@@ -6,6 +6,7 @@ import json
 import sqlite3
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +19,6 @@ from rmm.model.rule import Alert, Notification
 from rmm.tiers.migrations import named, open_writer, tier_error
 
 SQL = files("rmm.tiers.fleet_sqlite") / "sql"
-MOST_ATTEMPTS = 20
 
 _encode = msgspec.json.Encoder().encode
 _alert = msgspec.json.Decoder(Alert).decode
@@ -100,16 +100,51 @@ class FleetStore:
             else:
                 await self._db.execute(self._sql["end_alert"], (alert.state, at, body, alert.key))
 
-    async def add_notifications(self, notifications: Iterable[Notification], channels: Iterable[str]) -> None:
-        """Put notifications into the outbox, for each channel; one of the same id is there once."""
+    async def version(self) -> int:
+        """Changes when another connection has committed something."""
+        rows = list(await self._db.execute_fetchall("PRAGMA data_version"))
+        return int(rows[0][0])
+
+    async def statuses(self, site: str, since: datetime) -> dict[str, int]:
+        """Status -> count of a site's endpoints that were observed since then."""
+        at = since.astimezone(UTC).isoformat(timespec="microseconds")
+        return {row[0]: row[1] for row in await self._db.execute_fetchall(self._sql["statuses"], (site, at))}
+
+    async def add_notifications(
+        self, notifications: Iterable[Notification], channels: Iterable[str], *, held: str = ""
+    ) -> None:
+        """Put notifications into the outbox, for each channel; one of the same id is there once.
+
+        Those that are `held` wait, as long as it takes, until `release` or `discard` names their site.
+        """
         names = list(channels)
-        rows = [(one.id, name, one.at.isoformat(), _encode(one).decode()) for one in notifications for name in names]
+        rows = [
+            (one.id, name, one.at.isoformat(), _encode(one).decode(), held) for one in notifications for name in names
+        ]
         await self._db.executemany(self._sql["add_notification"], rows)
 
-    async def open_notifications(self, most: int = 500) -> list[tuple[str, Notification]]:
-        """(channel, notification) of what was not delivered yet, oldest first."""
-        rows = await self._db.execute_fetchall(self._sql["open_notifications"], (MOST_ATTEMPTS, most))
-        return [(row[1], _notification(row[2])) for row in rows]
+    async def held(self, site: str) -> list[Notification]:
+        """What is held for a site, each notification once, oldest first."""
+        rows = await self._db.execute_fetchall(self._sql["held"], (site,))
+        return [_notification(row[0]) for row in rows]
+
+    async def release(self, site: str) -> None:
+        """What is held for this site may be delivered."""
+        await self._db.execute(self._sql["release"], (site,))
+
+    async def discard(self, notifications: Iterable[str]) -> None:
+        """Notifications that are held are not to be delivered at all."""
+        await self._db.executemany(self._sql["discard"], [(name,) for name in notifications])
+
+    async def open_notifications(self, channel: str, since: datetime, most: int = 500) -> list[Notification]:
+        """What this channel was not given yet, oldest first; what it refused again and again comes last."""
+        try:
+            rows = await self._db.execute_fetchall(
+                self._sql["open_notifications"], (channel, since.astimezone(UTC).isoformat(), most)
+            )
+            return [_notification(row[0]) for row in rows]
+        except (sqlite3.Error, msgspec.DecodeError) as error:
+            raise tier_error(self._path, error) from error
 
     async def mark(self, notification: str, channel: str, *, sent_at: str, result: str) -> None:
         """Note the outcome of one delivery; an empty `sent_at` is a failure."""

@@ -24,10 +24,22 @@ UPDATE alert SET state = ?, last_at = ?, body = ? WHERE key = ? AND state IN ('p
 DELETE FROM alert WHERE key = ? AND state = 'pending';
 
 -- name: add_notification
-INSERT INTO outbox (id, channel, at, body) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING;
+INSERT INTO outbox (id, channel, at, body, held) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING;
+
+-- name: statuses
+SELECT status, count(*) FROM endpoint WHERE site = ? AND observed_at >= ? GROUP BY status;
+
+-- name: held
+SELECT body FROM outbox WHERE held = ? AND sent_at = '' GROUP BY id ORDER BY at, id;
+
+-- name: release
+UPDATE outbox SET held = '' WHERE held = ?;
+
+-- name: discard
+DELETE FROM outbox WHERE id = ? AND held != '';
 
 -- name: open_notifications
-SELECT id, channel, body FROM outbox WHERE sent_at = '' AND attempts < ? ORDER BY at LIMIT ?;
+SELECT body FROM outbox WHERE sent_at = '' AND held = '' AND channel = ? AND at > ? ORDER BY attempts / 20, at LIMIT ?;
 
 -- name: sent
 UPDATE outbox SET sent_at = ?, result = ?, attempts = attempts + 1 WHERE id = ? AND channel = ?;
