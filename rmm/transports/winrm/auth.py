@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -60,23 +61,24 @@ class Authentication:
 
     def __init__(self, head: bytes) -> None:
         self._head = head  # request line and constant headers
-        self._context: Any = None  # pyspnego context where messages are encrypted
+        self._wrap: Callable[[bytes], tuple[bytes, bytes]] | None = None  # where messages are encrypted
+        self._unwrap: Callable[[bytes, bytes], bytes] | None = None
         self._protocol = b"SPNEGO"
         self._basic = b""
         self.peer: dict[str, str] = {}
 
     def request(self, envelope: bytes) -> tuple[bytes, bytes]:
         """(head, body) of the HTTP request that carries an envelope."""
-        if self._context is None:
+        if self._wrap is None:
             return self._head + self._basic + SOAP, envelope
-        header, sealed, padding = self._context.wrap_winrm(envelope)
+        header, sealed = self._wrap(envelope)
         protocol = b"application/HTTP-%b-session-encrypted" % self._protocol
         body = (
             b"%b\r\n\tContent-Type: %b\r\n"
             b"\tOriginalContent: type=application/soap+xml;charset=UTF-8;Length=%d\r\n"
             b"%b\r\n\tContent-Type: application/octet-stream\r\n%b%b%b%b--\r\n"
         ) % (
-            *(_BOUNDARY, protocol, len(envelope) + padding, _BOUNDARY),
+            *(_BOUNDARY, protocol, len(envelope), _BOUNDARY),
             *(len(header).to_bytes(4, "little"), header, sealed, _BOUNDARY),
         )
         kind = b'Content-Type: multipart/encrypted;protocol="%b";boundary="Encrypted Boundary"\r\n' % protocol
@@ -85,7 +87,7 @@ class Authentication:
     def answer(self, response: Response) -> bytes:
         """The envelope in an answer; refuses a plain one where messages are encrypted."""
         kind = response.headers.get("content-type", "").lower()
-        if self._context is None:
+        if self._unwrap is None:
             if not kind.startswith("application/soap+xml"):
                 raise ProtocolError(f"the answer is {kind[:60] or 'nothing'}, not SOAP", code="http.garbage")
             return response.body
@@ -106,7 +108,8 @@ class Authentication:
         if not 0 < size <= 256 or len(sealed) < 4 + size:
             raise ProtocolError("the sealed part has no signature", code="http.mime")
         try:
-            return bytes(self._context.unwrap_winrm(sealed[4 : 4 + size], sealed[4 + size :]))
+            assert self._unwrap is not None
+            return self._unwrap(sealed[4 : 4 + size], sealed[4 + size :])
         except Exception as error:  # pyspnego raises many kinds; each means that the stream is out of step
             hint = "Something changes messages on the way, or the connection lost one; it was closed."
             raise ProtocolError(
@@ -137,7 +140,26 @@ class Authentication:
         if not context.complete:
             raise ProtocolError("the logon did not come to an end", code="auth.loop")
         if target.scheme != "https":
-            self._context = context
+            self._encrypt_with(context, kerberos=target.auth == "kerberos")
+
+    def _encrypt_with(self, context: Any, *, kerberos: bool) -> None:
+        if not kerberos and _strong(context):
+            from rmm.transports.winrm.seal import NtlmSeal
+
+            seal = NtlmSeal(context.session_key)
+            self._wrap, self._unwrap = seal.wrap, seal.unwrap
+            return
+
+        def wrap(message: bytes) -> tuple[bytes, bytes]:
+            header, sealed, padding = context.wrap_winrm(message)
+            if padding:
+                raise ProtocolError("Kerberos with an encryption type that pads", code="auth.padding")
+            return header, sealed
+
+        def unwrap(header: bytes, sealed: bytes) -> bytes:
+            return bytes(context.unwrap_winrm(header, sealed))
+
+        self._wrap, self._unwrap = wrap, unwrap
 
     def _begin(self, connection: Connection, target: Target) -> tuple[Any, bytes]:
         import spnego
@@ -203,6 +225,15 @@ class Authentication:
         self._basic = b"Authorization: Basic %b\r\n" % base64.b64encode(pair)
         async with gate.attempt(target.credential, target.host) as attempt:
             _finish(await connection.request(self._head + self._basic + SOAP, b"", deadline), attempt)
+
+
+def _strong(context: Any) -> bool:
+    """Whether extended session security, 128-bit keys and key exchange were agreed on: every supported Windows does."""
+    from spnego._ntlm_raw.messages import NegotiateFlags
+
+    flags = getattr(context, "_context_attr", 0)
+    wanted = NegotiateFlags.extended_session_security | NegotiateFlags.key_128 | NegotiateFlags.key_exch
+    return flags & wanted == wanted and type(context).__name__ == "NTLMProxy"
 
 
 def _windows() -> bool:

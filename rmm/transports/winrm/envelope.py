@@ -49,6 +49,12 @@ _ENVELOPE = (
 )
 
 
+# huge_tree stays off: libxml2 then bounds depth (256) and text; the sizes of bodies are bounded by http.
+_PARSER = etree.XMLParser(
+    encoding="utf-8", resolve_entities=False, no_network=True, load_dtd=False, remove_comments=True, remove_pis=True
+)
+
+
 def new_id() -> str:
     """A GUID in the form in which Windows writes them."""
     return str(uuid.uuid4()).upper()
@@ -85,12 +91,8 @@ def parse(data: bytes) -> etree._Element:
     """
     if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
         raise ProtocolError("the answer has a document type, which SOAP forbids", code="xml.doctype")
-    parser = etree.XMLParser(
-        encoding="utf-8", resolve_entities=False, no_network=True, load_dtd=False, remove_comments=True, remove_pis=True
-    )
     try:
-        # huge_tree stays off: libxml2 then bounds depth (256) and text; the sizes of bodies are bounded by http.
-        root = etree.fromstring(data, parser)
+        root = etree.fromstring(data, _PARSER)
     except (etree.XMLSyntaxError, ValueError, AssertionError) as error:
         if "huge text" in str(error).lower() or "xmlSAX2Characters" in str(error):
             return _parse_large(data)
