@@ -207,11 +207,12 @@ class Coordinator:
         """Whose trouble it is: one alert for a site that is down, else what was held is released."""
         statuses = await self._store.statuses(site, since)
         down = site_trouble.is_down(statuses)
-        changes = self._muted(await self._store.held(site)) if down else []
+        changes: list[Change] = []
         if down:
-            muted = {change.alert.key for change in changes}
             held = await self._store.held(site)
-            await self._store.discard(one.id for one in held if one.kind == FIRING or one.alerts[0].key in muted)
+            keys = {one.alerts[0].key for one in held if one.kind == FIRING}
+            await self._store.discard(one.id for one in held if one.alerts[0].key in keys)
+            changes = self._muted(keys)
         await self._store.release(site)
         own = self._site_change(site, statuses, now, down=down)
         changes += [own] if own is not None else []
@@ -222,10 +223,9 @@ class Coordinator:
         await self._store.add_notifications(told, self._channels)
         return changes
 
-    def _muted(self, held: Iterable[Notification]) -> list[Change]:
+    def _muted(self, keys: Iterable[str]) -> list[Change]:
         """Endpoints' alerts that are their site's trouble: they wait, and fire only if the endpoint stays behind."""
-        keys = dict.fromkeys(alert.key for one in held if one.kind == FIRING for alert in one.alerts)
-        live = (self._live.get(key.split("|", 2)[1], {}).get(key) for key in keys)
+        live = (self._live.get(key.split("|", 2)[1], {}).get(key) for key in sorted(keys))
         return [Change(msgspec.structs.replace(alert, state=PENDING)) for alert in live if alert is not None]
 
     def _site_change(self, site: str, statuses: dict[str, int], now: datetime, *, down: bool) -> Change | None:

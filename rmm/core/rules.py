@@ -72,7 +72,7 @@ def _values(value: Any) -> tuple[Any, ...]:
     return tuple(value) if isinstance(value, list | tuple) else (value,)
 
 
-def _severity(rule: Rule) -> Callable[[Row, bool], str]:
+def _severity(rule: Rule) -> Callable[[Row, str], str]:
     levels = [("critical", rule.critical), ("warning", rule.warning)]
     tests = [(name, _test(rule, threshold)) for name, threshold in levels if threshold is not None]
 
