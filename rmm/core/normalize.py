@@ -27,6 +27,7 @@ _REASONS = frozenset({"unsupported", "access_denied", "unknown"})
 _HARMLESS = frozenset({"no_data_yet", "unsupported"})
 
 _Predicate = Callable[[Instance], bool]
+MOST_KEPT, LONGEST_KEPT = 4096, 256  # texts of one field that are remembered, and their length
 
 
 class Normalizer:
@@ -165,11 +166,20 @@ def _plain(field: Field) -> Reader:
     """The most frequent readers, which take what is right at once and leave the rest to the strict conversion."""
     prop, convert = field.prop, coerce.TYPES[field.type]
 
+    # Services and programs are called alike on most machines of a fleet: what was cleaned once need not be again.
+    cleaned: dict[Any, str | None] = {None: None}
+
     def read_text(context: Context, instance: Instance) -> Any:
         value = instance.get(prop)
-        if type(value) is str and value.isprintable() and len(value) <= coerce.MAX_TEXT:
-            return value.strip() or None
-        return coerce.text(value)
+        try:
+            return cleaned[value]
+        except (KeyError, TypeError):  # not seen yet, or a list where a text belongs
+            result = coerce.text(value)
+        if type(value) is str and len(value) <= LONGEST_KEPT:
+            if len(cleaned) >= MOST_KEPT:
+                cleaned.clear()
+            cleaned[value] = result
+        return result
 
     def read_small(context: Context, instance: Instance) -> Any:
         value = instance.get(prop)
