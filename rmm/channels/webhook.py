@@ -9,7 +9,7 @@ import socket
 import ssl
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import msgspec
 
@@ -17,6 +17,7 @@ from rmm.errors import ConfigError, RmmError
 from rmm.model.rule import Notification
 
 _OPTIONS = {"url", "headers", "ca_file"}
+_PLAIN = "!#$&'()*+,/:;=?@[]|"
 
 
 class ChannelError(RmmError):
@@ -60,7 +61,7 @@ class WebhookChannel:
         headers = {
             **self._headers,
             "Content-Type": "application/json",
-            "Idempotency-Key": notification.id.encode("ascii", "backslashreplace").decode(),
+            "Idempotency-Key": quote(notification.id, safe=_PLAIN),  # it may hold what an endpoint wrote
             "User-Agent": "rmm",
         }
         host = connection.host

@@ -9,9 +9,11 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-# C0 and C1 controls, and the marks that reorder text.
-_STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-_FORMULA = "=+-@\t\r\x00"
+# C0 and C1 controls, the marks that reorder or hide text, and what XML cannot hold.
+_STEERING = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ud800-\udfff\ufeff\ufffe\uffff]"
+)
+_FORMULA = "=+-@＝＋－＠"  # with their full-width forms, which some spreadsheets take as well
 
 
 def text_of(value: Any) -> str:
@@ -37,7 +39,7 @@ def _guarded(cell: Any) -> Any:
     if isinstance(cell, int | float) and not isinstance(cell, bool):
         return cell
     text = text_of(cell)
-    return f"'{text}" if text[:1] in _FORMULA and text else text
+    return f"'{text}" if text and text[0] in _FORMULA else text
 
 
 def html_page(template: str, **values: Any) -> bytes:

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from folding import CPU, KEYS, START, observation
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,8 +14,6 @@ from rmm.core.alerting.lifecycle import FIRING, PENDING, RESOLVED, Change, evalu
 from rmm.core.health import fleet_score, health
 from rmm.core.rules import CLEAR, UNKNOWN, compile_rules
 from rmm.model.rule import Alert, Rule
-
-from .conftest import CPU, KEYS, START, observation
 
 
 def severity(rule: Rule, row: dict[str, Any], held: str = CLEAR) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 import aiosqlite
 import pytest
+from folding import Opener, Time, content, encoded
 
 from rmm.channels.memory import MemoryChannel
 from rmm.errors import TierError
@@ -18,8 +19,6 @@ from rmm.model.observation import decode_observation
 from rmm.tiers.fleet_sqlite import FleetFile, FleetStore
 from rmm.tiers.fleet_sqlite.writer import SQL
 from rmm.tiers.migrations import migrate
-
-from .conftest import Opener, Time, content, encoded
 
 
 def cpu(value: float | None) -> list[dict[str, Any]]:
