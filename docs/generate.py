@@ -1,67 +1,131 @@
-"""Makes docs/commands.md out of the command line, and the tables of the collectors' pages; --check only compares."""
+"""Makes docs/commands.md out of the commands, and the tables of the collectors' pages; --check only compares."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import typer
 
-from rmm.catalog.golden import main as write_collectors
+from rmm.catalog.golden import write_expected
+from rmm.catalog.load import load_catalog
 from rmm.cli.main import build, groups
+from rmm.resources import shipped
+from rmm.settings.load import ENVIRONMENT
 
-PAGE = Path(__file__).parent / "commands.md"
+PAGE = Path(__file__).with_name("commands.md")
+
 HEAD = """# Commands
 
-This page is made by `make docs` from the commands themselves.
+Made from the program by `make docs`; do not edit it by hand.
 
-Exit codes, everywhere: 0 done (poll: all endpoints polled), 1 internal error or something could not be stored, 2 wrong
-usage or configuration, 3 some endpoints or rows failed, 4 nothing could be polled, 130 stopped by Ctrl-C.
+The configuration folder is `--config`, else `RMM_CONFIG`, else `./config` if it has rmm.yaml and endpoints.csv, else
+the platform's own place (`/etc/rmm`, `~/.config/rmm`, `%PROGRAMDATA%\\rmm`). A value comes from the flag, else the
+environment, else rmm.yaml, else the default.
 
-`--output` is `table` for people, `json`, `ndjson` (one object per line) or `csv` for programs. Tables are coloured on a
-terminal and plain in a pipe. Results go to standard output, errors and what to do about them to standard error.
+`--output` is `table` (colours and a progress bar on a terminal, plain aligned text in a pipe), `json` (one document),
+`ndjson` (one object per line, as it arrives) or `csv`. Errors go to standard error as `error: ...` and `fix: ...`.
 
-Environment: `RMM_CONFIG` (configuration folder), `RMM_DATA`, `RMM_POLL_CONCURRENCY`, `RMM_POLL_WORKERS`,
-`RMM_POLL_TIMEOUT`, `RMM_POLL_CONNECT_TIMEOUT`, `RMM_POLL_STAGGER` (over rmm.yaml, under flags), `RMM_PASSPHRASE_FILE`, `RMM_PASSPHRASE`.
+## Exit codes
+
+| code | meaning |
+|---|---|
+| 0 | done; for `poll`: all endpoints polled |
+| 1 | internal error, or something could not be stored (full disk, read-only folder) |
+| 2 | wrong usage or configuration; nothing was polled |
+| 3 | some endpoints failed; for `endpoints import`: some rows were bad; for `doctor`: some collectors failed |
+| 4 | nothing could be polled, or another poll holds the shard; for `doctor` and `credentials test`: no session |
+| 130 | stopped by Ctrl-C; what was stored is kept |
+| 141 | whoever read the output has gone |
+
+## One observation, as `rmm poll --output ndjson` prints it
+
+| field | value |
+|---|---|
+| `endpoint`, `name` | id and ComputerName |
+| `site`, `shard` | where it is polled and kept |
+| `observed_at` | time in UTC, ISO 8601 |
+| `duration_s` | seconds of its poll |
+| `status` | `OK`, `PARTIAL`, or what failed, such as `UNREACHABLE`, `TIMEOUT`, `AUTH_REJECTED` |
+| `fault` | null, or `code`, `retry`, `hint`, `message` |
+| `identity` | what the machine says it is |
+| `collectors` | name -> `outcome`, `readings` (rows), and where there are any `notes` and `fault` |
+
+## Environment
+
+| variable | meaning |
+|---|---|
+| `RMM_CONFIG` | configuration folder |
+| `RMM_PASSPHRASE_FILE` | file with the vault's passphrase |
+| `RMM_PASSPHRASE` | the vault's passphrase itself |
 """
 
 
-def lines(command: Any, name: str) -> list[str]:
-    """One command, or a group and its commands."""
-    children = getattr(command, "commands", None)
-    if children:
-        found = [f"## {name}", "", (command.help or "").strip(), ""]
-        for child in sorted(children):
-            found += lines(children[child], f"{name} {child}")
-        return found
-    text = [f"### {name}" if " " in name.removeprefix("rmm ") else f"## {name}", "", (command.help or "").strip(), ""]
-    shown = [parameter for parameter in command.params if not getattr(parameter, "hidden", False)]
-    if shown:
-        text += ["| | |", "|---|---|"]
-    for parameter in shown:
-        names = ", ".join(parameter.opts) if parameter.param_type_name == "option" else parameter.name.upper()
-        note = (getattr(parameter, "help", None) or "").strip().replace("|", "\\|")
-        text.append(f"| `{names}` | {note} |")
-    return [*text, ""]
-
-
 def page() -> str:
-    """The whole page."""
-    root: Any = typer.main.get_command(build(groups()))
-    body = [line for name in sorted(root.commands) for line in lines(root.commands[name], f"rmm {name}")]
-    return HEAD + "\n" + "\n".join(body).rstrip() + "\n"
+    """What docs/commands.md must hold."""
+    root = typer.main.get_command(build(groups()))
+    lines = [f"| `{name}` | `{'.'.join(filter(None, place))}` of rmm.yaml |" for name, place in ENVIRONMENT.items()]
+    return HEAD + "\n".join([*lines, "", *_commands(root, ["rmm"])]) + "\n"
+
+
+def _commands(command: Any, words: list[str]) -> Iterator[str]:
+    children = getattr(command, "commands", None)
+    if children is None or words == ["rmm"] or getattr(command, "invoke_without_command", False):
+        yield from _command(command, words)
+    for name in sorted(children or ()):
+        yield from _commands(children[name], [*words, name])
+
+
+def _command(command: Any, words: list[str]) -> Iterator[str]:
+    arguments = [parameter for parameter in command.params if parameter.param_type_name == "argument"]
+    options = [parameter for parameter in command.params if parameter.param_type_name == "option"]
+    usage = [*words, *(_argument(parameter) for parameter in arguments)]
+    yield from (
+        f"## `{' '.join(usage)}`",
+        "",
+        "\n".join(line.strip() for line in (command.help or "").splitlines()),
+        "",
+    )
+    shown = [(f"`{parameter.human_readable_name.upper()}`", parameter) for parameter in arguments]
+    shown += [(_names(parameter), parameter) for parameter in options if parameter.name != "help"]
+    if shown:
+        yield from ("| | |", "|---|---|")
+        yield from (f"| {names} | {_meaning(parameter)} |" for names, parameter in shown)
+        yield ""
+
+
+def _argument(parameter: Any) -> str:
+    name = str(parameter.human_readable_name).upper() + ("..." if parameter.nargs == -1 else "")
+    return name if parameter.required else f"[{name}]"
+
+
+def _names(parameter: Any) -> str:
+    flags = "" if parameter.is_flag else f" {parameter.type.name.upper()}"
+    return ", ".join(f"`{name}`" for name in parameter.opts) + (f"{flags}" if flags else "")
+
+
+def _meaning(parameter: Any) -> str:
+    text = str(parameter.help or "").replace("|", "\\|")
+    default = parameter.default
+    if default in (None, "", False, ()) or parameter.required or callable(default):
+        return text + (" Required." if parameter.required and parameter.param_type_name == "option" else "")
+    return f"{text} Default: `{default}`."
 
 
 def main() -> None:
     """Write, or compare."""
-    text = page()
     if "--check" in sys.argv:
-        if not PAGE.exists() or PAGE.read_text(encoding="utf-8") != text:
+        if not PAGE.is_file() or PAGE.read_text(encoding="utf-8") != page():
             sys.exit("docs/commands.md is stale")
         return
-    PAGE.write_text(text, encoding="utf-8")
-    write_collectors()
+    for path in write_expected(list(load_catalog([shipped("collectors")]).values())):
+        sys.stdout.write(f"wrote {path}\n")
+    text = page()
+    if not PAGE.is_file() or PAGE.read_text(encoding="utf-8") != text:
+        PAGE.write_text(text, encoding="utf-8", newline="\n")
+        sys.stdout.write(f"wrote {PAGE}\n")
 
 
 if __name__ == "__main__":

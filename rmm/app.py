@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib
 import secrets
 import sys
@@ -99,7 +100,23 @@ class App:
         for collector in self.catalog.values():
             rules |= {rule.id: rule for rule in collector.manifest.rules}
         rules |= {rule.id: rule for rule in self.settings.rules}
+        self._check_rules()
         return tuple(rules.values())
+
+    def _check_rules(self) -> None:
+        """The configuration's own rules speak of collectors and fields that exist; a disabled collector's may stay."""
+        problems = []
+        for rule in self.settings.rules:
+            if not rule.collector or rule.collector in self.settings.collectors.disable:
+                continue
+            collector = self.catalog.get(rule.collector)
+            if collector is None:
+                problems.append(f"rules: {rule.id}: collector: there is no {rule.collector!r}")
+            elif rule.field not in collector.manifest.fields:
+                known = ", ".join(sorted(collector.manifest.fields))
+                problems.append(f"rules: {rule.id}: field: {rule.collector} has no {rule.field!r}; it has {known}")
+        if problems:
+            raise ConfigError(problems=tuple(problems))
 
     @cached_property
     def vault(self) -> Vault:
@@ -291,7 +308,14 @@ class App:
         names = {
             endpoint.credential or self.site(endpoint).credential for shard in work for endpoint in shard.endpoints
         }
-        for name in sorted(names - {""}):
+        nameless = [e.name for shard in work for e in shard.endpoints if not (e.credential or self.site(e).credential)]
+        if nameless:
+            shown = ", ".join(nameless[:5]) + (f" and {len(nameless) - 5} more" if len(nameless) > 5 else "")
+            raise ConfigError(
+                f"{shown}: neither the endpoint nor its site names a credential",
+                hint="Set `credential` for the site in rmm.yaml, and `rmm credentials set` it.",
+            )
+        for name in sorted(names):
             self.credential(name)
 
     async def _relocate(self, work: Sequence[ShardWork], outlet: Any) -> None:
@@ -419,6 +443,8 @@ def open_app(folder: Path, passphrase: Passphrase, flags: Mapping[str, Any] | No
 
 def run(main: Any) -> Any:
     """Run a coroutine on the fastest event loop that is installed."""
+    # Readings are many small dictionaries without cycles: looking for cycles after every 700 costs a tenth of a round.
+    gc.set_threshold(100_000, 50, 100)
     factory = None
     try:
         if sys.platform == "win32":

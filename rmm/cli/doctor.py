@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rmm.cli.main import SOME_FAILED
+from rmm.cli.main import NOTHING, SOME_FAILED
 from rmm.cli.options import Config, Output, PassphraseFile, checked_output, open_app
 from rmm.cli.printing import clean, csv_text
 
@@ -54,7 +54,9 @@ def doctor(
         )
     elif output == "csv":
         print(csv_text([_plain(step) for step in steps], list(Step.__struct_fields__)), end="")
-    raise typer.Exit(SOME_FAILED if any(step.verdict == "failed" for step in steps) else 0)
+    failed = [step.name for step in steps if step.verdict == "failed"]
+    # A collector that fails is a partial poll; any other rung ends it.
+    raise typer.Exit(0 if not failed else SOME_FAILED if set(failed) <= application.catalog.keys() else NOTHING)
 
 
 def _plain(step: Step) -> dict[str, object]:

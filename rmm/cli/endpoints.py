@@ -38,10 +38,10 @@ def import_file(
 
     application = open_app(config)
     rows = read_import(file, application.settings.sites)
+    result, counts = merged(application.settings.endpoints, rows)
     for row in rows:
         if row.problem:
             print(f"error: {file}:{row.number}: {clean(row.problem)}", file=sys.stderr)
-    result, counts = merged(application.settings.endpoints, rows)
     if not dry_run and (counts["added"] or counts["updated"]):
         write_endpoints(Path(application.settings.folder) / ENDPOINTS, result)
     bad = sum(bool(row.problem) for row in rows)
@@ -62,11 +62,11 @@ def export(
 
     endpoints = open_app(config).settings.endpoints
     if str(file) == "-":
-        print(csv_of(endpoints, guarded=True), end="")
+        print(csv_of(endpoints), end="")
         return
     kind = file.suffix.lower()
     if kind == ".csv":
-        data = csv_of(endpoints, guarded=True).encode("utf-8-sig")  # the mark tells a spreadsheet that it is UTF-8
+        data = csv_of(endpoints).encode("utf-8-sig")  # the mark tells a spreadsheet that it is UTF-8
     elif kind == ".json":
         listed = [dict(zip(COLUMN_NAMES, cells_of(endpoint), strict=True)) for endpoint in endpoints]
         data = json.dumps(listed, ensure_ascii=False, indent=1).encode() + b"\n"

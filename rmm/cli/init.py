@@ -36,14 +36,16 @@ def init(
         site = typer.prompt("Id of the first site", default=site)
         credential = typer.prompt("Name of its credential", default=credential)
     if not site or not set(site) <= SAFE:
-        raise ConfigError(f"--site {site!r}: use a-z 0-9 - _")
+        raise ConfigError(f"--site {site!r}: use a-z 0-9 - _", hint="It names files.")
+    if not credential or not set(credential.lower()) <= SAFE:
+        raise ConfigError(f"--credential {credential!r}: use letters, digits, - and _", hint="Choose another name.")
     template = (shipped("config") / "rmm.yaml").read_text(encoding="utf-8")
     text = template.replace("id: hq\n", f"id: {site}\n", 1).replace(
         "credential: polling\n", f"credential: {credential}\n", 1
     )
     replace_file(folder / SETTINGS, text.encode())
     if not (folder / ENDPOINTS).exists():
-        replace_file(folder / ENDPOINTS, csv_of([], guarded=False).encode())
+        replace_file(folder / ENDPOINTS, csv_of([]).encode())
     (folder / "rules").mkdir(exist_ok=True)
     print(f"made {folder.resolve()}")
     print("next:")

@@ -13,13 +13,16 @@ import pkgutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import typer
 
 from rmm import __version__
-from rmm.errors import ConfigError, LeaseLost, RmmError, TierError
+from rmm.errors import ConfigError, LeaseLost, RmmError, TierError, TransportError
 
-INTERNAL, USAGE, SOME_FAILED, NOTHING, STOPPED = 1, 2, 3, 4, 130
+INTERNAL, USAGE, SOME_FAILED, NOTHING = 1, 2, 3, 4
+STOPPED, GONE = 130, 141  # as a shell says it of SIGINT and SIGPIPE
+_WRONG_USAGE: Any = typer.BadParameter.__mro__[1]  # UsageError, which typer does not export
 _PLUMBING = frozenset({"main", "printing", "options"})
 # These print whole messages at DEBUG, and with them what is in them.
 _NOISY = ("pypsrp", "spnego", "psrpcore", "winrm", "urllib3", "requests", "asyncio", "aiosqlite", "asyncssh")
@@ -80,20 +83,44 @@ def main() -> None:
             stream.reconfigure(encoding="utf-8", errors="replace")
     wanted = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
     names = groups()
-    code = 0
+    out = sys.stdout
     try:
         try:
-            build([wanted] if wanted in names else names)()
+            code = _run([wanted] if wanted in names else names)
         finally:
-            sys.stdout.flush()
-    except RmmError as error:
+            out.flush()
+    except BrokenPipeError:
+        code = GONE
+    except SystemExit as error:
+        # typer ends a process whose output nobody reads with 1, after it has wrapped the streams.
+        code = GONE if sys.stdout is not out else error.code if isinstance(error.code, int) else INTERNAL
+    if code == GONE:
+        # What is still buffered goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
+    sys.exit(code)
+
+
+def _run(names: Sequence[str]) -> int:
+    """Run the command; returns the exit code, with everything that it raised said."""
+    try:
+        result = build(names)(standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except _WRONG_USAGE as error:
+        error.show()
+        return USAGE
+    except (KeyboardInterrupt, typer.Abort):
+        print("stopped", file=sys.stderr)
+        return STOPPED
+    except BrokenPipeError:
+        raise
+    except Exception as error:
         if os.environ.get("RMM_DEBUG"):
             raise
-        code = _say(error)
-    except BrokenPipeError:
-        # Whoever read our output has gone; what is still buffered goes nowhere, and that is no error.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.exit(code)
+        if isinstance(error, RmmError):
+            return _say(error)
+        print(f"error: {type(error).__name__}: {error}", file=sys.stderr)
+        print("  fix: This is a defect in rmm: please report it with the output of `rmm --debug ...`.", file=sys.stderr)
+        return INTERNAL
 
 
 def _say(error: RmmError) -> int:
@@ -105,7 +132,7 @@ def _say(error: RmmError) -> int:
         print(f"error: {line}", file=sys.stderr)
     if error.hint:
         print(f"  fix: {error.hint}", file=sys.stderr)
-    if isinstance(error, LeaseLost):
+    if isinstance(error, LeaseLost | TransportError) and error.status != "CONFIG":
         return NOTHING
     if isinstance(error, TierError):
         return INTERNAL

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import shlex
 import subprocess
 import sys
+from html import escape
 from pathlib import Path
 from typing import Annotated
-from xml.sax.saxutils import escape
 
 import typer
 
@@ -33,8 +34,10 @@ File = Annotated[
 @app.command("print")
 def print_schedule(config: Config = None, every: Every = 5, kind: Kind = "", passphrase_file: File = None) -> None:
     """Print what `install` would set up: Task Scheduler XML, systemd units, or a cron line."""
-    for name, text in files(_kind(kind), folder_of(config), every, passphrase_file).items():
-        print(f"# {name}" if name else "", end="\n" if name else "")
+    made = files(_kind(kind), folder_of(config), every, passphrase_file)
+    for name, text in made.items():
+        if len(made) > 1:  # a single file is printed as it is, to be redirected
+            print(f"# {name}")
         print(text)
 
 
@@ -117,10 +120,16 @@ def files(kind: str, folder: Path, every: int, passphrase_file: Path | None) -> 
         return {f"{NAME}.xml": _task(command, every)}
     if kind == "systemd":
         return _units(command, every)
-    minutes = f"*/{every}" if every < 60 else "0"
-    hours = "*" if every < 120 else f"*/{every // 60}"
+    if every < 60 and 60 % every == 0:
+        when = f"*/{every} *"
+    elif every % 60 == 0 and 1440 % every == 0:
+        when = f"0 */{every // 60}" if every < 1440 else "0 0"
+    else:
+        raise ConfigError(
+            f"--every {every}: cron cannot say that", hint="Use a divisor of 60, or a number of hours that divides 24."
+        )
     # A percent sign ends the command in a crontab.
-    return {"": f"{minutes} {hours} * * * {shlex.join([sys.executable, *command])}".replace("%", "\\%")}
+    return {"": f"{when} * * * {shlex.join([sys.executable, *command])}".replace("%", "\\%")}
 
 
 def _units(command: list[str], every: int) -> dict[str, str]:
@@ -141,11 +150,13 @@ def _units(command: list[str], every: int) -> dict[str, str]:
 def _quoted(word: str) -> str:
     """A word of ExecStart: systemd.syntax(7) and its specifiers."""
     text = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
-    return f'"{text}"' if " " in text or '"' in text else text
+    return f'"{text}"' if any(mark in text for mark in " \t\"'") else text
 
 
 def _task(command: list[str], every: int) -> str:
-    words = escape(subprocess.list2cmdline(command))
+    # S4U: runs whether or not the account is logged on, and no password of it is stored.
+    words = escape(subprocess.list2cmdline(command), quote=False)
+    account = escape("\\".join(filter(None, [os.environ.get("USERDOMAIN", ""), getpass.getuser()])), quote=False)
     return f"""<?xml version="1.0" encoding="UTF-16"?>
 <Task version="1.2" xmlns="http://schemas.microsoft.com/windows/2004/02/mit/task">
   <RegistrationInfo>
@@ -162,6 +173,13 @@ def _task(command: list[str], every: int) -> str:
       <Enabled>true</Enabled>
     </TimeTrigger>
   </Triggers>
+  <Principals>
+    <Principal id="Author">
+      <UserId>{account}</UserId>
+      <LogonType>S4U</LogonType>
+      <RunLevel>LeastPrivilege</RunLevel>
+    </Principal>
+  </Principals>
   <Settings>
     <MultipleInstancesPolicy>IgnoreNew</MultipleInstancesPolicy>
     <DisallowStartIfOnBatteries>false</DisallowStartIfOnBatteries>
@@ -172,7 +190,7 @@ def _task(command: list[str], every: int) -> str:
   </Settings>
   <Actions Context="Author">
     <Exec>
-      <Command>{escape(sys.executable)}</Command>
+      <Command>{escape(sys.executable, quote=False)}</Command>
       <Arguments>{words}</Arguments>
     </Exec>
   </Actions>

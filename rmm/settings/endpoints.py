@@ -18,6 +18,8 @@ from rmm.errors import ConfigError
 from rmm.model.endpoint import Endpoint
 
 ENDPOINTS = "endpoints.csv"
+TRANSPORTS = ("winrm", "wql", "pypsrp", "pywinrm", "ssh")
+SCHEMES = ("http", "https")
 COLUMNS = {
     "Id": "id",
     "ComputerName": "name",
@@ -38,60 +40,79 @@ _HOST = re.compile(r"[^\s/\\:*?\"<>|,;'`$(){}\x00-\x1f]{1,255}\Z")
 _ADDRESS = re.compile(r"[0-9A-Za-z.:%_-]{1,255}\Z")
 _YES, _NO = ("", "true", "yes", "1", "y"), ("false", "no", "0", "n")
 _FORMULA = "=+-@\t\r\x00"
+_GUARDED = frozenset(_FORMULA + "'")  # an apostrophe is guarded as well, so that taking one away is always right
+# Windows keeps these for devices, with any ending; ids and sites name files.
+RESERVED = frozenset({"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))})
 
 
 class Row(msgspec.Struct):
-    """One row of an import: its number in the file, the endpoint, or what is wrong with it."""
+    """One row of an import: its number in the file, the endpoint, or what is wrong with it.
+
+    `given` names the fields that the file has a column for; an update leaves the others as they are.
+    """
 
     number: int
     endpoint: Endpoint | None
     problem: str = ""
+    given: frozenset[str] = frozenset()
 
 
-def new_id(name: str, site: str) -> str:
-    """A stable id, safe as a file name: the name's letters and a short hash that keeps equal slugs apart."""
+def new_id(name: str, site: str, *, apart: bool = False) -> str:
+    """A stable id, safe as a file name: the name's letters, and a short hash where they do not tell it apart."""
     slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:48] or "endpoint"
-    if _ID.match(slug) and slug == name.lower():
+    if slug == name.lower() and slug not in RESERVED and not apart:
         return slug
     return f"{slug}-{hashlib.sha256(f'{site}/{name.lower()}'.encode()).hexdigest()[:6]}"
 
 
-def endpoint_of(values: Mapping[str, Any], sites: Iterable[str]) -> Endpoint:
-    """An endpoint from the columns of one row. Raises ValueError with every problem of the row."""
-    given = {
+def _fields_of(values: Mapping[str, Any]) -> dict[str, str]:
+    """Field name -> text, of the columns that are ours."""
+    return {
         _BY_LOWER[key.strip().lower()]: _cell(value)
         for key, value in values.items()
         if key and key.strip().lower() in _BY_LOWER
     }
-    problems: list[str] = []
-    known = sorted(sites)
-    name = given.get("name", "")
-    if not _HOST.match(name):
-        problems.append(f"ComputerName {name!r} is not a computer's name" if name else "ComputerName is missing")
-    site = given.get("site", "") or (known[0] if len(known) == 1 else "")
-    if site not in known:
-        problems.append(f"SiteId {site!r} is not one of {', '.join(known)}" if site else "SiteId is missing")
-    if given.get("address") and not _ADDRESS.match(given["address"]):
-        problems.append(f"IPAddress {given['address']!r} is neither an address nor a name")
-    port = given.get("port", "") or "0"
-    if not port.isdigit() or int(port) > 65_535:
-        problems.append(f"Port {port!r} is not a port")
-    for field, allowed in (
-        ("transport", ("", "winrm", "wql", "pypsrp", "pywinrm", "ssh")),
-        ("scheme", ("", "http", "https")),
-    ):
-        if given.get(field, "").lower() not in allowed:
-            problems.append(f"{field.title()} {given[field]!r} is not one of {', '.join(allowed[1:])}")
-    enabled = given.get("enabled", "").lower()
-    if enabled not in (*_YES, *_NO):
-        problems.append(f"Enabled {given['enabled']!r} is neither true nor false")
-    identity = given.get("id", "") or (new_id(name, site) if name else "x")
-    if not _ID.match(identity):
-        problems.append(f"Id {identity!r}: use 1 to 64 of a-z 0-9 -")
+
+
+def endpoint_of(values: Mapping[str, Any], sites: Iterable[str]) -> Endpoint:
+    """An endpoint from the columns of one row. Raises ValueError with every problem of the row."""
+    given = _fields_of(values)
+    problems = list(_problems(given, sorted(sites)))
     if problems:
         raise ValueError("; ".join(problems))
+    return _endpoint(given, sites)
+
+
+def _site_of(given: Mapping[str, str], known: Sequence[str]) -> str:
+    """The only site needs no mention."""
+    return given.get("site", "") or (known[0] if len(known) == 1 else "")
+
+
+def _problems(given: Mapping[str, str], known: Sequence[str]) -> Iterable[str]:
+    name, site, address = given.get("name", ""), _site_of(given, known), given.get("address", "")
+    if not _HOST.match(name):
+        yield f"ComputerName {name!r} is not a computer's name" if name else "ComputerName is missing"
+    if site not in known:
+        yield f"SiteId {site!r} is not one of {', '.join(known)}" if site else "SiteId is missing"
+    if address and not _ADDRESS.match(address):
+        yield f"IPAddress {address!r} is neither an address nor a name"
+    port = given.get("port", "") or "0"
+    if not (port.isascii() and port.isdigit() and len(port) < 6 and int(port) <= 65_535):
+        yield f"Port {port!r} is not a port"
+    for field, allowed in (("transport", TRANSPORTS), ("scheme", SCHEMES)):
+        if given.get(field, "").lower() not in ("", *allowed):
+            yield f"{field.title()} {given[field]!r} is not one of {', '.join(allowed)}"
+    if given.get("enabled", "").lower() not in (*_YES, *_NO):
+        yield f"Enabled {given['enabled']!r} is neither true nor false"
+    identity = given.get("id", "")
+    if identity and (not _ID.match(identity) or identity in RESERVED):
+        yield f"Id {identity!r}: use 1 to 64 of a-z 0-9 -"
+
+
+def _endpoint(given: Mapping[str, str], sites: Iterable[str]) -> Endpoint:
+    name, site = given["name"], _site_of(given, sorted(sites))
     return Endpoint(
-        id=identity,
+        id=given.get("id", "") or new_id(name, site),
         name=name,
         site=site,
         address=given.get("address", ""),
@@ -100,20 +121,24 @@ def endpoint_of(values: Mapping[str, Any], sites: Iterable[str]) -> Endpoint:
         description=given.get("description", ""),
         transport=given.get("transport", "").lower(),
         scheme=given.get("scheme", "").lower(),
-        port=int(port),
+        port=int(given.get("port", "") or 0),
         credential=given.get("credential", ""),
-        enabled=enabled not in _NO,
+        enabled=given.get("enabled", "").lower() not in _NO,
     )
 
 
 def _cell(value: Any) -> str:
-    """A cell as text; the apostrophe that an export puts before a formula is taken away again."""
+    """A cell as text."""
     if value is None:
         return ""
     if isinstance(value, list):
         return ";".join(str(item) for item in value)
-    text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
-    return text[1:] if len(text) > 1 and text[0] == "'" and text[1] in _FORMULA else text
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
+
+
+def _unguarded(cell: Any) -> Any:
+    """The apostrophe that an export puts before a formula is taken away again."""
+    return cell[1:] if isinstance(cell, str) and cell[:1] == "'" and cell[1:2] in _GUARDED and cell[1:] else cell
 
 
 def read_endpoints(path: Path, sites: Iterable[str]) -> tuple[list[Endpoint], list[str]]:
@@ -126,14 +151,29 @@ def read_endpoints(path: Path, sites: Iterable[str]) -> tuple[list[Endpoint], li
     except (OSError, UnicodeDecodeError) as error:
         return [], [f"{path}:1: cannot be read: {error}"]
     rows = list(rows_of_csv(text, known))
+    mark_doubles(rows)
     problems = [f"{path}:{row.number}: {row.problem}" for row in rows if row.problem]
-    endpoints = [row.endpoint for row in rows if row.endpoint is not None]
-    return endpoints, problems + [f"{path}:1: {text}" for text in _doubles(endpoints)]
+    return [row.endpoint for row in rows if row.endpoint is not None], problems
 
 
-def _doubles(endpoints: Sequence[Endpoint]) -> list[str]:
-    seen: set[str] = set()
-    return [f"the id {e.id!r} is used twice" for e in endpoints if e.id in seen or seen.add(e.id)]  # type: ignore[func-returns-value]
+def mark_doubles(rows: Iterable[Row]) -> None:
+    """Rows that are an earlier row's endpoint once more become bad rows: same id, name at a site, address and port."""
+    seen: dict[tuple[Any, ...], int] = {}
+    for row in rows:
+        for text, key in _identities(row.endpoint) if row.endpoint else ():
+            first = seen.setdefault(key, row.number)
+            if first != row.number:
+                row.problem, row.endpoint = f"{text} is that of row {first} already", None
+                break
+
+
+def _identities(endpoint: Endpoint) -> Iterable[tuple[str, tuple[Any, ...]]]:
+    """What no two endpoints may share, each with how to call it."""
+    yield f"Id {endpoint.id!r}", ("id", endpoint.id)
+    yield f"ComputerName {endpoint.name!r}", ("name", endpoint.site, endpoint.name.lower())
+    if endpoint.address:  # two sites may both have a 10.0.0.1; two services on one machine differ by port or transport
+        way = (endpoint.port, endpoint.transport, endpoint.scheme)
+        yield f"IPAddress {endpoint.address!r}", ("address", endpoint.site, endpoint.address.lower(), *way)
 
 
 def rows_of_csv(text: str, sites: Iterable[str]) -> Iterable[Row]:
@@ -144,12 +184,16 @@ def rows_of_csv(text: str, sites: Iterable[str]) -> Iterable[Row]:
     ):
         yield Row(1, None, "the first line must name the columns, ComputerName among them")
         return
-    try:
-        for values in reader:
-            if any(str(value or "").strip() for value in values.values()):
-                yield _row(reader.line_num, values, sites)
-    except csv.Error as error:
-        yield Row(reader.line_num, None, f"not CSV: {error}")
+    while True:
+        try:
+            values = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield Row(reader.line_num, None, f"not CSV: {error}")
+            continue
+        if any(str(value or "").strip() for value in values.values()):
+            yield _row(reader.line_num, {key: _unguarded(value) for key, value in values.items()}, sites)
 
 
 def _delimiter(text: str) -> str:
@@ -160,7 +204,8 @@ def _delimiter(text: str) -> str:
 
 def _row(number: int, values: Mapping[str, Any], sites: Iterable[str]) -> Row:
     try:
-        return Row(number, endpoint_of(values, sites))
+        given = frozenset(field for field, cell in _fields_of(values).items() if cell or field != "id")
+        return Row(number, endpoint_of(values, sites), given=given)
     except ValueError as error:
         return Row(number, None, str(error))
 
@@ -183,7 +228,7 @@ def read_import(path: Path, sites: Iterable[str]) -> list[Row]:
             return _rows_of_xlsx(path, known)
         if kind in (".csv", ".txt", ".tsv"):
             return list(rows_of_csv(_text(path), known))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}", hint="Is it the right file?") from error
     raise ConfigError(f"{path}: {kind or 'no ending'} is not known", hint="Import .csv, .json or .xlsx.")
 
@@ -225,24 +270,49 @@ def _rows_of_xlsx(path: Path, sites: Iterable[str]) -> list[Row]:
 def merged(known: Sequence[Endpoint], rows: Iterable[Row]) -> tuple[list[Endpoint], dict[str, int]]:
     """The list after an import, and how many were added, updated and left as they were.
 
-    A row is the known endpoint with its id, or with its name at its site; it keeps that endpoint's id.
+    A row is the known endpoint with its id, or with its name at its site; it keeps that endpoint's id, and what the
+    file has no column for. A row that would make two endpoints one becomes a bad row.
     """
     result = {endpoint.id: endpoint for endpoint in known}
     by_name = {(endpoint.site, endpoint.name.lower()): endpoint.id for endpoint in known}
+    taken = {key: endpoint.id for endpoint in known for _, key in _identities(endpoint)}
     counts = {"added": 0, "updated": 0, "unchanged": 0}
-    for row in rows:
+    listed = list(rows)
+    for row in listed:
+        if row.endpoint is not None:
+            row.endpoint = _matched(row, result, by_name)
+    mark_doubles(listed)
+    for row in listed:
         endpoint = row.endpoint
         if endpoint is None:
             continue
-        identity = (
-            endpoint.id if endpoint.id in result else by_name.get((endpoint.site, endpoint.name.lower()), endpoint.id)
-        )
-        endpoint = msgspec.structs.replace(endpoint, id=identity)
-        before = result.get(identity)
+        others = [text for text, key in _identities(endpoint) if taken.get(key, endpoint.id) != endpoint.id]
+        if others:
+            row.problem, row.endpoint = f"{others[0]} is that of another endpoint already", None
+            continue
+        before = result.get(endpoint.id)
         counts["added" if before is None else "unchanged" if before == endpoint else "updated"] += 1
-        result[identity] = endpoint
-        by_name[(endpoint.site, endpoint.name.lower())] = identity
+        result[endpoint.id] = endpoint
+        taken |= {key: endpoint.id for _, key in _identities(endpoint)}
     return list(result.values()), counts
+
+
+def _matched(row: Row, known: Mapping[str, Endpoint], by_name: Mapping[tuple[str, str], str]) -> Endpoint:
+    """The row's endpoint with the id it shall have, and with what is known of it where the file says nothing."""
+    endpoint = row.endpoint
+    assert endpoint is not None
+    identity = endpoint.id
+    if "id" not in row.given or identity not in known:
+        identity = by_name.get((endpoint.site, endpoint.name.lower()), identity)
+    before = known.get(identity)
+    if before is not None and "id" not in row.given and before.site != endpoint.site:
+        # Another site has a machine of this name.
+        identity, before = new_id(endpoint.name, endpoint.site, apart=True), None
+        before = known.get(identity)
+    if before is None:
+        return msgspec.structs.replace(endpoint, id=identity)
+    kept = {name: getattr(before, name) for name in COLUMNS.values() if name not in row.given}
+    return msgspec.structs.replace(endpoint, **(kept | {"id": identity, "site": endpoint.site}))
 
 
 def cells_of(endpoint: Endpoint) -> list[str]:
@@ -254,14 +324,13 @@ def cells_of(endpoint: Endpoint) -> list[str]:
     ]
 
 
-def csv_of(endpoints: Iterable[Endpoint], *, guarded: bool) -> str:
-    """CSV text. `guarded` puts an apostrophe before cells that a spreadsheet would take for formulas."""
+def csv_of(endpoints: Iterable[Endpoint]) -> str:
+    """CSV text; an apostrophe stands before what a spreadsheet would take for a formula, and reading removes it."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for endpoint in endpoints:
-        cells = cells_of(endpoint)
-        writer.writerow([f"'{cell}" if guarded and cell[:1] and cell[0] in _FORMULA else cell for cell in cells])
+        writer.writerow([f"'{cell}" if cell[:1] in _GUARDED and cell else cell for cell in cells_of(endpoint)])
     return text.getvalue()
 
 
@@ -283,4 +352,4 @@ def xlsx_of(endpoints: Iterable[Endpoint]) -> bytes:
 
 def write_endpoints(path: Path, endpoints: Iterable[Endpoint]) -> None:
     """Replace the endpoint list of a configuration folder."""
-    replace_file(path, csv_of(endpoints, guarded=False).encode())
+    replace_file(path, csv_of(endpoints).encode())

@@ -16,15 +16,15 @@ from rmm.model.endpoint import Site
 from rmm.model.rule import Rule
 from rmm.model.settings import CollectorSettings, PollSettings, Settings
 from rmm.resources import shipped
-from rmm.settings.endpoints import ENDPOINTS, read_endpoints
+from rmm.settings.endpoints import ENDPOINTS, RESERVED, SCHEMES, TRANSPORTS, read_endpoints
 
 SETTINGS = "rmm.yaml"
 VAULT = "credentials.vault"
 SAFE = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_")
 
 _CHOICES = {
-    "transport": ("winrm", "wql", "pypsrp", "pywinrm", "ssh"),
-    "scheme": ("http", "https"),
+    "transport": TRANSPORTS,
+    "scheme": SCHEMES,
     "auth": ("ntlm", "kerberos", "negotiate", "basic", "credssp"),
     "session": ("new", "connection", "runspace"),
     "source": ("script", "wql"),
@@ -38,6 +38,8 @@ ENVIRONMENT = {
     "RMM_POLL_CONNECT_TIMEOUT": ("poll", "connect_timeout"),
     "RMM_POLL_STAGGER": ("poll", "stagger"),
 }
+OPERATORS = (">", ">=", "<", "<=", "==", "!=", "in")
+QUARTERS = ("availability", "performance", "security", "compliance")
 _LIMITS = {
     "concurrency": (1, 500),
     "workers": (1, 64),
@@ -83,12 +85,15 @@ def load_settings(folder: Path, flags: Mapping[str, Any] | None = None) -> Setti
     poll = _section(document, "poll", PollSettings, top, flags, problems)
     collectors = _section(document, "collectors", CollectorSettings, top, flags, problems)
     sites = _sites(document, top, problems)
+    _check_top(document, top, problems)
     _check_limits(document, poll, problems)
     _check_channels(document, top, problems)
-    lines = [f"{path}:{p.line}: {p.key + ': ' if p.key else ''}{p.message}" for p in sorted(set(problems))]
+    lines = _lines(path, problems)
     rules, found = read_rules(folder / "rules")
     lines += found
-    endpoints, found = read_endpoints(folder / ENDPOINTS, {site.id for site in sites})
+    # Sites with mistakes count as well, so that their endpoints are not reported for it.
+    ids = {str(value.get("id")) for value in top.sites} if lines else {site.id for site in sites}
+    endpoints, found = read_endpoints(folder / ENDPOINTS, ids)
     lines += found
     if lines:
         raise ConfigError(problems=tuple(lines))
@@ -108,6 +113,14 @@ def load_settings(folder: Path, flags: Mapping[str, Any] | None = None) -> Setti
     )
 
 
+def _lines(path: Path, problems: Iterable[Problem]) -> list[str]:
+    """One line per problem, in the order of the file; line 0 stands for what is not of the file."""
+    return [
+        f"{f'{path}:{p.line}: ' if p.line else ''}{p.key + ': ' if p.key else ''}{p.message}"
+        for p in sorted(set(problems))
+    ]
+
+
 def _flag(flags: Mapping[str, Any] | None, name: str) -> Any:
     return flags.get(name) if flags else None
 
@@ -117,17 +130,24 @@ def _top(document: Document, problems: list[Problem]) -> _Top:
         if not problems:
             problems.append(Problem(1, "", "a mapping of keys is expected; see `rmm init`"))
         return _Top()
-    values: dict[str, Any] = {}
-    for key, value in document.data.items():  # one by one: a mistake in one key hides none in another
-        values |= checked(document, (), _Top, {key: value}, problems) or {}
-    return _Top(**values)
+    return _Top(**_each(document, (), _Top, document.data, problems))
+
+
+def _each(
+    document: Document, place: tuple[str, ...], kind: type[Any], values: Mapping[str, Any], problems: list[Problem]
+) -> dict[str, Any]:
+    """The values that are right, one by one: a mistake in one key hides none in another."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        found |= checked(document, place, kind, {key: value}, problems) or {}
+    return found
 
 
 def _section(
     document: Document, name: str, kind: type[Any], top: _Top, flags: Mapping[str, Any] | None, problems: list[Problem]
 ) -> Any:
     """One section of the file, with what environment and flags say laid over it."""
-    values = checked(document, (name,), kind, getattr(top, name), problems) or {}
+    values = _each(document, (name,), kind, getattr(top, name), problems)
     fields = {field.name: field.type for field in msgspec.structs.fields(kind)}
     for variable, (section, key) in ENVIRONMENT.items():
         if section == name and os.environ.get(variable):
@@ -163,7 +183,7 @@ def _sites(document: Document, top: _Top, problems: list[Problem]) -> list[Site]
 
 def _site(site: Site) -> Iterable[tuple[str, str]]:
     """(key, problem) of one site."""
-    if not site.id or len(site.id) > 64 or not set(site.id) <= SAFE:
+    if not site.id or len(site.id) > 64 or not set(site.id) <= SAFE or site.id in RESERVED:
         yield "id", "use 1 to 64 of a-z 0-9 - _: it names files"
     for key, allowed in _CHOICES.items():
         if getattr(site, key) not in allowed:
@@ -192,14 +212,43 @@ def _absolute(site: Site, folder: Path) -> Site:
 def _check_limits(document: Document, poll: PollSettings, problems: list[Problem]) -> None:
     for key, (low, high) in _LIMITS.items():
         if not low <= getattr(poll, key) <= high:
-            problems.append(Problem(document.line(("poll", key)), f"poll.{key}", f"{low:g} to {high:g} are allowed"))
+            problems.append(Problem(*_origin(document, key), f"{low:g} to {high:g} are allowed"))
+
+
+def _origin(document: Document, key: str) -> tuple[int, str]:
+    """Line and name of a key of `poll`, or the variable that overrides it."""
+    for variable, place in ENVIRONMENT.items():
+        if place == ("poll", key) and os.environ.get(variable):
+            return 0, f"environment {variable}"
+    return document.line(("poll", key)), f"poll.{key}"
+
+
+def _check_top(document: Document, top: _Top, problems: list[Problem]) -> None:
+    if not top.data.strip():
+        problems.append(Problem(document.line(("data",)), "data", "name a folder"))
+    if not 1 <= top.retention_days <= 36_500:
+        problems.append(Problem(document.line(("retention_days",)), "retention_days", "1 to 36500 are allowed"))
 
 
 def _check_channels(document: Document, top: _Top, problems: list[Problem]) -> None:
+    known = _channels() if top.channels else []
     for name, options in top.channels.items():
-        if not isinstance(options.get("type"), str):
-            place = ("channels", name)
+        kind, place = options.get("type"), ("channels", name)
+        if not isinstance(kind, str):
             problems.append(Problem(document.line(place), dotted(place), "name its `type`, such as log or webhook"))
+        elif kind not in known:
+            line = document.line((*place, "type"))
+            problems.append(Problem(line, dotted((*place, "type")), f"{kind!r} is not one of {', '.join(known)}"))
+
+
+def _channels() -> list[str]:
+    """Every type of channel: a file of rmm/channels, or an entry point."""
+    import pkgutil
+    from importlib.metadata import entry_points
+
+    here = Path(__file__).parent.parent / "channels"
+    found = {item.name for item in pkgutil.iter_modules([str(here)])}
+    return sorted(found | {entry.name for entry in entry_points(group="rmm.channels")})
 
 
 def read_rules(folder: Path) -> tuple[list[Rule], list[str]]:
@@ -207,20 +256,52 @@ def read_rules(folder: Path) -> tuple[list[Rule], list[str]]:
     rules: list[Rule] = []
     lines: list[str] = []
     for path in sorted(folder.glob("*.yaml")) if folder.is_dir() else ():
-        document = read_document(path.read_text(encoding="utf-8-sig"))
+        try:
+            document = read_document(path.read_text(encoding="utf-8-sig"))
+        except (OSError, UnicodeDecodeError) as error:
+            lines.append(f"{path}:1: cannot be read: {error}")
+            continue
         problems = list(document.problems)
-        given = document.data.get("rules") if isinstance(document.data, dict) else document.data
-        if given is not None and not isinstance(given, list):
-            problems.append(Problem(1, "rules", "a list of rules is expected"))
-            given = None
-        for index, value in enumerate(given or ()):
-            place: tuple[str | int, ...] = ("rules", index)
-            if not isinstance(value, dict):
-                problems.append(Problem(document.line(place), dotted(place), "a mapping of keys is expected"))
-            elif (values := checked(document, place, Rule, value, problems)) is not None:
-                rules.append(Rule(**values))
-        lines += [f"{path}:{p.line}: {p.key + ': ' if p.key else ''}{p.message}" for p in sorted(set(problems))]
+        rules += _rules(document, problems)
+        lines += _lines(path, problems)
     return rules, lines
+
+
+def _rules(document: Document, problems: list[Problem]) -> Iterable[Rule]:
+    given = document.data.get("rules") if isinstance(document.data, dict) else document.data
+    if given is not None and not isinstance(given, list):
+        problems.append(Problem(1, "rules", "a list of rules is expected"))
+        return
+    for index, value in enumerate(given or ()):
+        # A file may be the list itself.
+        place: tuple[str | int, ...] = ("rules", index) if isinstance(document.data, dict) else (index,)
+        if not isinstance(value, dict):
+            problems.append(Problem(document.line(place), dotted(place), "a mapping of keys is expected"))
+        elif (values := checked(document, place, Rule, value, problems)) is not None:
+            rule = Rule(**values)
+            found = list(_rule(rule))
+            problems += [Problem(document.line((*place, key)), dotted((*place, key)), text) for key, text in found]
+            if not found:
+                yield rule
+
+
+def _rule(rule: Rule) -> Iterable[tuple[str, str]]:
+    """(key, problem) of one rule."""
+    for key, allowed in (("op", OPERATORS), ("quarter", QUARTERS)):
+        if getattr(rule, key) not in allowed:
+            yield key, f"{getattr(rule, key)!r} is not one of {' '.join(allowed)}"
+    if rule.warning is None and rule.critical is None:
+        yield "id", f"{rule.id}: name a threshold, `warning` or `critical`"
+    for key in ("warning", "critical"):
+        threshold = getattr(rule, key)
+        if rule.op == "in" and threshold is not None and not isinstance(threshold, list):
+            yield key, "`op: in` compares with a list"
+        if rule.op in OPERATORS[:4] and not isinstance(threshold, int | float | None):
+            yield key, f"`op: {rule.op}` compares with a number"
+    if rule.for_s < 0 or rule.hysteresis < 0:
+        yield "for_s" if rule.for_s < 0 else "hysteresis", "cannot be negative"
+    if not 0 <= rule.points <= 25:
+        yield "points", "0 to 25 are allowed"
 
 
 def shipped_rules() -> list[Rule]:

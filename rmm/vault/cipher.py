@@ -20,7 +20,12 @@ def derive(passphrase: str, salt: bytes, cost: dict[str, int]) -> bytes:
     if set(cost) != set(COST) or any(not 1 <= cost[name] <= MOST[name] for name in COST) or len(salt) < 16:
         raise VaultError("the vault's header is damaged", hint="Restore the file from a backup.")
     try:
-        return hashlib.scrypt(passphrase.encode(), salt=salt, maxmem=(2 << 30) - 1, dklen=32, **cost)
+        secret = passphrase.encode()
+    except UnicodeEncodeError:
+        # From a variable that is not UTF-8. The error's text would hold the passphrase: it is not kept as the cause.
+        raise VaultError("the passphrase is not UTF-8 text", hint="Put it into a UTF-8 file.") from None
+    try:
+        return hashlib.scrypt(secret, salt=salt, maxmem=(2 << 30) - 1, dklen=32, **cost)
     except ValueError as error:
         raise VaultError("the vault's header is damaged", hint="Restore the file from a backup.") from error
 

@@ -47,7 +47,7 @@ class Vault:
     def open(cls, path: Path, passphrase: str) -> Vault:
         """Unlock an existing vault. Raises VaultError with what is wrong: no file, wrong passphrase, damage."""
         content = _read(path)
-        key = cipher.derive(passphrase, base64.b64decode(content.salt), content.cost)
+        key = cipher.derive(passphrase, _bytes(content.salt), content.cost)
         try:
             cipher.unseal(key, _bytes(content.check), _CHECK)
         except VaultError as error:
@@ -80,7 +80,14 @@ class Vault:
                 code="vault.unknown",
                 hint=f"Run `rmm credentials set {name} --username ...`.",
             )
-        plain = cipher.unseal(self._key, _bytes(record.sealed), _bound(name, record))
+        try:
+            plain = cipher.unseal(self._key, _bytes(record.sealed), _bound(name, record))
+        except VaultError as error:
+            raise VaultError(
+                f"{self._path}: the record {name!r} was changed or comes from elsewhere",
+                code="vault.damaged",
+                hint=f"Set it anew: `rmm credentials set {name} --username ...`, or restore the file from a backup.",
+            ) from error
         return Credential(
             name=name,
             username=record.username,

@@ -46,7 +46,21 @@ def test_start_up_imports_nothing_heavy(arguments: list[str], folder: Path) -> N
 
 def test_every_command_is_in_the_help() -> None:
     text = rmm("--help").stdout
-    names = ["init", "lab", "poll", "status", "show", "history", "alerts", "report", "endpoints", "collector", "doctor", "schedule", "credentials"]
+    names = [
+        "init",
+        "lab",
+        "poll",
+        "status",
+        "show",
+        "history",
+        "alerts",
+        "report",
+        "endpoints",
+        "collector",
+        "doctor",
+        "schedule",
+        "credentials",
+    ]
     assert [name for name in names if f"  {name} " not in text] == []
     assert rmm("--version").stdout.startswith("rmm 0.")
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from rmm.tiers.cold_sqlite import ColdReader
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
