@@ -71,7 +71,7 @@ def page() -> str:
 
 
 def _commands(command: Any, words: list[str]) -> Iterator[str]:
-    children = getattr(command, "commands", None)
+    children: Any = getattr(command, "commands", None)
     if children is None or words == ["rmm"] or getattr(command, "invoke_without_command", False):
         yield from _command(command, words)
     for name in sorted(children or ()):
