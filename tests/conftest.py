@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import getpass
 import json
+import os
+import shutil
+import socket
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,3 +52,37 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedLab]:
     yield one
     one.process.terminate()
     one.process.wait(10)
+
+
+@pytest.fixture(scope="session")
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    """A real OpenSSH server on a free port of loopback."""
+    server = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
+    if server is None or sys.platform == "win32":
+        pytest.skip("no sshd here: install openssh-server")
+    folder = tmp_path_factory.mktemp("sshd")
+    for name in ("host", "user", "other"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True)
+    shutil.copy(folder / "user.pub", folder / "authorized_keys")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    Path("/run/sshd").mkdir(exist_ok=True)
+    config = folder / "sshd_config"
+    config.write_text(
+        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nAuthorizedKeysFile {folder}/authorized_keys\n"
+        f"PidFile none\nStrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\nMaxStartups 100\n"
+    )
+    process = subprocess.Popen([server, "-D", "-e", "-f", str(config)], stderr=subprocess.DEVNULL)
+    for _ in range(100):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            break
+        assert process.poll() is None, "sshd did not start"
+        time.sleep(0.05)
+    key = (folder / "host.pub").read_text().split()
+    (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {key[0]} {key[1]}\n")
+    other = (folder / "other.pub").read_text().split()
+    (folder / "wrong_hosts").write_text(f"[127.0.0.1]:{port} {other[0]} {other[1]}\n")
+    yield {"port": port, "folder": folder, "user": getpass.getuser()}
+    process.terminate()
+    process.wait(10)

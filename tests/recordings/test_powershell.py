@@ -78,8 +78,10 @@ def test_a_terminating_error_is_in_the_state() -> None:
     assert "cannot go on" in errors[-1].message
 
 
-def test_a_stopped_pipeline() -> None:
-    # The client closed before the endless output was flushed: an empty exchange is read as one.
+def test_a_client_that_goes_at_once_hears_nothing_of_its_pipeline() -> None:
+    # This recording ends before the server says anything: only the session's Close is answered. That a stopped
+    # pipeline ends as stopped is therefore not shown here.
+    assert RECORDINGS["stop"] == []
     assert run("stop") == ([], [], [])
 
 

@@ -1,0 +1,207 @@
+"""rmm.yaml and rules: every mistake with its place, and what overrides what."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rmm.document import read_document
+from rmm.errors import ConfigError
+from rmm.model.endpoint import Site
+from rmm.model.settings import CollectorSettings, PollSettings
+from rmm.resources import shipped
+from rmm.settings.load import ENVIRONMENT, SETTINGS, load_settings, shipped_rules
+
+GOOD = "sites:\n  - {id: hq, credential: polling}\n"
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
+    for name in ENVIRONMENT:
+        monkeypatch.delenv(name, raising=False)
+
+    def make(settings: str = GOOD, endpoints: str = "ComputerName,SiteId\n", **rules: str) -> Path:
+        (tmp_path / SETTINGS).write_text(settings, encoding="utf-8")
+        (tmp_path / "endpoints.csv").write_text(endpoints, encoding="utf-8")
+        (tmp_path / "rules").mkdir(exist_ok=True)
+        for name, text in rules.items():
+            (tmp_path / "rules" / f"{name}.yaml").write_text(text, encoding="utf-8")
+        return tmp_path
+
+    return make
+
+
+def problems(folder: Path, **flags: Any) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load_settings(folder, flags)
+    return [line.removeprefix(str(folder) + os.sep) for line in caught.value.problems]
+
+
+def test_the_shipped_file_loads_and_mentions_every_setting(write: Write) -> None:
+    text = (shipped("config") / SETTINGS).read_text(encoding="utf-8")
+    settings = load_settings(write(text))
+    assert settings.poll == PollSettings()
+    assert list(settings.sites) == ["hq"]
+    for kind in (PollSettings, CollectorSettings, Site):
+        missing = [field.name for field in msgspec.structs.fields(kind) if f"{field.name}:" not in text]
+        assert missing == [], kind
+    assert [key for key in ("data:", "channels:", "retention_days:") if key not in text] == []
+
+
+def test_what_is_commented_out_is_the_default(write: Write) -> None:
+    """Every setting that the shipped file shows in a comment is right when the comment mark is taken away."""
+    lines = []
+    for line in (shipped("config") / SETTINGS).read_text(encoding="utf-8").splitlines():
+        bare = line.lstrip()
+        key = bare.removeprefix("# ").split(":")[0]
+        is_setting = bare.startswith("# ") and ":" in bare and key.replace("_", "").isalpha() and key.islower()
+        in_comment = line.startswith("#") and bare.startswith("#   ")
+        lines.append(line.replace("# ", "", 1) if is_setting or in_comment else line)
+    settings = load_settings(write("\n".join(lines)))
+    assert settings.poll == PollSettings()
+    assert settings.sites["hq"] == Site(id="hq", name="Headquarters", credential="polling")
+    assert settings.collectors.interval == {"cpu": 60}
+    assert set(settings.channels) == {"file", "hook"}
+
+
+def test_flag_over_environment_over_file_over_default(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write(GOOD + "data: here\npoll: {concurrency: 30, workers: 2}\n")
+    monkeypatch.setenv("RMM_POLL_CONCURRENCY", "40")
+    monkeypatch.setenv("RMM_POLL_WORKERS", "3")
+    monkeypatch.setenv("RMM_POLL_TIMEOUT", "7.5")
+    settings = load_settings(folder, {"poll.concurrency": 50, "poll.workers": None})
+    assert (settings.poll.concurrency, settings.poll.workers, settings.poll.timeout) == (50, 3, 7.5)
+    assert settings.poll.connect_timeout == PollSettings().connect_timeout
+    assert settings.data == str(folder / "here")
+    monkeypatch.setenv("RMM_DATA", str(folder / "elsewhere"))
+    assert load_settings(folder).data == str(folder / "elsewhere")
+
+
+def test_a_wrong_variable_is_called_by_its_name(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write()
+    monkeypatch.setenv("RMM_POLL_WORKERS", "many")
+    monkeypatch.setenv("RMM_POLL_CONCURRENCY", "9999")
+    assert problems(folder) == [
+        "environment RMM_POLL_CONCURRENCY: 1 to 500 are allowed",
+        "environment RMM_POLL_WORKERS: Expected `int`, got `str`",
+    ]
+
+
+MISTAKES = """\
+dta: x
+data: ""
+retention_days: 0
+sites:
+  - id: hq
+    shards: 0
+    port: 70000
+    scheme: ftp
+    auth: basic
+    timezone: Mars/Olympus
+  - id: hq
+  - id: ../up
+  - id: con
+  - {id: b, shceme: https}
+  - {name: nameless}
+poll:
+  concurrency: 501
+  timeout: soon
+  tiemout: 5
+collectors: {disable: software}
+channels:
+  a: {url: x}
+  b: {type: pigeon}
+retention_days: 5
+"""
+EXPECTED = [
+    "rmm.yaml:1: dta: unknown key; did you mean data?",
+    "rmm.yaml:2: data: name a folder",
+    "rmm.yaml:3: retention_days: 1 to 36500 are allowed",
+    "rmm.yaml:6: sites[0].shards: 1 to 4096",
+    "rmm.yaml:7: sites[0].port: ",
+    "rmm.yaml:8: sites[0].scheme: 'ftp' is not one of http, https",
+    "rmm.yaml:9: sites[0].auth: basic sends the password",
+    "rmm.yaml:10: sites[0].timezone: 'Mars/Olympus'",
+    "rmm.yaml:12: sites[2].id: ",
+    "rmm.yaml:13: sites[3].id: ",
+    "rmm.yaml:14: sites[4].shceme: unknown key; did you mean scheme?",
+    "rmm.yaml:15: sites[5].id: missing",
+    "rmm.yaml:17: poll.concurrency: 1 to 500 are allowed",
+    "rmm.yaml:18: poll.timeout: Expected `float`",
+    "rmm.yaml:19: poll.tiemout: unknown key; did you mean timeout?",
+    "rmm.yaml:20: collectors.disable: Expected `array`",
+    "rmm.yaml:22: channels.a: name its `type`",
+    "rmm.yaml:23: channels.b.type: 'pigeon' is not one of log, ",
+    "rmm.yaml:24: retention_days: twice; first in line 3",
+    "endpoints.csv:3: SiteId 'nowhere'",
+    "endpoints.csv:4: Id 'a' is that of row 2 already",
+    "rules" + os.sep + "bad.yaml:2: rules[0].op: '=>' is not one of",
+    "rules" + os.sep + "bad.yaml:3: rules[1].critical: `op: >` compares with a number",
+    "rules" + os.sep + "bad.yaml:4: rules[2].id: c: name a threshold",
+    "rules" + os.sep + "bad.yaml:5: rules[3].critical: `op: in` compares with a list",
+    "rules" + os.sep + "worse.yaml:1: not YAML",
+]
+
+
+def test_all_mistakes_of_all_files_at_once_each_with_its_place(write: Write) -> None:
+    rules = (
+        "rules:\n  - {id: a, op: =>, warning: 1}\n  - {id: b, critical: many}\n  - {id: c}\n"
+        "  - {id: d, op: in, critical: x}\n"
+    )
+    endpoints = "Id,ComputerName,SiteId\na,A,hq\nb,B,nowhere\na,C,hq\n"
+    found = problems(write(MISTAKES, endpoints, bad=rules, worse="rules: [\n"))
+    missing = [line for line in EXPECTED if not any(text.startswith(line) for text in found)]
+    assert missing == [], "\n".join(found)
+    assert len(found) <= len(EXPECTED) + 2, "\n".join(found)  # nothing is reported for what another mistake caused
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("no", "no"), ("on", "on"), ("012", "012"), ("12:30", "12:30"), ("1_000", "1_000"), ("0x10", "0x10"),
+     ("2026-11-24", "2026-11-24"), ("12", 12), ("-1.5", -1.5), ("1e3", 1000.0), ("true", True), ("~", None),
+     ("'12'", "12"), (".inf", ".inf"), ("=", "=")],
+)  # fmt: skip
+def test_plain_values_are_what_they_look_like(text: str, value: object) -> None:
+    document = read_document(f"key: {text}\n")
+    assert (document.data, document.problems) == ({"key": value}, [])
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_read_or_refused_with_a_line(text: str) -> None:
+    for problem in read_document(text).problems:
+        assert problem.line >= 1
+
+
+def test_a_bomb_of_aliases_is_refused(write: Write) -> None:
+    layers = ["a0: &a0 [x,x,x,x,x,x,x,x,x,x]"]
+    layers += [f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
+    assert any("more than" in line for line in problems(write("\n".join(layers) + "\n" + GOOD)))
+
+
+@pytest.mark.parametrize("data", [b"\xff\xfe\x00", b"a: !!python/object:os.system x", b"[" * 5000, b"", b"- 1\n"])
+def test_what_is_no_settings_file_is_refused(write: Write, data: bytes) -> None:
+    folder = write()
+    (folder / SETTINGS).write_bytes(data)
+    with pytest.raises(ConfigError) as caught:
+        load_settings(folder)
+    assert SETTINGS in str(caught.value)
+
+
+def test_an_unreadable_rule_file_is_a_problem_like_others(write: Write) -> None:
+    folder = write(GOOD.replace("hq", "HQ"))
+    (folder / "rules" / "x.yaml").write_bytes(b"\xff\xfe\x00")
+    found = problems(folder)
+    assert any(line.startswith("rmm.yaml:2: sites[0].id") for line in found)
+    assert any("x.yaml:1: cannot be read" in line for line in found)
+
+
+def test_the_shipped_rules_are_right() -> None:
+    assert len({rule.id for rule in shipped_rules()}) == len(shipped_rules()) > 3
