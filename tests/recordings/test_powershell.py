@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from rmm.ports import ErrorRecord
 from rmm.transports.winrm import psrp
 
 ARCHIVE = Path(__file__).parent.parent / "data" / "powershell-recordings.tar.xz"
@@ -30,7 +31,7 @@ def recordings() -> dict[str, list[bytes]]:
 RECORDINGS = recordings()
 
 
-def run(name: str) -> tuple[list[object], list[psrp.ErrorRecord], list[int]]:
+def run(name: str) -> tuple[list[object], list[ErrorRecord], list[int]]:
     defragment, output, errors, states = psrp.Defragmenter(), [], [], []
     for data in RECORDINGS[name]:
         for message in defragment.feed(data):
