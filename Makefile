@@ -46,7 +46,7 @@ lint: $(VENV)/.dev ## ruff
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
 type: $(VENV)/.dev ## mypy --strict, as on Linux and as on Windows
-	@$(BIN)/mypy --platform linux && $(BIN)/mypy --platform win32
+	@$(BIN)/mypy --platform linux && $(BIN)/mypy --platform win32 rmm
 
 arch: $(VENV)/.dev ## import-linter: layers and forbidden imports
 	@$(BIN)/lint-imports

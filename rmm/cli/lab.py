@@ -93,8 +93,10 @@ def _command(arguments: list[str]) -> list[str]:
 def _start(arguments: list[str]) -> subprocess.Popen[Any]:
     # A group of its own: Ctrl-C is for the demonstration, which then ends the lab itself.
     if sys.platform == "win32":
-        return subprocess.Popen(_command(arguments), creationflags=subprocess.CREATE_NEW_PROCESS_GROUP)
-    return subprocess.Popen(_command(arguments), start_new_session=True)
+        lab = subprocess.Popen(_command(arguments), creationflags=subprocess.CREATE_NEW_PROCESS_GROUP)
+    else:
+        lab = subprocess.Popen(_command(arguments), start_new_session=True)
+    return lab
 
 
 def _wait(lab: subprocess.Popen[Any], ready: Path) -> None:

@@ -92,7 +92,7 @@ def load_settings(folder: Path, flags: Mapping[str, Any] | None = None) -> Setti
     rules, found = read_rules(folder / "rules")
     lines += found
     # Sites with mistakes count as well, so that their endpoints are not reported for it.
-    ids = {str(value.get("id")) for value in top.sites} if lines else {site.id for site in sites}
+    ids = {str(value["id"]) for value in top.sites if value.get("id")} if lines else {site.id for site in sites}
     endpoints, found = read_endpoints(folder / ENDPOINTS, ids)
     lines += found
     if lines:
@@ -172,7 +172,7 @@ def _sites(document: Document, top: _Top, problems: list[Problem]) -> list[Site]
         site = Site(**values)
         before = len(problems)
         problems += [Problem(document.line((*place, key)), dotted((*place, key)), text) for key, text in _site(site)]
-        if any(site.id == other.id for other in sites):
+        if any(site.id == other.get("id") for other in top.sites[:index]):
             problems.append(Problem(document.line((*place, "id")), dotted((*place, "id")), "this id is used twice"))
         if len(problems) == before:
             sites.append(site)

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -16,11 +17,12 @@ import pytest
 HEAVY = ("lxml", "spnego", "psrpcore", "requests", "pypsrp", "winrm", "rich", "asyncssh", "jinja2", "xlsxwriter")
 
 
-def rmm(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
+def rmm(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "rmm", *arguments]
-    return subprocess.run(
+    done: subprocess.CompletedProcess[str] = subprocess.run(
         command, capture_output=True, text=True, check=False, timeout=120, encoding="utf-8", **options
-    )  # type: ignore[call-overload, no-any-return]
+    )
+    return done
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ def configure(folder: Path, sshd: dict[str, Any], known_hosts: str) -> None:
     )
     (folder / "passphrase").write_text(PASSPHRASE)
     create(folder / "credentials.vault", PASSPHRASE, {})
-    vault = Vault(folder / "credentials.vault", PASSPHRASE)
+    vault = Vault.open(folder / "credentials.vault", PASSPHRASE)
     vault.set("key", sshd["user"], Secret(""), kind="key", key_file=str(keys / "user"))
 
 
@@ -62,7 +62,10 @@ def test_this_machine_over_ssh_gives_its_real_values(tmp_path: Path, sshd: dict[
     assert seen["collectors"]["memory"]["readings"][0]["total_b"] == kilobytes("MemTotal") * 1024
     root = next(row for row in seen["collectors"]["volumes"]["readings"] if row["volume"] == "/")
     facts = os.statvfs("/")
-    assert root["size_b"] == pytest.approx(facts.f_blocks * facts.f_frsize, rel=0.1)  # df leaves reserved blocks out
+    # The collector counts used plus available, as df's percentage does: what is reserved for root is not in it.
+    size = (facts.f_blocks - facts.f_bfree + facts.f_bavail) * facts.f_frsize
+    assert root["size_b"] == pytest.approx(size, rel=0.01)
+    assert root["free_b"] == pytest.approx(facts.f_bavail * facts.f_frsize, rel=0.02)
     cores = {row["core"] for row in seen["collectors"]["cpu"]["readings"]} - {"_Total"}
     assert len(cores) == os.cpu_count()
 

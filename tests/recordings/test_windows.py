@@ -119,7 +119,7 @@ def same_value(message: psrp.Message) -> None:
     if not message.data:
         return
     cipher: Any = NoCipher()
-    value = deserialize(ElementTree.fromstring(message.data), cipher)
+    value: Any = deserialize(ElementTree.fromstring(message.data), cipher)
     if message.kind == PSRPMessageType.PipelineOutput:
         assert psrp.output_of(message) == psrp.plain_value(value)
     elif message.kind in (PSRPMessageType.PipelineState, PSRPMessageType.RunspacePoolState):

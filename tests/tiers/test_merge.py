@@ -23,11 +23,12 @@ def one(minute: int, seq: int, names: list[str], outcome: str) -> Observation:
         )
         for name in names
     }
-    return msgspec.structs.replace(
+    made: Observation = msgspec.structs.replace(
         observe(minute=minute, seq=seq, fault=fault),
         collectors={} if fault else parts,
         identity={"name": f"srv{seq}"} if outcome == "ok" and minute % 2 else {},
     )
+    return made
 
 
 observations = st.lists(

@@ -1,0 +1,224 @@
+"""What ends with which code, and what a terminal, a pipe and a closed pipe get."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Rmm = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def rmm(tmp_path: Path) -> Rmm:
+    """The command, with a data folder of this test's own."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("RMM_")}
+
+    def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "rmm", *arguments],
+            capture_output=True, text=True, check=False, timeout=60, encoding="utf-8", stdin=subprocess.DEVNULL,
+            cwd=tmp_path, env={**clean, "RMM_DATA": str(tmp_path / "data"), **environment},
+        )  # fmt: skip
+
+    return run
+
+
+@pytest.fixture
+def folder(tmp_path: Path, rmm: Rmm) -> Path:
+    assert rmm("init", "--no-input", "--config", "conf").returncode == 0
+    (tmp_path / "in.csv").write_text("ComputerName\nSRV01\nSRV02\n")
+    assert rmm("endpoints", "import", "in.csv", "--config", "conf").returncode == 0
+    return tmp_path / "conf"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["nonsense"], ["poll", "--nonsense"], ["show"], ["poll", "--shard", "3/2"], ["poll", "--output", "xml"],
+     ["poll", "--site", "nowhere"], ["poll", "--endpoint", "SRV03"], ["poll", "--concurrency", "501"],
+     ["poll", "--timeout", "1e9"], ["history", "SRV01", "cpu.util_pct", "--since", "yesterday"], ["history", "SRV01", "cpu"],
+     ["report", "nonsense"], ["alerts", "list", "--state", "nonsense"], ["schedule", "print", "--kind", "at"],
+     ["endpoints", "export", "x.doc"], ["endpoints", "import", "missing.csv"], ["credentials", "remove", "x"],
+     ["credentials", "test", "nobody"], ["lab", "up", "--scheme", "ftp"], ["init"]],
+)  # fmt: skip
+def test_wrong_usage_is_2_and_says_so(words: list[str], rmm: Rmm, folder: Path) -> None:
+    config = [] if words[0] == "nonsense" else ["--config", str(folder)]
+    done = rmm(*words, *config)
+    assert done.returncode == 2, (done.stdout, done.stderr)
+    assert "rror: " in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (folder.parent / "data").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["status"], ["alerts"], ["show", "SRV01"], ["history", "srv01"], ["endpoints", "list"], ["poll", "--dry-run"],
+     ["alerts", "log"], ["credentials", "list"], ["collector", "list"], ["report", "inventory", "--format", "csv", "--out", "-"]],
+)  # fmt: skip
+def test_before_the_first_poll_every_command_has_an_answer(words: list[str], rmm: Rmm, folder: Path) -> None:
+    done = rmm(*words, "--config", str(folder))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.strip()
+    assert "\x1b" not in done.stdout
+
+
+def test_a_poll_without_a_passphrase_or_credential_touches_nothing(rmm: Rmm, folder: Path) -> None:
+    asked = rmm("poll", "--config", str(folder))
+    assert (asked.returncode, asked.stdout) == (2, "")
+    assert "RMM_PASSPHRASE" in asked.stderr
+    missing = rmm("poll", "--config", str(folder), RMM_PASSPHRASE="x")
+    assert missing.returncode == 2
+    assert "rmm credentials set" in missing.stderr
+    settings = folder / "rmm.yaml"
+    settings.write_text(settings.read_text(encoding="utf-8").replace("credential: polling", "# none"), encoding="utf-8")
+    nameless = rmm("poll", "--config", str(folder), RMM_PASSPHRASE="x")
+    assert nameless.returncode == 2
+    assert "SRV01, SRV02: neither the endpoint nor its site names a credential" in nameless.stderr
+    assert not (folder.parent / "data").exists()
+
+
+@pytest.mark.parametrize("extra", [[], ["--quiet"]])
+def test_a_fleet_of_which_nothing_answers_is_4(extra: list[str], rmm: Rmm, folder: Path) -> None:
+    from rmm.vault import create
+
+    create(folder / "credentials.vault", "x", {"polling": ("u", "p")})
+    with (folder / "endpoints.csv").open("w") as file:
+        file.write("ComputerName,IPAddress,SiteId,Port\nSRV01,127.0.0.1,hq,1\nSRV02,127.0.0.2,hq,1\n")
+    done = rmm("poll", "--config", str(folder), *extra, RMM_PASSPHRASE="x")
+    assert done.returncode == 4
+    if extra:
+        assert (done.stdout, done.stderr) == ("", "error: none of 2 endpoints could be polled\n")
+    else:
+        assert "UNREACHABLE" in done.stdout
+    table = rmm("status", "--config", str(folder))
+    assert table.stdout.startswith("2 endpoints: ")
+    checked = rmm("doctor", "SRV01", "--config", str(folder), "--output", "json", RMM_PASSPHRASE="x")
+    assert checked.returncode == 4
+    steps = json.loads(checked.stdout)["steps"]
+    assert [(step["name"], step["verdict"]) for step in steps] == [("name", "ok"), ("tcp", "failed")]
+    assert steps[-1]["fix"]
+    tested = rmm("credentials", "test", "polling", "--config", str(folder), RMM_PASSPHRASE="x")
+    assert tested.returncode == 4
+    assert "  fix: " in tested.stderr
+
+
+def test_rules_that_speak_of_what_is_not_there_are_refused(rmm: Rmm, folder: Path) -> None:
+    (folder / "rules" / "own.yaml").write_text(
+        "rules:\n  - {id: a, collector: cpv, field: util_pct, warning: 1}\n  - {id: b, collector: cpu, field: x, warning: 1}\n"
+    )
+    from rmm.vault import create
+
+    create(folder / "credentials.vault", "x", {"polling": ("u", "p")})
+    done = rmm("poll", "--config", str(folder), RMM_PASSPHRASE="x")
+    assert done.returncode == 2
+    assert "rules: a: collector: there is no 'cpv'" in done.stderr
+    assert "rules: b: field: cpu has no 'x'" in done.stderr
+
+
+def test_doctor_climbs_the_whole_ladder(lab: Any, rmm: Rmm) -> None:
+    name = lab.endpoints[0]["name"]
+    done = rmm("doctor", name, "--config", str(lab.config), "--output", "ndjson")
+    assert done.returncode == 0, done.stderr
+    steps = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [step["name"] for step in steps[:5]] == ["name", "tcp", "http", "logon", "shell"]
+    assert {"cpu", "memory", "software"} <= {step["name"] for step in steps}
+    assert {step["verdict"] for step in steps} == {"ok"}
+    assert all(step["ms"] >= 0 for step in steps)
+    table = rmm("doctor", name, "--config", str(lab.config))
+    assert table.stdout.count("\n") == len(steps)
+
+
+def test_a_logon_is_tested_against_one_endpoint(lab: Any, rmm: Rmm) -> None:
+    done = rmm("credentials", "test", "lab", "--config", str(lab.config))
+    assert done.returncode == 0, done.stderr
+    assert lab.username in done.stdout
+    assert lab.password not in done.stdout + done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGPIPE's counterpart there is an OSError of another kind")
+def test_a_reader_that_goes_away_is_no_error_message(folder: Path) -> None:
+    rows = "".join(f"SRV{number:05},hq\n" for number in range(5000))
+    (folder / "endpoints.csv").write_text(f"ComputerName,SiteId\n{rows}")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "rmm", "endpoints", "list", "--config", str(folder), "--output", "ndjson"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stderr is not None
+    with process.stdout, process.stderr:
+        process.stdout.readline()
+        process.stdout.close()
+        said = process.stderr.read()
+    assert (process.wait(20), said) == (141, b"")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_a_terminal_gets_colours_and_prompts(folder: Path, tmp_path: Path) -> None:
+    import pty
+
+    def on_terminal(words: list[str], answers: bytes = b"", stop: bool = False) -> tuple[int, str]:
+        master, slave = pty.openpty()
+        environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "120", "RMM_PASSPHRASE": "x"}
+        environment.pop("NO_COLOR", None)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "rmm", *words], stdin=slave, stdout=slave, stderr=slave, env=environment,
+            start_new_session=True,
+        )  # fmt: skip
+        os.close(slave)
+        seen = b""
+        if stop:
+            time.sleep(1.5)
+            process.send_signal(signal.SIGINT)
+        if answers:
+            os.write(master, answers)
+        while True:
+            try:
+                data = os.read(master, 4096)
+            except OSError:  # Linux says so when the last one has closed the other side
+                break
+            if not data:
+                break
+            seen += data
+        os.close(master)
+        return process.wait(20), seen.decode()
+
+    code, text = on_terminal(["status", "--config", str(folder)])
+    assert code == 0
+    assert "\x1b[" in text
+    new = tmp_path / "new"
+    code, text = on_terminal(["init", "--config", str(new)], b"branch\n\n")
+    assert code == 0, text
+    assert "Id of the first site [hq]" in text
+    assert "id: branch" in (new / "rmm.yaml").read_text(encoding="utf-8")
+    code, text = on_terminal(["credentials", "set", "a", "--username", "u", "--config", str(folder)], b"S3cret\n")
+    assert code == 0, text
+    code, text = on_terminal(["credentials", "set", "a", "--username", "u", "--config", str(folder)], stop=True)
+    assert code == 130
+    assert text.strip().endswith("stopped")
+    assert "Traceback" not in text
+
+
+def test_what_machines_say_cannot_steer_a_terminal() -> None:
+    from rmm.cli.printing import clean, csv_text
+
+    assert clean("a\x1b]0;x\x07b\r\nc\x9bd\u202ee") == "a ]0;x b  c d e"
+    assert csv_text([{"a": "=1+1", "b": "\x1b[31m", "c": -1}], ["a", "b", "c"]) == "a,b,c\n'=1+1, [31m,-1\n"
+
+
+def test_a_data_folder_that_cannot_be_written_is_1(lab: Any, rmm: Rmm, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    done = rmm(
+        "poll", "--config", str(lab.config), "--endpoint", lab.endpoints[0]["id"], RMM_DATA=str(tmp_path / "file")
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert "Traceback" not in done.stderr
+    assert " OK" not in done.stdout
