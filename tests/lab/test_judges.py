@@ -19,6 +19,13 @@ IDENTIFY = (
 )
 
 
+@pytest.fixture(autouse=True)
+def no_bundle_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """pywinrm warns when it finds one, and warnings are errors here."""
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+
+
 def wsman(lab: Any, index: int, **changes: Any) -> WSMan:
     values: dict[str, Any] = {
         "port": lab.http_port, "username": lab.username, "password": lab.password, "ssl": False,
