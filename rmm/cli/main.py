@@ -104,6 +104,8 @@ def _run(names: Sequence[str]) -> int:
     """Run the command; returns the exit code, with everything that it raised said."""
     try:
         result = build(names)(standalone_mode=False)
+        if result == STOPPED:  # typer has swallowed a Ctrl-C
+            print("\nstopped", file=sys.stderr)
         return result if isinstance(result, int) else 0
     except _WRONG_USAGE as error:
         error.show()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,8 @@ def folder(tmp_path: Path, rmm: Rmm) -> Path:
     "words",
     [["nonsense"], ["poll", "--nonsense"], ["show"], ["poll", "--shard", "3/2"], ["poll", "--output", "xml"],
      ["poll", "--site", "nowhere"], ["poll", "--endpoint", "SRV03"], ["poll", "--concurrency", "501"],
-     ["poll", "--timeout", "1e9"], ["history", "SRV01", "cpu.util_pct", "--since", "yesterday"], ["history", "SRV01", "cpu"],
+     ["poll", "--timeout", "1e9"], ["history", "SRV01", "cpu.util_pct", "--since", "yesterday"],
+     ["history", "SRV01", "cpu"],
      ["report", "nonsense"], ["alerts", "list", "--state", "nonsense"], ["schedule", "print", "--kind", "at"],
      ["endpoints", "export", "x.doc"], ["endpoints", "import", "missing.csv"], ["credentials", "remove", "x"],
      ["credentials", "test", "nobody"], ["lab", "up", "--scheme", "ftp"], ["init"]],
@@ -61,7 +62,8 @@ def test_wrong_usage_is_2_and_says_so(words: list[str], rmm: Rmm, folder: Path) 
 @pytest.mark.parametrize(
     "words",
     [["status"], ["alerts"], ["show", "SRV01"], ["history", "srv01"], ["endpoints", "list"], ["poll", "--dry-run"],
-     ["alerts", "log"], ["credentials", "list"], ["collector", "list"], ["report", "inventory", "--format", "csv", "--out", "-"]],
+     ["alerts", "log"], ["credentials", "list"], ["collector", "list"],
+     ["report", "inventory", "--format", "csv", "--out", "-"]],
 )  # fmt: skip
 def test_before_the_first_poll_every_command_has_an_answer(words: list[str], rmm: Rmm, folder: Path) -> None:
     done = rmm(*words, "--config", str(folder))
@@ -112,7 +114,8 @@ def test_a_fleet_of_which_nothing_answers_is_4(extra: list[str], rmm: Rmm, folde
 
 def test_rules_that_speak_of_what_is_not_there_are_refused(rmm: Rmm, folder: Path) -> None:
     (folder / "rules" / "own.yaml").write_text(
-        "rules:\n  - {id: a, collector: cpv, field: util_pct, warning: 1}\n  - {id: b, collector: cpu, field: x, warning: 1}\n"
+        "rules:\n  - {id: a, collector: cpv, field: util_pct, warning: 1}\n"
+        "  - {id: b, collector: cpu, field: x, warning: 1}\n"
     )
     from rmm.vault import create
 
@@ -160,11 +163,13 @@ def test_a_reader_that_goes_away_is_no_error_message(folder: Path) -> None:
     assert (process.wait(20), said) == (141, b"")
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
 def test_a_terminal_gets_colours_and_prompts(folder: Path, tmp_path: Path) -> None:
+    if sys.platform == "win32":
+        pytest.skip("needs a pseudo-terminal")
     import pty
 
-    def on_terminal(words: list[str], answers: bytes = b"", stop: bool = False) -> tuple[int, str]:
+    def on_terminal(words: list[str], *turns: tuple[str, bytes | None]) -> tuple[int, str]:
+        """Run it; when the last of what a turn waits for has been printed, type its answer, or press Ctrl-C."""
         master, slave = pty.openpty()
         environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "120", "RMM_PASSPHRASE": "x"}
         environment.pop("NO_COLOR", None)
@@ -173,35 +178,40 @@ def test_a_terminal_gets_colours_and_prompts(folder: Path, tmp_path: Path) -> No
             start_new_session=True,
         )  # fmt: skip
         os.close(slave)
-        seen = b""
-        if stop:
-            time.sleep(1.5)
-            process.send_signal(signal.SIGINT)
-        if answers:
-            os.write(master, answers)
-        while True:
+        seen, waiting = "", list(turns)
+        while select.select([master], [], [], 20)[0]:
             try:
                 data = os.read(master, 4096)
-            except OSError:  # Linux says so when the last one has closed the other side
+            except OSError:  # so Linux says that the other side is closed
                 break
             if not data:
                 break
-            seen += data
+            seen += data.decode()
+            if waiting and waiting[0][0] in seen:
+                answer = waiting.pop(0)[1]
+                if answer is None:
+                    process.send_signal(signal.SIGINT)
+                else:
+                    os.write(master, answer)
+        else:
+            process.kill()
         os.close(master)
-        return process.wait(20), seen.decode()
+        return process.wait(20), seen
 
     code, text = on_terminal(["status", "--config", str(folder)])
     assert code == 0
     assert "\x1b[" in text
     new = tmp_path / "new"
-    code, text = on_terminal(["init", "--config", str(new)], b"branch\n\n")
+    code, text = on_terminal(["init", "--config", str(new)], ("site [hq]", b"branch\n"), ("[polling]", b"\n"))
     assert code == 0, text
     assert "Id of the first site [hq]" in text
     assert "id: branch" in (new / "rmm.yaml").read_text(encoding="utf-8")
-    code, text = on_terminal(["credentials", "set", "a", "--username", "u", "--config", str(folder)], b"S3cret\n")
+    words = ["credentials", "set", "a", "--username", "u", "--config", str(folder)]
+    code, text = on_terminal(words, ("Secret of u", b"S3cret\n"))
     assert code == 0, text
-    code, text = on_terminal(["credentials", "set", "a", "--username", "u", "--config", str(folder)], stop=True)
-    assert code == 130
+    assert "S3cret" not in text
+    code, text = on_terminal(words, ("Secret of u", None))
+    assert code == 130, text
     assert text.strip().endswith("stopped")
     assert "Traceback" not in text
 
