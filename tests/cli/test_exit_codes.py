@@ -164,9 +164,7 @@ def test_a_reader_that_goes_away_is_no_error_message(folder: Path) -> None:
 
 
 def test_a_terminal_gets_colours_and_prompts(folder: Path, tmp_path: Path) -> None:
-    if sys.platform == "win32":
-        pytest.skip("needs a pseudo-terminal")
-    import pty
+    pty = pytest.importorskip("pty")  # Windows has none
 
     def on_terminal(words: list[str], *turns: tuple[str, bytes | None]) -> tuple[int, str]:
         """Run it; when the last of what a turn waits for has been printed, type its answer, or press Ctrl-C."""
