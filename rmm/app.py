@@ -444,7 +444,7 @@ def open_app(folder: Path, passphrase: Passphrase, flags: Mapping[str, Any] | No
 def run(main: Any) -> Any:
     """Run a coroutine on the fastest event loop that is installed."""
     # Readings are many small dictionaries without cycles: looking for cycles after every 700 costs a tenth of a round.
-    gc.set_threshold(100_000, 50, 100)
+    gc.set_threshold(10_000, 10, 10)
     factory = None
     try:
         if sys.platform == "win32":

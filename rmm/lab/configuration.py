@@ -100,7 +100,7 @@ def settings_yaml(count: int, access: LabAccess) -> str:
 
 def concurrency(count: int) -> int:
     """How many of `count` lab endpoints to poll at once."""
-    return 25 if count <= 500 else 100 if count <= 2500 else 250
+    return 25 if count <= 500 else 100 if count <= 2500 else 150
 
 
 def lab_json(fleet: LabFleet, access: LabAccess) -> str:

@@ -12,9 +12,9 @@ from rmm.errors import RmmError
 
 log = logging.getLogger(__name__)
 
-BATCH = 200  # observations per fold
+BATCH = 64  # observations per fold
 LINGER_S = 0.1  # how long a batch waits for company; alerts have five seconds
-CAPACITY = 1000
+CAPACITY = 128  # an observation may be 60 kB
 
 Fold = Callable[[Sequence[bytes]], Awaitable[None]]
 

@@ -85,7 +85,7 @@ class Round:
                 locks.enter_context(hold(path, f"shard {shard.shard} of site {shard.site}"))
             pool: AioPool = AioPool(size=concurrency)
             largest = max((len(shard.endpoints) for shard in work), default=1)
-            room = asyncio.Semaphore(2 + 2 * concurrency // max(1, largest))
+            room = asyncio.Semaphore(1 + -(-concurrency // max(1, largest)))
             try:
                 for shard in work:
                     await room.acquire()

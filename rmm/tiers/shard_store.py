@@ -27,8 +27,8 @@ from rmm.tiers.spool import Spool
 
 log = logging.getLogger(__name__)
 
-BATCH = 64  # observations per transaction of the cold tier
-MOST_QUEUED = 4 * BATCH  # the poller waits when the cold tier is further behind than that
+BATCH = 16  # observations per transaction of the cold tier
+MOST_QUEUED = 2 * BATCH  # the poller waits when the cold tier is further behind than that
 
 Queued = tuple[Observation, Hint]
 
