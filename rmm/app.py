@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-import gc
-import importlib
 import secrets
-import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from rmm.core.shard import selected, shard_of
-from rmm.errors import ConfigError, RmmError, UnsupportedError
+from rmm.errors import ConfigError, RmmError
+from rmm.loop import SystemClock, run
 from rmm.model.endpoint import Credential, Endpoint, Secret, Site, Target
 from rmm.model.observation import Observation, decode_observation
 from rmm.model.round import PollRequest, PollSummary
 from rmm.model.settings import Settings
+from rmm.plugins import build
 from rmm.resources import shipped
 from rmm.settings.load import VAULT, load_settings, shipped_rules
 
@@ -41,18 +38,6 @@ SSH_PORT = 22
 PASSPHRASE_FILE = "passphrase"  # noqa: S105 - the name of a file; a lab has one beside its vault
 
 Passphrase = Callable[[], str]
-
-
-class SystemClock:
-    """`ports.Clock` of this machine."""
-
-    def now(self) -> datetime:
-        """UTC now."""
-        return datetime.now(UTC)
-
-    def monotonic(self) -> float:
-        """Seconds of a clock that nobody sets."""
-        return time.monotonic()
 
 
 class App:
@@ -404,64 +389,9 @@ class App:
         )
 
 
-def build(kind: str, plugin: str, /, **options: Any) -> Any:
-    """A plugin by name: `rmm/<kind>/<name>.py` with `build()`, or an entry point of the group `rmm.<kind>`."""
-    if not plugin.isidentifier():
-        raise ConfigError(f"{plugin!r} is not the name of anything in {kind}")
-    module = f"rmm.{kind}.{plugin}"
-    try:
-        return importlib.import_module(module).build(**options)
-    except ModuleNotFoundError as error:
-        if error.name != module:
-            extra = {"asyncssh": "ssh"}.get(error.name or "", "")
-            fix = f"pip install 'mytech-rmm[{extra}]'" if extra else f"install the package {error.name}"
-            raise UnsupportedError(
-                f"{kind} {plugin} needs {error.name}, which is not installed",
-                code="missing.package",
-                hint=f"{fix}.",
-                status="CONFIG",
-            ) from error
-        return _outside(kind, plugin, error, options)
-
-
-def _outside(kind: str, name: str, error: ModuleNotFoundError, options: Mapping[str, Any]) -> Any:
-    from importlib.metadata import entry_points
-
-    for entry in entry_points(group=f"rmm.{kind}", name=name):
-        return entry.load()(**options)
-    folder = Path(__file__).parent / kind
-    known = sorted(
-        path.stem for path in folder.iterdir() if not path.stem.startswith("_") and path.suffix in ("", ".py")
-    )
-    raise ConfigError(f"there is no {name!r} in {kind}; there are {', '.join(known)}") from error
-
-
 def open_app(folder: Path, passphrase: Passphrase, flags: Mapping[str, Any] | None = None) -> App:
     """Read a configuration folder. Raises ConfigError with all of its problems."""
     return App(load_settings(folder, flags), passphrase)
-
-
-def run(main: Any) -> Any:
-    """Run a coroutine on the fastest event loop that is installed."""
-    # Readings are many small dictionaries without cycles: looking for cycles after every 700 costs a tenth of a round.
-    gc.set_threshold(10_000, 10, 10)
-    factory = None
-    try:
-        if sys.platform == "win32":
-            import winloop  # type: ignore[import-not-found, unused-ignore]
-
-            factory = winloop.new_event_loop
-        else:
-            import uvloop
-
-            factory = uvloop.new_event_loop
-    except ImportError:
-        factory = None  # the standard loop serves as well, about a tenth slower
-    try:
-        with asyncio.Runner(loop_factory=factory) as runner:
-            return runner.run(main)
-    except KeyboardInterrupt as error:
-        raise RmmError("stopped", code="stopped", hint="") from error
 
 
 __all__ = ["App", "Passphrase", "RmmError", "Secret", "build", "open_app", "run"]

@@ -1,0 +1,42 @@
+"""Finds transports, channels and reports by their file's name; only what is asked for is imported."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rmm.errors import ConfigError, UnsupportedError
+
+
+def build(kind: str, plugin: str, /, **options: Any) -> Any:
+    """A plugin by name: `rmm/<kind>/<name>.py` with `build()`, or an entry point of the group `rmm.<kind>`."""
+    if not plugin.isidentifier():
+        raise ConfigError(f"{plugin!r} is not the name of anything in {kind}")
+    module = f"rmm.{kind}.{plugin}"
+    try:
+        return importlib.import_module(module).build(**options)
+    except ModuleNotFoundError as error:
+        if error.name != module:
+            extra = {"asyncssh": "ssh"}.get(error.name or "", "")
+            fix = f"pip install 'mytech-rmm[{extra}]'" if extra else f"install the package {error.name}"
+            raise UnsupportedError(
+                f"{kind} {plugin} needs {error.name}, which is not installed",
+                code="missing.package",
+                hint=f"{fix}.",
+                status="CONFIG",
+            ) from error
+        return _outside(kind, plugin, error, options)
+
+
+def _outside(kind: str, name: str, error: ModuleNotFoundError, options: Mapping[str, Any]) -> Any:
+    from importlib.metadata import entry_points
+
+    for entry in entry_points(group=f"rmm.{kind}", name=name):
+        return entry.load()(**options)
+    folder = Path(__file__).parent / kind
+    known = sorted(
+        path.stem for path in folder.iterdir() if not path.stem.startswith("_") and path.suffix in ("", ".py")
+    )
+    raise ConfigError(f"there is no {name!r} in {kind}; there are {', '.join(known)}") from error
