@@ -82,7 +82,7 @@ def test_large_fleets_get_more_shards_and_more_at_once(tmp_path: Path, started: 
     write_configuration(tmp_path, LabFleet(1001, started=started), access(tmp_path))
     (site,) = yaml.safe_load((tmp_path / "rmm.yaml").read_text(encoding="utf-8"))["sites"]
     assert site["shards"] == 5
-    assert [concurrency(count) for count in (1, 500, 501, 10_000)] == [25, 25, 100, 250]
+    assert [concurrency(count) for count in (1, 500, 501, 10_000)] == [25, 25, 100, 150]
 
 
 def test_passwords_differ() -> None:
