@@ -169,6 +169,7 @@ class App:
             ca_file=site.ca_file,
             known_hosts=site.known_hosts,
             source=site.source,
+            connect_timeout=self.settings.poll.connect_timeout,
         )
 
     def shard(self, endpoint: Endpoint) -> int:

@@ -100,3 +100,4 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     known_hosts: str = ""
     source: str = "script"  # script | wql, for collectors that offer both
     configuration: str = "Microsoft.PowerShell"
+    connect_timeout: float = 5.0  # seconds for TCP alone

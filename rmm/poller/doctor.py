@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-import ssl
 import time
 from collections.abc import AsyncIterator
 
@@ -13,15 +12,11 @@ import msgspec
 
 from rmm.errors import RmmError
 from rmm.model.endpoint import Credential, Endpoint, Target
+from rmm.poller.probe import context_of, identify, is_winrm, server_name
 from rmm.poller.visit import SHELL_TRANSPORTS, Kit, Visitor
 from rmm.ports import Script
 
 STEP_S = 10.0
-IDENTIFY = (
-    b'<s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope" '
-    b'xmlns:wsmid="http://schemas.dmtf.org/wbem/wsman/identity/1/wsmanidentity.xsd">'
-    b"<s:Header/><s:Body><wsmid:Identify/></s:Body></s:Envelope>"
-)
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -87,26 +82,16 @@ async def _connect(target: Target, address: str) -> AsyncIterator[Step]:
     if target.scheme == "https" and target.transport not in SHELL_TRANSPORTS:
         yield await _tls(target, address)
     if target.transport not in SHELL_TRANSPORTS:
-        yield await _identify(target, address)
-
-
-def _context(target: Target) -> ssl.SSLContext | None:
-    return ssl.create_default_context(cafile=target.ca_file or None) if target.scheme == "https" else None
-
-
-def _server_name(target: Target) -> str | None:
-    if target.scheme != "https":
-        return None
-    return target.name if "." in target.name else target.host
+        yield await _identify(target)
 
 
 async def _tls(target: Target, address: str) -> Step:
     began = time.perf_counter()
     fix = "Check the endpoint's certificate; name a private CA with `ca_file` for the site."
     try:
-        context = _context(target)
+        context = context_of(target)
         _, writer = await asyncio.wait_for(
-            asyncio.open_connection(address, target.port, ssl=context, server_hostname=_server_name(target)), STEP_S
+            asyncio.open_connection(address, target.port, ssl=context, server_hostname=server_name(target)), STEP_S
         )
     except (OSError, TimeoutError) as error:
         return _failed("tls", began, str(error) or "no handshake in time", fix, "tls")
@@ -118,30 +103,15 @@ async def _tls(target: Target, address: str) -> Step:
     return _ok("tls", began, f"{channel.version()}, certificate valid until {certificate.get('notAfter', '?')}")
 
 
-async def _identify(target: Target, address: str) -> Step:
-    """WS-Identify: says that it is WinRM, and needs no logon (DSP0226 11)."""
+async def _identify(target: Target) -> Step:
+    """Says that it is WinRM, and needs no logon."""
     began = time.perf_counter()
     fix = "Something other than WinRM listens here: check port and scheme."
-    head = (
-        f"POST /wsman HTTP/1.1\r\nHost: {target.host}:{target.port}\r\nWSMANIDENTIFY: unauthenticated\r\n"
-        f"Content-Type: application/soap+xml;charset=UTF-8\r\nContent-Length: {len(IDENTIFY)}\r\n"
-        "Connection: close\r\n\r\n"
-    )
     try:
-        async with asyncio.timeout(STEP_S):
-            reader, writer = await asyncio.open_connection(
-                address, target.port, ssl=_context(target), server_hostname=_server_name(target)
-            )
-            try:
-                writer.write(head.encode() + IDENTIFY)
-                data = await reader.read(65_536)
-                while b"</s:Envelope>" not in data and len(data) < 65_536 and (more := await reader.read(65_536)):
-                    data += more
-            finally:
-                writer.close()
+        data = (await identify(target, STEP_S))[2]
     except (OSError, TimeoutError) as error:
         return _failed("http", began, str(error) or "no answer in time", fix, "http.garbage")
-    if b"IdentifyResponse" not in data:
+    if not is_winrm(data):
         line = data.split(b"\r\n", 1)[0][:80].decode("latin-1")
         return _failed("http", began, f"not WinRM: {line}", fix, "http.not_winrm")
     version = data.partition(b"ProductVersion>")[2].partition(b"<")[0][:80].decode("utf-8", "replace")

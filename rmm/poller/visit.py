@@ -22,10 +22,12 @@ from rmm.model.endpoint import Endpoint, Target
 from rmm.model.observation import CollectorResult, Fault, Observation
 from rmm.model.settings import PollSettings
 from rmm.model.state import EndpointState
+from rmm.poller.probe import identify, is_winrm
 from rmm.ports import Clock, Script, ScriptResult, Session, Transport
 
 CLEAN_UP_S = 5.0  # of the poll's time, kept back for stopping a pipeline and deleting the shell
 RETRY_PAUSE_S = 0.5
+PROBE_S = 2.0  # for finding out whether WinRM is there at all, after a poll that failed
 SHELL_TRANSPORTS = frozenset({"ssh"})  # these endpoints are Linux: `collect.sh`, never PowerShell
 
 
@@ -115,6 +117,8 @@ class _Run:
         if outcome is not None and outcome.retry == "R1" and self._left() > CLEAN_UP_S:
             await asyncio.sleep(RETRY_PAUSE_S)
             outcome = await self._once()
+        if outcome is not None and "availability" in self.due:
+            await self._probe(outcome)
         self._availability(outcome)
         if outcome is None:
             failed = any(result.outcome == "fault" for result in self.results.values())
@@ -258,6 +262,21 @@ class _Run:
         except OutputError as error:
             result = CollectorResult(outcome="fault", fault=fault_of(error))
         self.results[name] = msgspec.structs.replace(result, gather_ms=gather_ms, bytes=size)
+
+    async def _probe(self, outcome: RmmError) -> None:
+        """After a poll without a session: does TCP connect, does WinRM answer? Costs a good poll nothing."""
+        if verdict(outcome) not in ("auth", "shell", "http", "timeout") or self._left() < PROBE_S:
+            return
+        try:
+            target = self.kit.target(self.endpoint)
+            if target.transport in SHELL_TRANSPORTS:
+                return
+            connect_ms, identify_ms, answer = await identify(target, PROBE_S)
+        except (RmmError, OSError, TimeoutError):
+            return
+        self.telemetry.setdefault("connect_ms", round(connect_ms, 3))
+        if is_winrm(answer):
+            self.telemetry["identify_ms"] = round(identify_ms, 3)
 
     def _availability(self, outcome: RmmError | None) -> None:
         if "availability" not in self.due:

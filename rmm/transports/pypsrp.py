@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 from pypsrp.exceptions import WSManFaultError
 from pypsrp.powershell import PowerShell, RunspacePool
 from pypsrp.wsman import WSMan
 
-from rmm.errors import AuthError, DeadlineError, RmmError, UnsupportedError
+from rmm.errors import RmmError, UnsupportedError
 from rmm.model.endpoint import Target
 from rmm.ports import AuthGate, ErrorRecord, Script, ScriptResult
-from rmm.transports.threads import SLICE_S, Threads, check_ca, translate
+from rmm.transports.threads import SLICE_S, Threads, ThreadTransport, check_ca, translate
 from rmm.transports.winrm.faults import Fault, error_of
 
-CLOSE_S = 5.0
 RUNNING = 1
 
 
@@ -80,58 +76,6 @@ class PypsrpSession:
         raise UnsupportedError("WQL is read by the native transport", hint="Use transport: winrm for this endpoint.")
 
 
-class PypsrpTransport:
-    """`ports.Transport`; a new session for every poll."""
-
-    name = "pypsrp"
-
-    def __init__(self, gate: AuthGate) -> None:
-        self._gate = gate
-        self._threads = Threads()
-
-    @asynccontextmanager
-    async def session(self, target: Target, *, deadline: float) -> AsyncIterator[PypsrpSession]:
-        """Connect, log on, open the runspace."""
-        telemetry: dict[str, float] = {}
-        began = time.perf_counter()
-        left = deadline - asyncio.get_running_loop().time()
-        async with self._gate.attempt(target.credential, target.host) as attempt:
-            opening = asyncio.ensure_future(self._threads.call(lambda: _open(target, left), deadline=deadline))
-            try:
-                pool = await asyncio.shield(opening)
-            except AuthError:
-                attempt.rejected()
-                raise
-            except asyncio.CancelledError:
-                opening.add_done_callback(lambda done: self._close_late(done, target))
-                raise
-            attempt.accepted()
-        telemetry["open_ms"] = round((time.perf_counter() - began) * 1000, 3)
-        try:
-            yield PypsrpSession(pool, target, self._threads, telemetry)
-        finally:
-            await self._close(pool)
-
-    def _close_late(self, done: asyncio.Future[RunspacePool], target: Target) -> None:
-        if not done.cancelled() and done.exception() is None:
-            asyncio.get_running_loop().create_task(self._close(done.result()))
-
-    async def _close(self, pool: RunspacePool) -> None:
-        closing = asyncio.ensure_future(
-            self._threads.call(lambda: _close(pool), deadline=asyncio.get_running_loop().time() + CLOSE_S)
-        )
-        with contextlib.suppress(RmmError, DeadlineError):
-            try:
-                await asyncio.shield(closing)
-            except asyncio.CancelledError:
-                await closing
-                raise
-
-    async def aclose(self) -> None:
-        """Let go of the threads."""
-        self._threads.close()
-
-
 def _open(target: Target, seconds: float) -> RunspacePool:
     auth = {"ntlm": "ntlm", "kerberos": "kerberos", "negotiate": "negotiate", "basic": "basic", "credssp": "credssp"}
     timeout = max(1, int(seconds))
@@ -140,8 +84,8 @@ def _open(target: Target, seconds: float) -> RunspacePool:
         wsman = library(
             target.host, port=target.port, ssl=target.scheme == "https", username=target.credential.username,
             password=target.credential.secret.reveal(), auth=auth[target.auth], cert_validation=check_ca(target),
-            no_proxy=True, connection_timeout=min(10, timeout), read_timeout=timeout + 5,
-            operation_timeout=min(20, timeout), reconnection_retries=0,
+            no_proxy=True, connection_timeout=max(1, min(round(target.connect_timeout), timeout)),
+            read_timeout=timeout + 5, operation_timeout=min(20, timeout), reconnection_retries=0,
         )  # fmt: skip
         pool = RunspacePool(wsman, configuration_name=target.configuration)
         pool.open()
@@ -182,6 +126,6 @@ def _category(record: Any) -> str:
         return str(record.category or "")
 
 
-def build(*, gate: AuthGate, **_: object) -> PypsrpTransport:
+def build(*, gate: AuthGate, **_: object) -> ThreadTransport[RunspacePool, PypsrpSession]:
     """The plugin entry."""
-    return PypsrpTransport(gate)
+    return ThreadTransport("pypsrp", gate, opened=_open, closed=_close, session=PypsrpSession)

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import re
 import ssl
 import threading
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 from winrm.exceptions import WinRMOperationTimeoutError, WSManFaultError
 from winrm.protocol import Protocol
 
-from rmm.errors import AuthError, RmmError, UnsupportedError
+from rmm.errors import RmmError, UnsupportedError
 from rmm.model.endpoint import Target
 from rmm.ports import AuthGate, ErrorRecord, Script, ScriptResult
-from rmm.transports.threads import SLICE_S, Threads, check_ca, translate
+from rmm.transports.threads import SLICE_S, Threads, ThreadTransport, check_ca, translate
 from rmm.transports.winrm.faults import Fault, error_of
 
-CLOSE_S = 5.0
 SEND_BYTES = 100_000
 
 # A command line holds 8,191 characters, so the script comes by standard input and only this is on the line.
@@ -40,13 +36,10 @@ _CATEGORY = re.compile(r"\+ CategoryInfo\s+: (\w+):")
 class PywinrmSession:
     """`ports.Session`; output is what the script wrote, line by line."""
 
-    def __init__(
-        self, protocol: Any, shell: str, target: Target, threads: Threads, telemetry: dict[str, float]
-    ) -> None:
+    def __init__(self, handle: tuple[Any, str], target: Target, threads: Threads, telemetry: dict[str, float]) -> None:
         self.telemetry = telemetry
         self.peer: dict[str, str] = {}
-        self._protocol = protocol
-        self._shell = shell
+        self._protocol, self._shell = handle
         self._target = target
         self._threads = threads
 
@@ -112,58 +105,6 @@ def _errors(data: bytes) -> tuple[ErrorRecord, ...]:
     return (ErrorRecord(found[1].strip() if found else "", category[1] if category else "", message[:2000]),)
 
 
-class PywinrmTransport:
-    """`ports.Transport`; a new shell for every poll."""
-
-    name = "pywinrm"
-
-    def __init__(self, gate: AuthGate) -> None:
-        self._gate = gate
-        self._threads = Threads()
-
-    @asynccontextmanager
-    async def session(self, target: Target, *, deadline: float) -> AsyncIterator[PywinrmSession]:
-        """Connect, log on, open the shell."""
-        telemetry: dict[str, float] = {}
-        began = time.perf_counter()
-        left = deadline - asyncio.get_running_loop().time()
-        async with self._gate.attempt(target.credential, target.host) as attempt:
-            opening = asyncio.ensure_future(self._threads.call(lambda: _open(target, left), deadline=deadline))
-            try:
-                protocol, shell = await asyncio.shield(opening)
-            except AuthError:
-                attempt.rejected()
-                raise
-            except asyncio.CancelledError:
-                opening.add_done_callback(self._close_late)
-                raise
-            attempt.accepted()
-        telemetry["open_ms"] = round((time.perf_counter() - began) * 1000, 3)
-        try:
-            yield PywinrmSession(protocol, shell, target, self._threads, telemetry)
-        finally:
-            await self._close(protocol, shell)
-
-    def _close_late(self, done: asyncio.Future[tuple[Any, str]]) -> None:
-        if not done.cancelled() and done.exception() is None:
-            asyncio.get_running_loop().create_task(self._close(*done.result()))
-
-    async def _close(self, protocol: Any, shell: str) -> None:
-        closing = asyncio.ensure_future(
-            self._threads.call(lambda: _close(protocol, shell), deadline=asyncio.get_running_loop().time() + CLOSE_S)
-        )
-        with contextlib.suppress(RmmError):
-            try:
-                await asyncio.shield(closing)
-            except asyncio.CancelledError:
-                await closing
-                raise
-
-    async def aclose(self) -> None:
-        """Let go of the threads."""
-        self._threads.close()
-
-
 def _open(target: Target, seconds: float) -> tuple[Any, str]:
     timeout = max(1, min(SLICE_S, int(seconds)))
     ca = check_ca(target)
@@ -186,7 +127,8 @@ def _open(target: Target, seconds: float) -> tuple[Any, str]:
         raise _error(error, target) from error
 
 
-def _close(protocol: Any, shell: str) -> None:
+def _close(handle: tuple[Any, str]) -> None:
+    protocol, shell = handle
     try:
         protocol.close_shell(shell, close_session=True)
     except Exception as error:  # the endpoint reaps a shell that cannot be closed
@@ -199,6 +141,6 @@ def _error(error: Exception, target: Target) -> RmmError:
     return translate(error, target)
 
 
-def build(*, gate: AuthGate, **_: object) -> PywinrmTransport:
+def build(*, gate: AuthGate, **_: object) -> ThreadTransport[tuple[Any, str], PywinrmSession]:
     """The plugin entry."""
-    return PywinrmTransport(gate)
+    return ThreadTransport("pywinrm", gate, opened=_open, closed=_close, session=PywinrmSession)

@@ -29,7 +29,7 @@ from rmm.errors import (
 from rmm.model.endpoint import Target
 from rmm.ports import AuthGate, ErrorRecord, Script, ScriptResult
 
-CONNECT_S = 10.0
+LOGON_S = 10.0  # key exchange and authentication, after TCP
 CLOSE_S = 2.0
 STDERR_LIMIT = 64 << 10
 CHUNK = 64 << 10
@@ -183,7 +183,9 @@ class SshTransport:
         began = time.perf_counter()
         async with self._gate.attempt(credential, target.host) as attempt:
             try:
-                async with asyncio.timeout_at(min(deadline, asyncio.get_running_loop().time() + CONNECT_S)):
+                async with asyncio.timeout_at(
+                    min(deadline, asyncio.get_running_loop().time() + target.connect_timeout + LOGON_S)
+                ):
                     connection = await asyncssh.connect(
                         target.host, target.port, username=user, known_hosts=str(known_hosts), config=None,
                         agent_path=None, agent_forwarding=False, gss_host=None, preferred_auth="publickey,password",

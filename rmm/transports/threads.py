@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from contextlib import asynccontextmanager
+from typing import Any, Generic, TypeVar
 
 from rmm.errors import (
     AuthError,
@@ -20,9 +23,14 @@ from rmm.errors import (
     TransportError,
 )
 from rmm.model.endpoint import Target
+from rmm.ports import AuthGate
 from rmm.transports.winrm.network import connect_error, trust
 
 T = TypeVar("T")
+H = TypeVar("H")
+S = TypeVar("S")
+
+CLOSE_S = 5.0
 
 MOST_THREADS = 64
 SLICE_S = 2  # seconds for which a library may wait for the endpoint before it looks whether to go on
@@ -123,3 +131,75 @@ def check_ca(target: Target) -> str | bool:
         trust(target.ca_file)
         return target.ca_file
     return True
+
+
+class ThreadTransport(Generic[H, S]):
+    """`ports.Transport` around a library's blocking handle; a new one for every poll, closed whatever happens.
+
+    Args:
+        name: of the transport.
+        gate: asked before `opened`, which logs on.
+        opened: (target, seconds) -> handle, in a thread; raises `rmm.errors`.
+        closed: ends a handle, in a thread.
+        session: makes the session of a handle.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        gate: AuthGate,
+        *,
+        opened: Callable[[Target, float], H],
+        closed: Callable[[H], None],
+        session: Callable[[H, Target, Threads, dict[str, float]], S],
+    ) -> None:
+        self.name = name
+        self._gate = gate
+        self._threads = Threads()
+        self._opened = opened
+        self._closed = closed
+        self._session = session
+        self._late: set[asyncio.Future[None]] = set()
+
+    @asynccontextmanager
+    async def session(self, target: Target, *, deadline: float) -> AsyncIterator[S]:
+        """Connect and log on."""
+        began = time.perf_counter()
+        left = deadline - asyncio.get_running_loop().time()
+        async with self._gate.attempt(target.credential, target.host) as attempt:
+            opening = asyncio.ensure_future(self._threads.call(lambda: self._opened(target, left), deadline=deadline))
+            try:
+                handle = await asyncio.shield(opening)
+            except AuthError:
+                attempt.rejected()
+                raise
+            except asyncio.CancelledError:
+                opening.add_done_callback(self._close_late)
+                raise
+            attempt.accepted()
+        telemetry = {"open_ms": round((time.perf_counter() - began) * 1000, 3)}
+        try:
+            yield self._session(handle, target, self._threads, telemetry)
+        finally:
+            await self._close(handle)
+
+    def _close_late(self, done: asyncio.Future[H]) -> None:
+        """A logon that was cancelled may succeed all the same: what it opened is closed then."""
+        if not done.cancelled() and done.exception() is None:
+            closing = asyncio.ensure_future(self._close(done.result()))
+            self._late.add(closing)
+            closing.add_done_callback(self._late.discard)
+
+    async def _close(self, handle: H) -> None:
+        deadline = asyncio.get_running_loop().time() + CLOSE_S
+        closing = asyncio.ensure_future(self._threads.call(lambda: self._closed(handle), deadline=deadline))
+        with contextlib.suppress(RmmError):  # the endpoint reaps a shell that cannot be deleted
+            try:
+                await asyncio.shield(closing)
+            except asyncio.CancelledError:
+                await closing
+                raise
+
+    async def aclose(self) -> None:
+        """Let go of the threads."""
+        self._threads.close()

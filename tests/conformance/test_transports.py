@@ -83,7 +83,7 @@ class Bench:
 
 
 def target_of(name: str, request: pytest.FixtureRequest) -> Target:
-    common = {"transport": name, "auth": "ntlm", "session": "new", "scheme": "http"}
+    common: dict[str, Any] = {"transport": name, "auth": "ntlm", "session": "new", "scheme": "http"}
     if name == "ssh":
         server = request.getfixturevalue("sshd")
         credential = Credential(

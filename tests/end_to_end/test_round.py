@@ -125,6 +125,13 @@ def test_a_bad_endpoint_is_one_observation_and_delays_nobody(lab_of: Callable[..
         assert (observations[ids[index]]["status"], fault["code"]) == (status, code), index
         assert fault["hint"]
         assert fault["retry"] in ("R0", "R1", "RB", "RH")
+    seen = {index: observations[ids[index]]["collectors"]["availability"]["readings"][0] for index in EXPECTED}
+    assert seen[6]["verdict"] == "auth"
+    assert seen[6]["tcp_ms"] > 0
+    assert seen[6]["identify_ms"] > 0  # it is WinRM, so the logon is what fails
+    assert seen[4]["verdict"] == "http"
+    assert seen[4]["identify_ms"] is None
+    assert seen[1]["verdict"] == "tcp"
     healthy = [observations[name] for index, name in enumerate(ids) if index not in EXPECTED]
     assert {o["status"] for o in healthy} == {"OK"}
     assert all(o["fault"] is None for o in healthy)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from rmm.errors import ConnectError, TlsError
+from rmm.errors import ConnectError, DeadlineError, TlsError
 from rmm.model.endpoint import Credential, Secret, Target
 from rmm.ports import Script
 from rmm.transports.winrm import WinrmTransport
@@ -126,3 +127,25 @@ async def test_a_lost_endpoint_is_a_connect_error(lab: Any) -> None:
     with pytest.raises(ConnectError):
         async with transport.session(target(lab, host="127.254.0.1"), deadline=asyncio.get_running_loop().time() + 10):
             pass
+
+
+async def test_connect_timeout_is_what_the_settings_say(lab: Any) -> None:
+    transport = WinrmTransport(Open())
+    loop = asyncio.get_running_loop()
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)  # a queue of one, filled below: what comes then gets no answer, as behind a firewall that drops
+        filling = [socket.socket() for _ in range(4)]
+        for one in filling:
+            one.setblocking(False)
+            one.connect_ex(full.getsockname())
+        await asyncio.sleep(0.2)
+        began = loop.time()
+        wanted = target(lab, host="127.0.0.1", port=full.getsockname()[1], connect_timeout=0.5)
+        with pytest.raises(DeadlineError) as caught:
+            async with transport.session(wanted, deadline=began + 20):
+                pass
+        for one in filling:
+            one.close()
+    assert caught.value.code == "tcp.timeout"
+    assert 0.4 < loop.time() - began < 2.0

@@ -14,7 +14,6 @@ from rmm.model.endpoint import Target
 from rmm.transports.winrm.http import Connection, connect
 
 RESOLVE_S = 5.0
-CONNECT_S = 5.0
 HANDSHAKE_S = 10.0
 
 
@@ -50,7 +49,7 @@ async def open_connection(target: Target, deadline: float) -> Connection:
     address = await _resolve(target, min(deadline, loop.time() + RESOLVE_S))
     secure = target.scheme == "https"
     context = trust(target.ca_file) if secure else None
-    limit = min(deadline, loop.time() + CONNECT_S + (HANDSHAKE_S if secure else 0))
+    limit = min(deadline, loop.time() + target.connect_timeout + (HANDSHAKE_S if secure else 0))
     try:
         return await connect(
             address, target.port, context=context, server_hostname=verified_name(target), deadline=limit
