@@ -169,8 +169,27 @@ class App:
             ca_file=site.ca_file,
             known_hosts=site.known_hosts,
             source=site.source,
+            configuration=endpoint.configuration or site.configuration,
+            fallback=site.fallback,
             connect_timeout=self.settings.poll.connect_timeout,
+            dns=site.dns,
+            pin=endpoint.pin,
+            tls_allow=self._allowed.get(endpoint.id, ()),
+            negotiate=site.negotiate,
+            spn=site.spn,
         )
+
+    @cached_property
+    def _allowed(self) -> dict[str, tuple[str, ...]]:
+        """Endpoint id -> the weaknesses of TLS that an exception in force allows today."""
+        today = self.clock.now().date().isoformat()
+        found: dict[str, tuple[str, ...]] = {}
+        for exception in self.settings.exceptions:
+            for name in exception.endpoints:
+                identity = self.endpoint(name).id
+                if exception.until >= today:
+                    found[identity] = (*found.get(identity, ()), *exception.allow)
+        return found
 
     def shard(self, endpoint: Endpoint) -> int:
         """The endpoint's storage shard within its site."""

@@ -23,6 +23,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     scheme: str = ""  # http | https
     port: int = 0
     credential: str = ""  # name in the vault
+    configuration: str = ""  # session configuration, such as Microsoft.PowerShell or PowerShell.7
+    pin: str = ""  # sha256//BASE64 of the public key that its certificate must have (RFC 7469 2.4)
     enabled: bool = True
 
 
@@ -40,10 +42,28 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     port: int = 0  # 0: 5985 for http, 5986 for https, 22 for ssh
     ca_file: str = ""  # PEM file; the system's store where empty
     known_hosts: str = ""  # OpenSSH known_hosts file for ssh
-    auth: str = "ntlm"  # ntlm | kerberos | negotiate | basic (basic over https only)
+    dns: tuple[str, ...] = ()  # name servers, ADDRESS or ADDRESS:PORT; the system's resolver where empty
+    auth: str = "ntlm"  # ntlm | kerberos | negotiate | certificate | basic (over https only) | credssp (pypsrp only)
+    negotiate: tuple[str, ...] = ("kerberos", "ntlm")  # the order that `auth: negotiate` tries, and nothing else
+    spn: str = "HTTP"  # service class of the Kerberos name SPN/host
     session: str = "new"  # new | connection | runspace: what is kept between polls
-    source: str = "script"  # script | wql: how collectors that offer both are read
+    source: str = "script"  # script | wql | jea: how collectors that offer both are read; jea: commands, no scripts
+    configuration: str = "Microsoft.PowerShell"  # session configuration
+    fallback: tuple[str, ...] = ()  # tried in order where `configuration` does not exist; `winrs` is the command shell
     shards: int = 1
+
+
+class TlsException(msgspec.Struct, frozen=True, kw_only=True):
+    """A weakness of TLS that somebody answers for, on named endpoints, until a day; afterwards it is as if absent.
+
+    `allow`: tls1.0, tls1.1 (that version is spoken), expired (the certificate's dates), name (its names).
+    """
+
+    endpoints: tuple[str, ...]  # ids or names
+    allow: tuple[str, ...]
+    owner: str
+    until: str  # YYYY-MM-DD, the last day, UTC
+    reason: str = ""
 
 
 class Secret:
@@ -80,8 +100,11 @@ class Credential(msgspec.Struct, frozen=True, kw_only=True):
     username: str  # DOMAIN\\user, user@REALM or a local account name
     secret: Secret
     version: str = "1"
-    kind: str = "password"  # password | key (path of an SSH private key; the secret is its passphrase)
+    # password | key (SSH private key) | keytab | ccache (Kerberos) | certificate (client certificate and its key);
+    # the secret is the password, or the passphrase of `key_file`, or empty
+    kind: str = "password"
     key_file: str = ""
+    cert_file: str = ""
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,6 +121,12 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     credential: Credential
     ca_file: str = ""
     known_hosts: str = ""
-    source: str = "script"  # script | wql, for collectors that offer both
+    source: str = "script"  # script | wql | jea
     configuration: str = "Microsoft.PowerShell"
+    fallback: tuple[str, ...] = ()
     connect_timeout: float = 5.0  # seconds for TCP alone
+    dns: tuple[str, ...] = ()
+    pin: str = ""
+    tls_allow: tuple[str, ...] = ()  # weaknesses that an exception in force allows: see TlsException
+    negotiate: tuple[str, ...] = ("kerberos", "ntlm")
+    spn: str = "HTTP"

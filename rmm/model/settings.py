@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from rmm.model.endpoint import Endpoint, Site
+from rmm.model.endpoint import Endpoint, Site, TlsException
 from rmm.model.rule import Rule
 
 
@@ -38,6 +38,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     endpoints: tuple[Endpoint, ...]
     poll: PollSettings = PollSettings()
     collectors: CollectorSettings = CollectorSettings()
+    exceptions: tuple[TlsException, ...] = ()
     rules: tuple[Rule, ...] = ()  # from config/rules/*.yaml; override a shipped rule of the same id
     channels: dict[str, dict[str, Any]] = {}  # channel name -> {"type": file name in rmm/channels, ...its options}
     retention_days: int = 90

@@ -32,12 +32,16 @@ COLUMNS = {
     "Scheme": "scheme",
     "Port": "port",
     "Credential": "credential",
+    "Configuration": "configuration",
+    "Pin": "pin",
     "Enabled": "enabled",
 }
 _BY_LOWER = {name.lower(): field for name, field in COLUMNS.items()}
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,63}\Z")
 _HOST = re.compile(r"[^\s/\\:*?\"<>|,;'`$(){}\x00-\x1f]{1,255}\Z")
 _ADDRESS = re.compile(r"[0-9A-Za-z.:%_-]{1,255}\Z")
+_PIN = re.compile(r"sha256//[A-Za-z0-9+/]{43}=\Z")
+CONFIGURATION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
 _YES, _NO = ("", "true", "yes", "1", "y"), ("false", "no", "0", "n")
 _FORMULA = "=+-@\t\r\x00"
 _GUARDED = frozenset(_FORMULA + "'")  # an apostrophe is guarded as well, so that taking one away is always right
@@ -102,11 +106,21 @@ def _problems(given: Mapping[str, str], known: Sequence[str]) -> Iterable[str]:
     for field, allowed in (("transport", TRANSPORTS), ("scheme", SCHEMES)):
         if given.get(field, "").lower() not in ("", *allowed):
             yield f"{field.title()} {given[field]!r} is not one of {', '.join(allowed)}"
+    yield from _pinned(given)
     if given.get("enabled", "").lower() not in (*_YES, *_NO):
         yield f"Enabled {given['enabled']!r} is neither true nor false"
     identity = given.get("id", "")
     if identity and (not _ID.match(identity) or identity in RESERVED):
         yield f"Id {identity!r}: use 1 to 64 of a-z 0-9 -"
+
+
+def _pinned(given: Mapping[str, str]) -> Iterable[str]:
+    pin = given.get("pin", "")
+    if pin and not _PIN.match(pin):
+        yield f"Pin {pin!r} is not sha256//BASE64; `rmm doctor` shows the endpoint's own"
+    configuration = given.get("configuration", "")
+    if configuration and not CONFIGURATION.match(configuration):
+        yield f"Configuration {configuration!r} is not the name of a session configuration"
 
 
 def _endpoint(given: Mapping[str, str], sites: Iterable[str]) -> Endpoint:
@@ -123,6 +137,8 @@ def _endpoint(given: Mapping[str, str], sites: Iterable[str]) -> Endpoint:
         scheme=given.get("scheme", "").lower(),
         port=int(given.get("port", "") or 0),
         credential=given.get("credential", ""),
+        configuration=given.get("configuration", ""),
+        pin=given.get("pin", ""),
         enabled=given.get("enabled", "").lower() not in _NO,
     )
 
@@ -320,6 +336,7 @@ def cells_of(endpoint: Endpoint) -> list[str]:
     return [
         *(endpoint.id, endpoint.name, endpoint.address, endpoint.site, endpoint.group, ";".join(endpoint.tags)),
         *(endpoint.description, endpoint.transport, endpoint.scheme, str(endpoint.port or ""), endpoint.credential),
+        *(endpoint.configuration, endpoint.pin),
         "true" if endpoint.enabled else "false",
     ]
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
+from datetime import date
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -12,22 +14,26 @@ import msgspec
 
 from rmm.document import Document, Problem, checked, dotted, read_document
 from rmm.errors import ConfigError
-from rmm.model.endpoint import Site
+from rmm.model.endpoint import Site, TlsException
 from rmm.model.rule import Rule
 from rmm.model.settings import CollectorSettings, PollSettings, Settings
 from rmm.resources import shipped
-from rmm.settings.endpoints import ENDPOINTS, RESERVED, SCHEMES, TRANSPORTS, read_endpoints
+from rmm.settings.endpoints import CONFIGURATION, ENDPOINTS, RESERVED, SCHEMES, TRANSPORTS, read_endpoints
 
 SETTINGS = "rmm.yaml"
 VAULT = "credentials.vault"
+ALLOWANCES = frozenset({"tls1.0", "tls1.1", "expired", "name"})
+_NAME_SERVER = re.compile(
+    r"(\d{1,3}(\.\d{1,3}){3}(:\d{1,5})?|\[[0-9A-Fa-f:]+\](:\d{1,5})?|[0-9A-Fa-f:]+:[0-9A-Fa-f:]*)\Z"
+)
 SAFE = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_")
 
 _CHOICES = {
     "transport": TRANSPORTS,
     "scheme": SCHEMES,
-    "auth": ("ntlm", "kerberos", "negotiate", "basic", "credssp"),
+    "auth": ("ntlm", "kerberos", "negotiate", "certificate", "basic", "credssp"),
     "session": ("new", "connection", "runspace"),
-    "source": ("script", "wql"),
+    "source": ("script", "wql", "jea"),
 }
 # Environment variable -> (section, key): for containers and scheduled tasks.
 ENVIRONMENT = {
@@ -56,6 +62,7 @@ class _Top(msgspec.Struct):
     data: str = "data"
     sites: list[dict[str, Any]] = []
     poll: dict[str, Any] = {}
+    exceptions: list[dict[str, Any]] = []
     collectors: dict[str, Any] = {}
     channels: dict[str, dict[str, Any]] = {}
     retention_days: int = 90
@@ -88,6 +95,7 @@ def load_settings(folder: Path, flags: Mapping[str, Any] | None = None) -> Setti
     _check_top(document, top, problems)
     _check_limits(document, poll, problems)
     _check_channels(document, top, problems)
+    exceptions = _exceptions(document, top, problems)
     lines = _lines(path, problems)
     rules, found = read_rules(folder / "rules")
     lines += found
@@ -107,6 +115,7 @@ def load_settings(folder: Path, flags: Mapping[str, Any] | None = None) -> Setti
         collectors=msgspec.structs.replace(
             collectors, folders=tuple(str((folder / name).resolve()) for name in collectors.folders)
         ),
+        exceptions=tuple(exceptions),
         rules=tuple(rules),
         channels=top.channels,
         retention_days=top.retention_days,
@@ -188,10 +197,7 @@ def _site(site: Site) -> Iterable[tuple[str, str]]:
     for key, allowed in _CHOICES.items():
         if getattr(site, key) not in allowed:
             yield key, f"{getattr(site, key)!r} is not one of {', '.join(allowed)}"
-    if site.auth == "basic" and site.scheme != "https":
-        yield "auth", "basic sends the password: only with scheme: https"
-    if site.auth == "credssp" and site.transport != "pypsrp":
-        yield "auth", "credssp needs transport: pypsrp"
+    yield from _way(site)
     if not 0 <= site.port <= 65_535:
         yield "port", "a port is 1 to 65535, or 0 for the usual one"
     if not 1 <= site.shards <= 4096:
@@ -200,6 +206,55 @@ def _site(site: Site) -> Iterable[tuple[str, str]]:
         ZoneInfo(site.timezone)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         yield "timezone", f"{site.timezone!r} is not a time zone such as Europe/Berlin"
+
+
+def _way(site: Site) -> Iterable[tuple[str, str]]:
+    """(key, problem) of how a site is reached and logged on to."""
+    if site.auth in ("basic", "certificate") and site.scheme != "https":
+        yield (
+            "auth",
+            f"{site.auth} sends the password: only with scheme: https"
+            if site.auth == "basic"
+            else "a client certificate needs scheme: https",
+        )
+    if not site.negotiate or not set(site.negotiate) <= {"kerberos", "ntlm"}:
+        yield "negotiate", "an order of kerberos and ntlm"
+    for server in site.dns:
+        if not _NAME_SERVER.match(server):
+            yield "dns", f"{server!r} is not ADDRESS or ADDRESS:PORT"
+    for name in (site.configuration, *site.fallback):
+        if not CONFIGURATION.match(name):
+            yield "configuration", f"{name!r} is not the name of a session configuration"
+    if not re.fullmatch("[A-Za-z]{1,32}", site.spn):
+        yield "spn", "a service class such as HTTP, WSMAN or host"
+    if site.auth == "credssp" and site.transport != "pypsrp":
+        yield "auth", "credssp needs transport: pypsrp"
+
+
+def _exceptions(document: Document, top: _Top, problems: list[Problem]) -> Iterable[TlsException]:
+    for index, value in enumerate(top.exceptions):
+        place: tuple[str | int, ...] = ("exceptions", index)
+        values = checked(document, place, TlsException, value, problems)
+        if values is None:
+            continue
+        one = TlsException(**values)
+        for key, text in _exception(one):
+            problems.append(Problem(document.line((*place, key)), dotted((*place, key)), text))
+        yield one
+
+
+def _exception(one: TlsException) -> Iterable[tuple[str, str]]:
+    """(key, problem) of one exception; an expired one is none, it only has no effect any more."""
+    if not one.endpoints:
+        yield "endpoints", "name the endpoints it is for"
+    if not one.allow or not set(one.allow) <= ALLOWANCES:
+        yield "allow", f"one or more of {', '.join(sorted(ALLOWANCES))}"
+    if not one.owner.strip():
+        yield "owner", "name who answers for it"
+    try:
+        date.fromisoformat(one.until)
+    except ValueError:
+        yield "until", f"{one.until!r} is not a day such as 2027-01-31"
 
 
 def _absolute(site: Site, folder: Path) -> Site:
