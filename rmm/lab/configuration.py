@@ -6,12 +6,16 @@ import csv
 import io
 import json
 import secrets
+from collections.abc import Mapping
 from math import ceil
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import yaml
 
 from rmm.durable import replace_file
 from rmm.errors import ConfigError
+from rmm.lab.faults import Plan
 from rmm.lab.fleet import LabFleet
 from rmm.lab.simulated import LabMachine
 from rmm.vault import create
@@ -22,7 +26,7 @@ VAULT, PASSPHRASE, CREDENTIAL = "credentials.vault", "passphrase", "lab"
 PER_SHARD = 250
 _COLUMNS = (
     "Id", "ComputerName", "IPAddress", "SiteId", "GroupId", "Tags", "Description", "Transport", "Scheme", "Port",
-    "Credential", "Enabled",
+    "Credential", "Configuration", "Pin", "Enabled",
 )  # fmt: skip
 
 
@@ -35,6 +39,7 @@ class LabAccess(NamedTuple):
     password: str
     username: str = USERNAME
     scheme: str = "http"
+    dns_port: int = 0  # of the lab's name server; 0: endpoints are reached by address
 
 
 def new_password() -> str:
@@ -42,7 +47,7 @@ def new_password() -> str:
     return secrets.token_urlsafe(18)
 
 
-def write_configuration(folder: Path, fleet: LabFleet, access: LabAccess) -> None:
+def write_configuration(folder: Path, fleet: LabFleet, access: LabAccess, plan: Plan | None = None) -> None:
     """Write rmm.yaml, endpoints.csv, credentials.vault, its passphrase file and lab.json.
 
     Raises ConfigError, and writes nothing, when the folder already holds somebody's own configuration.
@@ -56,46 +61,63 @@ def write_configuration(folder: Path, fleet: LabFleet, access: LabAccess) -> Non
     folder.mkdir(parents=True, exist_ok=True)
     create(folder / VAULT, passphrase, {CREDENTIAL: (access.username, access.password)})
     replace_file(folder / PASSPHRASE, f"{passphrase}\n".encode(), private=True)
-    replace_file(folder / "endpoints.csv", endpoints_csv(fleet).encode())
+    replace_file(folder / "endpoints.csv", endpoints_csv(fleet, access, plan).encode())
     replace_file(folder / "lab.json", lab_json(fleet, access).encode(), private=True)
-    replace_file(settings, settings_yaml(len(fleet), access).encode())
+    replace_file(settings, settings_yaml(len(fleet), access, plan.document if plan else {}).encode())
 
 
 def endpoint_id(machine: LabMachine) -> str:
     return machine.name.lower()
 
 
-def endpoints_csv(fleet: LabFleet) -> str:
+def endpoints_csv(fleet: LabFleet, access: LabAccess | None = None, plan: Plan | None = None) -> str:
     """The endpoint list, in the columns of `rmm endpoints import`."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_COLUMNS)
+    by_name = access is not None and access.dns_port
     for machine in fleet:
         tags = ["lab", machine.os.kind, *([machine.role] if machine.role else []), machine.language.name]
-        group, description = machine.os.name, f"{machine.os.caption}, {machine.hardware.model.model}"
-        row = [endpoint_id(machine), machine.name, machine.address, "lab", group, ";".join(tags), description]
-        writer.writerow([*row, "", "", "", "", "true"])
+        columns = dict.fromkeys(_COLUMNS, "") | {
+            "Id": endpoint_id(machine),
+            "ComputerName": machine.name,
+            "IPAddress": machine.dns_name if by_name else machine.address,
+            "SiteId": "lab",
+            "GroupId": machine.os.name,
+            "Tags": ";".join(tags),
+            "Description": f"{machine.os.caption}, {machine.hardware.model.model}",
+            "Enabled": "true",
+        }
+        faults = plan.of(machine) if plan is not None else None
+        for fault in faults.strike("configured") if faults is not None else ():
+            fault.configured(machine, columns)
+        writer.writerow(columns.values())
     return text.getvalue()
 
 
-def settings_yaml(count: int, access: LabAccess) -> str:
-    """The text of rmm.yaml."""
+def settings_yaml(count: int, access: LabAccess, wanted: Mapping[str, Any] | None = None) -> str:
+    """The text of rmm.yaml; `wanted` is a fault plan's document, whose `site`, `poll` and `settings` are laid over."""
+    wanted = wanted or {}
     secure = access.scheme == "https"
-    lines = [
-        MARK,
-        "data: data",
-        "sites:",
-        "  - id: lab",
-        "    name: Lab fleet",
-        f"    credential: {CREDENTIAL}",
-        "    transport: winrm",
-        f"    scheme: {access.scheme}",
-        f"    port: {access.https_port if secure else access.http_port}",
-    ]
+    site: dict[str, Any] = {
+        "id": "lab",
+        "name": "Lab fleet",
+        "credential": CREDENTIAL,
+        "transport": "winrm",
+        "scheme": access.scheme,
+        "port": access.https_port if secure else access.http_port,
+    }
     if secure and access.ca_file is not None:
-        lines.append(f"    ca_file: {json.dumps(str(access.ca_file.resolve()))}")
-    lines += [f"    shards: {max(1, ceil(count / PER_SHARD))}", "poll:", f"  concurrency: {concurrency(count)}"]
-    return "\n".join(lines) + "\n"
+        site["ca_file"] = str(access.ca_file.resolve())
+    if access.dns_port:
+        site["dns"] = [f"127.0.0.1:{access.dns_port}"]
+    site |= {"shards": max(1, ceil(count / PER_SHARD))} | dict(wanted.get("site") or {})
+    document = {
+        "data": "data",
+        "sites": [site],
+        "poll": {"concurrency": concurrency(count)} | dict(wanted.get("poll") or {}),
+    } | dict(wanted.get("settings") or {})
+    return f"{MARK}\n{yaml.safe_dump(document, sort_keys=False, allow_unicode=True)}"
 
 
 def concurrency(count: int) -> int:

@@ -15,9 +15,10 @@ import msgspec
 from rmm.durable import replace_file
 from rmm.errors import ConfigError
 from rmm.lab.configuration import LabAccess, new_password, write_configuration
-from rmm.lab.faults import Fault, load_plan
+from rmm.lab.faults import MachineFaults, Plan, load_plan
 from rmm.lab.fleet import LabFleet
 from rmm.lab.machine import Engine, Machine
+from rmm.lab.wire.dns import serve_names
 from rmm.lab.wire.http import HANDLED, Handler, Reply, Request, ServerConnection
 from rmm.lab.wire.logon import Accounts
 from rmm.lab.wire.service import Lab, Service
@@ -38,6 +39,9 @@ class LabOptions(msgspec.Struct, kw_only=True):
     https_port: int = 0
     seed: int = 1
     faults: Path | None = None
+    plan: Plan | None = None  # instead of `faults`
+    by_name: bool = False  # endpoints are reached by name, through the lab's own name server
+    idle_rate: float = 1.0  # how much faster than the clock shells become idle
     ready_file: Path | None = None
     scheme: str = "http"
     password: str = ""
@@ -63,10 +67,10 @@ class LabInfo(msgspec.Struct):
 class _Front:
     """Turns connections into services."""
 
-    def __init__(self, lab: Lab, authority: Authority, fault_of: Callable[[Machine], Fault | None]) -> None:
+    def __init__(self, lab: Lab, authority: Authority, plan: Plan) -> None:
         self._lab = lab
         self._authority = authority
-        self._fault_of = fault_of
+        self._plan = plan
         self._secure_port = 0
         self.open: set[ServerConnection] = set()
         self._handshakes: set[asyncio.Task[None]] = set()
@@ -91,28 +95,35 @@ class _Front:
             connection.close(reset=True)
             return None
         self._lab.counts.connections += 1
-        fault = self._fault_of(machine)
-        if fault is not None and fault.connected(connection):
+        faults = self._plan.of(machine)
+        if faults is not None and any(fault.connected(connection) for fault in faults.strike("connected", "connect")):
             return None
-        service = Service(self._lab, machine, secure=secure)
+        service = Service(self._lab, machine, secure=secure, faults=faults)
         if secure:
             assert connection.transport is not None
             connection.transport.pause_reading()  # at once: the client's first bytes belong to the handshake
             connection.held = True
-            task = asyncio.ensure_future(self._handshake(connection, machine))
+            task = asyncio.ensure_future(self._handshake(connection, machine, faults))
             self._handshakes.add(task)
             task.add_done_callback(self._handshakes.discard)
-        if fault is None:
+        if faults is None:
             return service.handle
-        service.logon.refuse_all = fault.refuses_logons
-        return _faulty(service, fault, connection)
+        service.logon.refuse_all = faults.refuses_logons
+        return _faulty(service, faults, connection)
 
-    async def _handshake(self, connection: ServerConnection, machine: Machine) -> None:
+    async def _handshake(self, connection: ServerConnection, machine: Machine, faults: MachineFaults | None) -> None:
         plain = connection.transport
         if plain is None:
             return
         try:
-            context = self._authority.context(machine)
+            context = next(
+                (
+                    made
+                    for fault in (faults.strike("certified", "connect") if faults else ())
+                    if (made := fault.certified(self._authority, machine)) is not None
+                ),
+                None,
+            ) or self._authority.context(machine)
             secured = await asyncio.get_running_loop().start_tls(
                 plain, connection, context, server_side=True, ssl_handshake_timeout=HANDSHAKE_S
             )
@@ -128,15 +139,19 @@ class _Front:
         return Reply(404)
 
 
-def _faulty(service: Service, fault: Fault, connection: ServerConnection) -> Handler:
+def _faulty(service: Service, faults: MachineFaults, connection: ServerConnection) -> Handler:
     async def later(pending: object) -> Reply | None:
+        step = service.step
         reply = await pending if asyncio.iscoroutine(pending) else pending
-        if isinstance(reply, Reply) and fault.replied(connection, reply):
+        if isinstance(reply, Reply) and any(
+            fault.replied(connection, reply) for fault in faults.strike("replied", step)
+        ):
             return HANDLED
         return reply if isinstance(reply, Reply) else None
 
     def handle(request: Request) -> object:
-        if fault.requested(connection, request):
+        service.step = service.step_of(request)
+        if any(fault.requested(connection, request) for fault in faults.strike("requested", service.step)):
             return HANDLED
         return later(service.handle(request))
 
@@ -168,22 +183,26 @@ async def serve(options: LabOptions, engine: Engine, *, ready: Callable[[LabInfo
     """Serve until `stop` is set. Raises ConfigError when something it was given cannot be used."""
     loop = asyncio.get_running_loop()
     fleet = LabFleet(options.endpoints, options.seed)
-    fault_of: Callable[[Machine], Fault | None] = load_plan(options.faults) if options.faults else lambda machine: None
+    plan = options.plan or (load_plan(options.faults) if options.faults else Plan())
     options.config.mkdir(parents=True, exist_ok=True)
     ca_file = options.config / "lab-ca.pem"
     authority = Authority(ca_file)
     password = options.password or new_password()
     access_listeners = [_listener(options.http_port), _listener(options.https_port)]
     http_port, https_port = (listener.getsockname()[1] for listener in access_listeners)
-    access = LabAccess(http_port, https_port, ca_file, password, scheme=options.scheme)
+    names, dns_port = await serve_names(fleet, plan)
+    access = LabAccess(
+        http_port, https_port, ca_file, password, scheme=options.scheme, dns_port=dns_port if options.by_name else 0
+    )
     lab = Lab(fleet, engine, Accounts(access.username, password, options.config))
-    front = _Front(lab, authority, fault_of)
+    lab.idle_rate = options.idle_rate
+    front = _Front(lab, authority, plan)
     servers = [
         await loop.create_server(factory, sock=listener)
         for factory, listener in zip((front.connection, front.secure_connection), access_listeners, strict=True)
     ]
     try:
-        write_configuration(options.config, fleet, access)
+        write_configuration(options.config, fleet, access, plan)
         info = LabInfo(
             len(fleet),
             http_port,
@@ -203,6 +222,7 @@ async def serve(options: LabOptions, engine: Engine, *, ready: Callable[[LabInfo
                     await stop.wait()
             lab.reap()
     finally:
+        names.close()
         for server in servers:
             server.close()
         for connection in list(front.open):

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
+from rmm.lab.faults.connection import build as _build
 from rmm.lab.faults.plan import Fault
-from rmm.lab.wire.http import ServerConnection
 
 
-class Hang(Fault):
-    def connected(self, connection: ServerConnection) -> bool:
-        return True
-
-
-def build() -> Hang:
-    return Hang()
+def build() -> Fault:
+    return _build("silence", "connect")

@@ -1,4 +1,7 @@
-"""Answers come one byte at a time. Option `every_s`: seconds between two bytes."""
+"""Answers come one byte at a time. Options: `every_s`, seconds between two bytes; `part`: all, body or tail.
+
+`body` sends the head at once and trickles the rest; `tail` trickles the last 100 bytes.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,19 @@ import asyncio
 from rmm.lab.faults.plan import Fault
 from rmm.lab.wire.http import Reply, ServerConnection
 
+TAIL = 100
+
 
 class Trickle(Fault):
-    def __init__(self, every_s: float) -> None:
+    def __init__(self, every_s: float, part: str) -> None:
         self._every_s = every_s
+        self._part = part
 
     def replied(self, connection: ServerConnection, reply: Reply) -> bool:
-        self._next(connection, reply.encoded(), 0)
+        data = reply.encoded()
+        at = {"all": 0, "body": len(data) - len(reply.body), "tail": max(0, len(data) - TAIL)}[self._part]
+        connection.write(data[:at])
+        self._next(connection, data, at)
         return True
 
     def _next(self, connection: ServerConnection, data: bytes, at: int) -> None:
@@ -22,5 +31,7 @@ class Trickle(Fault):
             asyncio.get_running_loop().call_later(self._every_s, self._next, connection, data, at + 1)
 
 
-def build(every_s: float = 0.5) -> Trickle:
-    return Trickle(float(every_s))
+def build(every_s: float = 0.5, part: str = "all") -> Trickle:
+    if part not in ("all", "body", "tail"):
+        raise ValueError("`part` is all, body or tail")
+    return Trickle(float(every_s), part)

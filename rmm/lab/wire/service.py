@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import base64
 import uuid
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from lxml import etree
 
-from rmm.lab.machine import Engine, Fleet, Machine
+from rmm.lab.machine import Engine, Execution, Fleet, Machine
 from rmm.lab.wire import psrp, soap
 from rmm.lab.wire.enumeration import Enumerations
 from rmm.lab.wire.http import Reply, Request
@@ -56,6 +56,7 @@ class Lab:
         self.accounts = accounts
         self.templates = psrp.Templates()
         self.shells: dict[tuple[str, str], Shell] = {}
+        self.idle_rate = 1.0
         self._per_machine: dict[str, int] = {}
         self.counts = Stats()
 
@@ -96,21 +97,29 @@ class Lab:
     def reap(self) -> None:
         """End shells that were idle for longer than they asked for."""
         now = asyncio.get_running_loop().time()
-        for shell in [shell for shell in self.shells.values() if now - shell.last_used > shell.idle_s]:
+        for shell in [s for s in self.shells.values() if (now - s.last_used) * self.idle_rate > s.idle_s]:
             self.remove(shell)
 
-    def execute(self, machine: Machine, text: str, arguments: list[tuple[str | None, Any]]) -> Any:
+    def execute(self, machine: Machine, text: str, arguments: list[tuple[str | None, Any]]) -> Execution:
         """Run a script on a machine."""
         self.counts.pipelines += 1
         return self.engine.execute(machine, text, arguments, datetime.now(UTC))
 
 
+class Faults(Protocol):
+    """`rmm.lab.faults.MachineFaults`, as the wire needs it."""
+
+    def strike(self, hook: str, step: str = "") -> Iterator[Any]: ...
+
+
 class Service:
     """One connection's view of one machine."""
 
-    def __init__(self, lab: Lab, machine: Machine, *, secure: bool) -> None:
+    def __init__(self, lab: Lab, machine: Machine, *, secure: bool, faults: Faults | None = None) -> None:
         self._lab = lab
         self._machine = machine
+        self._faults = faults
+        self.step = ""  # what the last request is part of: see `rmm.lab.faults.plan.STEPS`
         self.logon = Logon(lab.accounts, machine, secure=secure)
         self._enumerations = Enumerations()
         self._actions = {
@@ -143,21 +152,43 @@ class Service:
         plain = not request.headers.get("content-type", "").lower().startswith("multipart/encrypted")
         return self._dispatch(envelope, plain=plain)
 
+    def step_of(self, request: Request) -> str:
+        """The step that a request belongs to, as far as its head tells; `_dispatch` knows better."""
+        if "wsmanidentify" in request.headers:
+            return "identify"
+        text = request.headers.get("authorization", "").partition(" ")[2]
+        if not text:
+            return self.step
+        try:
+            token = base64.b64decode(text)
+        except ValueError:
+            return "offer"
+        # NTLM proves with its third message; Kerberos and Basic with their first.
+        return "offer" if b"NTLMSSP\x00\x01" in token else "logon"
+
+    def _answer(self, call: Call, envelope: bytes, status: int, *, plain: bool) -> Reply:
+        for fault in self._faults.strike("answered", self.step) if self._faults else ():
+            envelope = fault.answered(call, envelope)
+        return self.logon.seal(status, envelope, plain=plain)
+
     def _dispatch(self, envelope: bytes, *, plain: bool) -> Reply | Awaitable[Reply | None]:
         try:
             call = Call(envelope)
         except (etree.XMLSyntaxError, ValueError):
             return Reply(400)
         name = call.action.rpartition("/")[2]
+        self.step = name.lower()
         try:
+            for fault in self._faults.strike("called", self.step) if self._faults else ():
+                fault.called(call, self._machine)
             if name == "Receive":
                 return self._receive(call, plain=plain)
             action = self._actions.get(name)
             if action is None:
                 raise WsmanFault(2150858764, "w:ActionNotSupported", f"The action {call.action} is not supported.")
-            return self.logon.seal(200, call.answer(f"{call.action}Response", action(call)), plain=plain)
+            return self._answer(call, call.answer(f"{call.action}Response", action(call)), 200, plain=plain)
         except WsmanFault as fault:
-            return self.logon.seal(500, call.fault(fault), plain=plain)
+            return self._answer(call, call.fault(fault), 500, plain=plain)
 
     def _shell(self, call: Call) -> Shell:
         shell = self._lab.shells.get((self._machine.address, call.selector("ShellId")))
@@ -178,8 +209,9 @@ class Service:
         elif call.resource.lower() == PowerShellShell.resource.lower():
             opening = base64.b64decode(call.body.findtext("{http://schemas.microsoft.com/powershell}creationXml") or "")
             shell = PowerShellShell(
-                self._machine, self._lab.execute, identity, idle_s, opening=opening, templates=self._lab.templates
-            )
+                self._machine, self._lab.execute, identity, idle_s, opening=opening, templates=self._lab.templates,
+                faults=self._faults,
+            )  # fmt: skip
         else:
             raise WsmanFault(
                 2150858811, "w:InvalidResourceURI", "The session configuration does not exist on this computer."
@@ -246,15 +278,15 @@ class Service:
                     await command.changed.wait()
             except TimeoutError:
                 if loop.time() >= until and not _ready(command):
-                    return self.logon.seal(500, call.fault(soap.timed_out()), plain=plain)
+                    return self._answer(call, call.fault(soap.timed_out()), 500, plain=plain)
             if (shell.machine.address, shell.id) not in self._lab.shells:
-                return self.logon.seal(500, call.fault(soap.shell_gone()), plain=plain)
+                return self._answer(call, call.fault(soap.shell_gone()), 500, plain=plain)
         return self._received(call, shell, command, plain=plain)
 
     def _received(self, call: Call, shell: Shell, command: Any, *, plain: bool) -> Reply:
         body = command.take(call.size)
         shell.last_used = asyncio.get_running_loop().time()
-        return self.logon.seal(200, call.answer(f"{call.action}Response", body), plain=plain)
+        return self._answer(call, call.answer(f"{call.action}Response", body), 200, plain=plain)
 
 
 def _ready(command: Any) -> bool:

@@ -113,8 +113,10 @@ class PowerShellShell(Shell):
         *,
         opening: bytes,
         templates: psrp.Templates,
+        faults: Any = None,
     ) -> None:
         super().__init__(machine, execute, identity, idle_s)
+        self._faults = faults
         self._templates = templates
         self._number = 0
         try:
@@ -133,7 +135,10 @@ class PowerShellShell(Shell):
     def _say(self, command: Command, kind: int, data: bytes, *, pool: uuid.UUID | None = None) -> None:
         self._number += 1
         pipeline = uuid.UUID(command.id) if command.id else psrp.ZERO
-        for part in psrp.fragments(self._number, psrp.message(kind, pool or self._pool, pipeline, data)):
+        parts = psrp.fragments(self._number, psrp.message(kind, pool or self._pool, pipeline, data))
+        for fault in self._faults.strike("fragmented", "receive") if self._faults and command.id else ():
+            parts = fault.fragmented(parts)
+        for part in parts:
             command.put("stdout", part)
 
     def start(self, call: Call) -> str:
@@ -167,17 +172,27 @@ class PowerShellShell(Shell):
     def _run(self, command: Command, data: bytes) -> None:
         asked = self._templates.command(data)
         execution = self.execute(self.machine, asked.text, asked.arguments)
+        for fault in self._faults.strike("executed", "command") if self._faults else ():
+            execution = fault.executed(self.machine, execution)
         command.ready_at = self.last_used + execution.delay_s
-        for value in execution.output:
-            self._say(command, int(PSRPMessageType.PipelineOutput), self._templates.output(value))
-        final = self._templates.completed
-        for error in execution.errors:
-            if error.terminating:
-                final = self._templates.failed(error)
-            else:
-                self._say(command, int(PSRPMessageType.ErrorRecord), self._templates.error(error))
-        self._say(command, int(PSRPMessageType.PipelineState), final)
+        messages = self._messages(execution)
+        for fault in self._faults.strike("said", "command") if self._faults else ():
+            messages = fault.said(messages)
+        for kind, content in messages:
+            self._say(command, kind, content)
         command.end()
+
+    def _messages(self, execution: Execution) -> list[tuple[int, bytes]]:
+        """All that a pipeline says: outputs, error records, its state."""
+        output, error = int(PSRPMessageType.PipelineOutput), int(PSRPMessageType.ErrorRecord)
+        messages = [(output, self._templates.output(value)) for value in execution.output]
+        final = self._templates.completed
+        for one in execution.errors:
+            if one.terminating:
+                final = self._templates.failed(one)
+            else:
+                messages.append((error, self._templates.error(one)))
+        return [*messages, (int(PSRPMessageType.PipelineState), final)]
 
     def stop(self, command: Command) -> None:
         """A Signal: what was not received yet is dropped, the pipeline is stopped."""

@@ -29,9 +29,12 @@ _HEAD = (
 class WsmanFault(Exception):
     """A request that is answered with a fault."""
 
-    def __init__(self, code: int, subcode: str, message: str, *, detail: str = "", sender: bool = True) -> None:
+    def __init__(
+        self, code: int, subcode: str, message: str, *, detail: str = "", sender: bool = True, provider: int = 0
+    ) -> None:
         super().__init__(message)
         self.code, self.subcode, self.message, self.detail, self.sender = code, subcode, message, detail, sender
+        self.provider = provider  # code of the fault that a plugin's ProviderFault holds
 
 
 class Call:
@@ -39,6 +42,7 @@ class Call:
 
     def __init__(self, data: bytes) -> None:
         root = etree.fromstring(data, etree.XMLParser(**_PARSER_OPTIONS))
+        self.length = len(data)
         header, body = root.find(f"{{{S}}}Header"), root.find(f"{{{S}}}Body")
         if header is None or body is None:
             raise ValueError("not an envelope")
@@ -87,10 +91,23 @@ class Call:
             f"<s:Fault><s:Code><s:Value>s:{'Sender' if fault.sender else 'Receiver'}</s:Value><s:Subcode><s:Value>"
             f"{fault.subcode}</s:Value></s:Subcode></s:Code><s:Reason>"
             f'<s:Text xml:lang="en-US">{text}</s:Text></s:Reason>'
-            f'<s:Detail>{detail}<f:WSManFault xmlns:f="{F}" Code="{fault.code}" Machine="localhost">'
-            f"<f:Message>{text}</f:Message></f:WSManFault></s:Detail></s:Fault>"
+            f"<s:Detail>{detail}{_wsman_fault(fault, text)}</s:Detail></s:Fault>"
         )
         return self.answer(FAULT, body)
+
+
+def _wsman_fault(fault: WsmanFault, text: str) -> str:
+    """WSManFault, where the fault has a code: some quota faults of Windows have none."""
+    if fault.provider:
+        inner = f'<f:WSManFault xmlns:f="{F}" Code="{fault.provider}" Machine="localhost"><f:Message>{text}</f:Message>'
+        text = (
+            '<f:ProviderFault provider="PowerShellplugin" path="%windir%\\system32\\pwrshplugin.dll">'
+            f"{inner}</f:WSManFault></f:ProviderFault>"
+        )
+    elif not fault.code:
+        return ""
+    code = f'Code="{fault.code}" Machine="localhost"'
+    return f'<f:WSManFault xmlns:f="{F}" {code}><f:Message>{text}</f:Message></f:WSManFault>'
 
 
 def shell_gone() -> WsmanFault:

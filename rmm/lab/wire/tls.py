@@ -33,8 +33,18 @@ class Authority:
         self._ca_pem = certificate.public_bytes(serialization.Encoding.PEM)
         ca_file.write_bytes(self._ca_pem)
 
-    def _builder(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, *, ca: bool) -> x509.CertificateBuilder:
+    def _builder(
+        self,
+        subject: x509.Name,
+        key: ec.EllipticCurvePrivateKey,
+        *,
+        ca: bool,
+        days: tuple[datetime, datetime] | None = None,
+        issuer: str = "",
+    ) -> x509.CertificateBuilder:
         now = datetime.now(UTC)
+        begin, end = days or (now - timedelta(days=1), now + timedelta(days=DAYS))
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]) if issuer else self._name
         usage = x509.KeyUsage(
             digital_signature=True,
             key_cert_sign=ca,
@@ -49,11 +59,11 @@ class Authority:
         return (
             x509.CertificateBuilder()
             .subject_name(subject)
-            .issuer_name(self._name)
+            .issuer_name(name)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(days=1))
-            .not_valid_after(now + timedelta(days=DAYS))
+            .not_valid_before(begin)
+            .not_valid_after(end)
             .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
             .add_extension(usage, critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
@@ -72,21 +82,58 @@ class Authority:
         return known
 
     def _issue(self, machine: Machine) -> ssl.SSLContext:
-        names = x509.SubjectAlternativeName(
-            [
-                x509.DNSName(machine.dns_name),
-                x509.DNSName(machine.name.lower()),
-                x509.IPAddress(ipaddress.ip_address(machine.address)),
-            ]
-        )
+        return self._context(self._certificate(machine, self._key).sign(self._ca_key, hashes.SHA256()), self._key)
+
+    def faulty(self, machine: Machine, how: str) -> ssl.SSLContext:
+        """A context that is wrong in one way: see `rmm.lab.faults.tls`."""
+        other = ec.generate_private_key(ec.SECP256R1())
+        if how.startswith("tls1"):
+            context = self._issue(machine)
+            context.minimum_version = ssl.TLSVersion.TLSv1
+            context.maximum_version = ssl.TLSVersion.TLSv1 if how == "tls1.0" else ssl.TLSVersion.TLSv1_1
+            context.set_ciphers("ALL:@SECLEVEL=0")
+            return context
+        now = datetime.now(UTC)
+        if how == "expired":
+            made = self._certificate(machine, self._key, (now - timedelta(days=30), now - timedelta(days=1)))
+        elif how == "early":
+            made = self._certificate(machine, self._key, (now + timedelta(days=1), now + timedelta(days=30)))
+        elif how == "wrong_name":
+            made = self._certificate(machine, self._key, names=[x509.DNSName("another.lab.example")])
+        elif how == "changed_key":
+            return self._context(self._certificate(machine, other).sign(self._ca_key, hashes.SHA256()), other)
+        elif how == "self_signed":
+            own = self._certificate(machine, other, issuer=machine.dns_name[:64])
+            return self._context(own.sign(other, hashes.SHA256()), other)
+        else:
+            issuer = "Inspection Gateway CA" if how == "inspected" else "Another CA"
+            made = self._certificate(machine, self._key, issuer=issuer)
+            return self._context(made.sign(other, hashes.SHA256()), self._key)
+        return self._context(made.sign(self._ca_key, hashes.SHA256()), self._key)
+
+    def _certificate(
+        self,
+        machine: Machine,
+        key: ec.EllipticCurvePrivateKey,
+        days: tuple[datetime, datetime] | None = None,
+        *,
+        names: list[x509.GeneralName] | None = None,
+        issuer: str = "",
+    ) -> x509.CertificateBuilder:
+        listed = names or [
+            x509.DNSName(machine.dns_name),
+            x509.DNSName(machine.name.lower()),
+            x509.IPAddress(ipaddress.ip_address(machine.address)),
+        ]
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, machine.dns_name[:64])])
-        certificate = (
-            self._builder(subject, self._key, ca=False)
-            .add_extension(names, critical=False)
+        return (
+            self._builder(subject, key, ca=False, days=days, issuer=issuer)
+            .add_extension(x509.SubjectAlternativeName(listed), critical=False)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-            .sign(self._ca_key, hashes.SHA256())
         )
-        key = self._key.private_bytes(
+
+    def _context(self, certificate: x509.Certificate, key_of: ec.EllipticCurvePrivateKey) -> ssl.SSLContext:
+        key = key_of.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -1,0 +1,62 @@
+"""Counted quotas, as Windows enforces them.
+
+Options: `shells` per user, `commands` per shell that were not terminated, `envelope` (bytes that the machine takes),
+`output` (bytes of output after which it ends a shell). `foreign` shells of other clients are there from the start.
+"""
+
+from __future__ import annotations
+
+from rmm.lab.faults.plan import Fault
+from rmm.lab.machine import Execution, Machine
+from rmm.lab.wire.soap import Call, WsmanFault, shell_gone
+
+SHELLS, OPERATIONS, ENVELOPE = 2150859173, 2150859174, 2150858790
+
+
+class Quota(Fault):
+    def __init__(self, shells: int, foreign: int, commands: int, envelope: int) -> None:
+        self._limits = (shells, commands, envelope)
+        self._foreign = foreign
+        self._open: dict[str, set[str]] = {}  # machine -> shells that were created and not deleted
+        self._commands: dict[str, int] = {}  # shell -> commands that were not terminated
+
+    def called(self, call: Call, machine: Machine) -> None:
+        shells, commands, envelope = self._limits
+        action = call.action.rpartition("/")[2]
+        if envelope and call.length > envelope:
+            raise WsmanFault(ENVELOPE, "w:EncodingLimit", f"The request is larger than {envelope} bytes.")
+        mine = self._open.setdefault(machine.address, set())
+        shell = call.selector("ShellId")
+        if action == "Create" and shells and len(mine) + self._foreign >= shells:
+            raise WsmanFault(SHELLS, "w:QuotaLimit", f"This user is allowed a maximum number of {shells} shells.")
+        if action == "Create" and call.body is not None:
+            mine.add((call.body.get("ShellId") or "").upper())
+        elif action == "Delete":
+            mine.discard(shell)
+        elif action == "Command" and commands:
+            self._commands[shell] = self._commands.get(shell, 0) + 1
+            if self._commands[shell] > commands:
+                raise WsmanFault(0, "w:InternalError", "")
+        elif action == "Signal":
+            self._commands[shell] = max(0, self._commands.get(shell, 0) - 1)
+
+
+class Memory(Fault):
+    """The shell is ended once a script has written so much."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._over: set[str] = set()
+
+    def executed(self, machine: Machine, execution: Execution) -> Execution:
+        if sum(len(str(item)) for item in execution.output) > self._limit:
+            self._over.add(machine.address)
+        return execution
+
+    def called(self, call: Call, machine: Machine) -> None:
+        if machine.address in self._over and call.action.endswith(("Receive", "Signal")):
+            raise shell_gone()
+
+
+def build(shells: int = 0, foreign: int = 0, commands: int = 0, envelope: int = 0, output: int = 0) -> Quota | Memory:
+    return Memory(int(output)) if output else Quota(int(shells), int(foreign), int(commands), int(envelope))
