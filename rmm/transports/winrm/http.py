@@ -8,6 +8,7 @@ and, once an answer has begun, a minimum throughput, because a read timeout does
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl as tls
 from typing import cast
 
@@ -317,12 +318,23 @@ def _too_large(what: str) -> ProtocolError:
 
 
 async def connect(
-    host: str, port: int, *, context: tls.SSLContext | None, server_hostname: str | None, deadline: float
+    host: str,
+    port: int,
+    *,
+    context: tls.SSLContext | None = None,
+    server_hostname: str = "",
+    deadline: float,
+    sock: socket.socket | None = None,
 ) -> Connection:
-    """Open a connection before `deadline` (absolute). Foreign exceptions pass; `network` maps them."""
+    """Open a connection before `deadline` (absolute), over `sock` where that is connected already.
+
+    Foreign exceptions pass; `network` maps them.
+    """
     loop = asyncio.get_running_loop()
+    name = server_hostname if context is not None else None
     async with asyncio.timeout_at(deadline):
-        _, connection = await loop.create_connection(
-            Connection, host, port, ssl=context, server_hostname=server_hostname if context else None
-        )
+        if sock is None:
+            _, connection = await loop.create_connection(Connection, host, port, ssl=context, server_hostname=name)
+        else:
+            _, connection = await loop.create_connection(Connection, ssl=context, server_hostname=name, sock=sock)
     return connection
