@@ -20,25 +20,31 @@ from rmm.errors import (
 TIMED_OUT = 2150858793
 SHELL_GONE = 2150858843
 IDLE_OUT_OF_BOUNDS = 2150859250
+NO_CONFIGURATION = 2150858811
 COMMAND_TERMINATED = 2150859212
 ABORTED = 995
 
 _ENVELOPE = {2150858790, 2150858824, 2150858825, 2150858805}
+_PLUGIN = "a quota of the session configuration is used up (winrm get winrm/config/plugin?Name=..., Quotas)"
+# number -> (code, retry word, what it means)
 _QUOTA = {
-    2150858815: "the user's quota of WinRM is used up",
-    2150859173: "too many shells of this user (MaxShellsPerUser)",
-    2150859174: "too many operations at once (MaxConcurrentOperationsPerUser)",
-    2150859175: "the user's quota is used up",
-    2150859176: "the system's quota is used up",
-    2150859179: "too many users have shells (MaxConcurrentUsers)",
-    **{
-        code: "a quota of the session configuration is used up (Plugin quotas)"
-        for code in range(2150859236, 2150859243)
-    },
+    2150858815: ("quota.user", "RB", "the user's quota of WinRM is used up"),
+    2150859173: ("quota.shells", "RB", "too many shells of this user (MaxShellsPerUser)"),
+    # Operations belong to our own shell: a fresh one has none.
+    2150859174: ("quota.operations", "R1", "too many operations at once (MaxConcurrentOperationsPerUser)"),
+    2150859175: ("quota.user", "RB", "the user's quota is used up"),
+    2150859176: ("quota.system", "RB", "the system's quota is used up"),
+    2150859179: ("quota.users", "RB", "too many users have shells (MaxConcurrentUsers)"),
+    2150859237: ("quota.users", "RB", "too many users have shells of this session configuration"),
+    **{code: ("quota.plugin", "RB", _PLUGIN) for code in (2150859236, *range(2150859238, 2150859243))},
 }
-_DENIED = {5, 2150859012, 2150859013, 2150859014, 2147942405, 2147746819}
+_AUTHZ = 0x80540FA0  # FailureCategory=AuthZ of a plugin that authorises by itself, such as Exchange's
+_DENIED = {5, 2150859012, 2150859013, 2150859014, 2147942405, 2147746819, _AUTHZ}
 _DISABLED = {2150859180, 2150859229}
 _CONFIGURATION = {2150859231, 2150859203, 2150859259, 2150859260, 2150859261, 2150858883, 2150858906}
+_HEADER = 2150858767
+# Shell, runspace or profile are gone, or the service restarts: another session may have none of that.
+_AGAIN = {ABORTED, COMMAND_TERMINATED, 2147943418, 2150859204, 2150859206, 2150859230}
 _WMI = {
     # WBEM_E_*: [MS-WMI] 2.2.11; as unsigned 32 bit in a WSManFault or in its WMI error
     0x80041002: (UnsupportedError, "wmi.not_found", "no such object"),
@@ -72,47 +78,74 @@ class Fault(msgspec.Struct, frozen=True):
 
 
 def error_of(fault: Fault) -> TransportError:
-    """The error with its code, retry word and hint."""
+    """The error with its code, retry word and hint. The outer of two codes counts, where it is known."""
     number = fault.code or fault.provider_code
     text = f"{fault.message[:300]} [{number or fault.subcode}]".strip()
-    known = _by_number(fault, text)
-    if known is not None:
-        return known
-    for code in (fault.provider_code, fault.code):
-        if code in _WMI:
-            kind, name, meaning = _WMI[code]
-            return kind(f"{meaning} [{code:#010x}]", code=name)
-    if fault.subcode in ("AccessDenied", "NotAuthorized"):
-        return AccessError(text)
-    if fault.subcode == "InvalidResourceURI" or fault.subcode == "DestinationUnreachable":
-        return UnsupportedError(text, code="unsupported.resource")
-    return ProtocolError(text, code=f"wsman.{number or (fault.subcode or 'fault').lower()}")
-
-
-def _by_number(fault: Fault, text: str) -> TransportError | None:
-    code = fault.code
     if fault.timed_out:
         return DeadlineError("the endpoint did not finish the operation in time", code="timeout.operation")
     if fault.shell_gone:
         hint = "The shell was ended on the endpoint (idle, memory quota or restart of WinRM)."
         return ConnectError(text, code="shell.gone", retry="R1", status="PROTOCOL_ERROR", hint=hint)
+    for code in (fault.code, fault.provider_code):
+        known = _by_number(code, text) or _of_wmi(code)
+        if known is not None:
+            return known
+    return _by_subcode(fault.subcode, text) or ProtocolError(
+        text, code=f"wsman.{number or (fault.subcode or 'fault').lower()}"
+    )
+
+
+def _by_number(code: int, text: str) -> TransportError | None:
     if code in _QUOTA:
-        return QuotaError(f"{_QUOTA[code]} [{code}]", code="quota.shells" if code == 2150859173 else "quota.winrm")
+        name, retry, meaning = _QUOTA[code]
+        return QuotaError(f"{meaning} [{code}]", code=name, retry=retry)
     if code in _DENIED:
         return AccessError(text)
+    if code in _AGAIN:
+        hint = "WinRM or the shell was restarted on the endpoint while it worked for us."
+        return ConnectError(text, code="shell.aborted", retry="R1", status="PROTOCOL_ERROR", hint=hint)
+    return _of_setup(code, text)
+
+
+def _of_setup(code: int, text: str) -> TransportError | None:
+    """What only a change of configuration mends, there or here."""
     if code in _DISABLED:
         hint = "Remote shells are turned off by policy (AllowRemoteShellAccess)."
         return AccessError(text, code="access.disabled", status="CONFIG", hint=hint)
-    if code == 2150858811:
+    if code == NO_CONFIGURATION:
         hint = "The session configuration does not exist there: Enable-PSRemoting, or check `configuration`."
         return UnsupportedError(text, code="unsupported.configuration", hint=hint)
     if code in _CONFIGURATION:
         hint = "The session configuration is broken on the endpoint: see its PowerShell and WinRM event logs."
         return UnsupportedError(text, code="configuration.broken", status="CONFIG", retry="RH", hint=hint)
+    if code == IDLE_OUT_OF_BOUNDS:
+        hint = "MaxIdleTimeoutms of the endpoint is shorter than what was asked for."
+        return ProtocolError(text, code="shell.idle_timeout", retry="R1", status="CONFIG", hint=hint)
     if code in _ENVELOPE:
-        return ProtocolError(
-            text, code="wsman.envelope", retry="R0", hint="MaxEnvelopeSizekb of the endpoint is too small."
-        )
-    if code in (ABORTED, COMMAND_TERMINATED, 2147943418, 2150859204, 2150859206, 2150859230):
-        return ConnectError(text, code="shell.aborted", retry="R1", status="PROTOCOL_ERROR")
+        hint = "MaxEnvelopeSizekb of the endpoint is too small."
+        return ProtocolError(text, code="wsman.envelope", retry="R0", status="CONFIG", hint=hint)
+    if code == _HEADER:
+        hint = "The endpoint refuses a header of ours: please report it with the output of `rmm doctor`."
+        return ProtocolError(text, code="wsman.header", retry="R0", hint=hint)
+    return None
+
+
+def _of_wmi(code: int) -> TransportError | None:
+    if code not in _WMI:
+        return None
+    kind, name, meaning = _WMI[code]
+    return kind(f"{meaning} [{code:#010x}]", code=name)
+
+
+def _by_subcode(subcode: str, text: str) -> TransportError | None:
+    """For faults without a number: DSP0226 14.6."""
+    if subcode in ("AccessDenied", "NotAuthorized"):
+        return AccessError(text)
+    if subcode in ("InvalidResourceURI", "DestinationUnreachable"):
+        return UnsupportedError(text, code="unsupported.resource")
+    if subcode == "QuotaLimit":
+        return QuotaError(text, code="quota.unnamed")
+    if subcode == "InternalError":
+        hint = "Windows gives this without a number when a shell has run too many commands; a new shell is used."
+        return ProtocolError(text, code="wsman.internal", retry="R1", hint=hint)
     return None
