@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,11 +15,12 @@ import msgspec
 from rmm.coordinator.facts import facts_of
 from rmm.core.alerting import site as site_trouble
 from rmm.core.alerting.lifecycle import FIRING, LIVE, PENDING, RESOLVED, Change, evaluate, gone
+from rmm.core.alerting.site import Trouble
 from rmm.core.health import health
 from rmm.core.rules import compile_rules
 from rmm.durable import hold
 from rmm.errors import LeaseLost, RmmError
-from rmm.model.observation import Observation, decode_observation
+from rmm.model.observation import Fault, Observation, decode_observation
 from rmm.model.rule import Alert, Notification, Rule
 from rmm.ports import Channel, Clock
 from rmm.tiers.fleet_sqlite import FleetStore, Stamp
@@ -30,6 +31,7 @@ DELIVERY_S = 10.0  # one channel, one notification
 FINISH_S = 15.0  # how long the end of a round waits for channels; the rest is delivered by the next
 LOCK_S = 30.0
 ROUND = timedelta(minutes=15)  # how old a status may be to speak for its site
+SKEW = "clock_skew_s"  # the field whose alerts may be the collector's own clock
 KEEP = timedelta(days=7)  # how long a notification is offered to a channel that does not take it
 
 _encode = msgspec.json.Encoder().encode
@@ -183,17 +185,21 @@ class Coordinator:
         for change in changes:
             if change.tell:
                 rule = self._by_id.get(change.alert.rule)
-                held = change.alert.site if rule is not None and not rule.collector else ""
+                waits = rule is not None and (not rule.collector or rule.field == SKEW)
+                held = change.alert.site if waits else ""
                 await self._store.add_notifications([_notification(change, now)], self._channels, held=held)
 
-    async def finish(self) -> dict[str, int]:
-        """The round is over: tell site trouble from endpoint trouble, deliver; returns counts of firing, resolved."""
+    async def finish(self, faults: Sequence[Fault] = ()) -> dict[str, int]:
+        """The round is over: tell whose trouble is whose, deliver; returns counts of firing, resolved.
+
+        `faults` is what the poller found wrong with the site collector itself.
+        """
         now = self._clock.now()
         counts = dict(self._counts)
         if self._seen:
             async with self._turn():
                 for site, first in self._seen.items():
-                    for change in await self._judge(site, min(first, now - ROUND), now):
+                    for change in await self._judge(site, min(first, now - ROUND), now, faults):
                         if change.tell:
                             counts[change.tell] += 1
                         elif change.alert.state == PENDING:
@@ -203,19 +209,22 @@ class Coordinator:
         self._broken = set()
         return {name: max(0, count) for name, count in counts.items()}
 
-    async def _judge(self, site: str, since: datetime, now: datetime) -> list[Change]:
-        """Whose trouble it is: one alert for a site that is down, else what was held is released."""
-        statuses = await self._store.statuses(site, since)
-        down = site_trouble.is_down(statuses)
+    async def _judge(self, site: str, since: datetime, now: datetime, faults: Sequence[Fault]) -> list[Change]:
+        """Whose trouble it is: what is the site's or the collector's is one alert each, the rest is released."""
+        counts = await self._store.outcomes(site, since)
+        found = site_trouble.troubles(site, counts)
+        found += self._clock_trouble(site, sum(counts.values()), faults)
         changes: list[Change] = []
-        if down:
+        if found:
+            concerned = await self._store.concerned(site, since)
+            keys = {key for key, alert in self._of_site(site) if self._explained(alert, found, concerned)}
             held = await self._store.held(site)
-            keys = {one.alerts[0].key for one in held if one.kind == FIRING}
-            await self._store.discard(one.id for one in held if one.alerts[0].key in keys)
-            changes = self._muted(keys)
+            muted = {one.alerts[0].key for one in held if one.kind == FIRING and one.alerts[0].key in keys}
+            await self._store.discard(one.id for one in held if one.kind == FIRING and one.alerts[0].key in muted)
+            changes = self._muted(muted)
+            await self._store.restate(_restated(concerned, found))
         await self._store.release(site)
-        own = self._site_change(site, statuses, now, down=down)
-        changes += [own] if own is not None else []
+        changes += self._site_changes(site, found, now)
         await self._store.put_changes(changes)
         for change in changes:
             self._remember(change.alert)
@@ -223,20 +232,62 @@ class Coordinator:
         await self._store.add_notifications(told, self._channels)
         return changes
 
+    def _of_site(self, site: str) -> Iterable[tuple[str, Alert]]:
+        for endpoint, alerts in self._live.items():
+            if endpoint:
+                yield from ((key, alert) for key, alert in alerts.items() if alert.site == site)
+
+    def _explained(self, alert: Alert, found: Sequence[Trouble], concerned: Mapping[str, tuple[str, str]]) -> bool:
+        """Whether an endpoint's alert is only what a trouble of its site looks like there."""
+        rule = self._by_id.get(alert.rule)
+        if rule is None:
+            return False
+        if rule.collector:
+            return rule.field == SKEW and any(one.rule == "collector_skew" for one in found)
+        status, code = concerned.get(alert.endpoint, ("", ""))
+        return any(site_trouble.explains(one, status, code) for one in found)
+
+    def _clock_trouble(self, site: str, total: int, faults: Sequence[Fault]) -> list[Trouble]:
+        """A clock that most endpoints disagree with is ours; and one that jumped while a round ran."""
+        apart = {
+            alert.endpoint
+            for _, alert in self._of_site(site)
+            if (rule := self._by_id.get(alert.rule)) is not None and rule.field == SKEW
+        }
+        found = [
+            Trouble(f"collector_{fault.code.partition('.')[2]}", frozenset({fault.code}), "COLLECTOR_FAULT", text, 0)
+            for fault in faults
+            if (text := f"site {site}: {fault.message}")
+        ]
+        if total >= site_trouble.LEAST and len(apart) > total / 2:
+            text = f"site {site}: {len(apart)} of {total} clocks differ from the collector's: is its own right?"
+            found.append(Trouble("collector_skew", frozenset({"collector.skew"}), "COLLECTOR_FAULT", text, len(apart)))
+        return found
+
     def _muted(self, keys: Iterable[str]) -> list[Change]:
         """Endpoints' alerts that are their site's trouble: they wait, and fire only if the endpoint stays behind."""
         live = (self._live.get(key.split("|", 2)[1], {}).get(key) for key in sorted(keys))
         return [Change(msgspec.structs.replace(alert, state=PENDING)) for alert in live if alert is not None]
 
-    def _site_change(self, site: str, statuses: dict[str, int], now: datetime, *, down: bool) -> Change | None:
-        known = self._live.get("", {}).get(f"{site_trouble.RULE}||{site}")
-        if down:
-            alert = site_trouble.site_alert(site, statuses, now, known)
-            return Change(alert, "" if known else FIRING)
-        if known is None:
-            return None
-        ended = msgspec.structs.replace(known, state=RESOLVED, resolved_at=now, last_at=now)
-        return Change(ended, RESOLVED)
+    def _site_changes(self, site: str, found: Sequence[Trouble], now: datetime) -> list[Change]:
+        changes = []
+        known = {alert.rule: alert for alert in self._live.get("", {}).values() if alert.site == site}
+        for one in found:
+            before = known.pop(one.rule, None)
+            alert = site_trouble.site_alert(one.rule, site, one.summary, one.concerned, now, before)
+            changes.append(Change(alert, "" if before else FIRING))
+        for alert in known.values():
+            ended = msgspec.structs.replace(alert, state=RESOLVED, resolved_at=now, last_at=now)
+            changes.append(Change(ended, RESOLVED))
+        return changes
+
+    async def tell_fault(self, rule: str, summary: str) -> None:
+        """Tell of a fault that may keep the store from being written, straight to the channels, within FINISH_S."""
+        now = self._clock.now()
+        alert = site_trouble.site_alert(rule, "", summary, 0, now, None)
+        one = _notification(Change(alert, FIRING), now)
+        async with asyncio.timeout(FINISH_S):
+            await asyncio.gather(*(self._send(channel, one) for channel in self._channels.values()))
 
     def deliver(self) -> None:
         """Start delivering what is in the outbox, unless that is going on."""
@@ -285,6 +336,16 @@ class Coordinator:
             result = f"{type(error).__name__}: {error}"[:500]
             log.exception("channel %s failed", channel.name)
         return "", result
+
+
+def _restated(concerned: Mapping[str, tuple[str, str]], found: Sequence[Trouble]) -> list[tuple[str, str]]:
+    """(status, endpoint) of those whose fault is a trouble of their site."""
+    return [
+        (one.status, endpoint)
+        for endpoint, (status, code) in concerned.items()
+        for one in found
+        if code and site_trouble.explains(one, status, code)
+    ]
 
 
 def _notification(change: Change, now: datetime) -> Notification:

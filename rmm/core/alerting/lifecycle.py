@@ -25,7 +25,7 @@ PENDING, FIRING, ACKNOWLEDGED, RESOLVED = "pending", "firing", "acknowledged", "
 LIVE = (PENDING, FIRING, ACKNOWLEDGED)
 
 # Statuses that say nothing about the endpoint itself: they neither raise an alert on it nor end one.
-SILENT = frozenset({"AUTH_HELD", "COLLECTOR_FAULT", "SITE_DOWN"})
+SILENT = frozenset({"AUTH_HELD", "COLLECTOR_FAULT", "SITE_DOWN", "REBOOTING"})
 
 
 class Change(NamedTuple):

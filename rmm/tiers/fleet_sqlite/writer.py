@@ -105,10 +105,19 @@ class FleetStore:
         rows = list(await self._db.execute_fetchall("PRAGMA data_version"))
         return int(rows[0][0])
 
-    async def statuses(self, site: str, since: datetime) -> dict[str, int]:
-        """Status -> count of a site's endpoints that were observed since then."""
-        at = since.astimezone(UTC).isoformat(timespec="microseconds")
-        return {row[0]: row[1] for row in await self._db.execute_fetchall(self._sql["statuses"], (site, at))}
+    async def outcomes(self, site: str, since: datetime) -> dict[tuple[str, str], int]:
+        """(status, fault code) -> count of a site's endpoints that were observed since then."""
+        rows = await self._db.execute_fetchall(self._sql["outcomes"], (site, _instant(since)))
+        return {(row[0], row[1]): row[2] for row in rows}
+
+    async def concerned(self, site: str, since: datetime) -> dict[str, tuple[str, str]]:
+        """Endpoint -> (status, fault code) of those with a fault since then."""
+        rows = await self._db.execute_fetchall(self._sql["concerned"], (site, _instant(since)))
+        return {row[0]: (row[1], row[2]) for row in rows}
+
+    async def restate(self, rows: Iterable[tuple[str, str]]) -> None:
+        """(status, endpoint): what an endpoint is shown as until its next observation."""
+        await self._db.executemany(self._sql["restate"], list(rows))
 
     async def add_notifications(
         self, notifications: Iterable[Notification], channels: Iterable[str], *, held: str = ""
@@ -152,3 +161,7 @@ class FleetStore:
             await self._db.execute(self._sql["sent"], (sent_at, result, notification, channel))
         else:
             await self._db.execute(self._sql["not_sent"], (result, notification, channel))
+
+
+def _instant(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat(timespec="microseconds")

@@ -26,8 +26,14 @@ DELETE FROM alert WHERE key = ? AND state = 'pending';
 -- name: add_notification
 INSERT INTO outbox (id, channel, at, body, held) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING;
 
--- name: statuses
-SELECT status, count(*) FROM endpoint WHERE site = ? AND observed_at >= ? GROUP BY status;
+-- name: outcomes
+SELECT status, fault_code, count(*) FROM endpoint WHERE site = ? AND observed_at >= ? GROUP BY status, fault_code;
+
+-- name: concerned
+SELECT id, status, fault_code FROM endpoint WHERE site = ? AND observed_at >= ? AND fault_code != '';
+
+-- name: restate
+UPDATE endpoint SET status = ? WHERE id = ?;
 
 -- name: held
 SELECT body FROM outbox WHERE held = ? AND sent_at = '' GROUP BY id ORDER BY at, id;
