@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from rmm.core.shard import selected, shard_of
-from rmm.errors import ConfigError, RmmError
+from rmm.errors import ConfigError, RmmError, TierError
 from rmm.loop import SystemClock, run
 from rmm.model.endpoint import Credential, Endpoint, Secret, Site, Target
 from rmm.model.observation import Observation, decode_observation
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from rmm.model.collector import Collector
     from rmm.model.rule import Rule
     from rmm.poller.round import ShardWork
+    from rmm.poller.tally import Tally
     from rmm.poller.visit import Kit
     from rmm.ports import AuthGate, Channel, Transport
     from rmm.tiers.cold_sqlite import CollectorFields
@@ -299,12 +301,19 @@ class App:
             coordinator = await stack.enter_async_context(self.coordinator())
             outlet = await stack.enter_async_context(BusOutlet.open(coordinator.fold))
             await self._relocate(work, outlet)
-            if self.settings.poll.workers > 1 and len(work) > 1:
-                summary.skipped = await self._poll_in_workers(request, work, outlet, seen, config)
-            else:
-                summary.skipped = await self.poll_here(request, work, outlet, seen)
-            await outlet.drain()
-            counts = await coordinator.finish()
+            try:
+                if self.settings.poll.workers > 1 and len(work) > 1:
+                    tally = await self._poll_in_workers(request, work, outlet, seen, config)
+                else:
+                    tally = await self.poll_here(request, work, outlet, seen)
+                await outlet.drain()
+            except TierError as error:
+                # Nothing more can be kept, so nothing more is acknowledged; who can be told without the disk, is told.
+                with contextlib.suppress(TimeoutError):
+                    await coordinator.tell_fault("collector_disk", f"the site collector cannot store readings: {error}")
+                raise
+            summary.skipped, summary.faults = tally.skipped, tally.faults
+            counts = await coordinator.finish(summary.faults)
             summary.firing, summary.resolved = counts.get("firing", 0), counts.get("resolved", 0)
         summary.duration_s = time.monotonic() - began
         return summary
@@ -325,8 +334,6 @@ class App:
 
     async def _relocate(self, work: Sequence[ShardWork], outlet: Any) -> None:
         """Follow a changed number of shards, under the locks of all shards concerned."""
-        import contextlib
-
         from rmm.durable import hold
         from rmm.tiers.layout import must_relocate, relocate, shards_on_disk
 
@@ -355,8 +362,8 @@ class App:
         outlet: Any,
         on_observation: Callable[[Observation], None],
         epoch: str = "",
-    ) -> int:
-        """Poll in this process; returns how many endpoints were skipped."""
+    ) -> Tally:
+        """Poll in this process."""
         from rmm.poller.round import Round
         from rmm.tiers.shard_store import open_shard
 
@@ -377,7 +384,7 @@ class App:
                 mode=request.mode,
             )
             await one.run(work)
-            return one.tally.skipped
+            return one.tally
 
     async def _poll_in_workers(
         self,
@@ -386,7 +393,7 @@ class App:
         outlet: Any,
         on_observation: Callable[[Observation], None],
         config: Path,
-    ) -> int:
+    ) -> Tally:
         from rmm.poller.frames import Order
         from rmm.poller.workers import run_workers
 

@@ -76,8 +76,11 @@ class VaultError(RmmError):
 class TransportError(RmmError):
     """A poll could not be carried out over the network.
 
-    `partial` holds the text outputs that arrived before the failure, in order.
+    `partial` holds the text outputs that arrived before the failure, in order; `retry_after_s` is how long the
+    endpoint asked to be left alone.
     """
+
+    retry_after_s: float = 0.0
 
     code = "transport"
     retry = "RB"

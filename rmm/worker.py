@@ -15,6 +15,7 @@ from rmm.model.observation import Observation
 from rmm.model.round import PollRequest
 from rmm.model.settings import PollSettings
 from rmm.poller.frames import Committed, Ended, Flushed, Observed, Order, Stop, WorkerPipe
+from rmm.poller.tally import Tally
 from rmm.settings.load import load_settings
 
 
@@ -53,7 +54,8 @@ async def main() -> None:
     work = asyncio.ensure_future(_poll(order, outlet))
     listening = asyncio.ensure_future(_listen(pipe, outlet, work))
     try:
-        end = Ended(skipped=await work)
+        tally = await work
+        end = Ended(skipped=tally.skipped, faults=tally.faults)
     except asyncio.CancelledError:
         end = Ended(code="stopped", message="stopped")
     except RmmError as error:
@@ -64,7 +66,7 @@ async def main() -> None:
     await pipe.close()
 
 
-async def _listen(pipe: WorkerPipe, outlet: PipeOutlet, work: asyncio.Future[int]) -> None:
+async def _listen(pipe: WorkerPipe, outlet: PipeOutlet, work: asyncio.Future[Tally]) -> None:
     while True:
         message = await pipe.receive()
         if isinstance(message, Committed):
@@ -74,7 +76,7 @@ async def _listen(pipe: WorkerPipe, outlet: PipeOutlet, work: asyncio.Future[int
             return
 
 
-async def _poll(order: Order, outlet: PipeOutlet) -> int:
+async def _poll(order: Order, outlet: PipeOutlet) -> Tally:
     settings = load_settings(Path(order.config))
     settings = msgspec.structs.replace(settings, poll=msgspec.json.decode(order.poll, type=PollSettings))
     app = App(settings, lambda: order.passphrase)

@@ -241,6 +241,8 @@ class _People(_Quiet):
             alerts = f"; {summary.firing} alerts new, {summary.resolved} resolved"
         head = f"{summary.polled} of {summary.planned} endpoints polled in {summary.duration_s:.1f} s"
         print(clean(f"{head}: {words or 'none'}{skipped}{alerts}"))
+        for fault in summary.faults:
+            print(clean(f"this site collector: {fault.message} ({fault.code}). {fault.hint}"))
 
 
 def _printer(output: str, *, quiet: bool, total: int) -> _Quiet:

@@ -60,6 +60,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
         duration_s: from the first byte to the last.
         epoch: random per start of the poller (16 hex digits); seq: 1, 2, ... within site, shard and epoch.
         identity: evidence gathered in the session, such as {"name": "SRV01"}.
+        errors: error identifiers that the pipeline left although it completed; the observation is PARTIAL for them.
         telemetry: requests, bytes_in, bytes_out, and milliseconds of connect, auth, open, run.
     """
 
@@ -76,6 +77,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     seq: int
     identity: dict[str, str] = {}
     telemetry: dict[str, float] = {}
+    errors: tuple[str, ...] = ()
     schema: int = SCHEMA
 
     @property

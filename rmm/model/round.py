@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from rmm.model.observation import COLLECTOR_FAULT, OK, PARTIAL
+from rmm.model.observation import COLLECTOR_FAULT, OK, PARTIAL, Fault
 
 
 class PollRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,6 +25,7 @@ class PollSummary(msgspec.Struct, kw_only=True):
     statuses: dict[str, int] = {}
     firing: int = 0
     resolved: int = 0
+    faults: tuple[Fault, ...] = ()  # of the site collector itself
 
     def count(self, status: str) -> None:
         """One more observation."""

@@ -14,6 +14,8 @@ from typing import Any, BinaryIO
 
 import msgspec
 
+from rmm.model.observation import Fault
+
 LIMIT = 64 << 20  # bytes per message; an observation is bounded far below
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -61,6 +63,7 @@ class Ended(msgspec.Struct, tag="ended"):
     """Worker to main, last. `code` is empty after success; otherwise the error that ended the worker."""
 
     skipped: int = 0
+    faults: tuple[Fault, ...] = ()
     code: str = ""
     message: str = ""
     hint: str = ""

@@ -6,10 +6,11 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from asyncio_pool import AioPool
@@ -18,9 +19,12 @@ from rmm.core import schedule
 from rmm.durable import hold
 from rmm.errors import RmmError
 from rmm.model.endpoint import Endpoint
-from rmm.model.observation import COLLECTOR_FAULT, Fault, Observation
+from rmm.model.observation import COLLECTOR_FAULT, TIMEOUT, Fault, Observation
 from rmm.model.state import EndpointState
+from rmm.poller.lanes import SlowLane, open_files, sizes
+from rmm.poller.tally import Tally
 from rmm.poller.visit import Kit, Visitor
+from rmm.poller.watch import STALLED, Watch
 from rmm.ports import Outlet, ShardStore
 
 log = logging.getLogger(__name__)
@@ -36,12 +40,6 @@ class ShardWork(msgspec.Struct, frozen=True):
     site: str
     shard: int
     endpoints: tuple[Endpoint, ...]
-
-
-class Tally(msgspec.Struct):
-    """What became of a round's endpoints that left no observation."""
-
-    skipped: int = 0  # held back by back-off, or nothing due
 
 
 class Round:
@@ -70,6 +68,10 @@ class Round:
         self._failed = asyncio.Event()
         self._stopping = False
         self._spawning: asyncio.Future[object] | None = None
+        self._fast, slow = sizes(kit.poll.concurrency, open_files())
+        self._slow = SlowLane(slow)
+        self._aside: set[asyncio.Task[None]] = set()  # jobs that left the fast lane
+        self._watch = Watch(kit.clock)
         self.tally = Tally()
 
     async def run(self, work: Sequence[ShardWork]) -> None:
@@ -78,7 +80,12 @@ class Round:
         Raises LeaseLost when another process holds one of the shards (nothing was polled then), and TierError when
         something could not be stored. On cancellation running visits are stopped and what was acknowledged is kept.
         """
-        concurrency = self._kit.poll.concurrency
+        async with self._watch.running():
+            await self._run(work)
+        self.tally.faults = self._watch.faults()
+
+    async def _run(self, work: Sequence[ShardWork]) -> None:
+        concurrency = self._fast
         with contextlib.ExitStack() as locks:
             for shard in work:
                 path = self._data / "locks" / f"{shard.site}-{shard.shard}.lock"
@@ -125,6 +132,9 @@ class Round:
                     continue
                 await asyncio.sleep(max(0.0, began + offset - asyncio.get_running_loop().time()))
                 left.add()
+                if _was_slow(state) and self._slow.enter():
+                    self._set_aside(self._job(endpoint, shard, seq, due, state, store, left, slow=True))
+                    continue
                 # asyncio-pool swallows a cancellation while it waits for a slot, so it waits in a task of its own.
                 self._spawning = asyncio.ensure_future(
                     pool.spawn(self._job(endpoint, shard, seq, due, state, store, left))
@@ -167,25 +177,65 @@ class Round:
         state: EndpointState | None,
         store: ShardStore,
         left: _Countdown,
+        *,
+        slow: bool = False,
     ) -> None:
-        """One slot of the pool; it never raises (asyncio-pool would keep the slot)."""
+        """One endpoint, from its place in a lane to its acknowledgement.
+
+        It never raises: asyncio-pool would keep the slot.
+        """
         if self._stopping:
             left.done()
             return
+        began = self._kit.clock.monotonic()
         visit = asyncio.create_task(self._visitor.visit(endpoint, shard.shard, seq, due, state))
         self._visits.add(visit)
-        try:
-            observation = await self._outcome(visit, endpoint, shard, seq)
-            if observation is None:
-                return
-            data = await store.acknowledge(observation, self._not_before(observation, state))
-            self._on_observation(observation)
-            await self._outlet.publish(shard.site, shard.shard, data)
-        except RmmError as error:
-            self._fail(error)
-        finally:
-            self._visits.discard(visit)
-            left.done()
+
+        async def finish() -> None:
+            try:
+                observation = await self._outcome(visit, endpoint, shard, seq)
+                if observation is not None:
+                    await self._keep_one(self._judged(observation, began), state, store, shard)
+            except RmmError as error:
+                self._fail(error)
+            finally:
+                self._visits.discard(visit)
+                left.done()
+
+        if not slow and await self._slow.outlasts(visit):
+            self._set_aside(finish())
+        else:
+            await finish()
+
+    def _set_aside(self, job: Coroutine[Any, Any, None]) -> None:
+        """Go on outside of the fast lane; its place in the slow one is given back at the end."""
+        task = asyncio.create_task(job)
+        self._aside.add(task)
+
+        def ended(one: asyncio.Task[None]) -> None:
+            self._aside.discard(one)
+            self._slow.leave()
+
+        task.add_done_callback(ended)
+
+    async def _keep_one(
+        self, observation: Observation, state: EndpointState | None, store: ShardStore, shard: ShardWork
+    ) -> None:
+        data = await store.acknowledge(observation, self._not_before(observation, state))
+        self._on_observation(observation)
+        await self._outlet.publish(shard.site, shard.shard, data)
+
+    def _judged(self, observation: Observation, began: float) -> Observation:
+        """A timeout while the collector itself stood still is the collector's."""
+        if observation.fault is None:
+            self._slow.note(observation.duration_s)
+            return observation
+        if observation.status != TIMEOUT and observation.fault.code != "tcp.timeout":
+            return observation
+        if not self._watch.stalled(began, self._kit.clock.monotonic()):
+            return observation
+        fault = Fault(STALLED, "R0", "The site collector stood still meanwhile.", observation.fault.message)
+        return msgspec.structs.replace(observation, status=COLLECTOR_FAULT, fault=fault)
 
     async def _outcome(
         self, visit: asyncio.Task[Observation], endpoint: Endpoint, shard: ShardWork, seq: int
@@ -215,7 +265,9 @@ class Round:
         if observation.fault is None:
             return None
         failures = (state.failures if state else 0) + 1
-        return observation.observed_at + schedule.backoff(failures, random.random())
+        wait = schedule.backoff(failures, random.random())
+        asked = min(observation.telemetry.get("retry_after_s", 0.0), schedule.BACKOFF_CAP_S)
+        return observation.observed_at + max(wait, timedelta(seconds=asked))
 
     def _note_failure(self, task: asyncio.Task[None], ready: asyncio.Future[ShardStore]) -> None:
         if task.cancelled():
@@ -243,6 +295,8 @@ class Round:
             visit.cancel()
         if self._visits:
             await asyncio.wait(list(self._visits), timeout=STOP_S)
+        if self._aside:
+            await asyncio.wait(list(self._aside), timeout=STOP_S)
         if self._spawning is not None and not self._spawning.done():
             await asyncio.wait([self._spawning], timeout=STOP_S)
         closing = list(self._closing)
@@ -250,6 +304,11 @@ class Round:
             task.cancel()
         if closing:
             await asyncio.wait(closing)
+
+
+def _was_slow(state: EndpointState | None) -> bool:
+    """Whether the last poll ran out of time after it was connected."""
+    return state is not None and state.status == TIMEOUT
 
 
 class _Countdown:

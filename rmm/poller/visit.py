@@ -6,6 +6,8 @@ It never raises for what an endpoint does: a failure is an observation with a fa
 from __future__ import annotations
 
 import asyncio
+import random
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -15,6 +17,7 @@ import msgspec
 from rmm.core import identity
 from rmm.core.normalize import Normalizer
 from rmm.core.parts import Part, read_part
+from rmm.core.reboot import is_rebooting
 from rmm.errors import OutputError, RmmError, TransportError
 from rmm.model import observation as words
 from rmm.model.collector import Collector
@@ -27,7 +30,10 @@ from rmm.ports import Clock, Script, ScriptResult, Session, Transport
 
 CLEAN_UP_S = 5.0  # of the poll's time, kept back for stopping a pipeline and deleting the shell
 RETRY_PAUSE_S = 0.5
+REFUSED_PAUSE_S = (2.0, 5.0)  # a service that restarts is back after some seconds
 PROBE_S = 2.0  # for finding out whether WinRM is there at all, after a poll that failed
+MOST_ERRORS = 5
+_WHOSE = re.compile(r'\{"collector":"([a-z0-9_]{1,64})"')
 SHELL_TRANSPORTS = frozenset({"ssh"})  # these endpoints are Linux: `collect.sh`, never PowerShell
 
 
@@ -85,6 +91,7 @@ class Visitor:
             seq=seq,
             identity=run.identity,
             telemetry=run.telemetry,
+            errors=run.errors,
         )
 
 
@@ -110,39 +117,57 @@ class _Run:
         self.results: dict[str, CollectorResult] = {}
         self.identity: dict[str, str] = {}
         self.telemetry: dict[str, float] = {}
+        self.errors: tuple[str, ...] = ()  # of the pipeline, beside those of collectors
+        self._in_session = False
 
     async def attempt(self) -> tuple[str, Fault | None]:
         """The whole poll, with one more try on a fresh connection where the fault says that it can help."""
         outcome = await self._once()
-        if outcome is not None and outcome.retry == "R1" and self._left() > CLEAN_UP_S:
-            await asyncio.sleep(RETRY_PAUSE_S)
+        lost = self._in_session
+        pause = random.uniform(*REFUSED_PAUSE_S) if outcome and outcome.code == "tcp.refused" else RETRY_PAUSE_S
+        if outcome is not None and outcome.retry == "R1" and self._left() > CLEAN_UP_S + pause:
+            await asyncio.sleep(pause)
             outcome = await self._once()
+        if outcome is not None and not self._in_session:
+            outcome = self._restarting(outcome, lost_session=lost)
         if outcome is not None and "availability" in self.due:
             await self._probe(outcome)
         self._availability(outcome)
         if outcome is None:
-            failed = any(result.outcome == "fault" for result in self.results.values())
+            failed = self.errors or any(result.outcome == "fault" for result in self.results.values())
             return (words.PARTIAL if failed else words.OK), None
         if outcome.status == words.IDENTITY_MISMATCH:
             self.results.clear()  # data of another machine is never stored under this endpoint
         return outcome.status, fault_of(outcome)
 
+    def _restarting(self, outcome: RmmError, *, lost_session: bool) -> RmmError:
+        """The same failure, as that of a machine that restarts where that is what it looks like."""
+        if not is_rebooting(outcome.code, self.state, self.observed_at, lost_session=lost_session):
+            return outcome
+        hint = "It restarts; no alert is raised for ten minutes. It is polled again in the next rounds."
+        return TransportError(str(outcome), code=outcome.code, retry="RB", status=words.REBOOTING, hint=hint)
+
     def _left(self) -> float:
         return self.deadline - asyncio.get_running_loop().time()
 
     async def _once(self) -> RmmError | None:
+        self._in_session = False
         try:
             target = self.kit.target(self.endpoint)
             transport = self.kit.transport(target.transport)
             # The transport keeps the deadline itself; this bounds a defect in one.
             async with asyncio.timeout_at(self.deadline + 2 * CLEAN_UP_S):
                 async with transport.session(target, deadline=self.deadline) as session:
+                    self._in_session = True
                     try:
                         self._check_identity(session.peer.get("netbios", ""))
                         await self._collect(session, target)
                     finally:
                         self.telemetry = dict(session.telemetry)
         except RmmError as error:
+            wait = getattr(error, "retry_after_s", 0.0)
+            if wait:
+                self.telemetry["retry_after_s"] = wait
             return error
         except TimeoutError:
             return TransportError("the transport did not keep its deadline", code="timeout", status=words.TIMEOUT)
@@ -213,6 +238,8 @@ class _Run:
                 self._take_parts(error.partial, waiting)
                 raise
             self._take_parts(result.output, waiting)
+            if result.state == "completed":
+                self.errors = tuple(record.error_id for record in result.errors[:MOST_ERRORS])
             waiting = self._settle(result, [name for name in waiting if name not in self.results])
 
     def _settle(self, result: ScriptResult, missing: list[str]) -> list[str]:
@@ -241,10 +268,17 @@ class _Run:
                 continue
             try:
                 part = read_part(output)
-            except OutputError:
-                continue  # whose part it was is unknown: that collector is missing, and told so
+            except OutputError as error:
+                self._refuse_part(output, expected, error)
+                continue
             if part.collector in expected and part.collector not in self.results:
                 self._take_part(part, len(output))
+
+    def _refuse_part(self, text: str, expected: Sequence[str], error: OutputError) -> None:
+        """A part that is no part is its collector's fault, if it says whose it is; else that collector is missing."""
+        name = _WHOSE.match(text)
+        if name is not None and name[1] in expected and name[1] not in self.results:
+            self.results[name[1]] = CollectorResult(outcome="fault", fault=fault_of(error), bytes=len(text))
 
     def _take_part(self, part: Part, size: int) -> None:
         self._check_identity(part.host)

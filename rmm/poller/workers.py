@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 from rmm.errors import LeaseLost, RmmError
 from rmm.poller import frames
+from rmm.poller.tally import Tally
 from rmm.ports import Outlet
 
 MODULE = "rmm.worker"
@@ -17,21 +18,23 @@ STOP_S = 2.0
 
 async def run_workers(
     orders: Sequence[frames.Order], *, outlet: Outlet, on_observation: Callable[[bytes], None]
-) -> int:
-    """Run one process per order until all are done; returns how many endpoints they skipped.
+) -> Tally:
+    """Run one process per order until all are done.
 
     Raises what ended a worker first: LeaseLost or another RmmError. Cancellation stops all of them.
     """
     tasks = [asyncio.create_task(_run_one(order, outlet, on_observation)) for order in orders]
     try:
-        return sum(await asyncio.gather(*tasks))
+        tallies = await asyncio.gather(*tasks)
+        faults = {fault.code: fault for tally in tallies for fault in tally.faults}
+        return Tally(sum(tally.skipped for tally in tallies), tuple(faults.values()))
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _run_one(order: frames.Order, outlet: Outlet, on_observation: Callable[[bytes], None]) -> int:
+async def _run_one(order: frames.Order, outlet: Outlet, on_observation: Callable[[bytes], None]) -> Tally:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", MODULE, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=1 << 20
     )
@@ -68,12 +71,12 @@ async def _answer(message: frames.Flushed, stream: asyncio.StreamWriter, outlet:
         await stream.drain()
 
 
-def _ended(message: frames.Ended) -> int:
+def _ended(message: frames.Ended) -> Tally:
     if message.code == LeaseLost.code:
         raise LeaseLost(message.message)
     if message.code:
         raise RmmError(message.message, code=message.code, hint=message.hint)
-    return message.skipped
+    return Tally(message.skipped, message.faults)
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

@@ -7,6 +7,7 @@ Message encryption: [MS-WSMV] 2.2.9.1.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import hashlib
@@ -20,6 +21,7 @@ from rmm.ports import AuthGate
 from rmm.transports.winrm.http import Connection, Response
 
 MOST_LEGS = 4
+LEG_S = 10.0  # WinRM answers a leg of the logon at once, or something is wrong with it
 SOAP = b"Content-Type: application/soap+xml;charset=UTF-8\r\n"
 _BOUNDARY = b"--Encrypted Boundary"
 
@@ -211,7 +213,8 @@ class Authentication:
 
     async def _leg(self, connection: Connection, token: bytes, deadline: float) -> Response:
         head = b"%bAuthorization: Negotiate %b\r\n" % (self._head, base64.b64encode(token))
-        return await connection.request(head, b"", deadline)
+        limit = min(deadline, asyncio.get_running_loop().time() + LEG_S)
+        return await connection.request(head, b"", limit)
 
     async def _logon_basic(self, connection: Connection, target: Target, gate: AuthGate, deadline: float) -> None:
         if target.scheme != "https":
@@ -303,7 +306,10 @@ def status_error(response: Response) -> TransportError:
     status = response.status
     if status in (503, 429, 425):
         hint = "WinRM is starting or overloaded; it is tried again later."
-        return ProtocolError(f"HTTP {status}", code="http.unavailable", retry="RB", status="UNREACHABLE", hint=hint)
+        error = ProtocolError(f"HTTP {status}", code="http.unavailable", retry="RB", status="UNREACHABLE", hint=hint)
+        after = response.headers.get("retry-after", "")
+        error.retry_after_s = float(after) if after.isdigit() and len(after) < 6 else 0.0
+        return error
     if status == 404:
         hint = "No WinRM at /wsman: another web server listens on this port."
         return ProtocolError("HTTP 404", code="http.not_winrm", retry="R0", hint=hint)

@@ -1,0 +1,73 @@
+"""Watches the site collector itself while a round runs: does its event loop stand still, does its clock jump?"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import AsyncIterator
+from datetime import datetime
+
+from rmm.model.observation import Fault
+from rmm.ports import Clock
+
+BEAT_S = 0.25
+STALL_S = 1.0  # a loop that is late by so much misses deadlines: what timed out then says nothing about endpoints
+JUMP_S = 5.0  # how far wall and monotonic time may part in one round
+REMEMBERED = 256
+
+STALLED, STEPPED = "collector.stalled", "collector.clock_step"
+
+
+class Watch:
+    """Use `running()`; afterwards `faults()` is what was wrong."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._stalls: deque[tuple[float, float]] = deque(maxlen=REMEMBERED)
+        self._worst = 0.0
+        self._jump = 0.0
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[Watch]:
+        """Watch until the context is left."""
+        task = asyncio.create_task(self._run())
+        began, at = self._clock.monotonic(), self._clock.now()
+        try:
+            yield self
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            self._note_jump(began, at)
+
+    async def _run(self) -> None:
+        last = self._clock.monotonic()
+        while True:
+            await asyncio.sleep(BEAT_S)
+            now = self._clock.monotonic()
+            late = now - last - BEAT_S
+            if late > STALL_S:
+                self._stalls.append((last, now))
+                self._worst = max(self._worst, late)
+            last = now
+
+    def _note_jump(self, began: float, at: datetime) -> None:
+        passed = self._clock.monotonic() - began
+        jump = (self._clock.now() - at).total_seconds() - passed
+        if abs(jump) > JUMP_S:
+            self._jump = jump
+
+    def stalled(self, began: float, ended: float) -> bool:
+        """Whether the loop stood still in this span of monotonic time; a beat that is overdue counts as well."""
+        return any(start < ended and end > began for start, end in self._stalls)
+
+    def faults(self) -> tuple[Fault, ...]:
+        """What was wrong with the collector, one fault of each kind."""
+        found = []
+        if self._worst:
+            text = f"the collector stood still for {self._worst:.1f} s; what timed out then is not the endpoints' fault"
+            found.append(Fault(STALLED, "R0", "Is the machine overloaded, or was it suspended?", text))
+        if self._jump:
+            text = f"the collector's clock was set by {self._jump:+.0f} s while a round ran"
+            found.append(Fault(STEPPED, "R0", "Check its time service.", text))
+        return tuple(found)
