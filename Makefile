@@ -7,7 +7,7 @@ RUN := $(BIN)/python -m
 DEMO := demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup fmt lint type arch test test-fast demo lab golden docs bench bench-quick wheel-check readme-check ci clean
+.PHONY: help setup fmt lint type arch test test-fast demo lab golden docs faults bench bench-quick wheel-check readme-check ci clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -56,6 +56,9 @@ golden: $(VENV)/.dev ## make the collectors' expected readings and pages anew; r
 
 docs: $(VENV)/.dev ## make docs/commands.md and the collectors' pages anew
 	@$(BIN)/python docs/generate.py
+
+faults: $(VENV)/.dev ## the catalogue of field failures, each shown by the lab: row, scenario, expected, seen
+	@$(BIN)/python tests/failures
 
 bench: $(VENV)/.dev ## the benchmarks of docs/benchmarks.md, with pypsrp and pywinrm in the same run (about 20 minutes)
 	@$(RUN) bench

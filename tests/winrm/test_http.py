@@ -35,7 +35,7 @@ async def serving(handle: Server) -> AsyncIterator[http.Connection]:
     server = await asyncio.start_server(one, "127.0.0.1", 0)
     deadline = asyncio.get_running_loop().time() + 5
     port = server.sockets[0].getsockname()[1]
-    connection = await http.connect("127.0.0.1", port, context=None, server_hostname=None, deadline=deadline)
+    connection = await http.connect("127.0.0.1", port, deadline=deadline)
     try:
         yield connection
     finally:

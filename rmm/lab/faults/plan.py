@@ -13,6 +13,7 @@ import pkgutil
 import ssl
 import time
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -109,29 +110,29 @@ class MachineFaults:
     """The faults of one machine, with what has become of each so far."""
 
     def __init__(self, entries: Sequence[Entry], began: float) -> None:
-        self._live = [[entry, 0] for entry in entries]
+        self._entries = tuple(entries)
+        self._counts: Counter[tuple[int, str]] = Counter()  # (entry, hook) -> how often it could have struck
         self._began = began
 
     def strike(self, hook: str, step: str = "") -> Iterator[Fault]:
         """The faults that strike now, through this hook, at this step; each is counted as one strike."""
-        for live in self._live:
-            entry: Entry = live[0]  # type: ignore[assignment]
+        for number, entry in enumerate(self._entries):
             if hook not in entry.hooks or (entry.steps and step not in entry.steps) or not self._due(entry):
                 continue
-            live[1] += 1  # type: ignore[operator]
-            count: int = live[1]  # type: ignore[assignment]
+            self._counts[number, hook] += 1
+            count = self._counts[number, hook]
             if count > entry.skip and (entry.times is None or count <= entry.skip + entry.times):
                 yield entry.fault
 
     @property
     def refuses_logons(self) -> bool:
         """Whether a fault that is due lets nobody log on."""
-        return any(live[0].fault.refuses_logons and self._due(live[0]) for live in self._live)  # type: ignore[attr-defined,arg-type]
+        return any(entry.fault.refuses_logons and self._due(entry) for entry in self._entries)
 
     @property
     def policy(self) -> Any:
         """The logon policy of the first fault that has one and is due."""
-        return next((live[0].fault.policy for live in self._live if live[0].fault.policy and self._due(live[0])), None)  # type: ignore[attr-defined,arg-type]
+        return next((entry.fault.policy for entry in self._entries if entry.fault.policy and self._due(entry)), None)
 
     def _due(self, entry: Entry) -> bool:
         if not entry.after_s and entry.for_s is None:

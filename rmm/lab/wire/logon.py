@@ -40,7 +40,11 @@ class Accounts:
         path = folder / "ntlm-accounts"
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
         path.chmod(0o600)
-        os.environ["NTLM_USER_FILE"] = str(path)
+        self._file = str(path)
+
+    def use(self) -> None:
+        """Let pyspnego see this lab's accounts: several labs may run in one process."""
+        os.environ["NTLM_USER_FILE"] = self._file
 
     def basic(self, user: str, password: str) -> bool:
         """Whether this is the account, by any of its names."""
@@ -113,6 +117,7 @@ class Logon:
         return None
 
     def _negotiate(self, token: bytes) -> Reply | None:
+        self._accounts.use()
         raw = token.startswith(b"NTLMSSP\x00")
         first = raw and token[8:12] == b"\x01\x00\x00\x00"
         if self._context is None or first or self.done:
