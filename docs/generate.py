@@ -1,7 +1,9 @@
-"""Makes docs/commands.md out of the commands, and the tables of the collectors' pages; --check only compares."""
+"""Makes commands.md out of the commands, lab.md out of the kinds of faults, and the collectors' tables; --check compares."""
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,10 +14,12 @@ import typer
 from rmm.catalog.golden import write_expected
 from rmm.catalog.load import load_catalog
 from rmm.cli.main import build, groups
+from rmm.lab.faults.plan import STEPS, kinds
 from rmm.resources import shipped
 from rmm.settings.load import ENVIRONMENT
 
 PAGE = Path(__file__).with_name("commands.md")
+LAB = Path(__file__).with_name("lab.md")
 
 HEAD = """# Commands
 
@@ -61,6 +65,55 @@ environment, else rmm.yaml, else the default.
 | `RMM_PASSPHRASE_FILE` | file with the vault's passphrase |
 | `RMM_PASSPHRASE` | the vault's passphrase itself |
 """
+
+
+LAB_HEAD = """# The lab
+
+Made from the program by `make docs`; do not edit it by hand.
+
+`rmm lab up` simulates a fleet on loopback that speaks the real protocols: WSMan, PSRP, WinRS, NTLM with message encryption,
+TLS. Any WinRM client can talk to it; `lab.json` in its folder says how. `rmm poll --config FOLDER` polls it.
+
+## Fault plans
+
+`rmm lab up --faults FILE` makes machines fail. A plan is YAML, a list under `faults`:
+
+```yaml
+faults:
+  - {kind: refuse, machines: [1]}                        # by index
+  - {kind: hang, groups: [server2019]}                   # by operating system
+  - {kind: trickle, share: 0.3, every_s: 0.5}            # 30 % of the fleet, chosen by a hash of the name
+  - {kind: connection, how: reset, step: receive, skip: 2, times: 1, names: [LAB-SRV-001]}
+  - {kind: http, status: 503, after_s: 60, for_s: 120, share: 1.0}
+```
+
+Each entry has a `kind` from the list below with its options, the machines (one of `machines`, `names`, `groups`, `share`), and
+when it strikes: `step` (one or more of STEPS), `skip` (chances that pass before), `times` (how often), `after_s` and `for_s`
+(seconds of the lab's life). Without them it always strikes.
+
+`config/lab/mixed.yaml` is an example with many kinds; `config/lab/rows/` has one plan and more for each row of the catalogue
+of field failures, with what the product must make of it. `make faults` runs them all and prints the table.
+
+A new kind is one file in `rmm/lab/faults/` with a function `build(**options)`; nothing else is edited.
+
+## Kinds
+"""
+
+
+def lab_page() -> str:
+    """What docs/lab.md must hold."""
+    lines = [LAB_HEAD.replace("STEPS", ", ".join(f"`{step}`" for step in STEPS))]
+    for kind in kinds():
+        module = importlib.import_module(f"rmm.lab.faults.{kind}")
+        options = [_default(one) for one in inspect.signature(module.build).parameters.values()]
+        lines += [f"### `{kind}`", "", inspect.getdoc(module) or "", ""]
+        if options:
+            lines += [f"Defaults: {', '.join(options)}.", ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _default(one: inspect.Parameter) -> str:
+    return f"`{one.name}`" + ("" if one.default is one.empty else f" {one.default!r}")
 
 
 def page() -> str:
@@ -116,16 +169,17 @@ def _meaning(parameter: Any) -> str:
 
 def main() -> None:
     """Write, or compare."""
+    pages = {PAGE: page(), LAB: lab_page()}
+    stale = [path for path, text in pages.items() if not path.is_file() or path.read_text(encoding="utf-8") != text]
     if "--check" in sys.argv:
-        if not PAGE.is_file() or PAGE.read_text(encoding="utf-8") != page():
-            sys.exit("docs/commands.md is stale")
+        if stale:
+            sys.exit(f"stale, run `make docs`: {', '.join(path.name for path in stale)}")
         return
     for path in write_expected(list(load_catalog([shipped("collectors")]).values())):
         sys.stdout.write(f"wrote {path}\n")
-    text = page()
-    if not PAGE.is_file() or PAGE.read_text(encoding="utf-8") != text:
-        PAGE.write_text(text, encoding="utf-8", newline="\n")
-        sys.stdout.write(f"wrote {PAGE}\n")
+    for path in stale:
+        path.write_text(pages[path], encoding="utf-8", newline="\n")
+        sys.stdout.write(f"wrote {path}\n")
 
 
 if __name__ == "__main__":

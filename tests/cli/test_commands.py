@@ -210,6 +210,6 @@ def test_a_new_collector_passes_the_check_and_a_broken_one_does_not(tmp_path: Pa
 
 
 def test_help_of_every_command_is_documented() -> None:
-    """docs/commands.md is what the commands themselves say."""
+    """docs/commands.md and docs/lab.md are what the program itself says."""
     done = subprocess.run([sys.executable, "docs/generate.py", "--check"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{done.stdout}{done.stderr}\nrun: make docs"
