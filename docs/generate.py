@@ -1,4 +1,7 @@
-"""Makes commands.md out of the commands, lab.md out of the kinds of faults, and the collectors' tables; --check compares."""
+"""Makes commands.md out of the commands, lab.md out of the kinds of faults, and the tables of the collectors' pages.
+
+`--check` only compares.
+"""
 
 from __future__ import annotations
 
@@ -71,8 +74,8 @@ LAB_HEAD = """# The lab
 
 Made from the program by `make docs`; do not edit it by hand.
 
-`rmm lab up` simulates a fleet on loopback that speaks the real protocols: WSMan, PSRP, WinRS, NTLM with message encryption,
-TLS. Any WinRM client can talk to it; `lab.json` in its folder says how. `rmm poll --config FOLDER` polls it.
+`rmm lab up` simulates a fleet on loopback that speaks the real protocols: WSMan, PSRP, WinRS, NTLM with message
+encryption, TLS. Any WinRM client can talk to it; `lab.json` says how. `rmm poll --config FOLDER` polls it.
 
 ## Fault plans
 
@@ -87,12 +90,13 @@ faults:
   - {kind: http, status: 503, after_s: 60, for_s: 120, share: 1.0}
 ```
 
-Each entry has a `kind` from the list below with its options, the machines (one of `machines`, `names`, `groups`, `share`), and
-when it strikes: `step` (one or more of STEPS), `skip` (chances that pass before), `times` (how often), `after_s` and `for_s`
-(seconds of the lab's life). Without them it always strikes.
+Each entry has a `kind` from the list below with its options, the machines (one of `machines`, `names`, `groups`,
+`share`), and when it strikes: `step` (one or more of STEPS),
+`skip` (chances that pass before), `times` (how often), `after_s` and `for_s` (seconds of the lab's life). Without them
+it always strikes.
 
-`config/lab/mixed.yaml` is an example with many kinds; `config/lab/rows/` has one plan and more for each row of the catalogue
-of field failures, with what the product must make of it. `make faults` runs them all and prints the table.
+`config/lab/mixed.yaml` is an example with many kinds; `config/lab/rows/` has one plan and more for each row of the
+catalogue of field failures, with what the product must make of it. `make faults` runs them all and prints the table.
 
 A new kind is one file in `rmm/lab/faults/` with a function `build(**options)`; nothing else is edited.
 
