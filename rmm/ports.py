@@ -22,12 +22,15 @@ from rmm.model.state import EndpointState
 class Script(msgspec.Struct, frozen=True):
     """Static text that runs on an endpoint, with typed arguments that are never spliced into it.
 
-    `language` is powershell or sh. Equal (text, argument types) may be serialised once and reused.
+    `language` is powershell or sh. Equal (text, argument types) may be serialised once and reused. `steps` says how
+    many seconds each output may take after the one before; a transport that sees outputs as they come stops a script
+    whose next one is overdue (state timed_out), so that one that hangs does not use up the time of those behind it.
     """
 
     text: str
     arguments: tuple[tuple[str, Any], ...] = ()  # (parameter name, value)
     language: str = "powershell"
+    steps: tuple[float, ...] = ()
 
 
 class ErrorRecord(msgspec.Struct, frozen=True):

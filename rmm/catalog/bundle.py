@@ -17,13 +17,13 @@ BEGIN, END = "#rmm:begin ", "#rmm:end "  # lines around each script, by which a 
 def powershell_bundle(collectors: Sequence[Collector]) -> Script:
     """One script for Windows PowerShell that runs `collectors` in order and writes one part for each."""
     bodies = [f"Invoke-RmmCollector '{c.name}' {{\n{_marked(c.name, c.windows)}\n}}" for c in collectors]
-    return Script("\n".join([_prologue("prologue.ps1"), *bodies, ""]))
+    return Script("\n".join([_prologue("prologue.ps1"), *bodies, ""]), steps=_steps(collectors))
 
 
 def shell_bundle(collectors: Sequence[Collector]) -> Script:
     """The same for POSIX shells."""
     bodies = [f"rmm_{c.name}() (\n{_marked(c.name, c.linux)}\n)\nrmm_part {c.name}" for c in collectors]
-    return Script("\n".join([_prologue("prologue.sh"), *bodies, ""]), language="sh")
+    return Script("\n".join([_prologue("prologue.sh"), *bodies, ""]), language="sh", steps=_steps(collectors))
 
 
 def bundler(catalog: Mapping[str, Collector]) -> Callable[[tuple[str, ...], str], Script]:
@@ -35,6 +35,10 @@ def bundler(catalog: Mapping[str, Collector]) -> Callable[[tuple[str, ...], str]
         return make([catalog[name] for name in names])
 
     return bundle
+
+
+def _steps(collectors: Sequence[Collector]) -> tuple[float, ...]:
+    return tuple(float(collector.manifest.timeout) for collector in collectors)
 
 
 def _marked(name: str, text: str) -> str:

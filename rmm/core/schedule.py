@@ -13,6 +13,10 @@ STAGGER_FROM_S = 3600  # slower collectors are spread over their interval, endpo
 BACKOFF_FIRST_S = 60.0
 BACKOFF_CAP_S = 3600.0
 
+# A collector that hung or ended its shell is left out for a while: it costs the others of its endpoint their time.
+HUNG = frozenset({"script.timeout", "quota.shell"})
+HUNG_S = 900.0
+
 # A timer that fires every 300 s is late or early by some seconds; such a visit still counts as the next one.
 SLACK_S = 15.0
 
@@ -36,10 +40,14 @@ def due(
 
 def _is_due(name: str, interval: int, state: EndpointState, now: datetime, mode: str, endpoint: str) -> bool:
     known = state.collectors.get(name)
-    if known is None or (mode == "round" and interval <= FAST_S):
+    if known is None:
         return True
     if known.attempted_at > now + timedelta(seconds=SLACK_S):
         return True  # the clock was set back: an attempt in the future must not hold the collector for ever
+    if known.fault is not None and known.fault.code in HUNG and now < known.attempted_at + timedelta(seconds=HUNG_S):
+        return False
+    if mode == "round" and interval <= FAST_S:
+        return True
     return now >= next_due(known.attempted_at, interval, endpoint) - timedelta(seconds=min(SLACK_S, interval / 4))
 
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import socket
+import ssl
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +23,7 @@ from rmm.lab.wire.dns import serve_names
 from rmm.lab.wire.http import HANDLED, Handler, Reply, Request, ServerConnection
 from rmm.lab.wire.logon import Accounts
 from rmm.lab.wire.service import Lab, Service
-from rmm.lab.wire.tls import Authority
+from rmm.lab.wire.tls import Authority, answer_as_old
 
 CONTROL = "127.0.0.1"  # no endpoint has an address in 127.0.0.0/24
 BACKLOG = 4096
@@ -124,9 +125,14 @@ class _Front:
                 ),
                 None,
             ) or self._authority.context(machine)
-            secured = await asyncio.get_running_loop().start_tls(
-                plain, connection, context, server_side=True, ssl_handshake_timeout=HANDSHAKE_S
-            )
+            with plain.get_extra_info("socket").dup() as spare:
+                try:
+                    secured = await asyncio.get_running_loop().start_tls(
+                        plain, connection, context, server_side=True, ssl_handshake_timeout=HANDSHAKE_S
+                    )
+                except ssl.SSLError as error:
+                    answer_as_old(spare, context, error)
+                    raise
         except OSError:
             connection.close(reset=True)
             return
@@ -143,17 +149,23 @@ def _faulty(service: Service, faults: MachineFaults, connection: ServerConnectio
     async def later(pending: object) -> Reply | None:
         step = service.step
         reply = await pending if asyncio.iscoroutine(pending) else pending
+        if reply is HANDLED:
+            return HANDLED
         if isinstance(reply, Reply) and any(
             fault.replied(connection, reply) for fault in faults.strike("replied", step)
         ):
             return HANDLED
         return reply if isinstance(reply, Reply) else None
 
+    def struck(request: Request) -> bool:
+        return any(fault.requested(connection, request) for fault in faults.strike("requested", service.step))
+
     def handle(request: Request) -> object:
-        service.step = service.step_of(request)
-        if any(fault.requested(connection, request) for fault in faults.strike("requested", service.step)):
+        step = service.step = service.step_of(request)
+        if step and struck(request):
             return HANDLED
-        return later(service.handle(request))
+        service.arrived = lambda: struck(request)
+        return asyncio.ensure_future(later(service.handle(request)))
 
     return handle  # type: ignore[return-value]
 

@@ -28,11 +28,15 @@ from rmm.model.state import EndpointState
 from rmm.poller.probe import identify, is_winrm
 from rmm.ports import Clock, Script, ScriptResult, Session, Transport
 
-CLEAN_UP_S = 5.0  # of the poll's time, kept back for stopping a pipeline and deleting the shell
+CLEAN_UP_S = 5.0  # of the poll's time, kept back for stopping a pipeline and deleting the shell ...
+CLEAN_UP_SHARE = 0.25  # ... but never more than this part of it
 RETRY_PAUSE_S = 0.5
 REFUSED_PAUSE_S = (2.0, 5.0)  # a service that restarts is back after some seconds
 PROBE_S = 2.0  # for finding out whether WinRM is there at all, after a poll that failed
 MOST_ERRORS = 5
+MOST_TRIES = 6  # of one poll: the retry, then one for each time that a shell is lost again
+SHELL_LOST = frozenset({"shell.gone", "shell.aborted"})  # what a memory quota looks like from here
+ALONE = "Run `rmm doctor` for this endpoint to see this collector alone, with its time."
 _WHOSE = re.compile(r'\{"collector":"([a-z0-9_]{1,64})"')
 SHELL_TRANSPORTS = frozenset({"ssh"})  # these endpoints are Linux: `collect.sh`, never PowerShell
 
@@ -119,15 +123,21 @@ class _Run:
         self.telemetry: dict[str, float] = {}
         self.errors: tuple[str, ...] = ()  # of the pipeline, beside those of collectors
         self._in_session = False
+        self._clean_up = min(CLEAN_UP_S, CLEAN_UP_SHARE * kit.poll.timeout)
 
     async def attempt(self) -> tuple[str, Fault | None]:
         """The whole poll, with one more try on a fresh connection where the fault says that it can help."""
+        had = len(self.results)
         outcome = await self._once()
-        lost = self._in_session
-        pause = random.uniform(*REFUSED_PAUSE_S) if outcome and outcome.code == "tcp.refused" else RETRY_PAUSE_S
-        if outcome is not None and outcome.retry == "R1" and self._left() > CLEAN_UP_S + pause:
+        lost, tries = self._in_session, 1
+        while outcome is not None and self._may_help(outcome, tries, had):
+            pause = random.uniform(*REFUSED_PAUSE_S) if outcome.code == "tcp.refused" else RETRY_PAUSE_S
+            if self._left() <= self._clean_up + pause:
+                break
             await asyncio.sleep(pause)
+            had = len(self.results)
             outcome = await self._once()
+            lost, tries = lost or self._in_session, tries + 1
         if outcome is not None and not self._in_session:
             outcome = self._restarting(outcome, lost_session=lost)
         if outcome is not None and "availability" in self.due:
@@ -139,6 +149,28 @@ class _Run:
         if outcome.status == words.IDENTITY_MISMATCH:
             self.results.clear()  # data of another machine is never stored under this endpoint
         return outcome.status, fault_of(outcome)
+
+    def _may_help(self, outcome: RmmError, tries: int, had: int) -> bool:
+        """Whether another session may bring what this one did not.
+
+        Once it is what the fault says. Further ones are for a shell that is lost again: without the collectors that it
+        has read meanwhile it may live, and when it had read none, without the one at which it was lost.
+        """
+        if outcome.retry != "R1" or tries == 1 or outcome.code not in SHELL_LOST:
+            return outcome.retry == "R1" and tries == 1
+        if len(self.results) == had:
+            waiting = [name for name in self._in_sessions() if name not in self.results]
+            if not self.results or not waiting:
+                return False
+            text = f"the endpoint ended the shell while this collector ran: {outcome}"
+            self._give_up(
+                waiting[:1], "quota.shell", text, "Is MaxMemoryPerShellMB too small there? rmm never raises it."
+            )
+        return tries < MOST_TRIES
+
+    def _in_sessions(self) -> list[str]:
+        """The due collectors that need a session, in the order in which they run."""
+        return [name for name in self.due if not self.kit.collectors[name].session_free]
 
     def _restarting(self, outcome: RmmError, *, lost_session: bool) -> RmmError:
         """The same failure, as that of a machine that restarts where that is what it looks like."""
@@ -189,7 +221,7 @@ class _Run:
 
     async def _collect(self, session: Session, target: Target) -> None:
         collectors = self.kit.collectors
-        names = [name for name in self.due if not collectors[name].session_free and name not in self.results]
+        names = [name for name in self._in_sessions() if name not in self.results]
         by_wql = target.source == "wql" or target.transport == "wql"
         for name in [name for name in names if by_wql and collectors[name].wql]:
             await self._query(session, name)
@@ -202,7 +234,7 @@ class _Run:
 
     async def _query(self, session: Session, name: str) -> None:
         document: dict[str, list[dict[str, Any]]] = {}
-        deadline = min(self.deadline - CLEAN_UP_S, self._now() + self.kit.collectors[name].manifest.timeout)
+        deadline = min(self.deadline - self._clean_up, self._now() + self.kit.collectors[name].manifest.timeout)
         for source, wanted in self.kit.collectors[name].manifest.sources.items():
             try:
                 document[source] = await session.query(wanted.wql, namespace=wanted.namespace, deadline=deadline)
@@ -227,7 +259,7 @@ class _Run:
         waiting = names
         while waiting:
             slowest = max(self.kit.collectors[name].manifest.timeout for name in waiting)
-            deadline = min(self.deadline - CLEAN_UP_S, self._now() + slowest)
+            deadline = min(self.deadline - self._clean_up, self._now() + slowest)
             if deadline <= self._now():
                 self._give_up(waiting, "script.not_reached", "the poll's time was used up by other collectors")
                 return
@@ -257,8 +289,7 @@ class _Run:
         self._give_up(missing, "script.failed" if record else "output.missing", reason)
         return []
 
-    def _give_up(self, names: Iterable[str], code: str, message: str) -> None:
-        hint = "Run `rmm doctor` for this endpoint to see this collector alone, with its time."
+    def _give_up(self, names: Iterable[str], code: str, message: str, hint: str = ALONE) -> None:
         for name in names:
             self.results[name] = CollectorResult(outcome="fault", fault=Fault(code, "RB", hint, message))
 

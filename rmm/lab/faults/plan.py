@@ -43,6 +43,7 @@ class Fault:
 
     policy: Any = None  # of the logon: `rmm.lab.wire.logon.Policy`
     refuses_logons = False
+    hangs = False  # what `said` of this fault has struck never ends
 
     def configured(self, machine: Machine, columns: dict[str, str]) -> bool:
         """The endpoint list is written; change `columns` (column of endpoints.csv -> text) and return True."""

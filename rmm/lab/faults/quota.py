@@ -6,6 +6,8 @@ Options: `shells` per user, `commands` per shell that were not terminated, `enve
 
 from __future__ import annotations
 
+import itertools
+
 from rmm.lab.faults.plan import Fault
 from rmm.lab.machine import Execution, Machine
 from rmm.lab.wire.soap import Call, WsmanFault, shell_gone
@@ -42,20 +44,30 @@ class Quota(Fault):
 
 
 class Memory(Fault):
-    """The shell is ended once a script has written so much."""
+    """The shell is ended at the output with which a script has written so much; what came before is received."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._over: set[str] = set()
+        self._receives: dict[str, int] = {}  # machine whose shell ends -> Receives that are answered before
 
     def executed(self, machine: Machine, execution: Execution) -> Execution:
-        if sum(len(str(item)) for item in execution.output) > self._limit:
-            self._over.add(machine.address)
-        return execution
+        sizes = itertools.accumulate(len(str(item)) for item in execution.output)
+        fit = sum(size <= self._limit for size in sizes)
+        self.hangs = fit < len(execution.output)
+        if self.hangs:
+            self._receives[machine.address] = min(1, fit)
+        return execution._replace(output=execution.output[:fit])
+
+    def said(self, messages: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
+        return messages[:-1] if self.hangs else messages
 
     def called(self, call: Call, machine: Machine) -> None:
-        if machine.address in self._over and call.action.endswith(("Receive", "Signal")):
-            raise shell_gone()
+        if call.action.endswith("/Create"):
+            self._receives.pop(machine.address, None)
+        elif call.action.endswith(("/Receive", "/Signal")) and machine.address in self._receives:
+            self._receives[machine.address] -= 1
+            if self._receives[machine.address] < 0:
+                raise shell_gone()
 
 
 def build(shells: int = 0, foreign: int = 0, commands: int = 0, envelope: int = 0, output: int = 0) -> Quota | Memory:

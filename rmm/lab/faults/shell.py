@@ -1,20 +1,22 @@
 """Shells and runspaces.
 
-Option `how`: reaped (the shell is gone at this step), broken (the pool breaks in mid-pipeline), stuck (the pipeline
-never ends; `parts` outputs come before), stopped (it ends as stopped without our signal), done (the command is Done
-without a pipeline state).
+Option `how`: reaped (the shell is gone at this step), or how a pipeline ends after `parts` outputs: broken (the pool
+breaks), stuck (it never ends: a provider hangs), stopped (without our signal), done (the command is Done, without the
+state of its pipeline).
 """
 
 from __future__ import annotations
 
 from rmm.lab.faults.plan import Fault
-from rmm.lab.machine import Execution, Machine
+from rmm.lab.machine import Machine
 from rmm.lab.wire.soap import Call, shell_gone
 
 STATE, POOL_STATE = 0x00041006, 0x00021005
 _STATE = b'<Obj RefId="0"><MS><I32 N="PipelineState">%d</I32></MS></Obj>'
 _POOL = b'<Obj RefId="0"><MS><I32 N="RunspaceState">%d</I32></MS></Obj>'
-NEVER_S = 1e9
+ENDS: dict[str, tuple[tuple[int, bytes], ...]] = {
+    "broken": ((POOL_STATE, _POOL % 5),), "stopped": ((STATE, _STATE % 3),), "done": (), "stuck": (),
+}  # fmt: skip
 
 
 class Reaped(Fault):
@@ -23,36 +25,22 @@ class Reaped(Fault):
 
 
 class Said(Fault):
-    def __init__(self, how: str) -> None:
-        self._how = how
+    def __init__(self, parts: int, *end: tuple[int, bytes]) -> None:
+        self._parts = parts
+        self._end = end
 
     def said(self, messages: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
         output = [message for message in messages if message[0] != STATE]
-        if self._how == "broken":
-            return [*output[:1], (POOL_STATE, _POOL % 5)]
-        if self._how == "stopped":
-            return [*output[:1], (STATE, _STATE % 3)]
-        return output
+        return [*output[: self._parts], *self._end]
 
 
-class Stuck(Fault):
-    """The pipeline runs for ever: a provider hangs. Option `parts`: how many outputs come before."""
-
-    def __init__(self, parts: int) -> None:
-        self._parts = parts
-
-    def executed(self, machine: Machine, execution: Execution) -> Execution:
-        return execution._replace(output=execution.output[: self._parts], delay_s=NEVER_S if not self._parts else 0.0)
-
-    def said(self, messages: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
-        return [message for message in messages if message[0] != STATE]
+class Stuck(Said):
+    hangs = True
 
 
 def build(how: str, parts: int = 0) -> Fault:
     if how == "reaped":
         return Reaped()
-    if how == "stuck":
-        return Stuck(int(parts))
-    if how not in ("broken", "stopped", "done"):
-        raise ValueError("`how` is reaped, broken, stuck, stopped or done")
-    return Said(how)
+    if how not in ENDS:
+        raise ValueError(f"`how` is reaped, {', '.join(ENDS)}")
+    return Stuck(int(parts)) if how == "stuck" else Said(int(parts), *ENDS[how])

@@ -141,6 +141,10 @@ class ServerConnection(asyncio.Protocol):
 
     def _next(self) -> Request | None:
         end = self._buffer.find(b"\r\n\r\n")
+        if self._buffer[:1] == b"\x16":  # a TLS hello: no method begins so, and HTTP.SYS says so at once
+            self._buffer.clear()
+            self.send(Reply(400, close=True))
+            return None
         if end < 0:
             if len(self._buffer) > HEAD_LIMIT:
                 self.send(Reply(400, close=True))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import uuid
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -15,7 +15,7 @@ from lxml import etree
 from rmm.lab.machine import Engine, Execution, Fleet, Machine
 from rmm.lab.wire import psrp, soap
 from rmm.lab.wire.enumeration import Enumerations
-from rmm.lab.wire.http import Reply, Request
+from rmm.lab.wire.http import HANDLED, Reply, Request
 from rmm.lab.wire.logon import Accounts, Logon
 from rmm.lab.wire.shells import CommandShell, PowerShellShell, Shell
 from rmm.lab.wire.soap import RSP, Call, WsmanFault
@@ -120,6 +120,7 @@ class Service:
         self._machine = machine
         self._faults = faults
         self.step = ""  # what the last request is part of: see `rmm.lab.faults.plan.STEPS`
+        self.arrived: Callable[[], bool] = lambda: False  # a WSMan request is open; True: a fault deals with it
         self.logon = Logon(lab.accounts, machine, secure=secure)
         self._enumerations = Enumerations()
         self._actions = {
@@ -153,12 +154,12 @@ class Service:
         return self._dispatch(envelope, plain=plain)
 
     def step_of(self, request: Request) -> str:
-        """The step that a request belongs to, as far as its head tells; `_dispatch` knows better."""
+        """The step that a request belongs to by its head; empty for what is known only when it is open."""
         if "wsmanidentify" in request.headers:
             return "identify"
         text = request.headers.get("authorization", "").partition(" ")[2]
         if not text:
-            return self.step
+            return "" if self.logon.done else "offer"
         try:
             token = base64.b64decode(text)
         except ValueError:
@@ -178,6 +179,8 @@ class Service:
             return Reply(400)
         name = call.action.rpartition("/")[2]
         self.step = name.lower()
+        if self.arrived():
+            return HANDLED
         try:
             for fault in self._faults.strike("called", self.step) if self._faults else ():
                 fault.called(call, self._machine)

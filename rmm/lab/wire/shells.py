@@ -176,11 +176,14 @@ class PowerShellShell(Shell):
             execution = fault.executed(self.machine, execution)
         command.ready_at = self.last_used + execution.delay_s
         messages = self._messages(execution)
+        hangs = False
         for fault in self._faults.strike("said", "command") if self._faults else ():
             messages = fault.said(messages)
+            hangs = hangs or fault.hangs
         for kind, content in messages:
             self._say(command, kind, content)
-        command.end()
+        if not hangs:
+            command.end()
 
     def _messages(self, execution: Execution) -> list[tuple[int, bytes]]:
         """All that a pipeline says: outputs, error records, its state."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
+import socket
 import ssl
 import tempfile
 from collections import OrderedDict
@@ -18,6 +20,17 @@ from rmm.lab.machine import Machine
 
 KEPT = 512
 DAYS = 365
+# ServerHello, RFC 2246 7.4.1.3, with the version left open: what Windows before TLS 1.3 answers to any newer client,
+# because it does not know the extension in which that lists its versions.
+OLD_HELLO = b"\x16%b\x00\x2a\x02\x00\x00\x26%b" + bytes(32) + b"\x00\x00\x2f\x00"
+
+
+def answer_as_old(channel: socket.socket, context: ssl.SSLContext, error: ssl.SSLError) -> None:
+    """After a handshake that failed for its version: say hello in the old one, which OpenSSL does not."""
+    if error.reason == "UNSUPPORTED_PROTOCOL":
+        version = bytes([3, 1 if context.maximum_version == ssl.TLSVersion.TLSv1 else 2])
+        with contextlib.suppress(OSError):
+            channel.send(OLD_HELLO % (version, version))
 
 
 class Authority:

@@ -20,6 +20,7 @@ HEAD_LIMIT = 64 << 10
 BODY_LIMIT = 32 << 20
 GRACE_S = 10.0  # an answer that has begun may be slow for this long ...
 LEAST_BYTES = 2000  # ... and must then bring this many bytes in every further period of GRACE_S
+TELLING_S = 5.0  # an answer that was this slow for so long, when its deadline came, was a trickle as well
 
 SLOW_HINT = "The endpoint answers byte by byte: look for a broken network path or a hostile machine."
 
@@ -47,6 +48,8 @@ class Connection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._speed: asyncio.TimerHandle | None = None
         self._at_last_check = 0
+        self._began = 0.0  # when the first bytes of the answer came, and the last
+        self._heard = 0.0
 
     @property
     def usable(self) -> bool:
@@ -96,22 +99,29 @@ class Connection(asyncio.Protocol):
             return
         if response is not None:
             waiter.set_result(response)
-        elif self._speed is None:
-            self._at_last_check = self.bytes_in
-            self._speed = self._loop.call_later(GRACE_S, self._check_speed)
+        else:
+            self._heard = self._loop.time()
+            if self._speed is None:
+                self._began = self._heard
+                self._at_last_check = self.bytes_in
+                self._speed = self._loop.call_later(GRACE_S, self._check_speed)
 
     def eof_received(self) -> bool:
         return False
 
     def _check_speed(self) -> None:
         if self.bytes_in - self._at_last_check < LEAST_BYTES:
-            self._fail(DeadlineError("the answer trickles in", code="timeout.trickle", hint=SLOW_HINT))
+            self._fail(_trickle())
             return
         self._at_last_check = self.bytes_in
         self._speed = self._loop.call_later(GRACE_S, self._check_speed)
 
     def _expire(self) -> None:
         begun = self._parser is not None and self._parser.begun
+        slow = begun and self.bytes_in - self._at_last_check < LEAST_BYTES
+        if slow and self._heard - self._began > TELLING_S:
+            self._fail(_trickle())
+            return
         self._fail(DeadlineError("the answer did not end in time" if begun else "no answer in time"))
 
     def _fail(self, error: Exception) -> None:
@@ -132,6 +142,9 @@ class Connection(asyncio.Protocol):
         """
         if self.transport is None or self.transport.is_closing():
             raise ConnectError("the connection is closed", code="tcp.reset", retry="R1")
+        if self._buffer:
+            self.abort()
+            raise ProtocolError("bytes came that no request had asked for", code="http.unasked", retry="R1")
         waiter: asyncio.Future[Response] = self._loop.create_future()
         self._waiter = waiter
         self._parser = _Parser()
@@ -248,7 +261,7 @@ class _Parser:
             end = buffer.find(b"\r\n", 0, 1024)
             if end < 0:
                 if len(buffer) >= 1024:
-                    raise _garbage("a chunk without its size")
+                    raise _garbage("a chunk without its size", "R1")
                 return None
             text = bytes(buffer[:end]).split(b";")[0].strip()
             try:
@@ -256,7 +269,7 @@ class _Parser:
             except ValueError:
                 size = -1
             if size < 0:
-                raise _garbage("a chunk without its size")
+                raise _garbage("a chunk without its size", "R1")
             if len(self._body) + size > BODY_LIMIT:
                 raise _too_large("body")
             if len(buffer) < end + 2 + size + 2:
@@ -264,7 +277,7 @@ class _Parser:
             if size == 0:
                 return self._take_trailer(buffer, end + 2)
             if buffer[end + 2 + size : end + 4 + size] != b"\r\n":
-                raise _garbage("a chunk without its end")
+                raise _garbage("a chunk without its end", "R1")
             self._body += buffer[end + 2 : end + 2 + size]
             del buffer[: end + 4 + size]
 
@@ -309,8 +322,13 @@ def _headers(lines: list[bytes]) -> dict[str, str]:
     return headers
 
 
-def _garbage(what: str) -> ProtocolError:
-    return ProtocolError(what, code="http.garbage", hint="Something other than WinRM listens on this port.")
+def _trickle() -> DeadlineError:
+    return DeadlineError("the answer trickles in", code="timeout.trickle", hint=SLOW_HINT)
+
+
+def _garbage(what: str, retry: str = "RB") -> ProtocolError:
+    hint = "Something other than WinRM listens on this port."
+    return ProtocolError(what, code="http.garbage", retry=retry, hint=hint)
 
 
 def _too_large(what: str) -> ProtocolError:

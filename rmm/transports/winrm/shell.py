@@ -13,7 +13,7 @@ from rmm.ports import ErrorRecord, Script, ScriptResult
 from rmm.transports.winrm import envelope, psrp
 from rmm.transports.winrm.envelope import RSP, Answer
 from rmm.transports.winrm.faults import error_of
-from rmm.transports.winrm.wsman import ANSWER_S, FULL_SIZE, OPERATION_S, FaultError, Wsman
+from rmm.transports.winrm.wsman import ANSWER_S, OPERATION_S, SIZES, FaultError, Wsman
 
 RESOURCE = "http://schemas.microsoft.com/powershell/"
 IDLE_S = 180  # the endpoint reaps a shell that we lost after this long
@@ -74,7 +74,7 @@ class Shell:
         while True:
             for message in self._messages(await self._receive("", deadline)):
                 if message.kind == psrp.SESSION_CAPABILITY:
-                    self.wsman.size = FULL_SIZE
+                    self.wsman.size = self.wsman.most
                 if message.kind == psrp.RUNSPACEPOOL_STATE and self._pool_opened(psrp.state_of(message)):
                     return
 
@@ -95,13 +95,18 @@ class Shell:
         self.pipelines += 1
         try:
             command = await self._start(script, deadline)
+            pace = _Pace(script.steps, deadline)
             while not run.ended:
-                if asyncio.get_running_loop().time() >= deadline:
+                limit = pace.limit(len(run.output), asyncio.get_running_loop().time())
+                if limit <= asyncio.get_running_loop().time():
                     run.state = "timed_out"
-                elif run.size > max_bytes:
-                    run.state = "truncated"
+                elif run.received > max_bytes:
+                    # What is left of the object that was being received makes the runspace unusable.
+                    run.state, run.broken = "truncated", True
                 else:
-                    await self._pump(run, command, deadline)
+                    await self._pump(run, command, limit)
+            if run.state == "stopped":  # not by us: a Signal of ours comes after the end only
+                raise ProtocolError("somebody else stopped the pipeline", code="psrp.stopped", retry="R1")
             self.broken = run.broken
             await self._settle(run, command)
         except TransportError as error:
@@ -114,6 +119,17 @@ class Shell:
         return run.result(broken=self.broken)
 
     async def _start(self, script: Script, deadline: float) -> str:
+        """Send the pipeline, in smaller pieces where the endpoint takes smaller envelopes than it promised."""
+        while True:
+            try:
+                return await self._send(script, deadline)
+            except ProtocolError as error:
+                smaller = next((size for size in SIZES if size < self.wsman.size), 0)
+                if error.code != "wsman.envelope" or not smaller:
+                    raise
+                self.wsman.size = self.wsman.most = smaller
+
+    async def _send(self, script: Script, deadline: float) -> str:
         pipeline = uuid.uuid4()
         command = str(pipeline).upper()
         self._objects += 1
@@ -137,17 +153,10 @@ class Shell:
 
     async def _pump(self, run: _Pipeline, command: str, deadline: float) -> None:
         """One Receive; its end of time is only news when the deadline has come."""
-        try:
-            answer = await self._receive(command, deadline)
-        except DeadlineError:
-            # The connection is gone with the unanswered request, so the pipeline cannot be stopped through it.
-            if asyncio.get_running_loop().time() < deadline:
-                raise
-            run.state, run.broken = "timed_out", True
-            return
+        answer = await self._receive(command, deadline)
         if answer is None:
             return
-        for message in self._messages(answer):
+        for message in self._messages(answer, run):
             run.take(message)
         if not run.ended and answer.body.find(f"{{{RSP}}}CommandState[@State='{RSP}/CommandState/Done']") is not None:
             raise ProtocolError("the command ended without the state of its pipeline", code="psrp.state", retry="R1")
@@ -174,7 +183,7 @@ class Shell:
                 raise DeadlineError("the runspace did not answer in time") from error
             return None
 
-    def _messages(self, answer: Answer | None) -> list[psrp.Message]:
+    def _messages(self, answer: Answer | None, run: _Pipeline | None = None) -> list[psrp.Message]:
         if answer is None or answer.body is None:
             return []
         messages: list[psrp.Message] = []
@@ -183,6 +192,8 @@ class Shell:
                 data = base64.b64decode(stream.text or "", validate=True)
             except (binascii.Error, ValueError) as error:
                 raise ProtocolError("a stream that is not base64", code="psrp.fragment") from error
+            if run is not None:
+                run.received += len(data)
             messages += self._defragment.feed(data)
         return messages
 
@@ -231,6 +242,23 @@ class Shell:
         self._created = False
 
 
+class _Pace:
+    """Until when the next output must have come: see `ports.Script.steps`."""
+
+    def __init__(self, steps: tuple[float, ...], deadline: float) -> None:
+        self._steps = steps
+        self._deadline = deadline
+        self._seen = -1
+        self._since = 0.0
+
+    def limit(self, outputs: int, now: float) -> float:
+        if outputs != self._seen:
+            self._seen, self._since = outputs, now
+        if outputs >= len(self._steps):
+            return self._deadline
+        return min(self._deadline, self._since + self._steps[outputs])
+
+
 class _Pipeline:
     """What has arrived of one pipeline."""
 
@@ -238,7 +266,8 @@ class _Pipeline:
         self.output: list[Any] = []
         self.errors: list[ErrorRecord] = []
         self.warnings: list[str] = []
-        self.size = 0
+        self.size = 0  # of whole messages
+        self.received = 0  # of these, and of the one that is arriving
         self.state = ""
         self.final = False  # the endpoint announced the end
         self.broken = False
@@ -277,7 +306,7 @@ class _Pipeline:
         record = psrp.error_record(message)
         if record is not None:
             self.errors.append(record)
-        self.state, self.final = name, True
+        self.state, self.final = "truncated" if self.size > self._max else name, True
 
     def _take_host_call(self, message: psrp.Message) -> None:
         """Methods without a result (Write*, notifications) are noise; the others would wait for ever."""

@@ -17,7 +17,8 @@ from rmm.transports.winrm.http import Connection
 from rmm.transports.winrm.network import open_connection
 
 FIRST_SIZE = 153_600  # MaxEnvelopeSize until the endpoint showed protocol 2.2 or later ...
-FULL_SIZE = 512_000  # ... and what every supported Windows takes from then on
+FULL_SIZE = 512_000  # ... and what every supported Windows takes from then on, unless its administrator chose less
+SIZES = (FULL_SIZE, FIRST_SIZE, 32_768)  # the last is the least that MaxEnvelopeSizekb can be
 OPERATION_S = 20.0  # longest time for which the endpoint may hold a Receive that has nothing to say
 ANSWER_S = 3.0  # how much later than the operation's own timeout its answer may come
 
@@ -36,6 +37,7 @@ class Wsman:
     def __init__(self, connection: Connection, authentication: Authentication, target: Target) -> None:
         self.connection = connection
         self.size = FIRST_SIZE
+        self.most = FULL_SIZE  # less once the endpoint refused an envelope as too large
         self._auth = authentication
         self._to = f"{target.scheme}://{target.host}:{target.port}/wsman"
         self._session = envelope.new_id()
