@@ -18,6 +18,7 @@ from rmm.core import identity
 from rmm.core.normalize import Normalizer
 from rmm.core.parts import Part, read_part
 from rmm.core.reboot import is_rebooting
+from rmm.core.records import Verdict, judge
 from rmm.errors import OutputError, RmmError, TransportError
 from rmm.model import observation as words
 from rmm.model.collector import Collector
@@ -26,7 +27,7 @@ from rmm.model.observation import CollectorResult, Fault, Observation
 from rmm.model.settings import PollSettings
 from rmm.model.state import EndpointState
 from rmm.poller.probe import identify, is_winrm
-from rmm.ports import Clock, Script, ScriptResult, Session, Transport
+from rmm.ports import Clock, ErrorRecord, Script, ScriptResult, Session, Transport
 
 CLEAN_UP_S = 5.0  # of the poll's time, kept back for stopping a pipeline and deleting the shell
 RETRY_PAUSE_S = 0.5
@@ -118,6 +119,8 @@ class _Run:
         self.identity: dict[str, str] = {}
         self.telemetry: dict[str, float] = {}
         self.errors: tuple[str, ...] = ()  # of the pipeline, beside those of collectors
+        self.stopped = False
+        self.by_command = False  # the endpoint takes commands and no scripts
         self._in_session = False
 
     async def attempt(self) -> tuple[str, Fault | None]:
@@ -211,7 +214,8 @@ class _Run:
                     document[source] = []
                     continue
                 if error.status in (words.UNSUPPORTED, words.ACCESS_DENIED):
-                    self.results[name] = CollectorResult(outcome="fault", fault=fault_of(error))
+                    outcome = "unsupported" if error.status == words.UNSUPPORTED else "fault"
+                    self.results[name] = CollectorResult(outcome=outcome, fault=fault_of(error))
                     return
                 raise
         for row in document.get("os", ()):
@@ -252,10 +256,26 @@ class _Run:
         if result.state == "truncated":
             self._give_up(missing[:1], "output.too_large", "the output of this collector passed the limit")
             return missing[1:]
-        record = result.errors[-1] if result.errors else None
-        reason = f"{record.error_id}: {record.message}"[:500] if record else f"pipeline {result.state} without its part"
-        self._give_up(missing, "script.failed" if record else "output.missing", reason)
-        return []
+        if result.state == "stopped" and not self.stopped:
+            self.stopped = True  # by somebody on the endpoint; once it is asked again
+            return missing
+        if not result.errors:
+            self._give_up(missing, "output.missing", f"pipeline {result.state} without its part")
+            return []
+        return self._settle_record(result.errors[-1], missing)
+
+    def _settle_record(self, record: ErrorRecord, missing: list[str]) -> list[str]:
+        """A record ended the pipeline: of the collector that was next, or of all that a poll sends there."""
+        verdict = judge(record.error_id, record.category, exception=record.exception, command=self.by_command)
+        reason = f"{record.error_id}: {record.message}"[:500]
+        if verdict.status == words.CONFIG and not self.results:
+            raise TransportError(
+                reason, code=verdict.code, retry=verdict.retry, hint=verdict.hint, status=verdict.status
+            )
+        asks = verdict.code == "script.asks"  # the one that asked was stopped; the others did nothing wrong
+        for name in missing[:1] if asks else missing:
+            self.results[name] = _failed(verdict, reason)
+        return missing[1:] if asks else []
 
     def _give_up(self, names: Iterable[str], code: str, message: str) -> None:
         hint = "Run `rmm doctor` for this endpoint to see this collector alone, with its time."
@@ -285,8 +305,9 @@ class _Run:
         if part.error is None:
             self._normalize(part.collector, part.document, part.ms, size)
             return
-        fault = Fault("script.failed", "R0", "The collector's script failed on the endpoint.", str(part.error))
-        self.results[part.collector] = CollectorResult(outcome="fault", fault=fault, gather_ms=part.ms, bytes=size)
+        error = part.error
+        failed = _failed(judge(error.id, error.category, error.hresult), str(error))
+        self.results[part.collector] = msgspec.structs.replace(failed, gather_ms=part.ms, bytes=size)
 
     def _normalize(self, name: str, document: Mapping[str, Any], gather_ms: float, size: int) -> None:
         previous = self.state.collectors.get(name) if self.state else None
@@ -347,6 +368,12 @@ def _counters(result: msgspec.Raw) -> dict[str, Any] | None:
         return _counters_decoder.decode(data).counters or None
     except msgspec.DecodeError:
         return None  # damage inside the undecoded part of a state costs one rate, not the poll
+
+
+def _failed(verdict: Verdict, message: str) -> CollectorResult:
+    """The result of a collector that ended with an error record."""
+    fault = Fault(verdict.code, verdict.retry, verdict.hint, message)
+    return CollectorResult(outcome="unsupported" if verdict.unsupported else "fault", fault=fault)
 
 
 def fault_of(error: RmmError) -> Fault:
