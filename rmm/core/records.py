@@ -10,7 +10,17 @@ import re
 
 import msgspec
 
-from rmm.model.observation import ACCESS_DENIED, CONFIG, PARTIAL, PROTOCOL_ERROR, QUOTA, UNREACHABLE, UNSUPPORTED
+from rmm.model.observation import (
+    ACCESS_DENIED,
+    CONFIG,
+    PARTIAL,
+    PROTOCOL_ERROR,
+    QUOTA,
+    UNREACHABLE,
+    UNSUPPORTED,
+    CollectorResult,
+    Fault,
+)
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -172,3 +182,9 @@ def _of_command(known: Verdict) -> Verdict:
 def _number(head: str, hresult: int | None) -> int:
     found = _HRESULT.match(head)
     return int(found[1], 16) if found else (hresult or 0) & 0xFFFFFFFF
+
+
+def result_of(verdict: Verdict, message: str) -> CollectorResult:
+    """The result of a collector that ended with such a record; `message` is for people."""
+    fault = Fault(verdict.code, verdict.retry, verdict.hint, message)
+    return CollectorResult(outcome="unsupported" if verdict.unsupported else "fault", fault=fault)
