@@ -223,17 +223,22 @@ class App:
         return Gate(self.data, self.clock, round_id)
 
     @asynccontextmanager
-    async def kit(self, epoch: str) -> AsyncIterator[Kit]:
-        """What a poller needs; transports that were used are closed at the end."""
+    async def kit(self, epoch: str, *, polls: bool = False) -> AsyncIterator[Kit]:
+        """What a poller needs; transports that were used are closed at the end.
+
+        `polls`: by the holder of leases, whose shells a later poll may end; any other user's shells have another name.
+        """
         from rmm.catalog.bundle import bundler
+        from rmm.poller.journal import installation
         from rmm.poller.visit import Kit
 
         gate = self.gate(epoch)
+        owner = f"rmm {installation(self.data)}" + ("" if polls else f" {epoch}")
         transports: dict[str, Transport] = {}
 
         def transport(name: str) -> Transport:
             if name not in transports:
-                transports[name] = build("transports", name, gate=gate, settings=self.settings)
+                transports[name] = build("transports", name, gate=gate, settings=self.settings, owner=owner)
             return transports[name]
 
         try:
@@ -367,7 +372,7 @@ class App:
         from rmm.poller.round import Round
         from rmm.tiers.shard_store import open_shard
 
-        async with self.kit(epoch or secrets.token_hex(8)) as kit:
+        async with self.kit(epoch or secrets.token_hex(8), polls=True) as kit:
             one = Round(
                 kit,
                 data=self.data,

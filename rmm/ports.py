@@ -22,7 +22,8 @@ from rmm.model.state import EndpointState
 class Script(msgspec.Struct, frozen=True):
     """Static text that runs on an endpoint, with typed arguments that are never spliced into it.
 
-    `language` is powershell or sh. Equal (text, argument types) may be serialised once and reused. `steps` says how
+    `language` is powershell, sh, or command: then the text is the name of one PowerShell command, which a session
+    without a language takes too. Equal (text, argument types) may be serialised once and reused. `steps` says how
     many seconds each output may take after the one before; a transport that sees outputs as they come stops a script
     whose next one is overdue (state timed_out), so that one that hangs does not use up the time of those behind it.
     """

@@ -11,6 +11,7 @@ from rmm.errors import CatalogError
 from rmm.model.collector import Collector
 from rmm.ports import Script
 
+COMMAND = "Get-RmmData"
 BEGIN, END = "#rmm:begin ", "#rmm:end "  # lines around each script, by which a bundle can be taken apart again
 
 
@@ -26,11 +27,18 @@ def shell_bundle(collectors: Sequence[Collector]) -> Script:
     return Script("\n".join([_prologue("prologue.sh"), *bodies, ""]), language="sh", steps=_steps(collectors))
 
 
+def command(names: Sequence[str]) -> Script:
+    """The one command of the JEA profile, which runs what `rmm collector jea` put there: see docs/jea.md."""
+    return Script(COMMAND, (("Collector", list(names)),), language="command")
+
+
 def bundler(catalog: Mapping[str, Collector]) -> Callable[[tuple[str, ...], str], Script]:
     """`(names, language) -> Script`, which makes each bundle of this catalogue once."""
 
     @lru_cache(maxsize=256)
     def bundle(names: tuple[str, ...], language: str) -> Script:
+        if language == "command":
+            return command(names)
         make = shell_bundle if language == "sh" else powershell_bundle
         return make([catalog[name] for name in names])
 

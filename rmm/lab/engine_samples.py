@@ -49,6 +49,8 @@ class SamplesEngine:
         """What the script would have written. Raises TypeError for a machine that is not of a LabFleet."""
         if not isinstance(machine, LabMachine):
             raise TypeError("the samples engine needs machines of a LabFleet")
+        if language == "command":
+            return self._command(machine, arguments, now)
         parts = self._bundles.get((language, text))
         if parts is None:
             answer = literal.run(machine, text, arguments)
@@ -59,6 +61,21 @@ class SamplesEngine:
             return Execution([], [_unknown(text, language)], True)
         moment = machine.moment(now)
         return Execution([self._part(part, machine, moment, language) for part in parts], [])
+
+    def _command(self, machine: LabMachine, arguments: list[tuple[str | None, Any]], now: datetime) -> Execution:
+        """`Get-RmmData -Collector a, b` of the JEA profile."""
+        given = dict(arguments).get("Collector", ())
+        moment = machine.moment(now)
+        output = []
+        for name in [str(name) for name in ([given] if isinstance(given, str) else given)]:
+            collector = self._catalog.get(name)
+            if collector is None or not collector.windows:
+                error = {"id": "RmmNoCollector", "category": "InvalidArgument", "message": name}
+                head = f'{{"collector":{text_of(name)},"host":{text_of(machine.name)},"ms":0'
+                output.append(f'{head},"error":{text_of(error)}}}')
+            else:
+                output.append(self._part(_Part(name, collector), machine, moment, "powershell"))
+        return Execution(output, [])
 
     def _recognise(self, text: str, language: str) -> tuple[_Part, ...]:
         normal = text.replace("\r\n", "\n")

@@ -142,6 +142,15 @@ class _Front:
     def _control(self, request: Request) -> Reply:
         if request.method == "GET" and request.path == "/lab/stats":
             return Reply(200, ["Content-Type: application/json"], msgspec.json.encode(self._lab.stats()))
+        if request.method == "GET" and request.path == "/lab/shells":
+            rows = [
+                {
+                    "machine": shell.machine.name, "id": shell.id, "name": shell.name, "owner": shell.owner,
+                    "configuration": shell.uri.rpartition("/")[2], "idle_s": self._lab.inactive_s(shell),
+                }
+                for shell in self._lab.shells.values()
+            ]  # fmt: skip
+            return Reply(200, ["Content-Type: application/json"], msgspec.json.encode(rows))
         return Reply(404)
 
 
@@ -230,7 +239,7 @@ async def serve(options: LabOptions, engine: Engine, *, ready: Callable[[LabInfo
         ready(info)
         while not stop.is_set():
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(REAP_S):
+                async with asyncio.timeout(REAP_S / max(1.0, lab.idle_rate)):
                     await stop.wait()
             lab.reap()
     finally:

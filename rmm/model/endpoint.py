@@ -124,6 +124,9 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     source: str = "script"  # script | wql | jea
     configuration: str = "Microsoft.PowerShell"
     fallback: tuple[str, ...] = ()
+    chosen: str = ""  # the one of these that an earlier poll found to be there
+    idle_s: int = 180  # the endpoint ends a shell that was lost after so long
+    orphans: bool = False  # an earlier process left it in the middle of a visit: its shells there are ended first
     connect_timeout: float = 5.0  # seconds for TCP alone
     dns: tuple[str, ...] = ()
     pin: str = ""

@@ -21,6 +21,7 @@ from rmm.errors import RmmError
 from rmm.model.endpoint import Endpoint
 from rmm.model.observation import COLLECTOR_FAULT, TIMEOUT, Fault, Observation
 from rmm.model.state import EndpointState
+from rmm.poller.journal import VisitJournal
 from rmm.poller.lanes import SlowLane, open_files, sizes
 from rmm.poller.tally import Tally
 from rmm.poller.visit import Kit, Visitor
@@ -62,6 +63,7 @@ class Round:
         self._outlet = outlet
         self._on_observation = on_observation
         self._mode = mode
+        self._journals: dict[tuple[str, int], VisitJournal] = {}
         self._visits: set[asyncio.Task[Observation]] = set()
         self._closing: set[asyncio.Task[None]] = set()
         self._failure: BaseException | None = None
@@ -90,6 +92,8 @@ class Round:
             for shard in work:
                 path = self._data / "locks" / f"{shard.site}-{shard.shard}.lock"
                 locks.enter_context(hold(path, f"shard {shard.shard} of site {shard.site}"))
+                journal = VisitJournal(path.with_suffix(".visits"))
+                self._journals[shard.site, shard.shard] = locks.enter_context(journal)
             pool: AioPool = AioPool(size=concurrency)
             largest = max((len(shard.endpoints) for shard in work), default=1)
             room = asyncio.Semaphore(1 + -(-concurrency // max(1, largest)))
@@ -188,12 +192,17 @@ class Round:
             left.done()
             return
         began = self._kit.clock.monotonic()
-        visit = asyncio.create_task(self._visitor.visit(endpoint, shard.shard, seq, due, state))
+        journal = self._journals[shard.site, shard.shard]
+        journal.begun(endpoint.id)
+        orphans = endpoint.id in journal.unclean
+        visit = asyncio.create_task(self._visitor.visit(endpoint, shard.shard, seq, due, state, orphans=orphans))
         self._visits.add(visit)
 
         async def finish() -> None:
             try:
                 observation = await self._outcome(visit, endpoint, shard, seq)
+                if observation is not None and _left_clean(observation, orphans=orphans):
+                    journal.left(endpoint.id)
                 if observation is not None:
                     await self._keep_one(self._judged(observation, began), state, store, shard)
             except RmmError as error:
@@ -304,6 +313,12 @@ class Round:
             task.cancel()
         if closing:
             await asyncio.wait(closing)
+
+
+def _left_clean(observation: Observation, *, orphans: bool) -> bool:
+    """Whether no shell of ours can be left: those of this visit are deleted, those of an earlier process too."""
+    telemetry = observation.telemetry
+    return not telemetry.get("shells_left") and (not orphans or "shells_reaped" in telemetry)
 
 
 def _was_slow(state: EndpointState | None) -> bool:

@@ -14,10 +14,12 @@ from typing import Any
 
 import msgspec
 
-from rmm.core import identity
+from rmm.core import identity, sessions
+from rmm.core.counters import kept_counters
 from rmm.core.normalize import Normalizer
 from rmm.core.parts import Part, read_part
 from rmm.core.reboot import is_rebooting
+from rmm.core.records import judge, result_of
 from rmm.errors import OutputError, RmmError, TransportError
 from rmm.model import observation as words
 from rmm.model.collector import Collector
@@ -26,7 +28,7 @@ from rmm.model.observation import CollectorResult, Fault, Observation
 from rmm.model.settings import PollSettings
 from rmm.model.state import EndpointState
 from rmm.poller.probe import identify, is_winrm
-from rmm.ports import Clock, Script, ScriptResult, Session, Transport
+from rmm.ports import Clock, ErrorRecord, Script, ScriptResult, Session, Transport
 
 CLEAN_UP_S = 5.0  # of the poll's time, kept back for stopping a pipeline and deleting the shell ...
 CLEAN_UP_SHARE = 0.25  # ... but never more than this part of it
@@ -73,11 +75,19 @@ class Visitor:
         }
 
     async def visit(
-        self, endpoint: Endpoint, shard: int, seq: int, due: Sequence[str], state: EndpointState | None
+        self,
+        endpoint: Endpoint,
+        shard: int,
+        seq: int,
+        due: Sequence[str],
+        state: EndpointState | None,
+        *,
+        orphans: bool = False,
     ) -> Observation:
-        """Poll `endpoint` for the collectors in `due`."""
+        """Poll `endpoint` for the collectors in `due`; `orphans`: shells of ours may be left there, end them first."""
         loop = asyncio.get_running_loop()
-        run = _Run(self._kit, self._normalizers, endpoint, due, state, loop.time() + self._kit.poll.timeout)
+        deadline = loop.time() + self._kit.poll.timeout
+        run = _Run(self._kit, self._normalizers, endpoint, due, state, deadline, orphans=orphans)
         observed_at, began = self._kit.clock.now(), self._kit.clock.monotonic()
         run.observed_at = observed_at
         status, fault = await run.attempt()
@@ -110,6 +120,8 @@ class _Run:
         due: Sequence[str],
         state: EndpointState | None,
         deadline: float,
+        *,
+        orphans: bool,
     ) -> None:
         self.kit = kit
         self.normalizers = normalizers
@@ -122,6 +134,9 @@ class _Run:
         self.identity: dict[str, str] = {}
         self.telemetry: dict[str, float] = {}
         self.errors: tuple[str, ...] = ()  # of the pipeline, beside those of collectors
+        self.stopped = False
+        self.orphans = orphans
+        self.by_command = False  # the endpoint takes commands and no scripts
         self._in_session = False
         self._clean_up = min(CLEAN_UP_S, CLEAN_UP_SHARE * kit.poll.timeout)
 
@@ -185,7 +200,7 @@ class _Run:
     async def _once(self) -> RmmError | None:
         self._in_session = False
         try:
-            target = self.kit.target(self.endpoint)
+            target = self._target()
             transport = self.kit.transport(target.transport)
             # The transport keeps the deadline itself; this bounds a defect in one.
             async with asyncio.timeout_at(self.deadline + 2 * CLEAN_UP_S):
@@ -196,6 +211,7 @@ class _Run:
                         await self._collect(session, target)
                     finally:
                         self.telemetry = dict(session.telemetry)
+                        self._remember(session.peer)
         except RmmError as error:
             wait = getattr(error, "retry_after_s", 0.0)
             if wait:
@@ -204,6 +220,18 @@ class _Run:
         except TimeoutError:
             return TransportError("the transport did not keep its deadline", code="timeout", status=words.TIMEOUT)
         return None
+
+    def _target(self) -> Target:
+        """What the settings say, with what earlier polls found out."""
+        target = self.kit.target(self.endpoint)
+        chosen, idle_s = sessions.recall(self.state.identity, self.observed_at) if self.state else ("", 0)
+        if not (chosen or idle_s or self.orphans):
+            return target
+        return msgspec.structs.replace(target, chosen=chosen, idle_s=idle_s or target.idle_s, orphans=self.orphans)
+
+    def _remember(self, peer: Mapping[str, str]) -> None:
+        known = self.state.identity if self.state else {}
+        self.identity |= sessions.remember(known, peer, self.observed_at, opened="open_ms" in self.telemetry)
 
     def _check_identity(self, seen: str) -> None:
         known = self.state.identity if self.state else {}
@@ -230,7 +258,9 @@ class _Run:
             for name in rest:
                 self.results[name] = CollectorResult(outcome="unsupported")
         elif rest:
-            await self._run_scripts(session, rest, "sh" if target.transport in SHELL_TRANSPORTS else "powershell")
+            self.by_command = target.source == "jea"
+            sh = target.transport in SHELL_TRANSPORTS
+            await self._run_scripts(session, rest, "sh" if sh else "command" if self.by_command else "powershell")
 
     async def _query(self, session: Session, name: str) -> None:
         document: dict[str, list[dict[str, Any]]] = {}
@@ -243,7 +273,8 @@ class _Run:
                     document[source] = []
                     continue
                 if error.status in (words.UNSUPPORTED, words.ACCESS_DENIED):
-                    self.results[name] = CollectorResult(outcome="fault", fault=fault_of(error))
+                    outcome = "unsupported" if error.status == words.UNSUPPORTED else "fault"
+                    self.results[name] = CollectorResult(outcome=outcome, fault=fault_of(error))
                     return
                 raise
         for row in document.get("os", ()):
@@ -284,10 +315,26 @@ class _Run:
         if result.state == "truncated":
             self._give_up(missing[:1], "output.too_large", "the output of this collector passed the limit")
             return missing[1:]
-        record = result.errors[-1] if result.errors else None
-        reason = f"{record.error_id}: {record.message}"[:500] if record else f"pipeline {result.state} without its part"
-        self._give_up(missing, "script.failed" if record else "output.missing", reason)
-        return []
+        if result.state == "stopped" and not self.stopped:
+            self.stopped = True  # by somebody on the endpoint; once it is asked again
+            return missing
+        if not result.errors:
+            self._give_up(missing, "output.missing", f"pipeline {result.state} without its part")
+            return []
+        return self._settle_record(result.errors[-1], missing)
+
+    def _settle_record(self, record: ErrorRecord, missing: list[str]) -> list[str]:
+        """A record ended the pipeline: of the collector that was next, or of all that a poll sends there."""
+        verdict = judge(record.error_id, record.category, exception=record.exception, command=self.by_command)
+        reason = f"{record.error_id}: {record.message}"[:500]
+        if verdict.status == words.CONFIG and not self.results:
+            raise TransportError(
+                reason, code=verdict.code, retry=verdict.retry, hint=verdict.hint, status=verdict.status
+            )
+        asks = verdict.code == "script.asks"  # the one that asked was stopped; the others did nothing wrong
+        for name in missing[:1] if asks else missing:
+            self.results[name] = result_of(verdict, reason)
+        return missing[1:] if asks else []
 
     def _give_up(self, names: Iterable[str], code: str, message: str, hint: str = ALONE) -> None:
         for name in names:
@@ -316,12 +363,13 @@ class _Run:
         if part.error is None:
             self._normalize(part.collector, part.document, part.ms, size)
             return
-        fault = Fault("script.failed", "R0", "The collector's script failed on the endpoint.", str(part.error))
-        self.results[part.collector] = CollectorResult(outcome="fault", fault=fault, gather_ms=part.ms, bytes=size)
+        error = part.error
+        failed = result_of(judge(error.id, error.category, error.hresult), str(error))
+        self.results[part.collector] = msgspec.structs.replace(failed, gather_ms=part.ms, bytes=size)
 
     def _normalize(self, name: str, document: Mapping[str, Any], gather_ms: float, size: int) -> None:
         previous = self.state.collectors.get(name) if self.state else None
-        counters = _counters(previous.result) if previous else None
+        counters = kept_counters(previous.result) if previous else None
         try:
             result = self.normalizers[name].read(document, counters=counters, observed_at=self.observed_at)
         except OutputError as error:
@@ -360,24 +408,6 @@ class _Run:
             ]
         }
         self._normalize("availability", document, 0.0, 0)
-
-
-class _Counters(msgspec.Struct):
-    counters: dict[str, Any] = {}
-
-
-_counters_decoder = msgspec.json.Decoder(_Counters)
-
-
-def _counters(result: msgspec.Raw) -> dict[str, Any] | None:
-    """The raw samples of the last reading; the rest of it stays undecoded."""
-    data = bytes(result)
-    if b'"counters"' not in data:
-        return None
-    try:
-        return _counters_decoder.decode(data).counters or None
-    except msgspec.DecodeError:
-        return None  # damage inside the undecoded part of a state costs one rate, not the poll
 
 
 def fault_of(error: RmmError) -> Fault:

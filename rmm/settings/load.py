@@ -18,7 +18,8 @@ from rmm.model.endpoint import Site, TlsException
 from rmm.model.rule import Rule
 from rmm.model.settings import CollectorSettings, PollSettings, Settings
 from rmm.resources import shipped
-from rmm.settings.endpoints import CONFIGURATION, ENDPOINTS, RESERVED, SCHEMES, TRANSPORTS, read_endpoints
+from rmm.settings.endpoints import ENDPOINTS, RESERVED, SCHEMES, TRANSPORTS, read_endpoints
+from rmm.settings.sessions import endpoint_problems, site_problems
 
 SETTINGS = "rmm.yaml"
 VAULT = "credentials.vault"
@@ -103,6 +104,7 @@ def load_settings(folder: Path, flags: Mapping[str, Any] | None = None) -> Setti
     ids = {str(value["id"]) for value in top.sites if value.get("id")} if lines else {site.id for site in sites}
     endpoints, found = read_endpoints(folder / ENDPOINTS, ids)
     lines += found
+    lines += endpoint_problems(endpoints, {site.id: site for site in sites}, folder / ENDPOINTS)
     if lines:
         raise ConfigError(problems=tuple(lines))
     data = str(_flag(flags, "data") or os.environ.get("RMM_DATA") or top.data)
@@ -222,9 +224,7 @@ def _way(site: Site) -> Iterable[tuple[str, str]]:
     for server in site.dns:
         if not _NAME_SERVER.match(server):
             yield "dns", f"{server!r} is not ADDRESS or ADDRESS:PORT"
-    for name in (site.configuration, *site.fallback):
-        if not CONFIGURATION.match(name):
-            yield "configuration", f"{name!r} is not the name of a session configuration"
+    yield from site_problems(site)
     if not re.fullmatch("[A-Za-z]{1,32}", site.spn):
         yield "spn", "a service class such as HTTP, WSMAN or host"
     if site.auth == "credssp" and site.transport != "pypsrp":

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import re
 import ssl
 import threading
 import time
@@ -15,22 +13,10 @@ from winrm.protocol import Protocol
 
 from rmm.errors import RmmError, UnsupportedError
 from rmm.model.endpoint import Target
-from rmm.ports import AuthGate, ErrorRecord, Script, ScriptResult
+from rmm.ports import AuthGate, Script, ScriptResult
 from rmm.transports.threads import SLICE_S, Threads, ThreadTransport, check_ca, translate
+from rmm.transports.winrm.command import LINE, SEND_BYTES, error_records, output_lines
 from rmm.transports.winrm.faults import Fault, error_of
-
-SEND_BYTES = 100_000
-
-# A command line holds 8,191 characters, so the script comes by standard input and only this is on the line.
-BOOTSTRAP = (
-    "$ProgressPreference='SilentlyContinue';[Console]::OutputEncoding=[Text.Encoding]::UTF8;"
-    "[Console]::InputEncoding=[Text.Encoding]::UTF8;& ([scriptblock]::Create([Console]::In.ReadToEnd()))"
-)
-_ENCODED = base64.b64encode(BOOTSTRAP.encode("utf-16-le")).decode()
-_RECORD = re.compile(r'<S S="Error">(.*?)</S>', re.DOTALL)
-_ESCAPE = re.compile("_x([0-9A-F]{4})_")
-_ERROR_ID = re.compile(r"\+ FullyQualifiedErrorId : ([^\r\n]+)")
-_CATEGORY = re.compile(r"\+ CategoryInfo\s+: (\w+):")
 
 
 class PywinrmSession:
@@ -56,8 +42,7 @@ class PywinrmSession:
         until = time.monotonic() + seconds
         out, err, code, state = b"", b"", 0, "completed"
         try:
-            line = f"powershell -NoProfile -NonInteractive -EncodedCommand {_ENCODED}"
-            command = self._protocol.run_command(self._shell, line, [], skip_cmd_shell=True)
+            command = self._protocol.run_command(self._shell, LINE, [], skip_cmd_shell=True)
             data = script.text.encode()
             for start in range(0, len(data) or 1, SEND_BYTES):
                 self._protocol.send_command_input(
@@ -77,32 +62,15 @@ class PywinrmSession:
             self._protocol.cleanup_command(self._shell, command)
         except Exception as error:  # whatever the library meets is translated once, here
             raise _error(error, self._target) from error
-        errors = _errors(err)
+        errors = error_records(err)
         if state == "completed" and code:
             state = "failed"
-        text = out.decode("utf-8", "replace")
-        lines = [line.rstrip("\r") for line in text.split("\n")]
-        if lines and (not lines[-1] or state in ("timed_out", "truncated")):
-            lines.pop()
-        return ScriptResult(output=tuple(lines), state=state, errors=errors, bytes=len(out))
+        lines = output_lines(out, whole=state not in ("timed_out", "truncated"))
+        return ScriptResult(output=lines, state=state, errors=errors, bytes=len(out))
 
     async def query(self, wql: str, *, namespace: str = "root/cimv2", deadline: float) -> list[dict[str, Any]]:
         """Left to the native transport."""
         raise UnsupportedError("WQL is read by the native transport", hint="Use transport: winrm for this endpoint.")
-
-
-def _errors(data: bytes) -> tuple[ErrorRecord, ...]:
-    """Error records out of standard error, which PowerShell writes as CLIXML strings of its error view."""
-    text = data.decode("utf-8", "replace")
-    if not text.strip():
-        return ()
-    lines = _RECORD.findall(text) if text.startswith("#< CLIXML") else text.splitlines()
-    plain = _ESCAPE.sub(lambda found: chr(int(found[1], 16)), "".join(lines))
-    for entity, character in (("&lt;", "<"), ("&gt;", ">"), ("&quot;", '"'), ("&amp;", "&")):
-        plain = plain.replace(entity, character)
-    found, category = _ERROR_ID.search(plain), _CATEGORY.search(plain)
-    message = plain.split("\r\n")[0]
-    return (ErrorRecord(found[1].strip() if found else "", category[1] if category else "", message[:2000]),)
 
 
 def _open(target: Target, seconds: float) -> tuple[Any, str]:

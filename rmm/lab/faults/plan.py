@@ -34,7 +34,7 @@ _MATCHERS = ("machines", "names", "groups", "share")
 _WHEN = ("step", "skip", "times", "after_s", "for_s")
 HOOKS = (
     "configured", "resolved", "connected", "certified", "requested", "called", "executed", "said", "fragmented",
-    "answered", "replied",
+    "answered", "replied", "hosted",
 )  # fmt: skip
 
 
@@ -83,6 +83,10 @@ class Fault:
     def answered(self, call: Call, envelope: bytes) -> bytes:
         """The envelope of an answer before it is sealed; what is sealed instead."""
         return envelope
+
+    def hosted(self, name: str) -> str:
+        """The language of a session configuration, full or none; empty where the machine has no such one."""
+        return ""
 
     def replied(self, connection: ServerConnection, reply: Reply) -> bool:
         """A reply is ready to leave; True: this fault deals with it."""

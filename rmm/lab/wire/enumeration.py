@@ -71,6 +71,21 @@ class Enumerations:
         return items[:count], items[count:]
 
 
+def shell_list(shells: list[tuple[Any, float]]) -> str:
+    """The EnumerateResponse of a machine's shells, with the seconds for which each was idle ([MS-WSMV] 3.1.4.9)."""
+    rows = "".join(
+        f"<rsp:Shell><rsp:ShellId>{shell.id}</rsp:ShellId><rsp:Name>{escape(shell.name)}</rsp:Name>"
+        f"<rsp:ResourceUri>{escape(shell.uri)}</rsp:ResourceUri><rsp:Owner>{escape(shell.owner)}</rsp:Owner>"
+        f"<rsp:ClientIP>127.0.0.1</rsp:ClientIP><rsp:IdleTimeOut>PT{shell.idle_s:.3f}S</rsp:IdleTimeOut>"
+        "<rsp:InputStreams>stdin pr</rsp:InputStreams><rsp:OutputStreams>stdout</rsp:OutputStreams>"
+        f"<rsp:State>Connected</rsp:State><rsp:ShellInactivity>P0DT0H0M{idle:.0f}S</rsp:ShellInactivity></rsp:Shell>"
+        for shell, idle in shells
+    )
+    return (
+        f"<n:EnumerateResponse><n:EnumerationContext/><w:Items>{rows}</w:Items><w:EndOfSequence/></n:EnumerateResponse>"
+    )
+
+
 def _namespace(resource: str) -> str:
     for prefix in PREFIXES:
         if resource.startswith(prefix):

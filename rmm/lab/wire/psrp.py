@@ -30,10 +30,11 @@ _PLACE = uuid.UUID("abababab-abab-abab-abab-abababababab")
 class Command:
     """What a CREATE_PIPELINE asks for: a script, or the name of a command, and its arguments."""
 
-    __slots__ = ("arguments", "text")
+    __slots__ = ("arguments", "script", "text")
 
-    def __init__(self, text: str, arguments: list[tuple[str | None, Any]]) -> None:
+    def __init__(self, text: str, arguments: list[tuple[str | None, Any]], *, script: bool = True) -> None:
         self.text = text
+        self.script = script
         self.arguments = arguments
 
 
@@ -138,7 +139,7 @@ class Templates:
             if step.command_text.lower() == "invoke-expression":
                 return Command(str(dict(arguments).get("Command", "")), [])
         first = event.pipeline.commands[0]
-        return Command(first.command_text, list(first.parameters))
+        return Command(first.command_text, list(first.parameters), script=False)
 
     def output(self, value: Any) -> bytes:
         """The data of a PIPELINE_OUTPUT."""

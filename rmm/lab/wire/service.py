@@ -14,7 +14,7 @@ from lxml import etree
 
 from rmm.lab.machine import Engine, Execution, Fleet, Machine
 from rmm.lab.wire import psrp, soap
-from rmm.lab.wire.enumeration import Enumerations
+from rmm.lab.wire.enumeration import Enumerations, shell_list
 from rmm.lab.wire.http import HANDLED, Reply, Request
 from rmm.lab.wire.logon import Accounts, Logon
 from rmm.lab.wire.shells import CommandShell, PowerShellShell, Shell
@@ -22,6 +22,9 @@ from rmm.lab.wire.soap import RSP, Call, WsmanFault
 
 MOST_SHELLS = 30  # per machine: MaxShellsPerUser of Server 2016 and later
 IDLE_S = 7200.0
+CONFIGURATIONS = "http://schemas.microsoft.com/powershell/"
+WINRS = "winrs"
+USUAL = ("microsoft.powershell", WINRS)  # what every machine has; others come by a plan (kind: session)
 
 _IDENTIFY = (
     '<s:Envelope xml:lang="en-US" xmlns:s="http://www.w3.org/2003/05/soap-envelope"><s:Header/><s:Body>'
@@ -96,14 +99,17 @@ class Lab:
 
     def reap(self) -> None:
         """End shells that were idle for longer than they asked for."""
-        now = asyncio.get_running_loop().time()
-        for shell in [s for s in self.shells.values() if (now - s.last_used) * self.idle_rate > s.idle_s]:
+        for shell in [shell for shell in self.shells.values() if self.inactive_s(shell) > shell.idle_s]:
             self.remove(shell)
 
-    def execute(self, machine: Machine, text: str, arguments: list[tuple[str | None, Any]]) -> Execution:
-        """Run a script on a machine."""
+    def execute(self, machine: Machine, text: str, arguments: list[tuple[str | None, Any]], language: str) -> Execution:
+        """Run a script, or a command, on a machine."""
         self.counts.pipelines += 1
-        return self.engine.execute(machine, text, arguments, datetime.now(UTC))
+        return self.engine.execute(machine, text, arguments, datetime.now(UTC), language)
+
+    def inactive_s(self, shell: Shell) -> float:
+        """How long a shell has been idle, by the lab's clock of idleness."""
+        return (asyncio.get_running_loop().time() - shell.last_used) * self.idle_rate
 
 
 class Faults(Protocol):
@@ -207,9 +213,10 @@ class Service:
         idle = (call.body.findtext(f"{{{RSP}}}IdleTimeOut") or "").removeprefix("PT").removesuffix("S")
         idle_s = float(idle) if idle.replace(".", "", 1).isdigit() else IDLE_S
         shell: Shell
-        if call.resource == CommandShell.resource:
+        language = self._hosted(call.resource)
+        if language and call.resource == CommandShell.resource:
             shell = CommandShell(self._machine, self._lab.execute, identity, idle_s)
-        elif call.resource.lower() == PowerShellShell.resource.lower():
+        elif language:
             opening = base64.b64decode(call.body.findtext("{http://schemas.microsoft.com/powershell}creationXml") or "")
             shell = PowerShellShell(
                 self._machine, self._lab.execute, identity, idle_s, opening=opening, templates=self._lab.templates,
@@ -219,6 +226,8 @@ class Service:
             raise WsmanFault(
                 2150858811, "w:InvalidResourceURI", "The session configuration does not exist on this computer."
             )
+        shell.name, shell.uri, shell.language = call.body.get("Name") or "", call.resource, language
+        shell.owner = self._lab.accounts.username
         self._lab.add(shell)
         resource = soap.escape(call.resource)
         return (
@@ -230,6 +239,15 @@ class Service:
             f"<rsp:IdleTimeOut>PT{idle_s:.3f}S</rsp:IdleTimeOut><rsp:InputStreams>stdin pr</rsp:InputStreams>"
             "<rsp:OutputStreams>stdout stderr</rsp:OutputStreams><rsp:State>Connected</rsp:State></rsp:Shell>"
         )
+
+    def _hosted(self, resource: str) -> str:
+        """Language of the session configuration that a resource names; empty where the machine has none such."""
+        name = WINRS if resource == CommandShell.resource else resource.removeprefix(CONFIGURATIONS)
+        if name == resource:
+            return ""
+        for fault in self._faults.strike("hosted", "create") if self._faults else ():
+            return str(fault.hosted(name.lower()))
+        return "full" if name.lower() in USUAL else ""
 
     def _command(self, call: Call) -> str:
         return (
@@ -256,6 +274,9 @@ class Service:
         return ""
 
     def _enumerate(self, call: Call) -> str:
+        if call.resource == RSP:
+            mine = [shell for (address, _), shell in self._lab.shells.items() if address == self._machine.address]
+            return shell_list([(shell, self._lab.inactive_s(shell)) for shell in mine])
         self._lab.counts.queries += 1
         return self._enumerations.enumerate(call, self._machine, datetime.now(UTC))
 

@@ -13,11 +13,12 @@ from typing import Any
 
 from psrpcore.types import PSRPMessageType
 
-from rmm.lab.machine import Execution, Machine
+from rmm.lab.machine import ErrorInfo, Execution, Machine
 from rmm.lab.wire import psrp
 from rmm.lab.wire.soap import RSP, Call, WsmanFault, escape, shell_gone
 
-Execute = Callable[[Machine, str, list[tuple[str | None, Any]]], Execution]
+Execute = Callable[[Machine, str, list[tuple[str | None, Any]], str], Execution]
+COMMANDS = ("get-rmmdata",)  # visible in a session configuration without a language
 
 DONE = f"{RSP}/CommandState/Done"
 RUNNING = f"{RSP}/CommandState/Running"
@@ -28,13 +29,17 @@ class Shell:
     """What both kinds have in common: an id, streams that wait to be received, and idle time."""
 
     resource = ""
+    name = ""  # what its client calls it
+    owner = ""
+    language = "full"  # of its session configuration: full, or none (commands only)
+    uri = ""  # the resource that it was created from
 
     def __init__(self, machine: Machine, execute: Execute, identity: str, idle_s: float) -> None:
         self.machine = machine
         self.execute = execute
         self.id = identity
         self.idle_s = idle_s
-        self.last_used = asyncio.get_running_loop().time()
+        self.created = self.last_used = asyncio.get_running_loop().time()
         self.commands: dict[str, Command] = {}
         self.own = Command("", self.last_used)
 
@@ -171,7 +176,7 @@ class PowerShellShell(Shell):
 
     def _run(self, command: Command, data: bytes) -> None:
         asked = self._templates.command(data)
-        execution = self.execute(self.machine, asked.text, asked.arguments)
+        execution = self._execute(asked)
         for fault in self._faults.strike("executed", "command") if self._faults else ():
             execution = fault.executed(self.machine, execution)
         command.ready_at = self.last_used + execution.delay_s
@@ -184,6 +189,22 @@ class PowerShellShell(Shell):
             self._say(command, kind, content)
         if not hangs:
             command.end()
+
+    def _execute(self, asked: psrp.Command) -> Execution:
+        """As PowerShell does in a runspace without a language: no scripts, and only the commands that are visible."""
+        if self.language != "none":
+            return self.execute(self.machine, asked.text, asked.arguments, "powershell")
+        if asked.script:
+            text = (
+                "The syntax is not supported by this runspace. This can occur if the runspace is in no-language mode."
+            )
+            kind = "System.Management.Automation.ParseException"
+            return Execution([], [ErrorInfo("ScriptsNotAllowed", "ParserError", text, kind, True)], True)
+        if asked.text.lower() in COMMANDS:
+            return self.execute(self.machine, asked.text, asked.arguments, "command")
+        kind = "System.Management.Automation.CommandNotFoundException"
+        text = f"The term '{asked.text}' is not recognized as a name of a cmdlet, function, script file."
+        return Execution([], [ErrorInfo("CommandNotFoundException", "ObjectNotFound", text, kind, True)], True)
 
     def _messages(self, execution: Execution) -> list[tuple[int, bytes]]:
         """All that a pipeline says: outputs, error records, its state."""
@@ -236,7 +257,7 @@ class CommandShell(Shell):
                 self._script(command, command.incoming.decode("utf-8", "replace"))
 
     def _script(self, command: Command, script: str) -> None:
-        execution = self.execute(self.machine, script, [])
+        execution = self.execute(self.machine, script, [], "powershell")
         command.ready_at = self.last_used + execution.delay_s
         text = "".join(f"{value}\r\n" for value in execution.output)
         _put(command, "stdout", text.encode())

@@ -16,9 +16,10 @@ __all__ = ["WinrmTransport", "build"]
 class WinrmTransport:
     """`ports.Transport`. Keeps sessions per endpoint where their policy is `connection` or `runspace`."""
 
-    def __init__(self, gate: AuthGate, name: str = "winrm") -> None:
+    def __init__(self, gate: AuthGate, name: str = "winrm", owner: str = "rmm") -> None:
         self.name = name
         self._gate = gate
+        self._owner = owner  # of its shells, so that those which a crash left are told from other people's
         self._kept: dict[str, WinrmSession] = {}
 
     @asynccontextmanager
@@ -28,7 +29,7 @@ class WinrmTransport:
         if kept is not None and kept.target != target:
             await kept.aclose()
             kept = None
-        session = kept or WinrmSession(target, self._gate)
+        session = kept or WinrmSession(target, self._gate, self._owner)
         try:
             await session.open(deadline)
             yield session
@@ -49,6 +50,6 @@ class WinrmTransport:
         await asyncio.gather(*(session.aclose() for session in kept))
 
 
-def build(*, gate: AuthGate, **_: object) -> WinrmTransport:
+def build(*, gate: AuthGate, owner: str = "rmm", **_: object) -> WinrmTransport:
     """The plugin entry."""
-    return WinrmTransport(gate)
+    return WinrmTransport(gate, owner=owner)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
+from rmm.core.records import HRESULTS
 from rmm.errors import (
     AccessError,
     ConnectError,
@@ -45,15 +46,12 @@ _CONFIGURATION = {2150859231, 2150859203, 2150859259, 2150859260, 2150859261, 21
 _HEADER = 2150858767
 # Shell, runspace or profile are gone, or the service restarts: another session may have none of that.
 _AGAIN = {ABORTED, COMMAND_TERMINATED, 2147943418, 2150859204, 2150859206, 2150859230}
-_WMI = {
-    # WBEM_E_*: [MS-WMI] 2.2.11; as unsigned 32 bit in a WSManFault or in its WMI error
-    0x80041002: (UnsupportedError, "wmi.not_found", "no such object"),
-    0x80041003: (AccessError, "access.wmi", "WMI denies this account the access"),
-    0x8004100E: (UnsupportedError, "wmi.namespace", "no such WMI namespace"),
-    0x80041010: (UnsupportedError, "wmi.class", "no such WMI class"),
-    0x80041017: (ProtocolError, "wmi.query", "WMI does not understand the query"),
-    0x8004106C: (QuotaError, "quota.wmi", "a quota of WMI is used up"),
-    0x800706BA: (ConnectError, "wmi.rpc", "the WMI service does not answer"),
+# status of the verdict on an HRESULT of WMI -> the error that carries it
+_KINDS: dict[str, type[TransportError]] = {
+    "UNSUPPORTED": UnsupportedError,
+    "ACCESS_DENIED": AccessError,
+    "QUOTA": QuotaError,
+    "UNREACHABLE": ConnectError,
 }
 
 
@@ -131,10 +129,12 @@ def _of_setup(code: int, text: str) -> TransportError | None:
 
 
 def _of_wmi(code: int) -> TransportError | None:
-    if code not in _WMI:
+    """By the one table of HRESULTs, which error records have as well."""
+    verdict = HRESULTS.get(code)
+    if verdict is None:
         return None
-    kind, name, meaning = _WMI[code]
-    return kind(f"{meaning} [{code:#010x}]", code=name)
+    kind = _KINDS.get(verdict.status, ProtocolError)
+    return kind(f"WMI refused [{code:#010x}]", code=verdict.code, retry=verdict.retry, hint=verdict.hint)
 
 
 def _by_subcode(subcode: str, text: str) -> TransportError | None:

@@ -106,7 +106,7 @@ _scripts: OrderedDict[tuple[str, str], bytes] = OrderedDict()
 
 def create_pipeline(script: Script, pool: uuid.UUID, pipeline: uuid.UUID) -> bytes:
     """The CREATE_PIPELINE message for a script; serialised once per script, then patched."""
-    key = (script.text, repr(script.arguments) if script.arguments else "")
+    key = (script.text, f"{script.language}{script.arguments!r}" if script.arguments else script.language)
     message = _scripts.get(key)
     if message is None:
         message = _scripts[key] = _serialise(script)
@@ -122,7 +122,10 @@ def _serialise(script: Script) -> bytes:
 
     _, pool = _opening()
     shell = ClientPowerShell(pool, pipeline_id=_PIPELINE)
-    shell.add_script(script.text)
+    if script.language == "command":
+        shell.add_command(script.text)
+    else:
+        shell.add_script(script.text)
     for name, value in script.arguments:
         shell.add_parameter(name or None, value)
     shell.start()

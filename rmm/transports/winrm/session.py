@@ -8,24 +8,30 @@ import time
 from typing import Any
 from xml.sax.saxutils import escape
 
-from rmm.errors import ProtocolError, TransportError
+from rmm.core.sessions import WINRS, order
+from rmm.errors import ProtocolError, QuotaError, TransportError, UnsupportedError
 from rmm.model.endpoint import Target
 from rmm.ports import AuthGate, Script, ScriptResult
 from rmm.transports.winrm import envelope
+from rmm.transports.winrm.command import CommandShell
 from rmm.transports.winrm.envelope import N
-from rmm.transports.winrm.shell import Shell
+from rmm.transports.winrm.orphans import reap
+from rmm.transports.winrm.shell import IDLE_S, Shell
 from rmm.transports.winrm.wsman import Wsman, open_wsman
 
 CLEAN_UP_S = 5.0
 MOST_INSTANCES = 5000
 PAGE = 500
+NO_CONFIGURATION = "unsupported.configuration"
 
 
 class WinrmSession:
     """One session. The transport keeps it between polls where the site's policy says so."""
 
-    def __init__(self, target: Target, gate: AuthGate) -> None:
+    def __init__(self, target: Target, gate: AuthGate, owner: str = "rmm") -> None:
         self.target = target
+        self._owner = owner  # the name that its shells have on the endpoint
+        self._learnt: dict[str, str] = {}
         self.telemetry: dict[str, float] = {}
         self._gate = gate
         self._wsman: Wsman | None = None
@@ -34,8 +40,9 @@ class WinrmSession:
 
     @property
     def peer(self) -> dict[str, str]:
-        """What the endpoint said of itself: netbios, dns, domain."""
-        return self._wsman.peer if self._wsman else {}
+        """What the endpoint said of itself: netbios, dns, domain; session and idle_s where they are not as asked."""
+        peer = self._wsman.peer if self._wsman else {}
+        return peer | self._learnt if self._learnt else peer
 
     async def open(self, deadline: float) -> None:
         """Be connected and authenticated; what is kept and still good is used."""
@@ -61,7 +68,7 @@ class WinrmSession:
 
     async def run(self, script: Script, *, deadline: float, max_bytes: int = 16 << 20) -> ScriptResult:
         """Run one script in the runspace, which is opened for the first one."""
-        if script.language != "powershell":
+        if script.language not in ("powershell", "command"):
             raise ProtocolError(
                 f"WinRM runs PowerShell, not {script.language}", code="unsupported.language", retry="R0"
             )
@@ -80,8 +87,44 @@ class WinrmSession:
             await self._delete_shell()
         if self._wsman is None or not self._wsman.usable:
             self._wsman = await open_wsman(self.target, self._gate, deadline, {})
-        self._shell = Shell(self._wsman, self.target.configuration, kept=self.target.session == "runspace")
-        await self._shell.open(deadline)
+        await self._open_shell(deadline)
+
+    async def _open_shell(self, deadline: float) -> None:
+        """A shell of the first session configuration that is there; orphans of ours make room for it."""
+        target = self.target
+        names = order(target.configuration, target.fallback, target.chosen)
+        reaped = not target.orphans or await self._reap(deadline)
+        while True:
+            try:
+                await self._open_one(names[0], deadline)
+                return
+            except UnsupportedError as error:
+                if error.code != NO_CONFIGURATION or len(names) == 1:
+                    raise
+                names = names[1:]
+            except QuotaError:
+                # Quotas are the endpoint's to set; all that is done about one is to end what we have left there.
+                if reaped or not await self._reap(deadline):
+                    raise
+                reaped = True
+
+    async def _open_one(self, name: str, deadline: float) -> None:
+        target, wsman = self.target, self._wsman
+        assert wsman is not None
+        kind = CommandShell if name.casefold() == WINRS else Shell
+        kept = target.session == "runspace"
+        shell = self._shell = kind(wsman, name, kept=kept, name=self._owner, idle_s=target.idle_s)
+        await shell.open(deadline)
+        self._learnt = {"session": name} if name != target.configuration else {}
+        if shell.idle_s != IDLE_S:
+            self._learnt["idle_s"] = str(shell.idle_s)
+
+    async def _reap(self, deadline: float) -> int:
+        """End the shells that this installation left here; how many there were."""
+        assert self._wsman is not None
+        count = await reap(self._wsman, self._owner, deadline)
+        self.telemetry["shells_reaped"] = self.telemetry.get("shells_reaped", 0.0) + count
+        return count
 
     async def query(self, wql: str, *, namespace: str = "root/cimv2", deadline: float) -> list[dict[str, Any]]:
         """One WQL query by WS-Enumeration (DSP0226 8): optimised, so usually one request."""
@@ -116,6 +159,8 @@ class WinrmSession:
         if self._shell is not None and (keep != "runspace" or self._shell.broken or not good):
             await self._delete_shell()
             good = self._wsman is not None and self._wsman.usable
+        if self._shell is not None:
+            self.telemetry["shells_left"] = 1.0
         if keep == "new" or not good:
             await self._drop()
         self.count()
@@ -131,6 +176,7 @@ class WinrmSession:
         shell, self._shell = self._shell, None
         if shell is None or not shell.exists:
             return
+        self.telemetry["shells_left"] = self.telemetry.get("shells_left", 0.0) + 1
         with contextlib.suppress(TransportError, TimeoutError):
             # What cannot be deleted now is reaped by the endpoint after its idle timeout.
             async with asyncio.timeout(CLEAN_UP_S):
@@ -141,6 +187,7 @@ class WinrmSession:
                     deadline = asyncio.get_running_loop().time() + CLEAN_UP_S
                     self._wsman = await open_wsman(self.target, self._gate, deadline, {})
                     await shell.delete(self._wsman)
+            self.telemetry["shells_left"] -= 1
 
     async def _drop(self) -> None:
         if self._wsman is not None:

@@ -7,12 +7,14 @@ import base64
 import binascii
 import uuid
 from typing import Any
+from xml.sax.saxutils import quoteattr
 
+from rmm.core.sessions import SHORTEST_IDLE_S
 from rmm.errors import DeadlineError, ProtocolError, TransportError
 from rmm.ports import ErrorRecord, Script, ScriptResult
 from rmm.transports.winrm import envelope, psrp
 from rmm.transports.winrm.envelope import RSP, Answer
-from rmm.transports.winrm.faults import error_of
+from rmm.transports.winrm.faults import IDLE_OUT_OF_BOUNDS, error_of
 from rmm.transports.winrm.wsman import ANSWER_S, OPERATION_S, SIZES, FaultError, Wsman
 
 RESOURCE = "http://schemas.microsoft.com/powershell/"
@@ -29,9 +31,15 @@ _NEEDS_ANSWER = "the script waits for input, which a poll never gives"
 class Shell:
     """An open runspace pool with one runspace. One pipeline at a time."""
 
-    def __init__(self, wsman: Wsman, configuration: str, *, kept: bool) -> None:
+    names_itself = True  # its id is ours to choose; the endpoint may choose another one
+
+    def __init__(
+        self, wsman: Wsman, configuration: str, *, kept: bool, name: str = "rmm", idle_s: int = IDLE_S
+    ) -> None:
         self.wsman = wsman
         self.kept = kept  # for further polls: then every pipeline is terminated, or Windows keeps it for ever
+        self.name = name
+        self.idle_s = idle_s
         self.pipelines = 0
         self.broken = False
         self.id = envelope.new_id()
@@ -54,29 +62,46 @@ class Shell:
     async def open(self, deadline: float) -> None:
         """Create the shell and wait for its pool to be opened: three requests."""
         opening = base64.b64encode(psrp.open_pool(self._pool)).decode()
-        body = (
-            f'<rsp:Shell ShellId="{self.id}" Name="rmm"><rsp:IdleTimeOut>PT{IDLE_S}.000S</rsp:IdleTimeOut>'
+        content = (
             "<rsp:InputStreams>stdin pr</rsp:InputStreams><rsp:OutputStreams>stdout</rsp:OutputStreams>"
-            f'<creationXml xmlns="http://schemas.microsoft.com/powershell">{opening}</creationXml></rsp:Shell>'
+            f'<creationXml xmlns="http://schemas.microsoft.com/powershell">{opening}</creationXml>'
         )
-        headers = envelope.options(protocolversion="2.3", WINRS_NOPROFILE="TRUE")
-        self._created = True  # from here on the endpoint may hold it, whatever we get to hear
-        try:
-            answer = await self.wsman.call(
-                envelope.CREATE, self._resource, headers=headers, body=body, deadline=deadline
-            )
-        except FaultError as error:
-            self._created = False
-            raise error_of(error.fault) from error
-        given = answer.body.find(".//*[@Name='ShellId']") if answer.body is not None else None
-        if given is not None and given.text:
-            self.id = given.text.strip()
+        await self._create(content, envelope.options(protocolversion="2.3", WINRS_NOPROFILE="TRUE"), deadline)
         while True:
             for message in self._messages(await self._receive("", deadline)):
                 if message.kind == psrp.SESSION_CAPABILITY:
                     self.wsman.size = self.wsman.most
                 if message.kind == psrp.RUNSPACEPOOL_STATE and self._pool_opened(psrp.state_of(message)):
                     return
+
+    async def _create(self, content: str, headers: str, deadline: float) -> None:
+        """Create the shell; where the endpoint's bounds forbid the idle timeout, with the shortest that Windows has."""
+        self._created = True  # from here on the endpoint may hold it, whatever we get to hear
+        try:
+            answer = await self._ask_create(content, headers, deadline)
+        except FaultError as error:
+            self._created = False
+            raise error_of(error.fault) from error
+        given = answer.body.find(".//*[@Name='ShellId']") if answer.body is not None else None
+        if given is not None and given.text:
+            self.id = given.text.strip()
+
+    async def _ask_create(self, content: str, headers: str, deadline: float) -> Answer:
+        for last in (False, True):
+            mine = f' ShellId="{self.id}"' if self.names_itself else ""
+            body = (
+                f"<rsp:Shell{mine} Name={quoteattr(self.name)}>"
+                f"<rsp:IdleTimeOut>PT{self.idle_s}.000S</rsp:IdleTimeOut>{content}</rsp:Shell>"
+            )
+            try:
+                return await self.wsman.call(
+                    envelope.CREATE, self._resource, headers=headers, body=body, deadline=deadline
+                )
+            except FaultError as error:
+                if last or error.fault.code != IDLE_OUT_OF_BOUNDS or self.idle_s <= SHORTEST_IDLE_S:
+                    raise
+                self.idle_s = SHORTEST_IDLE_S
+        raise AssertionError("the second try returns or raises")
 
     def _pool_opened(self, state: int) -> bool:
         if state in (psrp.POOL_BROKEN, psrp.POOL_CLOSED):
@@ -161,11 +186,11 @@ class Shell:
         if not run.ended and answer.body.find(f"{{{RSP}}}CommandState[@State='{RSP}/CommandState/Done']") is not None:
             raise ProtocolError("the command ended without the state of its pipeline", code="psrp.state", retry="R1")
 
-    async def _receive(self, command: str, deadline: float) -> Answer | None:
+    async def _receive(self, command: str, deadline: float, streams: str = "stdout") -> Answer | None:
         """The answer to one Receive; None when there was nothing to receive."""
         left = deadline - asyncio.get_running_loop().time()
         attribute = f' CommandId="{command}"' if command else ""
-        body = f"<rsp:Receive><rsp:DesiredStream{attribute}>stdout</rsp:DesiredStream></rsp:Receive>"
+        body = f"<rsp:Receive><rsp:DesiredStream{attribute}>{streams}</rsp:DesiredStream></rsp:Receive>"
         headers = envelope.options(WSMAN_CMDSHELL_OPTION_KEEPALIVE="TRUE") + envelope.selector(self.id)
         try:
             return await self.wsman.call(
