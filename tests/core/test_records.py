@@ -26,7 +26,7 @@ CIM = "Microsoft.Management.Infrastructure.CimCmdlets.GetCimInstanceCommand"
         ),
         ("ScriptsNotAllowed", "ParserError", None, "language.none"),
         ("CommandNotFoundException", "ObjectNotFound", -2146233087, "script.unsupported"),
-        ("UnauthorizedAccess,Microsoft.PowerShell.Commands.ImportModuleCommand", "SecurityError", None, "script.policy"),
+        ("UnauthorizedAccess,Microsoft.PowerShell.Commands.ImportModule", "SecurityError", None, "script.policy"),
         ("ScriptContainedMaliciousContent", "ParserError", None, "script.blocked"),
         ("NativeCommandFailed", "ResourceUnavailable", None, "quota.processes"),
         ("ReceivedObjectSizeExceededMaximumClient", "OperationStopped", None, "output.object_too_large"),

@@ -198,9 +198,9 @@ def _app(settings: Any, folder: Path) -> Any:
         _kept: Any = None
 
         @contextlib.asynccontextmanager
-        async def kit(self, epoch: str) -> AsyncIterator[Any]:
+        async def kit(self, epoch: str, **options: Any) -> AsyncIterator[Any]:
             if self._kept is None:
-                self._kept = await self.stack.enter_async_context(super().kit(epoch))
+                self._kept = await self.stack.enter_async_context(super().kit(epoch, **options))
             yield msgspec.structs.replace(self._kept, epoch=epoch)
 
     return Lasting(settings, lambda: (folder / "passphrase").read_text().strip())
