@@ -7,7 +7,7 @@ RUN := $(BIN)/python -m
 DEMO := demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup fmt lint type arch test test-fast demo lab golden docs faults bench bench-quick wheel-check readme-check ci clean
+.PHONY: help setup fmt lint type arch test test-fast demo lab golden docs faults fuzz bench bench-quick wheel-check readme-check ci clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -59,6 +59,9 @@ docs: $(VENV)/.dev ## make docs/commands.md and the collectors' pages anew
 
 faults: $(VENV)/.dev ## the catalogue of field failures, each shown by the lab: row, scenario, expected, seen
 	@$(BIN)/python tests/failures
+
+fuzz: $(VENV)/.dev ## hostile input for every decoder: 20,000 inputs, or N=1000000; SEED=... has those of an earlier run again
+	@$(RUN) tests.fuzz --inputs $(or $(N),20000) $(if $(SEED),--seed $(SEED))
 
 bench: $(VENV)/.dev ## the benchmarks of docs/benchmarks.md, with pypsrp and pywinrm in the same run (about 20 minutes)
 	@$(RUN) bench

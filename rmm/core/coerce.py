@@ -43,6 +43,16 @@ def text(value: Any) -> str | None:
     return cleaned or None
 
 
+def shown(value: Any, most: int) -> str:
+    """A text of an endpoint's for people: one line of at most `most` characters without anything that `text` removes.
+
+    Empty for what is no scalar.
+    """
+    if value is None or not isinstance(value, str | int | float):
+        return ""
+    return _UNSAFE.sub(_replace, str(value)[:most]).strip()
+
+
 def _replace(match: re.Match[str]) -> str:
     return " " if match[0] in "\t\r\n" else "\ufffd"
 

@@ -210,7 +210,8 @@ def _told(notes: Any) -> dict[str, str]:
     if type(notes) is not list:
         return {}
     pairs = ((note.get("Source"), note.get("Reason")) for note in notes[:64] if type(note) is dict)
-    return {source: reason for source, reason in pairs if type(source) is str and reason in _REASONS}
+    texts = ((source, reason) for source, reason in pairs if type(source) is str and type(reason) is str)
+    return {source: reason for source, reason in texts if reason in _REASONS}
 
 
 def _filters(manifest: Manifest) -> list[_Predicate]:

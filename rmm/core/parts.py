@@ -9,6 +9,7 @@ import msgspec
 from rmm.errors import OutputError
 
 MAX_PART = 16 << 20  # characters
+MAX_VALUES = 500_000  # commas and open brackets: what is written in two characters may take a hundred bytes in memory
 
 Value = str | int | float | bool | None | list[str | int | float | bool | None]
 
@@ -44,12 +45,17 @@ _ESCAPES = re.compile(r"\\\\|\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\u[dD][89a-fA-F
 def read_part(text: str) -> Part:
     """Decode one part.
 
+    Of a key that is there twice the last one counts.
+
     Raises:
         OutputError: it is not what a runner writes: another shape, a nested value, a number that is not finite, too
-            long. A lone surrogate is replaced, since a single odd name must not lose the whole document.
+            long, too many values. A lone surrogate is replaced, since a single odd name must not lose the whole
+            document.
     """
     if len(text) > MAX_PART:
         raise OutputError(f"a part of {len(text)} characters", code="output.too_large")
+    if len(text) > MAX_VALUES and text.count(",") + text.count("{") + text.count("[") > MAX_VALUES:
+        raise OutputError("a part with more values than any collector writes", code="output.too_large")
     try:
         return _decoder.decode(text)
     except (ValueError, RecursionError) as error:

@@ -97,4 +97,7 @@ def encode_observation(observation: Observation) -> bytes:
 
 def decode_observation(data: bytes) -> Observation:
     """The inverse; raises `msgspec.ValidationError` or `msgspec.DecodeError` for anything else."""
-    return _decoder.decode(data)
+    try:
+        return _decoder.decode(data)
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise msgspec.DecodeError(type(error).__name__) from error

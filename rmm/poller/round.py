@@ -16,6 +16,7 @@ import msgspec
 from asyncio_pool import AioPool
 
 from rmm.core import schedule
+from rmm.core.coerce import shown
 from rmm.durable import hold
 from rmm.errors import RmmError
 from rmm.model.endpoint import Endpoint
@@ -264,7 +265,7 @@ class Round:
                 observed_at=self._kit.clock.now(),
                 duration_s=0.0,
                 status=COLLECTOR_FAULT,
-                fault=Fault("internal", "R0", RmmError.hint, f"{type(error).__name__}: {error}"[:500]),
+                fault=Fault("internal", "R0", RmmError.hint, shown(f"{type(error).__name__}: {error}", 500)),
                 collectors={},
                 epoch=self._kit.epoch,
                 seq=seq,

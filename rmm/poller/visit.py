@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from rmm.core import identity, sessions
+from rmm.core.coerce import shown
 from rmm.core.counters import kept_counters
 from rmm.core.normalize import Normalizer
 from rmm.core.parts import Part, read_part
@@ -39,6 +40,7 @@ MOST_ERRORS = 5
 MOST_TRIES = 6  # of one poll: the retry, then one for each time that a shell is lost again
 SHELL_LOST = frozenset({"shell.gone", "shell.aborted"})  # what a memory quota looks like from here
 ALONE = "Run `rmm doctor` for this endpoint to see this collector alone, with its time."
+MOST_OUTPUTS = 2  # times poll.max_output that one poll takes from an endpoint, in however many pipelines
 _WHOSE = re.compile(r'\{"collector":"([a-z0-9_]{1,64})"')
 SHELL_TRANSPORTS = frozenset({"ssh"})  # these endpoints are Linux: `collect.sh`, never PowerShell
 
@@ -287,8 +289,11 @@ class _Run:
 
     async def _run_scripts(self, session: Session, names: list[str], language: str) -> None:
         """All in one pipeline; when one hangs it alone is lost, and the rest goes into a pipeline of its own."""
-        waiting = names
+        waiting, room = names, MOST_OUTPUTS * self.kit.poll.max_output
         while waiting:
+            if room <= 0:
+                self._give_up(waiting, "output.too_large", "other collectors used up this endpoint's share of output")
+                return
             slowest = max(self.kit.collectors[name].manifest.timeout for name in waiting)
             deadline = min(self.deadline - self._clean_up, self._now() + slowest)
             if deadline <= self._now():
@@ -296,13 +301,15 @@ class _Run:
                 return
             script = self.kit.bundle(tuple(waiting), language)
             try:
-                result = await session.run(script, deadline=deadline, max_bytes=self.kit.poll.max_output)
+                most = min(room, self.kit.poll.max_output)
+                result = await session.run(script, deadline=deadline, max_bytes=most)
             except TransportError as error:
                 self._take_parts(error.partial, waiting)
                 raise
+            room -= result.bytes
             self._take_parts(result.output, waiting)
             if result.state == "completed":
-                self.errors = tuple(record.error_id for record in result.errors[:MOST_ERRORS])
+                self.errors = tuple(shown(record.error_id, 200) for record in result.errors[:MOST_ERRORS])
             waiting = self._settle(result, [name for name in waiting if name not in self.results])
 
     def _settle(self, result: ScriptResult, missing: list[str]) -> list[str]:
@@ -326,7 +333,7 @@ class _Run:
     def _settle_record(self, record: ErrorRecord, missing: list[str]) -> list[str]:
         """A record ended the pipeline: of the collector that was next, or of all that a poll sends there."""
         verdict = judge(record.error_id, record.category, exception=record.exception, command=self.by_command)
-        reason = f"{record.error_id}: {record.message}"[:500]
+        reason = shown(f"{record.error_id}: {record.message}", 500)
         if verdict.status == words.CONFIG and not self.results:
             raise TransportError(
                 reason, code=verdict.code, retry=verdict.retry, hint=verdict.hint, status=verdict.status
@@ -364,7 +371,7 @@ class _Run:
             self._normalize(part.collector, part.document, part.ms, size)
             return
         error = part.error
-        failed = result_of(judge(error.id, error.category, error.hresult), str(error))
+        failed = result_of(judge(error.id, error.category, error.hresult), shown(str(error), 500))
         self.results[part.collector] = msgspec.structs.replace(failed, gather_ms=part.ms, bytes=size)
 
     def _normalize(self, name: str, document: Mapping[str, Any], gather_ms: float, size: int) -> None:
@@ -412,7 +419,7 @@ class _Run:
 
 def fault_of(error: RmmError) -> Fault:
     """The fault that an error becomes in an observation."""
-    return Fault(error.code, error.retry, error.hint, str(error)[:500])
+    return Fault(error.code, error.retry, error.hint, shown(str(error), 500))
 
 
 def verdict(outcome: RmmError | None) -> str:

@@ -15,7 +15,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-from rmm.errors import AuthError, ProtocolError, TransportError, UnsupportedError
+from rmm.core.coerce import shown
+from rmm.errors import AuthError, ProtocolError, TlsError, TransportError, UnsupportedError
 from rmm.model.endpoint import Credential, Target
 from rmm.ports import AuthGate
 from rmm.transports.winrm.http import Connection, Response
@@ -53,7 +54,7 @@ def target_names(challenge: bytes) -> dict[str, str]:
         if kind == 0:
             break
         if kind in kinds:
-            names[kinds[kind]] = data[at + 4 : at + 4 + length].decode("utf-16-le", "replace")[:255]
+            names[kinds[kind]] = shown(data[at + 4 : at + 4 + length].decode("utf-16-le", "replace"), 255)
         at += 4 + length
     return names
 
@@ -266,7 +267,7 @@ def _token(response: Response, *, offered: bool = False) -> bytes:
         if scheme.lower() in ("negotiate", "kerberos") and text.strip():
             try:
                 return base64.b64decode(text.strip(), validate=True)
-            except binascii.Error as error:
+            except ValueError as error:  # not base64, or not even ASCII
                 raise ProtocolError("the endpoint's logon token is not base64", code="auth.token") from error
     if not offered:
         return b""
@@ -308,7 +309,7 @@ def status_error(response: Response) -> TransportError:
         hint = "WinRM is starting or overloaded; it is tried again later."
         error = ProtocolError(f"HTTP {status}", code="http.unavailable", retry="RB", status="UNREACHABLE", hint=hint)
         after = response.headers.get("retry-after", "")
-        error.retry_after_s = float(after) if after.isdigit() and len(after) < 6 else 0.0
+        error.retry_after_s = float(after) if after.isascii() and after.isdigit() and len(after) < 6 else 0.0
         return error
     if status == 404:
         hint = "No WinRM at /wsman: another web server listens on this port."
@@ -330,7 +331,12 @@ def status_error(response: Response) -> TransportError:
 def _certificate_hash(der: bytes) -> bytes:
     """RFC 5929 4.1: the hash of the certificate's signature, SHA-256 where that is MD5 or SHA-1."""
     from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
 
-    algorithm = x509.load_der_x509_certificate(der).signature_hash_algorithm
-    name = algorithm.name if algorithm is not None and algorithm.name not in ("md5", "sha1") else "sha256"
-    return hashlib.new(name, der).digest()
+    try:
+        algorithm = x509.load_der_x509_certificate(der).signature_hash_algorithm
+        name = algorithm.name if algorithm is not None and algorithm.name not in ("md5", "sha1") else "sha256"
+        return hashlib.new(name, der).digest()
+    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
+        hint = "It is malformed, or signed in a way that is not supported: issue another one on the endpoint."
+        raise TlsError("the certificate cannot be read", code="tls.certificate", hint=hint) from error

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import re
 
+from rmm.core.coerce import shown
 from rmm.errors import ProtocolError, TransportError, UnsupportedError
 from rmm.ports import ErrorRecord, Script, ScriptResult
 from rmm.transports.winrm import envelope
+from rmm.transports.winrm.clixml import unescape
 from rmm.transports.winrm.envelope import RSP, Answer
 from rmm.transports.winrm.shell import IDLE_S, Shell
 from rmm.transports.winrm.wsman import Wsman
@@ -29,24 +30,24 @@ BOOTSTRAP = (
 LINE = "powershell -NoProfile -NonInteractive -EncodedCommand " + base64.b64encode(
     BOOTSTRAP.encode("utf-16-le")
 ).decode("ascii")
-_RECORD = re.compile(r'<S S="Error">(.*?)</S>', re.DOTALL)
-_ESCAPE = re.compile("_x([0-9A-F]{4})_")
+_RECORD = re.compile(r'<S S="Error">([^<]*)</S>')
 _ERROR_ID = re.compile(r"\+ FullyQualifiedErrorId : ([^\r\n]+)")
 _CATEGORY = re.compile(r"\+ CategoryInfo\s+: (\w+):")
 
 
 def error_records(data: bytes) -> tuple[ErrorRecord, ...]:
     """The error record in standard error, which PowerShell writes as CLIXML strings of its error view."""
-    text = data.decode("utf-8", "replace")
+    text = data[:MOST_ERRORS].decode("utf-8", "replace")
     if not text.strip():
         return ()
     lines = _RECORD.findall(text) if text.startswith("#< CLIXML") else text.splitlines()
-    plain = _ESCAPE.sub(lambda found: chr(int(found[1], 16)), "".join(lines))
+    plain = unescape("".join(lines))
     for entity, character in (("&lt;", "<"), ("&gt;", ">"), ("&quot;", '"'), ("&amp;", "&")):
         plain = plain.replace(entity, character)
     found, category = _ERROR_ID.search(plain), _CATEGORY.search(plain)
-    message = plain.split("\r\n")[0]
-    return (ErrorRecord(found[1].strip() if found else "", category[1] if category else "", message[:2000]),)
+    identity = shown(found[1], 500) if found else ""
+    message = shown(plain.split("\r\n")[0], 2000)
+    return (ErrorRecord(identity, category[1][:100] if category else "", message),)
 
 
 def output_lines(data: bytes, *, whole: bool) -> tuple[str, ...]:
@@ -134,7 +135,7 @@ class _Process:
         for stream in answer.body.iter(f"{{{RSP}}}Stream"):
             try:
                 data = base64.b64decode(stream.text or "", validate=True)
-            except (binascii.Error, ValueError) as error:
+            except ValueError as error:
                 raise ProtocolError("a stream that is not base64", code="winrs.stream") from error
             if stream.get("Name") == "stdout":
                 self.out += data

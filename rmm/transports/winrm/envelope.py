@@ -1,4 +1,4 @@
-"""SOAP envelopes: requests from templates with escaped values, answers through a hardened parser.
+"""SOAP envelopes: requests from templates with escaped values, answers through the bounded parser.
 
 Actions, headers and faults: DSP0226 (WS-Management) and [MS-WSMV]; shell messages [MS-WSMV] 2.2.4 and 3.1.4.
 """
@@ -6,12 +6,13 @@ Actions, headers and faults: DSP0226 (WS-Management) and [MS-WSMV]; shell messag
 from __future__ import annotations
 
 import uuid
+from itertools import islice
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
-from lxml import etree
-
+from rmm.core.coerce import shown
 from rmm.errors import ProtocolError
+from rmm.transports.winrm.bounded import parse
 from rmm.transports.winrm.faults import Fault
 
 S = "http://www.w3.org/2003/05/soap-envelope"
@@ -35,6 +36,7 @@ TERMINATE = f"{RSP}/signal/terminate"
 WQL_DIALECT = "http://schemas.microsoft.com/wbem/wsman/1/WQL"
 
 DEPTH_LIMIT = 64
+MOST_TEXTS = 64  # pieces of a fault's message
 
 _ENVELOPE = (
     f'<s:Envelope xmlns:s="{S}" xmlns:a="{A}" xmlns:w="{W}" xmlns:p="{P}" xmlns:rsp="{RSP}"><s:Header>'
@@ -46,12 +48,6 @@ _ENVELOPE = (
     '<w:ResourceURI s:mustUnderstand="true">%s</w:ResourceURI>'
     '<p:SessionId s:mustUnderstand="false">uuid:%s</p:SessionId><a:To>%s</a:To>%s'
     "</s:Header><s:Body>%s</s:Body></s:Envelope>"
-)
-
-
-# huge_tree stays off: libxml2 then bounds depth (256) and text; the sizes of bodies are bounded by http.
-_PARSER = etree.XMLParser(
-    encoding="utf-8", resolve_entities=False, no_network=True, load_dtd=False, remove_comments=True, remove_pis=True
 )
 
 
@@ -83,45 +79,13 @@ def selector(shell: str) -> str:
     return f'<w:SelectorSet><w:Selector Name="ShellId">{escape(shell)}</w:Selector></w:SelectorSet>'
 
 
-def parse(data: bytes) -> etree._Element:
-    """The document element of what an endpoint sent; no DTD, no entities, no network, bounded depth.
-
-    Raises:
-        ProtocolError: for anything that is not well-formed UTF-8 XML of a sane shape.
-    """
-    if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
-        raise ProtocolError("the answer has a document type, which SOAP forbids", code="xml.doctype")
-    try:
-        root = etree.fromstring(data, _PARSER)
-    except (etree.XMLSyntaxError, ValueError, AssertionError) as error:
-        if "huge text" in str(error).lower() or "xmlSAX2Characters" in str(error):
-            return _parse_large(data)
-        raise ProtocolError(f"the answer is not XML: {str(error)[:200]}", code="xml.malformed") from error
-    return root
-
-
-def _parse_large(data: bytes) -> etree._Element:
-    """A text node over 10 MB, which libxml2 takes only with its bounds off; the depth is bounded by hand."""
-    parser = etree.XMLParser(encoding="utf-8", resolve_entities=False, no_network=True, load_dtd=False, huge_tree=True)
-    try:
-        root = etree.fromstring(data, parser)
-    except (etree.XMLSyntaxError, ValueError) as error:
-        raise ProtocolError(f"the answer is not XML: {str(error)[:200]}", code="xml.malformed") from error
-    level = [root]
-    for _ in range(DEPTH_LIMIT):
-        level = [child for element in level for child in element]
-        if not level:
-            return root
-    raise ProtocolError("the answer is nested too deeply", code="xml.depth")
-
-
 class Answer:
     """A parsed envelope: `body` is the first element inside s:Body, or None."""
 
     __slots__ = ("body", "root")
 
     def __init__(self, data: bytes) -> None:
-        self.root = parse(data)
+        self.root = parse(data, depth=DEPTH_LIMIT)
         if self.root.tag != f"{{{S}}}Envelope":
             raise ProtocolError("the answer is not a SOAP envelope", code="soap.envelope")
         body = self.root.find(f"{{{S}}}Body")
@@ -155,21 +119,28 @@ def _fault(body: Any) -> Fault:
     for element in body.iter():
         if element.tag == f"{{{F}}}WSManFault":
             codes.append(_number(element.get("Code")))
-            text = " ".join("".join(element.itertext()).split()) or text
+            text = " ".join(islice(element.itertext(), MOST_TEXTS)) or text
         elif isinstance(element.tag, str) and element.tag.endswith(("}error_Code", "}HRESULT", "}error_code")):
             provider = provider or _number(element.text)
     return Fault(
         code=codes[0] if codes else 0,
-        subcode=sub.strip().rpartition(":")[2],
-        detail=uri.strip().rpartition("/")[2],
-        message=" ".join(text.split())[:2000],
+        subcode=_word(sub.strip().rpartition(":")[2]),
+        detail=_word(uri.strip().rpartition("/")[2]),
+        message=shown(text, 2000),
         provider_code=provider or (codes[1] if len(codes) > 1 else 0),
     )
 
 
+def _word(text: str) -> str:
+    """A local name, such as TimedOut; what is none may not become part of a fault's code."""
+    return text if text.isascii() and text.isalnum() and len(text) <= 64 else ""
+
+
 def _number(text: str | None) -> int:
+    """Decimal, hexadecimal or signed, as an unsigned number of 32 bits; 0 for what is none."""
+    text = (text or "").strip()
     try:
-        return int((text or "").strip(), 0) & 0xFFFFFFFF
+        return int(text, 0) & 0xFFFFFFFF if len(text) < 24 else 0
     except ValueError:
         return 0
 
@@ -200,9 +171,10 @@ def _instance(item: Any) -> dict[str, Any]:
             value = (element[0].text or "").strip()  # cim:Datetime and its like
         else:
             value = element.text or ""
-        if name in row:
-            known = row[name]
-            row[name] = [*known, value] if isinstance(known, list) else [known, value]
-        else:
+        if name not in row:
             row[name] = value
+        elif isinstance(known := row[name], list):
+            known.append(value)
+        else:
+            row[name] = [known, value]
     return row

@@ -17,7 +17,9 @@ import msgspec
 from rmm.errors import ConnectError, DeadlineError, ProtocolError
 
 HEAD_LIMIT = 64 << 10
-BODY_LIMIT = 32 << 20
+BODY_LIMIT = 4 << 20  # WinRM keeps an answer below the 512,000 bytes that every request allows it
+MOST_HEADERS = 200
+MOST_INTERIM = 10  # 1xx responses before the real one
 GRACE_S = 10.0  # an answer that has begun may be slow for this long ...
 LEAST_BYTES = 2000  # ... and must then bring this many bytes in every further period of GRACE_S
 TELLING_S = 5.0  # an answer that was this slow for so long, when its deadline came, was a trickle as well
@@ -188,10 +190,12 @@ class Connection(asyncio.Protocol):
 class _Parser:
     """Takes one response out of a growing buffer."""
 
-    __slots__ = ("_body", "_head", "_length", "_mode", "begun")
+    __slots__ = ("_body", "_head", "_interim", "_length", "_mode", "_searched", "begun")
 
     def __init__(self) -> None:
         self.begun = False
+        self._interim = 0
+        self._searched = 0  # how much of the buffer is known to hold no end of the head, or of the trailer
         self._head: Response | None = None
         self._mode = "head"
         self._length = 0
@@ -221,15 +225,20 @@ class _Parser:
         return None
 
     def _take_head(self, buffer: bytearray) -> bool:
-        end = buffer.find(b"\r\n\r\n", 0, HEAD_LIMIT)
+        end = buffer.find(b"\r\n\r\n", self._searched, HEAD_LIMIT)
         if end < 0:
+            self._searched = max(0, len(buffer) - 3)
             if len(buffer) >= HEAD_LIMIT or (len(buffer) > 8 and not buffer.startswith(b"HTTP/1.")):
                 raise _garbage("no HTTP header in what the endpoint sent")
             return False
         lines = bytes(buffer[:end]).split(b"\r\n")
         del buffer[: end + 4]
+        self._searched = 0
         status = _status(lines[0])
         if 100 <= status < 200:
+            self._interim += 1
+            if self._interim > MOST_INTERIM:
+                raise _garbage("interim answers without end")
             return True  # 100 Continue: the real head follows
         self._head = Response(status, _headers(lines[1:]), b"")
         self._choose_mode(self._head)
@@ -287,8 +296,9 @@ class _Parser:
         if buffer[start : start + 2] == b"\r\n":
             end = start
         else:
-            found = buffer.find(b"\r\n\r\n", start, start + HEAD_LIMIT)
+            found = buffer.find(b"\r\n\r\n", max(start, self._searched), start + HEAD_LIMIT)
             if found < 0:
+                self._searched = max(0, len(buffer) - 3)
                 if len(buffer) - start >= HEAD_LIMIT:
                     raise _too_large("trailer")
                 return None
@@ -311,6 +321,8 @@ def _status(line: bytes) -> int:
 
 def _headers(lines: list[bytes]) -> dict[str, str]:
     headers: dict[str, str] = {}
+    if len(lines) > MOST_HEADERS:
+        raise _garbage("more header lines than any web server sends")
     for line in lines:
         name, colon, value = line.decode("latin-1").partition(":")
         if not colon or not name or name != name.strip():

@@ -97,11 +97,18 @@ def verified_name(target: Target) -> str:
 def pin_of(certificate: bytes) -> str:
     """`sha256//BASE64` of the public key of a DER certificate (RFC 7469 2.4)."""
     from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-    key = x509.load_der_x509_certificate(certificate).public_key()
+    try:
+        key = x509.load_der_x509_certificate(certificate).public_key()
+    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
+        raise TlsError("the certificate cannot be read", code="tls.certificate", hint=_UNREADABLE) from error
     digest = hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()
     return f"sha256//{base64.b64encode(digest).decode()}"
+
+
+_UNREADABLE = "It is malformed, or its key is of a kind that is not supported: issue another one on the endpoint."
 
 
 async def open_connection(target: Target, deadline: float) -> Connection:
@@ -151,14 +158,17 @@ async def _secured(target: Target, address: str, deadline: float) -> Connection:
         raise DeadlineError(f"{place} did not finish the TLS handshake", code="tls.timeout", hint=hint) from error
     except OSError as error:
         raise _handshake_error(error, target) from error
-    _check_pin(connection, target)
+    try:
+        _check_pin(connection, target)
+    except TlsError:
+        connection.abort()
+        raise
     return connection
 
 
 def _check_pin(connection: Connection, target: Target) -> None:
     if not target.pin or (seen := pin_of(connection.certificate)) == target.pin:
         return
-    connection.abort()
     raise TlsError(
         f"the key of {target.host} is not the pinned one; it is {seen}",
         code="tls.pin",

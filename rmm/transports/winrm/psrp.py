@@ -1,7 +1,7 @@
-"""PSRP messages ([MS-PSRP]): serialised once and patched per poll; decoded on a fast path, the rest by psrpcore.
+"""PSRP messages ([MS-PSRP]): serialised once and patched per poll; decoded on a fast path where that is enough.
 
 A message that never changes but for two GUIDs and an object id is not worth serialising for every poll; an output that
-is one string, and a pipeline's state, are not worth a deserialiser. Everything else goes through psrpcore.
+is one string, and a pipeline's state, are not worth a parser. Everything else goes through `clixml`.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ import uuid
 from collections import OrderedDict
 from functools import lru_cache
 from typing import Any
-from xml.etree import ElementTree
 
 import msgspec
 
+from rmm.core.coerce import shown
 from rmm.errors import ProtocolError
 from rmm.ports import ErrorRecord, Script
+from rmm.transports.winrm import clixml
 
 FRAGMENT_HEADER = 21  # object id, fragment id, flags, length: [MS-PSRP] 2.2.4
 MESSAGE_HEADER = 40  # destination, type, runspace pool id, pipeline id: [MS-PSRP] 2.2.1
-MESSAGE_LIMIT = 64 << 20
-DEPTH_LIMIT = 48
+MESSAGE_LIMIT = 32 << 20
 KEPT_SCRIPTS = 64
 
 SESSION_CAPABILITY, RUNSPACEPOOL_STATE, PUBLIC_KEY_REQUEST = 0x00010002, 0x00021005, 0x00010007
@@ -135,7 +135,10 @@ def _serialise(script: Script) -> bytes:
 
 
 class Defragmenter:
-    """Fragments in, messages out ([MS-PSRP] 3.1.5.1.1); strict and bounded, because the sender may be hostile."""
+    """Fragments in, messages out ([MS-PSRP] 3.1.5.1.1); strict and bounded, because the sender may be hostile.
+
+    One per stream: fragments of different streams may come between each other.
+    """
 
     __slots__ = ("_buffer", "_next", "_object")
 
@@ -143,6 +146,11 @@ class Defragmenter:
         self._object = -1
         self._next = 0
         self._buffer = bytearray()
+
+    @property
+    def pending(self) -> int:
+        """Bytes of a message that is not whole yet."""
+        return len(self._buffer)
 
     def feed(self, data: bytes) -> list[Message]:
         """The messages that `data`, one or more whole fragments, completes."""
@@ -190,7 +198,7 @@ def _bad(what: str) -> ProtocolError:
 
 _STRING = re.compile(rb"<S(?: [^<>]*)?>([^<]*)</S>\Z")
 _STATE = re.compile(rb'<I32 N="(?:PipelineState|RunspaceState)">([0-9]{1,3})</I32>')
-_ESCAPED = re.compile("_x([0-9A-Fa-f]{4})_")
+_METHOD = re.compile(rb"<I32>([0-9]{1,5})</I32>")
 _REFERENCE = re.compile("&(?:#([0-9]{1,7})|#x([0-9A-Fa-f]{1,6})|(lt|gt|amp|quot|apos));")
 _NAMED = {"lt": "<", "gt": ">", "amp": "&", "quot": '"', "apos": "'"}
 
@@ -204,23 +212,19 @@ def state_of(message: Message) -> int:
 
 
 def output_of(message: Message) -> Any:
-    """The object of a PIPELINE_OUTPUT message: text on the fast path, plain Python values for the rest."""
+    """The object of a PIPELINE_OUTPUT message as plain Python: text on the fast path, the rest through `clixml`."""
     data = message.data
     plain = _STRING.match(data)
     if plain is not None:
         return _text(plain[1])
-    return plain_value(deserialize(data)) if data else None
+    return clixml.decode(data) if data else None
 
 
 def _text(data: bytes) -> str:
     text = data.decode("utf-8", "replace")
     if "&" in text:
         text = _REFERENCE.sub(_dereference, text)
-    if "_x" in text:
-        # UTF-16 code units: a pair of surrogates is one character, a lone one stays for the bounded decoder behind us
-        text = _ESCAPED.sub(lambda found: chr(int(found[1], 16)), text)
-        text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return text
+    return clixml.unescape(text)
 
 
 def _dereference(found: re.Match[str]) -> str:
@@ -230,120 +234,52 @@ def _dereference(found: re.Match[str]) -> str:
     return chr(number) if number <= 0x10FFFF and not 0xD800 <= number <= 0xDFFF else "\ufffd"
 
 
-class _NoCipher:
-    """No session key was exchanged, so a SecureString cannot be opened; this product has no use for one."""
-
-    def register_key(self, key: bytes) -> None:
-        """Never called: no key is asked for."""
-
-    def decrypt(self, value: bytes) -> bytes:
-        raise ProtocolError("an encrypted value without a session key", code="clixml.secure_string")
-
-    def encrypt(self, value: bytes) -> bytes:
-        raise ProtocolError("an encrypted value without a session key", code="clixml.secure_string")
-
-
-def deserialize(data: bytes) -> Any:
-    """A CLIXML value through psrpcore, after what could hurt it was refused."""
-    if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
-        raise ProtocolError("CLIXML with a document type", code="xml.doctype")
-    from psrpcore.types import deserialize as decode
-
-    try:
-        element = ElementTree.fromstring(data)  # noqa: S314 - expat resolves nothing external, DTDs are refused above
-        _check_depth(element)
-        cipher: Any = _NoCipher()
-        return decode(element, cipher)
-    except ProtocolError:
-        raise
-    except Exception as error:  # psrpcore raises whatever it meets in hostile CLIXML
-        raise ProtocolError(f"CLIXML that cannot be read: {type(error).__name__}", code="clixml.malformed") from error
-
-
-def _check_depth(element: ElementTree.Element) -> None:
-    level = [element]
-    for _ in range(DEPTH_LIMIT):
-        level = [child for parent in level for child in parent]
-        if not level:
-            return
-    raise ProtocolError("CLIXML is nested too deeply", code="clixml.depth")
-
-
-def plain_value(value: Any) -> Any:
-    """Plain Python for what psrpcore returns: scalars, list, dict; objects as a dict of their properties."""
-    from psrpcore.types import PSObject
-
-    if value is None or type(value) in (str, int, float, bool, bytes):
-        return value
-    if isinstance(value, dict):
-        return {str(plain_value(key)): plain_value(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain_value(item) for item in value]
-    for base in (int, float, str, bytes):
-        if isinstance(value, base):
-            plain: Any = base
-            return plain(value)
-    if isinstance(value, PSObject):
-        properties = [*value.PSObject.adapted_properties, *value.PSObject.extended_properties]
-        if properties:
-            return {item.name: plain_value(item.get_value(value)) for item in properties}
-    return value
-
-
 def error_record(message: Message) -> ErrorRecord | None:
-    """The error record of an ERROR_RECORD message, or inside a final PIPELINE_STATE; None when there is none."""
-    if (
-        message.kind == PIPELINE_STATE
-        and b"ErrorRecord" not in message.data
-        and b"FullyQualifiedErrorId" not in message.data
-    ):
+    """The error record of an ERROR_RECORD message, or inside a final PIPELINE_STATE; None when there is none.
+
+    [MS-PSRP] 2.2.3.15; its texts are cleaned of what could harm a log or a terminal.
+    """
+    if message.kind == PIPELINE_STATE and b"FullyQualifiedErrorId" not in message.data:
         return None
-    value = deserialize(message.data)
+    value = clixml.decode(message.data)
     if message.kind == PIPELINE_STATE:
         value = _property(value, "ExceptionAsErrorRecord")
         if value is None:
             return None
+    exception = _property(value, "Exception")
+    types = exception.types if isinstance(exception, clixml.Properties) else ()
+    text = _property(exception, "Message")
+    if text is None:
+        text = value.text if isinstance(value, clixml.Properties) else value
     return ErrorRecord(
-        error_id=str(_property(value, "FullyQualifiedErrorId") or "")[:500],
-        category=_category(value),
-        message=_exception_message(value)[:2000],
-        exception=_exception_type(value)[:200],
+        error_id=shown(_property(value, "FullyQualifiedErrorId"), 500),
+        category=_category(_property(value, "ErrorCategory_Category")),
+        message=shown(text, 2000),
+        exception=shown(types[0] if types else "", 200).removeprefix("Deserialized."),
     )
 
 
+def warning_of(message: Message) -> str:
+    """The text of a WARNING_RECORD message ([MS-PSRP] 2.2.3.16)."""
+    return shown(_property(clixml.decode(message.data), "InformationalRecord_Message"), 2000)
+
+
+def method_of(message: Message) -> int:
+    """The number of the method that a host call asks for ([MS-PSRP] 2.2.3.17); 1, which wants an answer, if none."""
+    found = _METHOD.search(message.data, max(0, message.data.find(b'N="mi"')))
+    return int(found[1]) if found else 1
+
+
 def _property(value: Any, name: str) -> Any:
-    """A property of a psrpcore object by either of the places that it keeps them in."""
-    found = getattr(value, name, None)
-    if found is not None or not hasattr(value, "PSObject"):
-        return found
-    for item in (*value.PSObject.adapted_properties, *value.PSObject.extended_properties):
-        if item.name == name:
-            return item.get_value(value)
-    return None
+    return value.get(name) if isinstance(value, dict) else None
 
 
-def _category(value: Any) -> str:
-    info = _property(value, "CategoryInfo")
-    category = _property(info, "Category") if info is not None else None
-    if category is None:
-        category = _property(value, "ErrorCategory_Category")
-    if category is None:
+def _category(number: Any) -> str:
+    if type(number) is not int:
         return ""
+    from psrpcore.types import ErrorCategory
+
     try:
-        from psrpcore.types import ErrorCategory
-
-        return str(ErrorCategory(int(category)).name)
-    except (ValueError, TypeError):
-        return str(category)
-
-
-def _exception_message(value: Any) -> str:
-    exception = _property(value, "Exception")
-    text = _property(exception, "Message") if exception is not None else None
-    return str(text if text is not None else value)
-
-
-def _exception_type(value: Any) -> str:
-    exception = _property(value, "Exception")
-    names = getattr(getattr(exception, "PSObject", None), "type_names", None) or []
-    return str(names[0]).removeprefix("Deserialized.") if names else ""
+        return str(ErrorCategory(number).name)
+    except ValueError:
+        return str(number)

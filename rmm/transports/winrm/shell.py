@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
+import re
 import uuid
 from typing import Any
 from xml.sax.saxutils import quoteattr
@@ -24,6 +24,9 @@ ENVELOPE_REST = 8_000  # what an envelope holds beside the base64 of a fragment
 SIGNAL_S = 5.0
 LEAST_WAIT_S = 0.5
 HEADROOM_RECORDS = 1000  # error records and warnings that are kept of one pipeline
+MOST_OUTPUTS = 20_000  # objects; a collector writes one
+_POOL_ITSELF = bytes(16)  # the pipeline id of messages that are about the pool
+_ID = re.compile("[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\\Z")
 
 _NEEDS_ANSWER = "the script waits for input, which a poll never gives"
 
@@ -47,7 +50,6 @@ class Shell:
         self._resource = RESOURCE + configuration
         self._created = False
         self._objects = 2  # PSRP objects sent: the two of the opening
-        self._defragment = psrp.Defragmenter()
 
     @property
     def exists(self) -> bool:
@@ -67,8 +69,9 @@ class Shell:
             f'<creationXml xmlns="http://schemas.microsoft.com/powershell">{opening}</creationXml>'
         )
         await self._create(content, envelope.options(protocolversion="2.3", WINRS_NOPROFILE="TRUE"), deadline)
+        defragment = psrp.Defragmenter()
         while True:
-            for message in self._messages(await self._receive("", deadline)):
+            for message in _messages(await self._receive("", deadline), defragment):
                 if message.kind == psrp.SESSION_CAPABILITY:
                     self.wsman.size = self.wsman.most
                 if message.kind == psrp.RUNSPACEPOOL_STATE and self._pool_opened(psrp.state_of(message)):
@@ -83,8 +86,7 @@ class Shell:
             self._created = False
             raise error_of(error.fault) from error
         given = answer.body.find(".//*[@Name='ShellId']") if answer.body is not None else None
-        if given is not None and given.text:
-            self.id = given.text.strip()
+        self.id = _identity(given.text if given is not None else None, self.id)
 
     async def _ask_create(self, content: str, headers: str, deadline: float) -> Answer:
         for last in (False, True):
@@ -119,15 +121,14 @@ class Shell:
         run = _Pipeline(max_bytes)
         self.pipelines += 1
         try:
-            command = await self._start(script, deadline)
+            command = await self._start(run, script, deadline)
             pace = _Pace(script.steps, deadline)
             while not run.ended:
                 limit = pace.limit(len(run.output), asyncio.get_running_loop().time())
                 if limit <= asyncio.get_running_loop().time():
                     run.state = "timed_out"
-                elif run.received > max_bytes:
-                    # What is left of the object that was being received makes the runspace unusable.
-                    run.state, run.broken = "truncated", True
+                elif run.full:
+                    run.state = "truncated"
                 else:
                     await self._pump(run, command, limit)
             if run.state == "stopped":  # not by us: a Signal of ours comes after the end only
@@ -143,19 +144,20 @@ class Shell:
             raise
         return run.result(broken=self.broken)
 
-    async def _start(self, script: Script, deadline: float) -> str:
+    async def _start(self, run: _Pipeline, script: Script, deadline: float) -> str:
         """Send the pipeline, in smaller pieces where the endpoint takes smaller envelopes than it promised."""
         while True:
             try:
-                return await self._send(script, deadline)
+                return await self._send(run, script, deadline)
             except ProtocolError as error:
                 smaller = next((size for size in SIZES if size < self.wsman.size), 0)
                 if error.code != "wsman.envelope" or not smaller:
                     raise
                 self.wsman.size = self.wsman.most = smaller
 
-    async def _send(self, script: Script, deadline: float) -> str:
+    async def _send(self, run: _Pipeline, script: Script, deadline: float) -> str:
         pipeline = uuid.uuid4()
+        run.id = pipeline.bytes_le
         command = str(pipeline).upper()
         self._objects += 1
         room = (self.wsman.size - ENVELOPE_REST) // 4 * 3
@@ -169,7 +171,7 @@ class Shell:
         headers = envelope.options(WINRS_SKIP_CMD_SHELL="FALSE") + selector
         answer = await self.wsman.ask(envelope.COMMAND, self._resource, headers=headers, body=body, deadline=deadline)
         given = answer.body.findtext(f"{{{RSP}}}CommandId") if answer.body is not None else None
-        command = (given or command).strip()
+        command = _identity(given, command)
         for fragment in rest:
             data = base64.b64encode(fragment).decode()
             body = f'<rsp:Send><rsp:Stream Name="stdin" CommandId="{command}">{data}</rsp:Stream></rsp:Send>'
@@ -181,7 +183,7 @@ class Shell:
         answer = await self._receive(command, deadline)
         if answer is None:
             return
-        for message in self._messages(answer, run):
+        for message in _messages(answer, run.defragment):
             run.take(message)
         if not run.ended and answer.body.find(f"{{{RSP}}}CommandState[@State='{RSP}/CommandState/Done']") is not None:
             raise ProtocolError("the command ended without the state of its pipeline", code="psrp.state", retry="R1")
@@ -207,20 +209,6 @@ class Shell:
             if left <= 0:
                 raise DeadlineError("the runspace did not answer in time") from error
             return None
-
-    def _messages(self, answer: Answer | None, run: _Pipeline | None = None) -> list[psrp.Message]:
-        if answer is None or answer.body is None:
-            return []
-        messages: list[psrp.Message] = []
-        for stream in answer.body.iter(f"{{{RSP}}}Stream"):
-            try:
-                data = base64.b64decode(stream.text or "", validate=True)
-            except (binascii.Error, ValueError) as error:
-                raise ProtocolError("a stream that is not base64", code="psrp.fragment") from error
-            if run is not None:
-                run.received += len(data)
-            messages += self._defragment.feed(data)
-        return messages
 
     async def _settle(self, run: _Pipeline, command: str) -> None:
         """Terminate a pipeline that did not end by itself; the runspace is usable afterwards or is given up."""
@@ -284,39 +272,70 @@ class _Pace:
         return min(self._deadline, self._since + self._steps[outputs])
 
 
+def _messages(answer: Answer | None, defragment: psrp.Defragmenter) -> list[psrp.Message]:
+    """The messages that the streams of an answer to Receive complete."""
+    if answer is None or answer.body is None:
+        return []
+    messages: list[psrp.Message] = []
+    for stream in answer.body.iter(f"{{{RSP}}}Stream"):
+        try:
+            data = base64.b64decode(stream.text or "", validate=True)
+        except ValueError as error:
+            raise ProtocolError("a stream that is not base64", code="psrp.fragment") from error
+        messages += defragment.feed(data)
+    return messages
+
+
+def _identity(given: str | None, ours: str) -> str:
+    """The id that an endpoint gave what we made, which goes back to it in every further request; ours without one."""
+    text = (given or "").strip()
+    if not text:
+        return ours
+    if not _ID.match(text):
+        raise ProtocolError("an id that is no GUID", code="wsman.id")
+    return text
+
+
 class _Pipeline:
     """What has arrived of one pipeline."""
 
     def __init__(self, max_bytes: int) -> None:
+        self.id = b""  # as it is in the header of a message
+        self.defragment = psrp.Defragmenter()
         self.output: list[Any] = []
         self.errors: list[ErrorRecord] = []
         self.warnings: list[str] = []
         self.size = 0  # of whole messages
-        self.received = 0  # of these, and of the one that is arriving
         self.state = ""
         self.final = False  # the endpoint announced the end
         self.broken = False
         self._max = max_bytes
 
     @property
+    def full(self) -> bool:
+        """Whether the limits of its output are passed, what is not a whole message yet included."""
+        return self.size + self.defragment.pending > self._max or len(self.output) >= MOST_OUTPUTS
+
+    @property
     def ended(self) -> bool:
         return bool(self.state)
 
     def take(self, message: psrp.Message) -> None:
+        if message.pipeline not in (self.id, _POOL_ITSELF):
+            raise ProtocolError("the endpoint sent a message of another pipeline", code="psrp.fragment")
         self.size += len(message.data)
         kind = message.kind
         if kind == psrp.PIPELINE_OUTPUT:
-            if self.size <= self._max:
+            if not self.full:
                 self.output.append(psrp.output_of(message))
         elif kind == psrp.PIPELINE_STATE:
             self._take_state(message)
-        elif kind == psrp.ERROR_RECORD:
+        elif kind == psrp.ERROR_RECORD and len(self.errors) < HEADROOM_RECORDS:
             record = psrp.error_record(message)
-            if record is not None and len(self.errors) < HEADROOM_RECORDS:
+            if record is not None:
                 self.errors.append(record)
-        elif kind == psrp.WARNING_RECORD:
-            if len(self.warnings) < HEADROOM_RECORDS:
-                self.warnings.append(str(getattr(psrp.deserialize(message.data), "Message", ""))[:2000])
+        elif kind == psrp.WARNING_RECORD and len(self.warnings) < HEADROOM_RECORDS:
+            self.warnings.append(psrp.warning_of(message))
         elif kind in (psrp.PIPELINE_HOST_CALL, psrp.RUNSPACEPOOL_HOST_CALL):
             self._take_host_call(message)
         elif kind == psrp.RUNSPACEPOOL_STATE and psrp.state_of(message) in (psrp.POOL_BROKEN, psrp.POOL_CLOSED):
@@ -335,8 +354,7 @@ class _Pipeline:
 
     def _take_host_call(self, message: psrp.Message) -> None:
         """Methods without a result (Write*, notifications) are noise; the others would wait for ever."""
-        method = _method_number(message.data)
-        if method in _WITH_RESULT:
+        if psrp.method_of(message) in _WITH_RESULT:
             self.errors.append(ErrorRecord("HostCallRefused", "NotImplemented", _NEEDS_ANSWER))
             self.state = "failed"
 
@@ -355,11 +373,3 @@ class _Pipeline:
 _WITH_RESULT = frozenset(
     {1, 2, 3, 4, 5, 11, 12, *range(23, 28), 29, 31, 33, 35, 37, 39, 41, 43, 44, 45, 46, 50, 54, 55, 56}
 )
-
-
-def _method_number(data: bytes) -> int:
-    marker = data.find(b'N="mi"')
-    begin = data.find(b"<I32>", marker)
-    end = data.find(b"</I32>", begin)
-    text = data[begin + 5 : end] if 0 <= marker < begin < end else b""
-    return int(text) if text.isdigit() and len(text) < 6 else 1

@@ -142,4 +142,7 @@ def _days_left(connection: Connection) -> float:
     assert connection.transport is not None
     certificate = connection.transport.get_extra_info("peercert") or {}
     until = certificate.get("notAfter")
-    return round((ssl.cert_time_to_seconds(until) - time.time()) / 86_400, 2) if until else 0.0
+    try:
+        return round((ssl.cert_time_to_seconds(until) - time.time()) / 86_400, 2) if until else 0.0
+    except ValueError:  # a year that Python's calendar does not have
+        return 0.0
