@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar
 
 from rmm.errors import (
     AuthError,
+    ConfigError,
     ConnectError,
     DeadlineError,
     ProtocolError,
@@ -126,7 +127,14 @@ def _cause(error: BaseException) -> BaseException | Any:
 
 
 def check_ca(target: Target) -> str | bool:
-    """What the libraries take as their verification: a CA file that can be read, or the system's store."""
+    """What the libraries take as their verification: a CA file that can be read, or the system's store.
+
+    They know neither pins nor exceptions, and what is asked for is not left out in silence. Raises ConfigError.
+    """
+    if target.scheme == "https" and (target.pin or target.tls_allow):
+        what = "Pin" if target.pin else "exception"
+        hint = "Set transport: winrm for this endpoint, or take the pin or the exception away; nothing was sent to it."
+        raise ConfigError(f"transport {target.transport} cannot honour the {what} of {target.name}", hint=hint)
     if target.scheme == "https" and target.ca_file:
         trust(target.ca_file)
         return target.ca_file

@@ -46,6 +46,7 @@ class Stats(msgspec.Struct):
     pipelines: int = 0
     queries: int = 0
     unencrypted: int = 0
+    authorizations: int = 0  # requests with an Authorization header, whatever is in it
     logons_accepted: int = 0
     logons_rejected: int = 0
 
@@ -142,6 +143,7 @@ class Service:
     def handle(self, request: Request) -> Reply | Awaitable[Reply | None] | None:
         """Answer one request."""
         self._lab.counts.requests += 1
+        self._lab.counts.authorizations += "authorization" in request.headers
         if "wsmanidentify" in request.headers or request.path.endswith("/identify"):
             text = _IDENTIFY.format(version=self._machine.os_version)
             return Reply(200, ["Content-Type: application/soap+xml;charset=UTF-8"], text.encode())
