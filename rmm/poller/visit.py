@@ -385,6 +385,8 @@ class _Run:
 
     async def _probe(self, outcome: RmmError) -> None:
         """After a poll without a session: does TCP connect, does WinRM answer? Costs a good poll nothing."""
+        if not isinstance(outcome, TransportError):  # it was not even tried, and this would be
+            return
         if verdict(outcome) not in ("auth", "shell", "http", "timeout") or self._left() < PROBE_S:
             return
         try:

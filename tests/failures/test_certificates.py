@@ -1,27 +1,24 @@
-"""Certificates that must not be trusted, through `rmm poll` and every transport: nothing is sent after the handshake."""
+"""Certificates that must not be trusted, through `rmm poll` and all transports: nothing follows the handshake."""
 
 from __future__ import annotations
 
-import asyncio
 import csv
 import json
 import re
 import ssl
+import subprocess
 import sys
+import time
 import urllib.request
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from runner import ROOT, Scenario, lab_of
-
 from rmm.transports.winrm.network import pin_of
 
+ROOT = Path(__file__).parents[2]
 TRANSPORTS = ("winrm", "pypsrp", "pywinrm")
 # how the lab's certificate is wrong -> the fault that this is
 WRONG = {
@@ -40,83 +37,85 @@ CASES = [(how, transport) for how in WRONG for transport in TRANSPORTS]
 GOOD = len(CASES)  # the machines after them are as they should be, one per transport
 
 
-class Labs:
-    """A running lab and the configuration that polls it."""
+class Lab:
+    """A lab over HTTPS; `names` are its endpoints' ids in the order of CASES, the good ones last."""
 
-    def __init__(self, folder: Path, info: Any) -> None:
-        self.folder = folder
-        self.info = info
+    def __init__(self, folder: Path) -> None:
+        self.config = folder / "lab"
+        listed = [*CASES, *(("", transport) for transport in TRANSPORTS)]
+        faults: list[dict[str, Any]] = []
+        for number, (how, transport) in enumerate(listed):
+            faults.append({"kind": "listing", "columns": {"Transport": transport}, "machines": [number]})
+            if how not in ("", "plain"):
+                faults.append({"kind": "tls", "how": how, "machines": [number]})
+        plan, ready = folder / "plan.yaml", folder / "ready"
+        plan.write_text(json.dumps({"faults": faults, "poll": {"timeout": 15}}))
+        command = ["lab", "up", "--endpoints", str(len(listed)), "--scheme", "https", "--faults", str(plan)]
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "rmm", *command, "--config", str(self.config), "--ready-file", str(ready)],
+            stdout=subprocess.DEVNULL,
+        )
+        until = time.monotonic() + 60
+        while not ready.exists():
+            assert self.process.poll() is None
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        self.info = json.loads((self.config / "lab.json").read_text(encoding="utf-8"))
+        self.names = [one["id"] for one in self.info["endpoints"]]
+        self._pin()
 
-    async def stats(self) -> dict[str, Any]:
-        def get() -> dict[str, Any]:
-            with urllib.request.urlopen(self.info.stats_url, timeout=10) as answer:
-                return dict(json.load(answer))
-
-        return await asyncio.to_thread(get)
-
-    async def poll(self, names: list[str]) -> dict[str, dict[str, Any]]:
-        """`rmm poll` of these endpoints: id -> observation."""
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "rmm", "poll", "--all", "--config", str(self.folder), "--output", "ndjson", *names),
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        out, err = await process.communicate()
-        assert out, err.decode()
-        return {row["endpoint"]: row for row in map(json.loads, out.splitlines())}
-
-
-@asynccontextmanager
-async def labs(folder: Path) -> AsyncIterator[tuple[Labs, list[str]]]:
-    """The lab, and its endpoints' ids in the order of CASES, the good ones last."""
-    from rmm.catalog.load import load_catalog
-    from rmm.lab.engine_samples import SamplesEngine
-    from rmm.resources import shipped
-
-    faults: list[dict[str, Any]] = [
-        {"kind": "listing", "columns": {"Transport": transport}, "machines": [number]}
-        for number, (_, transport) in enumerate([*CASES, *(("", transport) for transport in TRANSPORTS)])
-    ]
-    faults += [
-        {"kind": "tls", "how": how, "machines": [number]} for number, (how, _) in enumerate(CASES) if how != "plain"
-    ]
-    path = folder / "plan.yaml"
-    path.write_text(json.dumps({"faults": faults}))
-    scenario = Scenario(
-        path=str(path), row=20, title="", faults=faults, expect=[], scheme="https", endpoints=GOOD + 3, poll={"timeout": 15}
-    )  # fmt: skip
-    engine = SamplesEngine(load_catalog([shipped("collectors")]))
-    config = folder / "lab"
-    async with lab_of(scenario, config, engine) as info:
-        rows = list(csv.DictReader((config / "endpoints.csv").open(encoding="utf-8")))
-        address = (rows[GOOD]["IPAddress"], info.https_port)
-        shown = await asyncio.to_thread(ssl.get_server_certificate, address, ca_certs=info.ca_file)
-        pin = pin_of(ssl.PEM_cert_to_DER_cert(shown))
+    def _pin(self) -> None:
+        """Pins of the key that the machines had before, and the port without TLS for those that are asked there."""
+        path = self.config / "endpoints.csv"
+        with path.open(encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        address = (rows[GOOD]["IPAddress"], self.info["https_port"])
+        pin = pin_of(ssl.PEM_cert_to_DER_cert(ssl.get_server_certificate(address, ca_certs=self.info["ca_file"])))
         for row, (how, _) in zip(rows, CASES, strict=False):
             row["Pin"] = pin if how == "changed_key" else ""
-            row["Port"] = str(info.http_port) if how == "plain" else ""
+            row["Port"] = str(self.info["http_port"]) if how == "plain" else ""
         rows[GOOD]["Pin"] = pin
-        with (config / "endpoints.csv").open("w", encoding="utf-8", newline="") as file:
+        with path.open("w", encoding="utf-8", newline="") as file:
             writer = csv.DictWriter(file, rows[0])
             writer.writeheader()
             writer.writerows(rows)
-        yield Labs(config, info), [row["Id"] for row in rows]
+
+    def stats(self) -> dict[str, Any]:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.info['http_port']}/lab/stats", timeout=10) as answer:
+            return dict(json.load(answer))
+
+    def poll(self, names: list[str]) -> dict[str, dict[str, Any]]:
+        """`rmm poll` of these endpoints: id -> observation."""
+        chosen = [word for name in names for word in ("--endpoint", name)]
+        done = subprocess.run(
+            [sys.executable, "-m", "rmm", "poll", "--all", "--config", str(self.config), "--output", "ndjson", *chosen],
+            capture_output=True, text=True, check=False, encoding="utf-8",
+        )  # fmt: skip
+        assert done.stdout, done.stderr
+        return {row["endpoint"]: row for row in map(json.loads, done.stdout.splitlines())}
 
 
-async def test_nothing_is_sent_to_whoever_shows_a_wrong_certificate(tmp_path: Path) -> None:
-    async with labs(tmp_path) as (lab, names):
-        before = await lab.stats()
-        seen = await lab.poll(names[:GOOD])
-        after = await lab.stats()
-        told = {case: _told(seen[name]) for case, name in zip(CASES, names, strict=False)}
-        assert told == {(how, transport): _expected(how, transport) for how, transport in CASES}
-        for counter in ("requests", "authorizations", "logons_accepted", "logons_rejected", "shells_opened"):
-            assert after[counter] == before[counter], counter
-        # They did come as far as the handshake: pins that a library cannot honour are refused before.
-        assert after["connections"] - before["connections"] >= GOOD - 2
-        good = await lab.poll(names[GOOD:])
-        assert {name: good[name]["status"] for name in names[GOOD:]} == dict.fromkeys(names[GOOD:], "OK")
-        last = await lab.stats()
-        assert last["authorizations"] - before["authorizations"] >= 3
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    one = Lab(tmp_path)
+    yield one
+    one.process.terminate()
+    one.process.wait(10)
+
+
+def test_nothing_is_sent_to_whoever_shows_a_wrong_certificate(lab: Lab) -> None:
+    before = lab.stats()
+    seen = lab.poll(lab.names[:GOOD])
+    after = lab.stats()
+    told = {case: _told(seen[name]) for case, name in zip(CASES, lab.names, strict=False)}
+    assert told == {(how, transport): _expected(how, transport) for how, transport in CASES}
+    for counter in ("requests", "authorizations", "logons_accepted", "logons_rejected", "shells_opened"):
+        assert after[counter] == before[counter], counter
+    # They did come as far as the handshake; pins that a library cannot honour are refused before.
+    assert after["connections"] - before["connections"] >= GOOD - 2
+    good = lab.poll(lab.names[GOOD:])
+    assert {name: good[name]["status"] for name in lab.names[GOOD:]} == dict.fromkeys(lab.names[GOOD:], "OK")
+    assert lab.stats()["authorizations"] - before["authorizations"] >= 3
 
 
 def _told(observation: dict[str, Any]) -> tuple[str, str]:
