@@ -11,6 +11,7 @@ import msgspec
 
 from rmm.app import App, run
 from rmm.errors import RmmError
+from rmm.hardening import keep_memory_private
 from rmm.model.observation import Observation
 from rmm.model.round import PollRequest
 from rmm.model.settings import PollSettings
@@ -93,5 +94,6 @@ def _nobody(_: Observation) -> None:
 if __name__ == "__main__":
     # Ctrl-C reaches the whole group of processes; the main one says when to stop.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    keep_memory_private()
     run(main())
     sys.exit(0)

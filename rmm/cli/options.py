@@ -6,12 +6,14 @@ import getpass
 import os
 import sys
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rmm.errors import ConfigError, VaultError
+from rmm.hardening import keep_memory_private, take_from_environment
 
 if TYPE_CHECKING:
     from rmm.app import App
@@ -41,9 +43,11 @@ def folder_of(config: Path | None) -> Path:
 
 def passphrase_from(folder: Path, file: Path | None, *, new: bool = False) -> str:
     """The vault's passphrase: a file, the environment, a lab's own file, or a prompt."""
+    keep_memory_private()
+    given = take_from_environment()
     place = file or (Path(os.environ["RMM_PASSPHRASE_FILE"]) if os.environ.get("RMM_PASSPHRASE_FILE") else None)
-    if place is None and os.environ.get("RMM_PASSPHRASE"):
-        return os.environ["RMM_PASSPHRASE"]
+    if place is None and given:
+        return given
     if place is None and (folder / "lab.json").is_file() and (folder / "passphrase").is_file():
         place = folder / "passphrase"  # a lab guards nothing
     if place is not None:
@@ -70,7 +74,8 @@ def open_app(config: Path | None, passphrase_file: Path | None = None, flags: Ma
     from rmm.app import open_app as open_folder
 
     folder = folder_of(config)
-    return open_folder(folder, lambda: passphrase_from(folder, passphrase_file), flags)
+    # Once: the environment gives it away only once, and nobody wants to type it twice.
+    return open_folder(folder, cache(lambda: passphrase_from(folder, passphrase_file)), flags)
 
 
 def checked_output(output: str) -> str:

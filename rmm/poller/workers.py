@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sys
 from collections.abc import Callable, Sequence
 
 from rmm.errors import LeaseLost, RmmError
+from rmm.hardening import PASSPHRASE
 from rmm.poller import frames
 from rmm.poller.tally import Tally
 from rmm.ports import Outlet
@@ -36,8 +38,9 @@ async def run_workers(
 
 async def _run_one(order: frames.Order, outlet: Outlet, on_observation: Callable[[bytes], None]) -> Tally:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", MODULE, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=1 << 20
-    )
+        sys.executable, "-m", MODULE, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=1 << 20,
+        env={name: value for name, value in os.environ.items() if name != PASSPHRASE},
+    )  # fmt: skip
     assert process.stdin is not None
     assert process.stdout is not None
     answers: set[asyncio.Task[None]] = set()

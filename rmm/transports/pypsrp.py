@@ -14,7 +14,7 @@ from pypsrp.wsman import WSMan
 from rmm.errors import RmmError, UnsupportedError
 from rmm.model.endpoint import Target
 from rmm.ports import AuthGate, ErrorRecord, Script, ScriptResult
-from rmm.transports.threads import SLICE_S, Threads, ThreadTransport, check_ca, translate
+from rmm.transports.threads import SLICE_S, Threads, ThreadTransport, account, check_ca, translate
 from rmm.transports.winrm.faults import Fault, error_of
 
 RUNNING = 1
@@ -80,10 +80,11 @@ def _open(target: Target, seconds: float) -> RunspacePool:
     auth = {"ntlm": "ntlm", "kerberos": "kerberos", "negotiate": "negotiate", "basic": "basic", "credssp": "credssp"}
     timeout = max(1, int(seconds))
     library: Any = WSMan
+    username, password = account(target)
     try:
         wsman = library(
-            target.host, port=target.port, ssl=target.scheme == "https", username=target.credential.username,
-            password=target.credential.secret.reveal(), auth=auth[target.auth], cert_validation=check_ca(target),
+            target.host, port=target.port, ssl=target.scheme == "https", username=username,
+            password=password, auth=auth[target.auth], cert_validation=check_ca(target),
             no_proxy=True, connection_timeout=max(1, min(round(target.connect_timeout), timeout)),
             read_timeout=timeout + 5, operation_timeout=min(20, timeout), reconnection_retries=0,
         )  # fmt: skip

@@ -14,7 +14,7 @@ from winrm.protocol import Protocol
 from rmm.errors import RmmError, UnsupportedError
 from rmm.model.endpoint import Target
 from rmm.ports import AuthGate, Script, ScriptResult
-from rmm.transports.threads import SLICE_S, Threads, ThreadTransport, check_ca, translate
+from rmm.transports.threads import SLICE_S, Threads, ThreadTransport, account, check_ca, translate
 from rmm.transports.winrm.command import LINE, SEND_BYTES, error_records, output_lines
 from rmm.transports.winrm.faults import Fault, error_of
 
@@ -77,12 +77,13 @@ def _open(target: Target, seconds: float) -> tuple[Any, str]:
     timeout = max(1, min(SLICE_S, int(seconds)))
     ca = check_ca(target)
     library: Any = Protocol
+    username, password = account(target)
     try:
         protocol = library(
             endpoint=f"{target.scheme}://{target.host}:{target.port}/wsman",
             transport={"negotiate": "ntlm"}.get(target.auth, target.auth),
-            username=target.credential.username,
-            password=target.credential.secret.reveal(),
+            username=username,
+            password=password,
             server_cert_validation="validate",
             ca_trust_path=ca if isinstance(ca, str) else ssl.get_default_verify_paths().cafile,
             message_encryption="always" if target.scheme == "http" else "auto",

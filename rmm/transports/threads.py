@@ -126,6 +126,16 @@ def _cause(error: BaseException) -> BaseException | Any:
     return error
 
 
+def account(target: Target) -> tuple[str | bytes, str | bytes]:
+    """(user name, secret) as the libraries want them.
+
+    requests writes a Basic header in Latin-1, and where that fails its error holds characters of the secret; bytes it
+    takes as they are.
+    """
+    name, secret = target.credential.username, target.credential.secret.reveal()
+    return (name.encode(), secret.encode()) if target.auth == "basic" else (name, secret)
+
+
 def check_ca(target: Target) -> str | bool:
     """What the libraries take as their verification: a CA file that can be read, or the system's store.
 

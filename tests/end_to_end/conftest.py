@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent))
+
 
 class Lab:
     """A running lab. `config` is the folder that polls it."""

@@ -84,7 +84,7 @@ def _one(name: str, count: int, seed: int, keep: Path) -> dict[str, Any]:
                 now = current.read_bytes()[:4] if current.exists() else b""
                 if now != last:
                     last, since = now, time.monotonic()
-                elif time.monotonic() - since > STILL_S:
+                elif last[:4].strip(b"\0") and time.monotonic() - since > STILL_S:
                     process.kill()
                     out, _ = process.communicate()
                     break

@@ -32,6 +32,7 @@ SECONDS = 1.0  # CPU of one input
 GROWTH = 64 << 20  # bytes of resident memory, of one input and of a run after its first tenth
 ADDRESS_SPACE = 2 << 30  # on top of what the process has when it begins
 MOST_KEPT = 20  # files per target and run
+MOST_BUILT = 4000  # inputs by hypothesis in one run: it takes milliseconds for each, and the mutations go on from them
 MOST_LEARNT, MOST_LEARNT_BYTES = 400, 16_384  # inputs that led to something new and are mutated further
 _CODE = re.compile(r"[a-z0-9_]{1,24}(?:\.[a-z0-9_]{1,64})?\Z")
 _RETRY = {"R0", "R1", "RB", "RH"}
@@ -170,7 +171,7 @@ def _inputs(target: Any, name: str, count: int, seed: int, corpus: list[bytes]) 
     made = 0
     rng = random.Random(f"{seed}:{name}")
     # Before anything is judged, because hypothesis takes memory of its own.
-    built = _built(target, count // 5, rng.randrange(2**32)) if hasattr(target, "inputs") else []
+    built = _built(target, min(count // 5, MOST_BUILT), rng.randrange(2**32)) if hasattr(target, "inputs") else []
     corpus += [data for data in built[:100] if len(data) <= MOST_LEARNT_BYTES]
     for data in corpus[: count // 10]:
         made += 1
