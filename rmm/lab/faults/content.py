@@ -1,8 +1,11 @@
 """What a pipeline or an answer contains. Option `how`, one of the names below; `collector` limits it to one part.
 
-In the envelope: xml (not well-formed), doctype, entities (a billion laughs), external (XXE), deep, charset (CP437).
-In the stream: huge (`size` bytes), progress, warnings, events, unknown (message types), host_call, clixml_cycle,
-clixml_deep, clixml_bad, fragment_gap, fragment_repeat, fragment_start, fragment_huge, fragment_short, other_pipeline.
+In the envelope: xml (not well-formed), doctype, entities (a billion laughs), quadratic (one long entity, many times),
+parameter (entities of entities), external and external_http (XXE), deep, charset (CP437), utf16 (with a document type),
+utf7 (declared).
+In the stream: huge (`size` bytes), progress, unknown (message types and a warning), host_call, clixml_cycle,
+clixml_deep, clixml_bad, clixml_references (lists of lists of references), fragment_gap, fragment_repeat,
+fragment_start, fragment_huge, fragment_short, other_pipeline.
 In the part's JSON: nan, digits, nesting, duplicate, surrogate, control, types, keys, not_json, missing.
 """
 
@@ -42,6 +45,27 @@ def _external(envelope: bytes) -> bytes:
     return _XXE.encode() + envelope.replace(b"<s:Body>", b"<s:Body>&x;", 1)
 
 
+def _quadratic(envelope: bytes) -> bytes:
+    entity = b'<!DOCTYPE s [<!ENTITY q "%b">]>' % (b"q" * 50_000)
+    return entity + envelope.replace(b"<s:Body>", b"<s:Body>" + b"&q;" * 5000, 1)
+
+
+def _parameter(envelope: bytes) -> bytes:
+    return b"<!DOCTYPE s [<!ENTITY % a \"<!ENTITY b 'c'>\"> %a;]>" + envelope.replace(b"<s:Body>", b"<s:Body>&b;", 1)
+
+
+def _external_http(envelope: bytes) -> bytes:
+    return _XXE.replace("file:///etc/hostname", "http://127.0.0.1:9/canary").encode() + envelope
+
+
+def _utf16(envelope: bytes) -> bytes:
+    return ('<?xml version="1.0" encoding="utf-16"?>' + _LAUGHS + envelope.decode()).encode("utf-16")
+
+
+def _utf7(envelope: bytes) -> bytes:
+    return b'<?xml version="1.0" encoding="utf-7"?>+ADwAIQ-DOCTYPE s+AD4-' + envelope
+
+
 def _deep(envelope: bytes) -> bytes:
     return envelope.replace(b"<s:Body>", b"<s:Body>" + b"<d>" * 20_000 + b"</d>" * 20_000, 1)
 
@@ -52,12 +76,19 @@ def _charset(envelope: bytes) -> bytes:
 
 ENVELOPES: dict[str, Callable[[bytes], bytes]] = {
     "xml": _xml, "doctype": _doctype, "entities": _laughs, "external": _external, "deep": _deep, "charset": _charset,
+    "quadratic": _quadratic, "parameter": _parameter, "external_http": _external_http, "utf16": _utf16, "utf7": _utf7,
 }  # fmt: skip
 
 _HOST = (
     b'<Obj RefId="0"><MS><I64 N="ci">1</I64><Obj N="mi" RefId="1"><TN RefId="0"><T>System.Enum</T></TN>'
     b'<ToString>ReadLine</ToString><I32>11</I32></Obj><Obj N="mp" RefId="2"><LST/></Obj></MS></Obj>'
 )
+# Each list holds ten references to the one before: the last stands for ten billion values.
+_REFERENCES = b"<LST>%b</LST>" % b"".join(
+    b'<Obj RefId="%d"><LST>%b</LST></Obj>' % (n, b'<Ref RefId="%d"/>' % (n - 1) * 10 if n else b"<I32>1</I32>")
+    for n in range(11)
+)
+_WARNING = b'<Obj RefId="0"><MS><S N="InformationalRecord_Message">_x001B_[2J</S></MS></Obj>'
 _CYCLE = b'<Obj RefId="0"><LST><Ref RefId="0"/></LST></Obj>'
 
 
@@ -70,7 +101,7 @@ def _progress(messages: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
 
 
 def _unknown(messages: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
-    return [(0x0004FFFF, b"<S>?</S>"), (USER_EVENT, b"<S>event</S>"), (0x00021FFF, b""), *messages]
+    return [(0x0004FFFF, b"<S>?</S>"), (WARNING, _WARNING), (USER_EVENT, b"<S>event</S>"), (0x00021FFF, b""), *messages]
 
 
 MESSAGES: dict[str, Callable[[list[tuple[int, bytes]]], list[tuple[int, bytes]]]] = {
@@ -79,6 +110,7 @@ MESSAGES: dict[str, Callable[[list[tuple[int, bytes]]], list[tuple[int, bytes]]]
     "host_call": lambda messages: [(HOST_CALL, _HOST)],
     "clixml_cycle": lambda messages: [(OUTPUT, _CYCLE), *messages],
     "clixml_deep": lambda messages: [(OUTPUT, b'<Obj RefId="0"><LST>' * 5000), *messages],
+    "clixml_references": lambda messages: [(OUTPUT, _REFERENCES), *messages],
     "clixml_bad": lambda messages: [(OUTPUT, b"<Obj RefId='0'><Q>what"), *messages],
 }
 
@@ -97,6 +129,8 @@ FRAGMENTS: dict[str, Callable[[list[bytes]], list[bytes]]] = {
     "fragment_repeat": lambda fragments: [_changed(16, "B", 1)(fragments)[0], *fragments],
     "fragment_start": _changed(16, "B", 2),
     "fragment_huge": _changed(17, ">I", 2**31),
+    # 21 bytes of the fragment, then destination, type and pool of the message ([MS-PSRP] 2.2.1)
+    "other_pipeline": _changed(21 + 24, "<Q", 0x0BAD),
     "fragment_short": lambda fragments: [fragments[0][:15]],
 }
 
