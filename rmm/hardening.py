@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import sys
 
@@ -11,17 +10,18 @@ _PR_SET_DUMPABLE = 4  # prctl(2)
 
 
 def keep_memory_private() -> None:
-    """No core dump of this process, and no debugger of the same account (Linux, macOS only the first).
+    """No core dump of this process, and on Linux no debugger of the same account.
 
     Windows has neither; there Windows Error Reporting writes dumps only where an administrator turned them on.
     """
-    if sys.platform == "win32":
-        return
-    import resource
+    if sys.platform != "win32":
+        import resource
 
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+        import ctypes
+
+        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def take_from_environment(name: str = PASSPHRASE) -> str:
@@ -32,6 +32,8 @@ def take_from_environment(name: str = PASSPHRASE) -> str:
     """
     value = os.environ.get(name, "")
     if value and sys.platform == "linux":
+        import ctypes
+
         library = ctypes.CDLL(None)
         library.getenv.restype = ctypes.c_void_p
         place = library.getenv(name.encode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from rmm.errors import ProtocolError
-from rmm.transports.winrm import bounded, clixml
+from rmm.transports.winrm import bounded, clixml, shell
 from rmm.transports.winrm.bounded import MOST_MARKUP, parse
 
 DOCTYPE = '<!DOCTYPE a [<!ENTITY e "x">]><a>&e;</a>'
@@ -33,7 +34,7 @@ def refused(data: bytes, depth: int = 64) -> str:
     [
         (DOCTYPE.encode(), "xml.doctype"),
         (b"\xef\xbb\xbf" + DOCTYPE.encode(), "xml.doctype"),
-        (b"<a><!ENTITY x 'y'></a>", "xml.doctype"),
+        (b"<a><!ENTITY x 'y'></a>", "xml.malformed"),
         *((DOCTYPE.encode(name), "xml.malformed") for name in ("utf-16", "utf-16-le", "utf-16-be", "utf-32")),
         *(
             (f'<?xml version="1.0" encoding="{name}"?>{DOCTYPE}'.encode(name), "xml.malformed")
@@ -128,7 +129,7 @@ def test_no_bytes_give_anything_but_a_tree_or_an_error_of_ours(data: bytes) -> N
             str(error).encode()
             continue
         for part in tree.itertext():
-            part.encode()
+            str(part).encode()
 
 
 SCALARS: list[tuple[bytes, Any]] = [
@@ -200,6 +201,30 @@ plain = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
     max_leaves=12,
 )
+
+
+def test_a_pipeline_holds_what_it_may_and_all_together_what_they_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shell, "MOST_HELD", 5000)
+    monkeypatch.setattr(shell, "FAIR_SHARE", 1000)
+
+    def receive(pipeline: shell._Pipeline, size: int, *, last: bool) -> bool:
+        data = struct.pack(">QQBI", 9, 0, 1 | last << 1, size + 40) + bytes(40) + b"x" * size
+        for message in pipeline.defragment.feed(data):
+            pipeline.take(message)
+        return pipeline.full
+
+    alone = shell._Pipeline(2000)
+    assert not receive(alone, 1900, last=False)
+    alone.let_go()
+    assert receive(shell._Pipeline(2000), 2100, last=False)  # also what is not a whole message yet
+    shell._Pipeline.held = 0
+    large, small = shell._Pipeline(9000), shell._Pipeline(9000)
+    assert not receive(large, 4500, last=False)
+    assert not receive(small, 600, last=False)
+    assert large.full  # together they are over the limit, and this one has more than its share
+    large.let_go()
+    small.let_go()
+    assert shell._Pipeline.held == 0
 
 
 @given(plain)

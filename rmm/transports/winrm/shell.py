@@ -6,7 +6,7 @@ import asyncio
 import base64
 import re
 import uuid
-from typing import Any
+from typing import Any, ClassVar
 from xml.sax.saxutils import quoteattr
 
 from rmm.core.sessions import SHORTEST_IDLE_S
@@ -25,6 +25,8 @@ SIGNAL_S = 5.0
 LEAST_WAIT_S = 0.5
 HEADROOM_RECORDS = 1000  # error records and warnings that are kept of one pipeline
 MOST_OUTPUTS = 20_000  # objects; a collector writes one
+MOST_HELD = 256 << 20  # bytes of output that all pipelines of this process hold; beyond, those over FAIR_SHARE end
+FAIR_SHARE = 1 << 20
 _POOL_ITSELF = bytes(16)  # the pipeline id of messages that are about the pool
 _ID = re.compile("[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\\Z")
 
@@ -142,6 +144,8 @@ class Shell:
         except BaseException:
             self.broken = True
             raise
+        finally:
+            run.let_go()
         return run.result(broken=self.broken)
 
     async def _start(self, run: _Pipeline, script: Script, deadline: float) -> str:
@@ -299,6 +303,8 @@ def _identity(given: str | None, ours: str) -> str:
 class _Pipeline:
     """What has arrived of one pipeline."""
 
+    held: ClassVar[int] = 0  # bytes of all that run
+
     def __init__(self, max_bytes: int) -> None:
         self.id = b""  # as it is in the header of a message
         self.defragment = psrp.Defragmenter()
@@ -310,11 +316,21 @@ class _Pipeline:
         self.final = False  # the endpoint announced the end
         self.broken = False
         self._max = max_bytes
+        self._mine = 0  # of `held`
 
     @property
     def full(self) -> bool:
         """Whether the limits of its output are passed, what is not a whole message yet included."""
-        return self.size + self.defragment.pending > self._max or len(self.output) >= MOST_OUTPUTS
+        mine = self.size + self.defragment.pending
+        _Pipeline.held += mine - self._mine
+        self._mine = mine
+        unfair = _Pipeline.held > MOST_HELD and mine > FAIR_SHARE
+        return mine > self._max or unfair or len(self.output) >= MOST_OUTPUTS
+
+    def let_go(self) -> None:
+        """It has ended: what it holds is its caller's."""
+        _Pipeline.held -= self._mine
+        self._mine = 0
 
     @property
     def ended(self) -> bool:
@@ -364,7 +380,7 @@ class _Pipeline:
             state=self.state,
             errors=tuple(self.errors),
             warnings=tuple(self.warnings),
-            bytes=self.size,
+            bytes=self.size + self.defragment.pending,
             broken=broken,
         )
 
