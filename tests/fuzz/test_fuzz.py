@@ -26,6 +26,7 @@ def fuzzer(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_twenty_thousand_inputs(tmp_path: Path) -> None:
     done = fuzzer("--inputs", "20000", "--keep", str(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr

@@ -11,6 +11,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from rmm.core.records import judge
 from rmm.transports.winrm import clixml, psrp
 from rmm.transports.winrm.shell import _Pipeline
 from tests.fuzz import corpus
@@ -76,4 +77,6 @@ def run(data: bytes) -> Any:
     pipeline.id = PIPELINE.bytes_le
     pipeline.take(message)
     result = pipeline.result(broken=False)
+    for record in result.errors:
+        judge(record.error_id, record.category, exception=record.exception)
     return [result, clixml.decode(data[1:]) if kind == psrp.PIPELINE_OUTPUT and data[1:] else None]

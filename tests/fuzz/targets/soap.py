@@ -1,4 +1,4 @@
-"""SOAP: envelopes, faults, enumerations, and the PSRP fragments in streams, as one answer has them."""
+"""SOAP: envelopes, faults, enumerations, and what streams hold: PSRP fragments, or the output of a command."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from rmm.transports.winrm import psrp
+from rmm.transports.winrm.command import _Process
 from rmm.transports.winrm.envelope import RSP, Answer, F, N, S, W, items
 from rmm.transports.winrm.faults import error_of
 from rmm.transports.winrm.shell import _identity, _messages
@@ -65,7 +66,12 @@ def run(data: bytes) -> Any:
     if answer.body is None:
         return found
     found.append(items(answer))
-    found.append(_messages(answer, psrp.Defragmenter()))
+    if len(data) % 2:
+        process = _Process()
+        process.take(answer)
+        found.append(process.result())
+    else:
+        found.append(_messages(answer, psrp.Defragmenter()))
     for place in (".//*[@Name='ShellId']", f"{{{RSP}}}CommandId"):
         found.append(_identity(answer.body.findtext(place), "ours"))
     return found
