@@ -45,6 +45,7 @@ class Stats(msgspec.Struct):
     shells_open: int = 0
     pipelines: int = 0
     queries: int = 0
+    listings: int = 0  # of shells
     unencrypted: int = 0
     logons_accepted: int = 0
     logons_rejected: int = 0
@@ -275,6 +276,7 @@ class Service:
 
     def _enumerate(self, call: Call) -> str:
         if call.resource == RSP:
+            self._lab.counts.listings += 1
             mine = [shell for (address, _), shell in self._lab.shells.items() if address == self._machine.address]
             return shell_list([(shell, self._lab.inactive_s(shell)) for shell in mine])
         self._lab.counts.queries += 1

@@ -93,7 +93,9 @@ class WinrmSession:
         """A shell of the first session configuration that is there; orphans of ours make room for it."""
         target = self.target
         names = order(target.configuration, target.fallback, target.chosen)
-        reaped = not target.orphans or await self._reap(deadline)
+        reaped = target.orphans
+        if reaped:
+            await self._reap(deadline)
         while True:
             try:
                 await self._open_one(names[0], deadline)
