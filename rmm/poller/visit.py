@@ -20,6 +20,7 @@ from rmm.core.normalize import Normalizer
 from rmm.core.parts import Part, read_part
 from rmm.core.reboot import is_rebooting
 from rmm.core.records import judge, result_of
+from rmm.core.resting import build_changed
 from rmm.errors import OutputError, RmmError, TransportError
 from rmm.model import observation as words
 from rmm.model.collector import Collector
@@ -231,6 +232,7 @@ class _Run:
 
     def _remember(self, peer: Mapping[str, str]) -> None:
         known = self.state.identity if self.state else {}
+        self.identity |= build_changed(self.state, self.results.get("os"), self.observed_at)
         self.identity |= sessions.remember(known, peer, self.observed_at, opened="open_ms" in self.telemetry)
 
     def _check_identity(self, seen: str) -> None:
