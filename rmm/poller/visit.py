@@ -105,7 +105,7 @@ class Visitor:
             epoch=self._kit.epoch,
             seq=seq,
             identity=run.identity,
-            telemetry=run.telemetry,
+            telemetry=run.telemetry | run.left(),
             errors=run.errors,
         )
 
@@ -139,6 +139,7 @@ class _Run:
         self.orphans = orphans
         self.by_command = False  # the endpoint takes commands and no scripts
         self._in_session = False
+        self._sessions: list[Session] = []
         self._clean_up = min(CLEAN_UP_S, CLEAN_UP_SHARE * kit.poll.timeout)
 
     async def attempt(self) -> tuple[str, Fault | None]:
@@ -207,6 +208,7 @@ class _Run:
             async with asyncio.timeout_at(self.deadline + 2 * CLEAN_UP_S):
                 async with transport.session(target, deadline=self.deadline) as session:
                     self._in_session = True
+                    self._sessions.append(session)
                     try:
                         self._check_identity(session.peer.get("netbios", ""))
                         await self._collect(session, target)
@@ -221,6 +223,11 @@ class _Run:
         except TimeoutError:
             return TransportError("the transport did not keep its deadline", code="timeout", status=words.TIMEOUT)
         return None
+
+    def left(self) -> dict[str, float]:
+        """How many shells of ours are on the endpoint after all; nothing where there are none."""
+        count = sum(session.telemetry.get("shells_left", 0.0) for session in self._sessions)
+        return {"shells_left": count} if count else {}
 
     def _target(self) -> Target:
         """What the settings say, with what earlier polls found out."""
