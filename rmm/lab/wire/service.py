@@ -227,7 +227,8 @@ class Service:
             raise WsmanFault(
                 2150858811, "w:InvalidResourceURI", "The session configuration does not exist on this computer."
             )
-        shell.name, shell.uri, shell.language = call.body.get("Name") or "", call.resource, language
+        named = call.body.findtext(f"{{{RSP}}}Name") or call.body.get("Name") or ""
+        shell.name, shell.uri, shell.language = named, call.resource, language
         shell.owner = self._lab.accounts.username
         self._lab.add(shell)
         resource = soap.escape(call.resource)
