@@ -9,7 +9,7 @@ import msgspec
 from rmm.model.observation import Fault
 
 
-class CollectorState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class CollectorState(msgspec.Struct, frozen=True, kw_only=True):
     """The last attempt and the last reading of one collector on one endpoint.
 
     `result` is the encoded CollectorResult of the last attempt that gave readings (JSON, kept undecoded);

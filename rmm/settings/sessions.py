@@ -23,7 +23,7 @@ def site_problems(site: Site) -> Iterable[tuple[str, str]]:
 
 
 def _wider(name: str) -> str:
-    return f"{name} gives more than the session configuration before it: list it nowhere, or first"
+    return f"{name} gives more than the session configuration before it: rmm never goes that way, so leave it out"
 
 
 def endpoint_problems(endpoints: Iterable[Endpoint], sites: Mapping[str, Site], path: Path) -> Iterable[str]:

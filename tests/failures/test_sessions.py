@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from rmm.app import open_app
+from rmm.app import build, open_app
+from rmm.catalog.bundle import command
 from rmm.errors import AccessError, UnsupportedError
 from rmm.model.observation import Observation
 from rmm.model.round import PollRequest
@@ -111,11 +112,10 @@ async def test_a_runspace_is_made_anew_before_windows_tires_of_it(lab_up: Any) -
         assert await lab.shells() == []
 
 
-async def test_a_command_reaches_a_session_without_a_language(lab_up: Any) -> None:
-    from rmm.catalog.bundle import command
-
+@pytest.mark.parametrize("name", ["winrm", "pypsrp"])
+async def test_a_command_reaches_a_session_without_a_language(lab_up: Any, name: str) -> None:
     async with lab_up("faults:\n  - {kind: session, configurations: {RmmJea: none}, machines: [0]}\n") as lab:
-        transport = WinrmTransport(lab.gate)
+        transport: Any = build("transports", name, gate=lab.gate)
         deadline = asyncio.get_running_loop().time() + 20
         target = lab.target(configuration="RmmJea")
         async with transport.session(target, deadline=deadline) as session:
@@ -124,3 +124,4 @@ async def test_a_command_reaches_a_session_without_a_language(lab_up: Any) -> No
         assert [json.loads(text)["collector"] for text in result.output] == ["cpu", "nonesuch"]
         assert json.loads(result.output[1])["error"]["id"] == "RmmNoCollector"
         assert (refused.state, refused.errors[-1].error_id) == ("failed", "ScriptsNotAllowed")
+        await transport.aclose()
