@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rmm.catalog.bundle import command
+from rmm.catalog.bundle import command_bundle
 from rmm.catalog.jea import profile, write_profile
 from rmm.core.parts import read_part
 from rmm.errors import CatalogError
@@ -52,9 +52,10 @@ def test_what_windows_powershell_would_misread_is_refused(tmp_path: Path) -> Non
 
 
 def test_the_command_names_its_collectors_as_a_typed_argument() -> None:
-    script = command(("cpu", "os"))
+    script = command_bundle([made("cpu", "x"), made("os", "x")])
     assert (script.language, script.text) == ("command", "Get-RmmData")
     assert script.arguments == (("Collector", ["cpu", "os"]),)
+    assert script.steps == (5.0, 5.0)
 
 
 COLLECTORS = [

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from rmm.app import build, open_app
-from rmm.catalog.bundle import command
+from rmm.catalog.bundle import COMMAND
 from rmm.errors import AccessError, UnsupportedError
 from rmm.model.observation import Observation
 from rmm.model.round import PollRequest
@@ -118,8 +118,9 @@ async def test_a_command_reaches_a_session_without_a_language(lab_up: Any, name:
         transport: Any = build("transports", name, gate=lab.gate)
         deadline = asyncio.get_running_loop().time() + 20
         target = lab.target(configuration="RmmJea")
+        asked = Script(COMMAND, (("Collector", ["cpu", "nonesuch"]),), language="command")
         async with transport.session(target, deadline=deadline) as session:
-            result = await session.run(command(("cpu", "nonesuch")), deadline=deadline)
+            result = await session.run(asked, deadline=deadline)
             refused = await session.run(NAME, deadline=deadline)
         assert [json.loads(text)["collector"] for text in result.output] == ["cpu", "nonesuch"]
         assert json.loads(result.output[1])["error"]["id"] == "RmmNoCollector"

@@ -242,3 +242,7 @@ def test_an_endpoint_of_its_own_configuration_does_not_widen_either(write: Write
     (folder / "endpoints.csv").write_text("Id,ComputerName,SiteId,Configuration\na,A,hq,RmmJea\nb,B,hq,PowerShell.7\n")
     (only,) = problems(folder)
     assert "endpoints.csv: A: configuration RmmJea: fallback of its site: winrs gives more" in only
+    write("sites:\n  - {id: hq, configuration: RmmJea, source: jea}\n")
+    (folder / "endpoints.csv").write_text("Id,ComputerName,SiteId,Configuration\na,A,hq,RmmJea2\nb,B,hq,PowerShell.7\n")
+    (only,) = problems(folder)
+    assert "endpoints.csv: B: configuration PowerShell.7 is no JEA endpoint" in only
