@@ -7,7 +7,7 @@ RUN := $(BIN)/python -m
 DEMO := demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup fmt lint type arch test test-fast demo lab golden docs faults fuzz bench bench-quick wheel-check readme-check ci clean
+.PHONY: help setup fmt lint type arch test test-fast demo lab golden jea docs faults fuzz bench bench-quick wheel-check readme-check ci clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -53,6 +53,9 @@ arch: $(VENV)/.dev ## import-linter: layers and forbidden imports
 
 golden: $(VENV)/.dev ## make the collectors' expected readings and pages anew; read the difference before you commit it
 	@$(RUN) rmm.catalog.golden
+
+jea: $(VENV)/.dev ## make config/jea, the JEA profile of the shipped collectors, anew
+	@$(BIN)/rmm collector jea --out config/jea >/dev/null
 
 docs: $(VENV)/.dev ## make docs/commands.md and the collectors' pages anew
 	@$(BIN)/python docs/generate.py

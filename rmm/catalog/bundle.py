@@ -27,9 +27,10 @@ def shell_bundle(collectors: Sequence[Collector]) -> Script:
     return Script("\n".join([_prologue("prologue.sh"), *bodies, ""]), language="sh", steps=_steps(collectors))
 
 
-def command(names: Sequence[str]) -> Script:
+def command_bundle(collectors: Sequence[Collector]) -> Script:
     """The one command of the JEA profile, which runs what `rmm collector jea` put there: see docs/jea.md."""
-    return Script(COMMAND, (("Collector", list(names)),), language="command")
+    names = [collector.name for collector in collectors]
+    return Script(COMMAND, (("Collector", names),), language="command", steps=_steps(collectors))
 
 
 def bundler(catalog: Mapping[str, Collector]) -> Callable[[tuple[str, ...], str], Script]:
@@ -37,9 +38,7 @@ def bundler(catalog: Mapping[str, Collector]) -> Callable[[tuple[str, ...], str]
 
     @lru_cache(maxsize=256)
     def bundle(names: tuple[str, ...], language: str) -> Script:
-        if language == "command":
-            return command(names)
-        make = shell_bundle if language == "sh" else powershell_bundle
+        make = {"sh": shell_bundle, "command": command_bundle}.get(language, powershell_bundle)
         return make([catalog[name] for name in names])
 
     return bundle

@@ -90,3 +90,22 @@ def new(
     for path in new_collector(folder, name, title=title):
         print(path)
     print(f"next: fill in {folder / name / 'collect.ps1'}, then rmm collector check {folder / name}")
+
+
+@app.command()
+def jea(
+    out: Annotated[Path, typer.Option(help="Folder for the profile.")],
+    group: Annotated[str, typer.Option(help="Who may open a session, as the endpoint knows the group.")] = "",
+    config: Config = None,
+) -> None:
+    """Write the JEA profile of all collectors: module, role and session configuration, to be copied to endpoints."""
+    from rmm.catalog.jea import GROUP, profile, write_profile
+    from rmm.catalog.load import load_catalog
+    from rmm.resources import shipped
+    from rmm.settings.load import SETTINGS
+
+    configured = config is not None or (folder_of(config) / SETTINGS).is_file()
+    catalog = open_app(config).catalog if configured else load_catalog([shipped("collectors")])
+    for path in write_profile(out, profile(catalog.values(), group=group or GROUP)):
+        print(path)
+    print("next: copy the folder to an endpoint and follow docs/jea.md there")

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from rmm.core.resting import hung
 from rmm.model.observation import CollectorResult, Observation
 from rmm.model.state import CollectorState, EndpointState
 
@@ -125,12 +126,15 @@ def _collector(before: CollectorState, result: CollectorResult, at: datetime, di
         encoded = _encode(result)
         if at == before.at and encoded <= bytes(before.result):
             encoded = b""
-    if not attempt and not encoded:
+    read_at = at if encoded else before.at
+    hung_at = hung(before.hung_at, result.fault.code if result.fault else "", at, read_at)
+    if not attempt and not encoded and hung_at == before.hung_at:
         return before
     return CollectorState(
         attempted_at=at if attempt else before.attempted_at,
-        at=at if encoded else before.at,
+        at=read_at,
         result=msgspec.Raw(encoded) if encoded else before.result,
         fault=result.fault if attempt else before.fault,
         digest=digest if encoded else before.digest,
+        hung_at=hung_at,
     )

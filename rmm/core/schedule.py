@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 
+from rmm.core.resting import rest
 from rmm.core.shard import phase
 from rmm.model.state import EndpointState
 
@@ -12,10 +13,6 @@ FAST_S = 300  # collectors at most this slow run in every round that a person st
 STAGGER_FROM_S = 3600  # slower collectors are spread over their interval, endpoint by endpoint
 BACKOFF_FIRST_S = 60.0
 BACKOFF_CAP_S = 3600.0
-
-# A collector that hung or ended its shell is left out for a while: it costs the others of its endpoint their time.
-HUNG = frozenset({"script.timeout", "quota.shell"})
-HUNG_S = 900.0
 
 # A timer that fires every 300 s is late or early by some seconds; such a visit still counts as the next one.
 SLACK_S = 15.0
@@ -44,7 +41,7 @@ def _is_due(name: str, interval: int, state: EndpointState, now: datetime, mode:
         return True
     if known.attempted_at > now + timedelta(seconds=SLACK_S):
         return True  # the clock was set back: an attempt in the future must not hold the collector for ever
-    if known.fault is not None and known.fault.code in HUNG and now < known.attempted_at + timedelta(seconds=HUNG_S):
+    if known.fault is not None and now < known.attempted_at + rest(known, state.identity):
         return False
     if mode == "round" and interval <= FAST_S:
         return True

@@ -49,10 +49,12 @@ def recall(identity: Mapping[str, str], now: datetime) -> tuple[str, int]:
 
     `identity` is what is kept of the endpoint's identity: `session`, `idle_s` and `session_at` are ours.
     """
+    if "session_at" not in identity:
+        return "", 0
     try:
         age = now - datetime.fromisoformat(identity["session_at"])
         idle_s = int(identity.get("idle_s", "0"))
-    except (KeyError, ValueError, TypeError):
+    except (ValueError, TypeError):
         return "", 0
     if not timedelta(0) <= age < REMEMBERED:
         return "", 0

@@ -21,6 +21,7 @@ from rmm.core.normalize import Normalizer
 from rmm.core.parts import Part, read_part
 from rmm.core.reboot import is_rebooting
 from rmm.core.records import judge, result_of
+from rmm.core.resting import build_changed
 from rmm.errors import OutputError, RmmError, TransportError
 from rmm.model import observation as words
 from rmm.model.collector import Collector
@@ -106,7 +107,7 @@ class Visitor:
             epoch=self._kit.epoch,
             seq=seq,
             identity=run.identity,
-            telemetry=run.telemetry,
+            telemetry=run.telemetry | run.left(),
             errors=run.errors,
         )
 
@@ -140,6 +141,7 @@ class _Run:
         self.orphans = orphans
         self.by_command = False  # the endpoint takes commands and no scripts
         self._in_session = False
+        self._sessions: list[Session] = []
         self._clean_up = min(CLEAN_UP_S, CLEAN_UP_SHARE * kit.poll.timeout)
 
     async def attempt(self) -> tuple[str, Fault | None]:
@@ -208,6 +210,7 @@ class _Run:
             async with asyncio.timeout_at(self.deadline + 2 * CLEAN_UP_S):
                 async with transport.session(target, deadline=self.deadline) as session:
                     self._in_session = True
+                    self._sessions.append(session)
                     try:
                         self._check_identity(session.peer.get("netbios", ""))
                         await self._collect(session, target)
@@ -223,6 +226,11 @@ class _Run:
             return TransportError("the transport did not keep its deadline", code="timeout", status=words.TIMEOUT)
         return None
 
+    def left(self) -> dict[str, float]:
+        """How many shells of ours are on the endpoint after all; nothing where there are none."""
+        count = sum(session.telemetry.get("shells_left", 0.0) for session in self._sessions)
+        return {"shells_left": count} if count else {}
+
     def _target(self) -> Target:
         """What the settings say, with what earlier polls found out."""
         target = self.kit.target(self.endpoint)
@@ -233,6 +241,7 @@ class _Run:
 
     def _remember(self, peer: Mapping[str, str]) -> None:
         known = self.state.identity if self.state else {}
+        self.identity |= build_changed(self.state, self.results.get("os"), self.observed_at)
         self.identity |= sessions.remember(known, peer, self.observed_at, opened="open_ms" in self.telemetry)
 
     def _check_identity(self, seen: str) -> None:

@@ -23,7 +23,7 @@ def site_problems(site: Site) -> Iterable[tuple[str, str]]:
 
 
 def _wider(name: str) -> str:
-    return f"{name} gives more than the session configuration before it: list it nowhere, or first"
+    return f"{name} gives more than the session configuration before it: rmm never goes that way, so leave it out"
 
 
 def endpoint_problems(endpoints: Iterable[Endpoint], sites: Mapping[str, Site], path: Path) -> Iterable[str]:
@@ -32,6 +32,8 @@ def endpoint_problems(endpoints: Iterable[Endpoint], sites: Mapping[str, Site], 
         site = sites.get(endpoint.site)
         if site is None or not endpoint.configuration:
             continue
+        place = f"{path}: {endpoint.name}: configuration {endpoint.configuration}"
+        if site.source == "jea" and is_full(endpoint.configuration):
+            yield f"{place} is no JEA endpoint, as its site wants"
         for name in wider(endpoint.configuration, site.fallback):
-            place = f"{path}: {endpoint.name}: configuration {endpoint.configuration}"
             yield f"{place}: fallback of its site: {_wider(name)}"

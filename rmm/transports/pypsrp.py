@@ -32,7 +32,7 @@ class PypsrpSession:
 
     async def run(self, script: Script, *, deadline: float, max_bytes: int = 16 << 20) -> ScriptResult:
         """One pipeline."""
-        if script.language != "powershell":
+        if script.language not in ("powershell", "command"):
             raise UnsupportedError(f"WinRM runs PowerShell, not {script.language}", code="unsupported.language")
         left = deadline - asyncio.get_running_loop().time()
         return await self._threads.stoppable(lambda stop: self._run(script, left, stop), deadline=deadline)
@@ -40,7 +40,10 @@ class PypsrpSession:
     def _run(self, script: Script, seconds: float, stop: threading.Event) -> ScriptResult:
         until = time.monotonic() + seconds
         shell = PowerShell(self._pool)
-        shell.add_script(script.text)
+        if script.language == "command":
+            shell.add_cmdlet(script.text)
+        else:
+            shell.add_script(script.text)
         for name, value in script.arguments:
             shell.add_parameter(name, value) if name else shell.add_argument(value)
         try:
@@ -89,6 +92,7 @@ def _open(target: Target, seconds: float) -> RunspacePool:
             read_timeout=timeout + 5, operation_timeout=min(20, timeout), reconnection_retries=0,
         )  # fmt: skip
         pool = RunspacePool(wsman, configuration_name=target.configuration)
+        pool.shell.idle_time_out = target.idle_s  # the library's default leaves it to the endpoint: two hours
         pool.open()
     except Exception as error:  # whatever the library meets is translated once, here
         raise _error(error, target) from error

@@ -90,6 +90,14 @@ def test_each_collector_of_a_bundle_is_isolated(pwsh: Run, mode: str) -> None:
     assert (missing.category, missing.hresult) == ("ObjectNotFound", -2146233087)
 
 
+# Shows that the mode is in force: it would end the script otherwise.
+CONFINED = {
+    "FullLanguage": "",
+    "ConstrainedLanguage": "try { [System.Console]::Clear(); exit 7 } "
+    "catch { if ($_.FullyQualifiedErrorId -notlike '*ConstrainedLanguage') { exit 8 } }",
+}
+
+
 STAND_INS = """
 $answers = ConvertFrom-Json -InputObject $cases -AsHashtable
 function Find-Answer { param($Key) $found = $script:answers[$script:case][($Key -replace '\\s+', ' ').Trim()]
@@ -110,13 +118,17 @@ function Invoke-Case { param($Name, [scriptblock]$Script) $script:case = $Name; 
 """
 
 
-def test_each_script_writes_the_document_of_its_samples(pwsh: Run, samples: list[Any]) -> None:
+@pytest.mark.parametrize("mode", ["FullLanguage", "ConstrainedLanguage"])
+def test_each_script_writes_the_document_of_its_samples(pwsh: Run, samples: list[Any], mode: str) -> None:
     chosen = [s for s in samples if s.collector.windows and not s.case.startswith("linux")]
     cases = {f"{s.collector.name}/{s.case}": answers(s) for s in chosen}
     denied = [f"{s.collector.name}/{s.case}" for s in chosen if s.content["document"].get("notes")]
     calls = [f"Invoke-Case '{s.collector.name}/{s.case}' {{\n{s.collector.windows}\n}}" for s in chosen]
     text = json.dumps(cases)
-    script = f"$cases = {quoted(text)}\n$denied = @({', '.join(map(quoted, denied))})\n{STAND_INS}\n" + "\n".join(calls)
+    head = f"$cases = {quoted(text)}\n$denied = @({', '.join(map(quoted, denied))})\n{STAND_INS}\n"
+    # The stand-ins keep the language in which they were made, as Windows' own commands do.
+    head += f"$ExecutionContext.SessionState.LanguageMode = '{mode}'\n{CONFINED[mode]}\n"
+    script = head + "\n".join(calls)
     lines = pwsh(script)
     assert len(lines) == 2 * len(chosen) >= 88
     for sample, name, line in zip(chosen, lines[::2], lines[1::2], strict=True):

@@ -21,6 +21,7 @@ CAN: dict[str, set[str]] = {
     "winrm": {"objects", "arguments", "query", "names", "https", "records"},
     "pypsrp": {"objects", "arguments", "https", "records"},
     "pywinrm": {"https", "records"},
+    "winrs": {"https", "names", "query", "records"},  # the command shell of the native transport
     "ssh": {"sh"},
 }
 SCRIPTS = {
@@ -69,7 +70,7 @@ class Bench:
         self.name = name
         self.gate = gate
         self.target = target
-        self.transport: Any = build("transports", name, gate=gate)
+        self.transport: Any = build("transports", target.transport, gate=gate)
         self.language = "sh" if name == "ssh" else "powershell"
 
     def script(self, name: str) -> Script:
@@ -93,6 +94,8 @@ def target_of(name: str, request: pytest.FixtureRequest) -> Target:
             endpoint="here", name=socket.gethostname(), host="127.0.0.1", port=server["port"], credential=credential,
             known_hosts=str(server["folder"] / "known_hosts"), **common,
         )  # fmt: skip
+    if name == "winrs":
+        common |= {"transport": "winrm", "configuration": name}
     lab = request.getfixturevalue("lab")
     machine = lab.endpoints[7]
     credential = Credential(name="lab", username=lab.username, secret=Secret(lab.password))

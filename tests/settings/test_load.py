@@ -206,3 +206,43 @@ def test_an_unreadable_rule_file_is_a_problem_like_others(write: Write) -> None:
 
 def test_the_shipped_rules_are_right() -> None:
     assert len({rule.id for rule in shipped_rules()}) == len(shipped_rules()) > 3
+
+
+@pytest.mark.parametrize(
+    ("site", "wanted"),
+    [
+        ("configuration: RmmJea, fallback: [Microsoft.PowerShell]", "fallback"),
+        ("configuration: RmmJea, source: jea, fallback: [Other, winrs]", "fallback"),
+        ("source: jea", "source"),
+        ("configuration: PowerShell.7, source: jea", "source"),
+        ("configuration: 'no name'", "configuration"),
+        ("fallback: ['../x']", "fallback"),
+    ],
+)
+def test_session_configurations_that_would_widen_are_refused(write: Write, site: str, wanted: str) -> None:
+    (only,) = problems(write(f"sites:\n  - {{id: hq, {site}}}\n"))
+    assert f"rmm.yaml:2: sites[0].{wanted}: " in only
+
+
+@pytest.mark.parametrize(
+    "site",
+    [
+        "configuration: PowerShell.7, fallback: [Microsoft.PowerShell, winrs]",
+        "configuration: RmmJea, source: jea, fallback: [RmmJea2]",
+        "fallback: [RmmJea]",
+        "configuration: winrs",
+    ],
+)
+def test_lists_that_do_not_are_taken(write: Write, site: str) -> None:
+    assert list(load_settings(write(f"sites:\n  - {{id: hq, {site}}}\n")).sites) == ["hq"]
+
+
+def test_an_endpoint_of_its_own_configuration_does_not_widen_either(write: Write) -> None:
+    folder = write("sites:\n  - {id: hq, fallback: [winrs]}\n")
+    (folder / "endpoints.csv").write_text("Id,ComputerName,SiteId,Configuration\na,A,hq,RmmJea\nb,B,hq,PowerShell.7\n")
+    (only,) = problems(folder)
+    assert "endpoints.csv: A: configuration RmmJea: fallback of its site: winrs gives more" in only
+    write("sites:\n  - {id: hq, configuration: RmmJea, source: jea}\n")
+    (folder / "endpoints.csv").write_text("Id,ComputerName,SiteId,Configuration\na,A,hq,RmmJea2\nb,B,hq,PowerShell.7\n")
+    (only,) = problems(folder)
+    assert "endpoints.csv: B: configuration PowerShell.7 is no JEA endpoint" in only

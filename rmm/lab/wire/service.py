@@ -45,6 +45,7 @@ class Stats(msgspec.Struct):
     shells_open: int = 0
     pipelines: int = 0
     queries: int = 0
+    listings: int = 0  # of shells
     unencrypted: int = 0
     authorizations: int = 0  # requests with an Authorization header, whatever is in it
     logons_accepted: int = 0
@@ -228,7 +229,8 @@ class Service:
             raise WsmanFault(
                 2150858811, "w:InvalidResourceURI", "The session configuration does not exist on this computer."
             )
-        shell.name, shell.uri, shell.language = call.body.get("Name") or "", call.resource, language
+        named = call.body.findtext(f"{{{RSP}}}Name") or call.body.get("Name") or ""
+        shell.name, shell.uri, shell.language = named, call.resource, language
         shell.owner = self._lab.accounts.username
         self._lab.add(shell)
         resource = soap.escape(call.resource)
@@ -277,6 +279,7 @@ class Service:
 
     def _enumerate(self, call: Call) -> str:
         if call.resource == RSP:
+            self._lab.counts.listings += 1
             mine = [shell for (address, _), shell in self._lab.shells.items() if address == self._machine.address]
             return shell_list([(shell, self._lab.inactive_s(shell)) for shell in mine])
         self._lab.counts.queries += 1

@@ -11,22 +11,16 @@ from typing import Any
 
 from rmm.errors import TransportError
 from rmm.transports.winrm import envelope
-from rmm.transports.winrm.envelope import RSP, N
+from rmm.transports.winrm.enumeration import instances
+from rmm.transports.winrm.envelope import RSP
 from rmm.transports.winrm.wsman import Wsman
 
-PAGE = 500
 MOST = 50  # shells that are ended in one poll
-_LIST = f'<n:Enumerate xmlns:n="{N}"><w:OptimizeEnumeration/><w:MaxElements>{PAGE}</w:MaxElements></n:Enumerate>'
 
 
 async def shells(wsman: Wsman, deadline: float) -> list[dict[str, Any]]:
-    """The shells that this account may see: ShellId, Name, ResourceUri, Owner and more, as text.
-
-    One page: an endpoint that holds more than PAGE shells is not ours to tidy up.
-    """
-    answer = await wsman.ask(envelope.ENUMERATE, RSP, body=_LIST, deadline=deadline)
-    found, _ = envelope.items(answer)
-    return found
+    """The shells that this account may see: ShellId, Name, ResourceUri, Owner and more, as text."""
+    return await instances(wsman, RSP, deadline)
 
 
 async def reap(wsman: Wsman, name: str, deadline: float) -> int:
@@ -42,13 +36,16 @@ async def reap(wsman: Wsman, name: str, deadline: float) -> int:
             raise
         return 0  # this account may not list shells: the endpoint ends them after their idle timeout
     count = 0
-    for row in [row for row in found if row.get("Name") == name][:MOST]:
-        identity, resource = row.get("ShellId"), row.get("ResourceUri")
-        if not isinstance(identity, str) or not isinstance(resource, str):
-            continue
+    for row in [row for row in found if _text(row, "Name") == name][:MOST]:
+        identity, resource = _text(row, "ShellId"), _text(row, "ResourceUri")
         with contextlib.suppress(TransportError):
             await wsman.ask(envelope.DELETE, resource, headers=envelope.selector(identity), deadline=deadline)
             count += 1
         if not wsman.usable:
             break
     return count
+
+
+def _text(row: dict[str, Any], name: str) -> str:
+    value = row.get(name)
+    return value.strip() if isinstance(value, str) else ""

@@ -14,14 +14,12 @@ from rmm.model.endpoint import Target
 from rmm.ports import AuthGate, Script, ScriptResult
 from rmm.transports.winrm import envelope
 from rmm.transports.winrm.command import CommandShell
-from rmm.transports.winrm.envelope import N
+from rmm.transports.winrm.enumeration import instances
 from rmm.transports.winrm.orphans import reap
 from rmm.transports.winrm.shell import IDLE_S, Shell
 from rmm.transports.winrm.wsman import Wsman, open_wsman
 
 CLEAN_UP_S = 5.0
-MOST_INSTANCES = 5000
-PAGE = 500
 NO_CONFIGURATION = "unsupported.configuration"
 
 
@@ -93,7 +91,9 @@ class WinrmSession:
         """A shell of the first session configuration that is there; orphans of ours make room for it."""
         target = self.target
         names = order(target.configuration, target.fallback, target.chosen)
-        reaped = not target.orphans or await self._reap(deadline)
+        reaped = target.orphans
+        if reaped:
+            await self._reap(deadline)
         while True:
             try:
                 await self._open_one(names[0], deadline)
@@ -131,26 +131,11 @@ class WinrmSession:
         if self._wsman is None:
             raise ProtocolError("the session is not open", code="session.closed")
         resource = f"http://schemas.microsoft.com/wbem/wsman/1/wmi/{namespace}/*"
-        body = (
-            f'<n:Enumerate xmlns:n="{N}"><w:OptimizeEnumeration/><w:MaxElements>{PAGE}</w:MaxElements>'
-            f'<w:Filter Dialect="{envelope.WQL_DIALECT}">{escape(wql)}</w:Filter></n:Enumerate>'
-        )
+        wanted = f'<w:Filter Dialect="{envelope.WQL_DIALECT}">{escape(wql)}</w:Filter>'
         try:
-            answer = await self._wsman.ask(envelope.ENUMERATE, resource, body=body, deadline=deadline)
-            found, context = envelope.items(answer)
-            while context and len(found) < MOST_INSTANCES:
-                body = (
-                    f'<n:Pull xmlns:n="{N}"><n:EnumerationContext>{escape(context)}</n:EnumerationContext>'
-                    f"<n:MaxElements>{PAGE}</n:MaxElements></n:Pull>"
-                )
-                answer = await self._wsman.ask(envelope.PULL, resource, body=body, deadline=deadline)
-                more, context = envelope.items(answer)
-                if not more and context:
-                    raise ProtocolError("an enumeration that goes on without instances", code="wsman.enumeration")
-                found += more
+            return await instances(self._wsman, resource, deadline, wanted=wanted)
         finally:
             self.count()
-        return found
 
     async def leave(self) -> None:
         """The poll is over: keep what the policy keeps, delete the rest, within CLEAN_UP_S."""

@@ -7,7 +7,7 @@ import base64
 import re
 import uuid
 from typing import Any, ClassVar
-from xml.sax.saxutils import quoteattr
+from xml.sax.saxutils import escape, quoteattr
 
 from rmm.core.sessions import SHORTEST_IDLE_S
 from rmm.errors import DeadlineError, ProtocolError, TransportError
@@ -94,7 +94,8 @@ class Shell:
         for last in (False, True):
             mine = f' ShellId="{self.id}"' if self.names_itself else ""
             body = (
-                f"<rsp:Shell{mine} Name={quoteattr(self.name)}>"
+                # [MS-WSMV] 2.2.4.37 has Name as an element; clients of Windows give it, as ShellId, as an attribute.
+                f"<rsp:Shell{mine} Name={quoteattr(self.name)}><rsp:Name>{escape(self.name)}</rsp:Name>"
                 f"<rsp:IdleTimeOut>PT{self.idle_s}.000S</rsp:IdleTimeOut>{content}</rsp:Shell>"
             )
             try:
