@@ -18,10 +18,11 @@ from rmm.ports import Script
 
 # What each transport can do beyond the common part. A test that needs more is not run on it, and this table says so.
 CAN: dict[str, set[str]] = {
-    "winrm": {"objects", "arguments", "query", "names", "https", "records"},
+    "winrm": {"objects", "arguments", "query", "names", "https", "records", "reuse"},
     "pypsrp": {"objects", "arguments", "https", "records"},
     "pywinrm": {"https", "records"},
-    "ssh": {"sh"},
+    "ssh": {"sh", "reuse"},
+    "ssh-powershell": {"objects", "arguments", "records", "reuse", "loops"},
 }
 SCRIPTS = {
     "powershell": {
@@ -31,12 +32,23 @@ SCRIPTS = {
         "error": "#lab:error no good",
         "throw": "#lab:throw cannot go on",
     },
+    "pwsh": {
+        "name": "[Environment]::MachineName",
+        "size": "[Environment]::MachineName + ' ' + ('x' * 999000)",
+        "sleep": "'before'; Start-Sleep 30; 'after'",
+        "error": "Write-Error 'no good'; 'after'",
+        "throw": "'before'; throw 'cannot go on'; 'after'",
+        "lost": "'before'; Stop-Process -Id $PID -Force; Start-Sleep 10",
+        "loop": "while ($true) { 'x' * 1000 }",
+    },
     "sh": {
         "name": "uname -n",
         "size": "printf '%s ' \"$(uname -n)\"; head -c 999000 /dev/zero | tr '\\0' x; echo",
         "sleep": "echo before; sleep 30; echo after",
         "error": "echo no good >&2; echo after",
         "throw": "echo before; echo cannot go on >&2; exit 3",
+        "lost": "echo before; sleep 0.3; kill -9 $PPID; sleep 10",
+        "loop": "while :; do echo xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx; done",
     },
 }
 
@@ -69,11 +81,13 @@ class Bench:
         self.name = name
         self.gate = gate
         self.target = target
-        self.transport: Any = build("transports", name, gate=gate)
+        self.transport: Any = build("transports", target.transport, gate=gate)
         self.language = "sh" if name == "ssh" else "powershell"
+        self.over_ssh = target.transport == "ssh"
 
     def script(self, name: str) -> Script:
-        return Script(SCRIPTS[self.language][name], language=self.language)
+        dialect = "pwsh" if self.name == "ssh-powershell" else self.language
+        return Script(SCRIPTS[dialect][name], language=self.language)
 
     async def run(self, script: Script, *, seconds: float = 20.0, **changes: Any) -> Any:
         deadline = asyncio.get_running_loop().time() + seconds
@@ -83,15 +97,16 @@ class Bench:
 
 
 def target_of(name: str, request: pytest.FixtureRequest) -> Target:
-    common: dict[str, Any] = {"transport": name, "auth": "ntlm", "session": "new", "scheme": "http"}
-    if name == "ssh":
-        server = request.getfixturevalue("sshd")
+    transport = name.partition("-")[0]
+    common: dict[str, Any] = {"transport": transport, "auth": "ntlm", "session": "new", "scheme": "http"}
+    if transport == "ssh":
+        server = request.getfixturevalue("sshd" if name == "ssh" else "sshd_pwsh")
         credential = Credential(
-            name="k", username=server["user"], secret=Secret(""), kind="key", key_file=str(server["folder"] / "user")
+            name="k", username=server.user, secret=Secret(""), kind="key", key_file=str(server.folder / "user")
         )
         return Target(
-            endpoint="here", name=socket.gethostname(), host="127.0.0.1", port=server["port"], credential=credential,
-            known_hosts=str(server["folder"] / "known_hosts"), **common,
+            endpoint="here", name=socket.gethostname(), host="127.0.0.1", port=server.port, credential=credential,
+            known_hosts=str(server.folder / "known_hosts"), shell="auto" if name == "ssh" else "powershell", **common,
         )  # fmt: skip
     lab = request.getfixturevalue("lab")
     machine = lab.endpoints[7]
@@ -156,13 +171,14 @@ async def test_a_script_that_takes_too_long_is_stopped(bench: Bench) -> None:
         result = await session.run(bench.script("sleep"), deadline=loop.time() + 1.5)
     assert result.state == "timed_out"
     assert loop.time() - began < 12
-    assert result.output == (("before",) if bench.language == "sh" else ())
+    assert result.output == (("before",) if bench.over_ssh else ())
 
 
 @needs("arguments")
 async def test_arguments_are_typed_and_never_script_text(bench: Bench) -> None:
     values = ("plain", 'it\'s "$(x)" ; ` \u2018\u2019\u201c', "a\r\nb", 42, True, "")
-    script = Script("#lab:echo", tuple((f"P{n}", value) for n, value in enumerate(values)))
+    text = "param($P0, $P1, $P2, $P3, $P4, $P5) $P0; $P1; $P2; $P3; $P4; $P5" if bench.over_ssh else "#lab:echo"
+    script = Script(text, tuple((f"P{n}", value) for n, value in enumerate(values)))
     assert (await bench.run(script)).output == values
 
 
@@ -206,8 +222,8 @@ async def test_https_is_verified(bench: Bench, lab: Any) -> None:
 
 
 async def test_a_wrong_secret_is_one_rejected_logon(bench: Bench, request: pytest.FixtureRequest) -> None:
-    if bench.name == "ssh":
-        key = str(request.getfixturevalue("sshd")["folder"] / "other")
+    if bench.over_ssh:
+        key = bench.target.credential.key_file.replace("user", "other")
         wrong = msgspec.structs.replace(bench.target.credential, key_file=key)
         before = 0
     else:
@@ -217,7 +233,7 @@ async def test_a_wrong_secret_is_one_rejected_logon(bench: Bench, request: pytes
         await bench.run(bench.script("name"), credential=wrong)
     assert caught.value.code == "auth.rejected"
     assert bench.gate.log == ["asked", "rejected"]
-    if bench.name != "ssh":
+    if not bench.over_ssh:
         assert request.getfixturevalue("lab").stats()["logons_rejected"] == before + 1
 
 
@@ -249,7 +265,7 @@ async def test_cancellation_leaves_no_shell(bench: Bench, request: pytest.Fixtur
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    if bench.name != "ssh":
+    if not bench.over_ssh:
         lab = request.getfixturevalue("lab")
         for _ in range(150):
             if not lab.stats()["shells_open"]:
@@ -265,10 +281,10 @@ async def test_the_wrong_language_is_refused(bench: Bench) -> None:
     assert caught.value.code == "unsupported.language"
 
 
-async def test_an_unknown_host_key_gets_no_secret(request: pytest.FixtureRequest, sshd: dict[str, Any]) -> None:
+async def test_an_unknown_host_key_gets_no_secret(request: pytest.FixtureRequest, sshd: Any) -> None:
     one = Bench("ssh", target_of("ssh", request), Gate())
     with pytest.raises(TlsError) as caught:
-        await one.run(one.script("name"), known_hosts=str(sshd["folder"] / "wrong_hosts"))
+        await one.run(one.script("name"), known_hosts=str(sshd.folder / "wrong_hosts"))
     assert caught.value.code == "ssh.host_key"
     assert "ssh-keyscan" in caught.value.hint
     assert "rejected" not in one.gate.log

@@ -18,12 +18,12 @@ from rmm.vault import Vault, create
 PASSPHRASE = "a passphrase of this test"
 
 
-def configure(folder: Path, sshd: dict[str, Any], known_hosts: str) -> None:
-    keys = sshd["folder"]
+def configure(folder: Path, sshd: Any, known_hosts: str) -> None:
+    keys = sshd.folder
     folder.mkdir()
     (folder / "rmm.yaml").write_text(
         "data: data\nsites:\n  - id: linux\n    name: Linux\n    credential: key\n    transport: ssh\n"
-        f"    port: {sshd['port']}\n    known_hosts: {json.dumps(str(keys / known_hosts))}\n"
+        f"    port: {sshd.port}\n    known_hosts: {json.dumps(str(keys / known_hosts))}\n"
     )
     (folder / "endpoints.csv").write_text(
         f"Id,ComputerName,IPAddress,SiteId\nhere,{socket.gethostname()},127.0.0.1,linux\n"
@@ -31,7 +31,7 @@ def configure(folder: Path, sshd: dict[str, Any], known_hosts: str) -> None:
     (folder / "passphrase").write_text(PASSPHRASE)
     create(folder / "credentials.vault", PASSPHRASE, {})
     vault = Vault.open(folder / "credentials.vault", PASSPHRASE)
-    vault.set("key", sshd["user"], Secret(""), kind="key", key_file=str(keys / "user"))
+    vault.set("key", sshd.user, Secret(""), kind="key", key_file=str(keys / "user"))
 
 
 def poll(folder: Path) -> tuple[int, dict[str, Any]]:
@@ -50,7 +50,7 @@ def kilobytes(name: str) -> int:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="an SSH server of this machine's own is a Linux matter here")
-def test_this_machine_over_ssh_gives_its_real_values(tmp_path: Path, sshd: dict[str, Any]) -> None:
+def test_this_machine_over_ssh_gives_its_real_values(tmp_path: Path, sshd: Any) -> None:
     configure(tmp_path / "c", sshd, "known_hosts")
     code, seen = poll(tmp_path / "c")
     assert (code, seen["status"], seen["fault"]) == (0, "OK", None), seen
@@ -71,7 +71,7 @@ def test_this_machine_over_ssh_gives_its_real_values(tmp_path: Path, sshd: dict[
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="an SSH server of this machine's own is a Linux matter here")
-def test_a_changed_host_key_is_one_named_fault(tmp_path: Path, sshd: dict[str, Any]) -> None:
+def test_a_changed_host_key_is_one_named_fault(tmp_path: Path, sshd: Any) -> None:
     configure(tmp_path / "c", sshd, "wrong_hosts")
     code, seen = poll(tmp_path / "c")
     assert code == 4

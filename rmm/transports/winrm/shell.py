@@ -6,15 +6,15 @@ import asyncio
 import base64
 import binascii
 import uuid
-from typing import Any
 from xml.sax.saxutils import quoteattr
 
 from rmm.core.sessions import SHORTEST_IDLE_S
 from rmm.errors import DeadlineError, ProtocolError, TransportError
-from rmm.ports import ErrorRecord, Script, ScriptResult
+from rmm.ports import Script, ScriptResult
 from rmm.transports.winrm import envelope, psrp
 from rmm.transports.winrm.envelope import RSP, Answer
 from rmm.transports.winrm.faults import IDLE_OUT_OF_BOUNDS, error_of
+from rmm.transports.winrm.pipeline import Pace, Pipeline
 from rmm.transports.winrm.wsman import ANSWER_S, OPERATION_S, SIZES, FaultError, Wsman
 
 RESOURCE = "http://schemas.microsoft.com/powershell/"
@@ -23,9 +23,6 @@ RECYCLE = 200  # pipelines per runspace: Windows fails after 1,000 that were not
 ENVELOPE_REST = 8_000  # what an envelope holds beside the base64 of a fragment
 SIGNAL_S = 5.0
 LEAST_WAIT_S = 0.5
-HEADROOM_RECORDS = 1000  # error records and warnings that are kept of one pipeline
-
-_NEEDS_ANSWER = "the script waits for input, which a poll never gives"
 
 
 class Shell:
@@ -116,11 +113,11 @@ class Shell:
         Raises:
             TransportError: the shell or the connection is lost; `partial` has the text that had arrived.
         """
-        run = _Pipeline(max_bytes)
+        run = Pipeline(max_bytes)
         self.pipelines += 1
         try:
             command = await self._start(script, deadline)
-            pace = _Pace(script.steps, deadline)
+            pace = Pace(script.steps, deadline)
             while not run.ended:
                 limit = pace.limit(len(run.output), asyncio.get_running_loop().time())
                 if limit <= asyncio.get_running_loop().time():
@@ -136,7 +133,7 @@ class Shell:
             await self._settle(run, command)
         except TransportError as error:
             self.broken = True
-            error.partial = tuple(item for item in run.output if isinstance(item, str))
+            error.partial = run.texts
             raise
         except BaseException:
             self.broken = True
@@ -176,7 +173,7 @@ class Shell:
             await self.wsman.ask(envelope.SEND, self._resource, headers=selector, body=body, deadline=deadline)
         return command
 
-    async def _pump(self, run: _Pipeline, command: str, deadline: float) -> None:
+    async def _pump(self, run: Pipeline, command: str, deadline: float) -> None:
         """One Receive; its end of time is only news when the deadline has come."""
         answer = await self._receive(command, deadline)
         if answer is None:
@@ -208,7 +205,7 @@ class Shell:
                 raise DeadlineError("the runspace did not answer in time") from error
             return None
 
-    def _messages(self, answer: Answer | None, run: _Pipeline | None = None) -> list[psrp.Message]:
+    def _messages(self, answer: Answer | None, run: Pipeline | None = None) -> list[psrp.Message]:
         if answer is None or answer.body is None:
             return []
         messages: list[psrp.Message] = []
@@ -222,7 +219,7 @@ class Shell:
             messages += self._defragment.feed(data)
         return messages
 
-    async def _settle(self, run: _Pipeline, command: str) -> None:
+    async def _settle(self, run: Pipeline, command: str) -> None:
         """Terminate a pipeline that did not end by itself; the runspace is usable afterwards or is given up."""
         if run.broken:
             return
@@ -265,101 +262,3 @@ class Shell:
             if not error.fault.shell_gone and not error.fault.timed_out:
                 raise error_of(error.fault) from error
         self._created = False
-
-
-class _Pace:
-    """Until when the next output must have come: see `ports.Script.steps`."""
-
-    def __init__(self, steps: tuple[float, ...], deadline: float) -> None:
-        self._steps = steps
-        self._deadline = deadline
-        self._seen = -1
-        self._since = 0.0
-
-    def limit(self, outputs: int, now: float) -> float:
-        if outputs != self._seen:
-            self._seen, self._since = outputs, now
-        if outputs >= len(self._steps):
-            return self._deadline
-        return min(self._deadline, self._since + self._steps[outputs])
-
-
-class _Pipeline:
-    """What has arrived of one pipeline."""
-
-    def __init__(self, max_bytes: int) -> None:
-        self.output: list[Any] = []
-        self.errors: list[ErrorRecord] = []
-        self.warnings: list[str] = []
-        self.size = 0  # of whole messages
-        self.received = 0  # of these, and of the one that is arriving
-        self.state = ""
-        self.final = False  # the endpoint announced the end
-        self.broken = False
-        self._max = max_bytes
-
-    @property
-    def ended(self) -> bool:
-        return bool(self.state)
-
-    def take(self, message: psrp.Message) -> None:
-        self.size += len(message.data)
-        kind = message.kind
-        if kind == psrp.PIPELINE_OUTPUT:
-            if self.size <= self._max:
-                self.output.append(psrp.output_of(message))
-        elif kind == psrp.PIPELINE_STATE:
-            self._take_state(message)
-        elif kind == psrp.ERROR_RECORD:
-            record = psrp.error_record(message)
-            if record is not None and len(self.errors) < HEADROOM_RECORDS:
-                self.errors.append(record)
-        elif kind == psrp.WARNING_RECORD:
-            if len(self.warnings) < HEADROOM_RECORDS:
-                self.warnings.append(str(getattr(psrp.deserialize(message.data), "Message", ""))[:2000])
-        elif kind in (psrp.PIPELINE_HOST_CALL, psrp.RUNSPACEPOOL_HOST_CALL):
-            self._take_host_call(message)
-        elif kind == psrp.RUNSPACEPOOL_STATE and psrp.state_of(message) in (psrp.POOL_BROKEN, psrp.POOL_CLOSED):
-            raise ProtocolError("the runspace broke while a pipeline ran", code="psrp.broken", retry="R1")
-        # Progress, verbose, debug, information, user events and whatever comes with newer versions are not for us.
-
-    def _take_state(self, message: psrp.Message) -> None:
-        state = psrp.state_of(message)
-        name = {psrp.STOPPED: "stopped", psrp.COMPLETED: "completed", psrp.FAILED: "failed"}.get(state)
-        if name is None:
-            return  # Not started, Running and Stopping are announced by some servers only
-        record = psrp.error_record(message)
-        if record is not None:
-            self.errors.append(record)
-        self.state, self.final = "truncated" if self.size > self._max else name, True
-
-    def _take_host_call(self, message: psrp.Message) -> None:
-        """Methods without a result (Write*, notifications) are noise; the others would wait for ever."""
-        method = _method_number(message.data)
-        if method in _WITH_RESULT:
-            self.errors.append(ErrorRecord("HostCallRefused", "NotImplemented", _NEEDS_ANSWER))
-            self.state = "failed"
-
-    def result(self, *, broken: bool) -> ScriptResult:
-        return ScriptResult(
-            output=tuple(self.output),
-            state=self.state,
-            errors=tuple(self.errors),
-            warnings=tuple(self.warnings),
-            bytes=self.size,
-            broken=broken,
-        )
-
-
-# [MS-PSRP] 2.2.3.17: host methods that return something and so make the pipeline wait
-_WITH_RESULT = frozenset(
-    {1, 2, 3, 4, 5, 11, 12, *range(23, 28), 29, 31, 33, 35, 37, 39, 41, 43, 44, 45, 46, 50, 54, 55, 56}
-)
-
-
-def _method_number(data: bytes) -> int:
-    marker = data.find(b'N="mi"')
-    begin = data.find(b"<I32>", marker)
-    end = data.find(b"</I32>", begin)
-    text = data[begin + 5 : end] if 0 <= marker < begin < end else b""
-    return int(text) if text.isdigit() and len(text) < 6 else 1

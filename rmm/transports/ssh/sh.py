@@ -1,0 +1,93 @@
+"""One script in a POSIX shell: fed to `sh` on its standard input, so that no length limit of arguments concerns it."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+from typing import Any
+
+import asyncssh
+
+from rmm.ports import ErrorRecord, Script, ScriptResult
+from rmm.transports.ssh import faults
+from rmm.transports.ssh.channel import CHUNK, Process, end, start
+
+STDERR_LIMIT = 64 << 10
+
+
+async def run_command(
+    connection: asyncssh.SSHClientConnection, script: Script, deadline: float, max_bytes: int
+) -> ScriptResult:
+    """Feed the script to `sh -s`; every line of standard output is an output, of standard error an error record."""
+    words = " ".join(shlex.quote(str(value)) for _, value in script.arguments)
+    process = await start(connection, deadline, command=f"exec sh -s -- {words}".strip())
+    command = _Command(max_bytes)
+    try:
+        await command.carry_out(process, script.text.encode() + b"\n", deadline)
+    finally:
+        await end(process)
+    return command.result(process.exit_status)
+
+
+class _Command:
+    """What has come of one command."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self.size = 0
+        self.state = "completed"
+        self.broken = False
+        self._max = max_bytes
+        self._out = bytearray()
+        self._err = bytearray()
+
+    async def carry_out(self, process: Process, text: bytes, deadline: float) -> None:
+        readers = [
+            asyncio.ensure_future(self._read(process.stdout, self._out, self._max)),
+            asyncio.ensure_future(self._read(process.stderr, self._err, STDERR_LIMIT)),
+        ]
+        try:
+            async with asyncio.timeout_at(deadline):
+                process.stdin.write(text)
+                process.stdin.write_eof()
+                await asyncio.gather(*readers)
+                await process.wait_closed()
+        except TimeoutError:
+            self.state = "timed_out"
+        except _TooMuchError:
+            self.state = "truncated"
+        except (OSError, asyncssh.Error) as error:
+            lost = faults.lost("while a script ran")
+            lost.partial = tuple(self._lines())
+            raise lost from error
+        finally:
+            for reader in readers:
+                reader.cancel()
+            await asyncio.gather(*readers, return_exceptions=True)
+
+    async def _read(self, stream: Any, into: bytearray, limit: int) -> None:
+        while data := await stream.read(CHUNK):
+            self.size += len(data)
+            if len(into) + len(data) > limit:
+                if into is self._out:
+                    raise _TooMuchError
+                continue
+            into += data
+
+    def _lines(self) -> list[str]:
+        text = self._out.decode("utf-8", "replace")
+        whole = text if self.state == "completed" else text[: text.rfind("\n") + 1]
+        return [line for line in whole.split("\n") if line]
+
+    def result(self, status: int | None) -> ScriptResult:
+        errors = [
+            ErrorRecord("sh", "NotSpecified", line[:2000]) for line in self._err.decode("utf-8", "replace").splitlines()
+        ]
+        state = self.state
+        if state == "completed" and status not in (0, None):
+            state = "failed"
+            errors.append(ErrorRecord(f"exit {status}", "OperationStopped", f"the script ended with status {status}"))
+        return ScriptResult(output=tuple(self._lines()), state=state, errors=tuple(errors[:1000]), bytes=self.size)
+
+
+class _TooMuchError(Exception):
+    """More output than allowed."""
