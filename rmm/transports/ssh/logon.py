@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import asyncssh
@@ -28,25 +28,19 @@ async def connect(
     target: Target, gate: AuthGate, deadline: float, telemetry: dict[str, float]
 ) -> asyncssh.SSHClientConnection:
     """Connect, verify the host key, log on. A wrong password costs exactly one failed attempt on the server."""
-    credential = target.credential
     known = known_hosts_of(target)
-    async with contextlib.AsyncExitStack() as stack:
-        keys: Sequence[Any] = ()
-        if credential.kind == "agent":
-            agent, keys = await agent_keys(credential)
-            stack.callback(agent.close)
-        elif credential.kind == "key":
-            keys = private_keys(credential)
+    method = _method(target.credential)
+    async with _keys(target.credential) as keys:
         address = await resolve(target, deadline)
         began = time.perf_counter()
         channel = await _tcp(target, address, deadline)
         telemetry["connect_ms"] = _since(began)
         began = time.perf_counter()
-        logon = _Logon(credential, keys)
+        logon = _Logon(target.credential, keys)
         connecting = asyncio.ensure_future(
             asyncssh.connect(
                 target.host, target.port, sock=channel, client_factory=lambda: logon, config=None,
-                username=_account(credential.username), known_hosts=known.match, preferred_auth=_method(credential),
+                username=_account(target.credential.username), known_hosts=known.match, preferred_auth=method,
                 client_keys=None, agent_path=None, agent_forwarding=False, gss_host=None, x11_forwarding=False,
                 keepalive_interval=KEEPALIVE_S, keepalive_count_max=KEEPALIVES,
                 login_timeout=0,  # ours are below, and waiting for the gate is none of the server's time
@@ -62,9 +56,27 @@ async def connect(
         finally:
             if not connecting.done():
                 connecting.cancel()
-            await asyncio.gather(connecting, return_exceptions=True)
+                await asyncio.gather(connecting, return_exceptions=True)
+            if not logon.connected:
+                channel.close()
         telemetry["auth_ms"] = _since(began)
         return connection
+
+
+@contextlib.asynccontextmanager
+async def _keys(credential: Credential) -> AsyncIterator[Sequence[Any]]:
+    """The keys to offer; those of an agent sign only as long as this lasts."""
+    if credential.kind == "key":
+        yield private_keys(credential)
+    elif credential.kind != "agent":
+        yield ()
+    else:
+        agent, keys = await agent_keys(credential)
+        try:
+            yield keys
+        finally:
+            agent.close()
+            await agent.wait_closed()
 
 
 async def _logged_on(
@@ -94,6 +106,8 @@ async def _logged_on(
         except asyncssh.ConnectionLost:
             raise  # no answer: nobody can know whether it counted
         except asyncssh.DisconnectError as error:
+            if not logon.sent:
+                raise faults.not_offered(target.credential.kind) from error
             # A refusal; or the server hangs up on it, as OpenSSH does after MaxAuthTries.
             attempt.rejected()
             raise logon.refusal() from error
@@ -110,13 +124,18 @@ class _Logon(asyncssh.SSHClient):
         self._credential = credential
         self._keys = list(keys)
         self._permitted = asyncio.Event()
+        self.sent = False  # something that the secret made has left
         self._asked = False
-        self._answered = False
         self._change = self._more = False
         self._connection: asyncssh.SSHClientConnection | None = None
 
     def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
         self._connection = conn
+
+    @property
+    def connected(self) -> bool:
+        """Whether the socket is asyncssh's."""
+        return self._connection is not None
 
     @property
     def spoke(self) -> bool:
@@ -151,10 +170,17 @@ class _Logon(asyncssh.SSHClient):
         return False
 
     async def public_key_auth_requested(self) -> Any:
-        return self._keys if self._keys and await self._may_answer() else None
+        if not self._keys or not await self._may_answer():
+            return None
+        self.sent = True
+        return self._keys
 
     async def password_auth_requested(self) -> str | None:
-        return self._credential.secret.reveal() if await self._may_answer() else None
+        return self._password() if await self._may_answer() else None
+
+    def _password(self) -> str:
+        self.sent = True
+        return self._credential.secret.reveal()
 
     def password_change_requested(self, prompt: str, lang: str) -> Any:
         self._change = True
@@ -169,11 +195,10 @@ class _Logon(asyncssh.SSHClient):
         """The password to the first question if it is one that is not echoed; nothing else is ever answered."""
         if not prompts:
             return []  # a notice
-        if self._answered or len(prompts) != 1 or prompts[0][1]:
+        if self.sent or len(prompts) != 1 or prompts[0][1]:
             self._more = True
             return None
-        self._answered = True
-        return [self._credential.secret.reveal()]
+        return [self._password()]
 
 
 async def _tcp(target: Target, address: str, deadline: float) -> socket.socket:
