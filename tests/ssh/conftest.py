@@ -98,36 +98,15 @@ def account() -> Iterator[tuple[str, str]]:
     subprocess.run(["userdel", "-r", "-f", name], check=True, capture_output=True)
 
 
-def processes(words: str) -> list[int]:
-    """The ids of processes whose command line holds `words`."""
+def started_through(port: int) -> list[str]:
+    """The command lines of all processes that came of a session with the server on this port, orphans included."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            if words.encode() in (folder / "cmdline").read_bytes().replace(b"\0", b" "):
-                found.append(int(folder.name))
+            for entry in (folder / "environ").read_bytes().split(b"\0"):
+                if entry.startswith(b"SSH_CONNECTION=") and entry.endswith(f" {port}".encode()):
+                    found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode() or folder.name)
     return found
-
-
-@pytest.fixture
-def looked_up() -> Callable[[str], list[int]]:
-    return processes
-
-
-def children_of(process: int) -> list[str]:
-    """The command lines of everything that descends from a process, zombies left out."""
-    parents: dict[int, list[int]] = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError, ValueError):
-            fields = (folder / "stat").read_text().rpartition(")")[2].split()
-            if fields[0] != "Z":
-                parents.setdefault(int(fields[1]), []).append(int(folder.name))
-    lines, waiting = [], [process]
-    while waiting:
-        for child in parents.get(waiting.pop(), []):
-            waiting.append(child)
-            with contextlib.suppress(OSError):
-                lines.append((Path("/proc") / str(child) / "cmdline").read_bytes().replace(b"\0", b" ").decode())
-    return lines
 
 
 @pytest.fixture
@@ -137,7 +116,7 @@ def left_of() -> Callable[[Any], Any]:
     async def wait(server: Any) -> list[str]:
         left: list[str] = []
         for _ in range(100):
-            left = children_of(server.process.pid)
+            left = started_through(server.port)
             if not left:
                 return []
             await asyncio.sleep(0.1)

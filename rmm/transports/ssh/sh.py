@@ -1,4 +1,10 @@
-"""One script in a POSIX shell: fed to `sh` on its standard input, so that no length limit of arguments concerns it."""
+"""One script in a POSIX shell: fed through standard input, so that no length limit of arguments concerns it.
+
+The connection may be lost at any time, and OpenSSH signals nothing to the processes of a session then (nor, in a
+session of root, when it is asked to). So standard input stays open as long as the script may run, and a watcher on the
+endpoint kills the process group, which sshd makes for every session, when it closes: also at the end of a script,
+where it finds itself alone, or with what the script left behind.
+"""
 
 from __future__ import annotations
 
@@ -13,17 +19,27 @@ from rmm.transports.ssh import faults
 from rmm.transports.ssh.channel import CHUNK, Process, end, start
 
 STDERR_LIMIT = 64 << 10
+_WHOLE = "#rmm:whole"  # a script that was cut off on its way must not run
+# One line, and without an exclamation mark in quotes: csh, which may be the login shell, reads it first.
+_LOADER = (
+    "s=$(head -c {size}); "
+    f'case $s in *"{_WHOLE}") ;; *) exit 97 ;; esac; '
+    "exec 3<&0 </dev/null; "
+    "( while read -r x <&3; do :; done; kill -9 0 ) >/dev/null 2>&1 & "
+    '( eval "$s" ) 3<&-'
+)
 
 
 async def run_command(
     connection: asyncssh.SSHClientConnection, script: Script, deadline: float, max_bytes: int
 ) -> ScriptResult:
-    """Feed the script to `sh -s`; every line of standard output is an output, of standard error an error record."""
-    words = " ".join(shlex.quote(str(value)) for _, value in script.arguments)
-    process = await start(connection, deadline, command=f"exec sh -s -- {words}".strip())
+    """Run a script; every line of standard output is an output, of standard error an error record."""
+    text = f"{script.text}\n{_WHOLE}".encode()
+    words = [_LOADER.format(size=len(text)), "rmm", *(str(value) for _, value in script.arguments)]
+    process = await start(connection, deadline, command="exec sh -c " + " ".join(map(shlex.quote, words)))
     command = _Command(max_bytes)
     try:
-        await command.carry_out(process, script.text.encode() + b"\n", deadline)
+        await command.carry_out(process, text, deadline)
     finally:
         await end(process)
     return command.result(process.exit_status)
@@ -48,7 +64,6 @@ class _Command:
         try:
             async with asyncio.timeout_at(deadline):
                 process.stdin.write(text)
-                process.stdin.write_eof()
                 await asyncio.gather(*readers)
                 await process.wait_closed()
         except TimeoutError:
