@@ -97,7 +97,7 @@ WRONG: dict[str, tuple[str, type[RmmError], str]] = {
         "psrp.line",
     ),
     "complains": (
-        "read line; echo \"<DataAck PSGuid='00000000-0000-0000-0000-000000000000' />\"; echo out of memory; cat > /dev/null",
+        "read line; echo \"<DataAck PSGuid='00000000-0000-0000-0000-000000000000' />\"; echo no memory; cat >&2",
         ProtocolError,
         "psrp.server",
     ),

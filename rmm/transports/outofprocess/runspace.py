@@ -27,7 +27,7 @@ class Stream(Protocol):
         ...
 
     async def write(self, data: bytes) -> None:
-        """Send, and wait while the other side does not read."""
+        """Send, and wait while the other side does not read. Raises nothing: `read` tells that there is none."""
         ...
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import asyncssh
 
-from rmm.errors import TransportError
 from rmm.transports.ssh import faults
 
 CHUNK = 64 << 10
@@ -39,19 +38,13 @@ class ChannelStream:
         try:
             return bytes(await self.process.stdout.read(CHUNK))
         except (OSError, asyncssh.Error) as error:
-            raise _lost() from error
+            raise faults.lost("while a script ran") from error
 
     async def write(self, data: bytes) -> None:
-        """Send; the window of the channel is the bound."""
-        try:
+        """Send; the window of the channel is the bound. What went wrong when it is closed, `read` knows."""
+        with contextlib.suppress(OSError, asyncssh.Error):
             self.process.stdin.write(data)
             await self.process.stdin.drain()
-        except (OSError, asyncssh.Error) as error:
-            raise _lost() from error
-
-
-def _lost() -> TransportError:
-    return faults.lost("while a script ran")
 
 
 async def end(process: Process) -> None:
