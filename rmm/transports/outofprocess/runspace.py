@@ -10,7 +10,7 @@ from rmm.errors import ConnectError, DeadlineError, ProtocolError, TransportErro
 from rmm.ports import Script, ScriptResult
 from rmm.transports.outofprocess.lines import SESSION, Event, Exchange
 from rmm.transports.winrm import psrp
-from rmm.transports.winrm.pipeline import Pipeline
+from rmm.transports.winrm.pipeline import Pace, Pipeline
 
 FRAGMENT = 32 << 10  # bytes with header, as Microsoft's client sends them
 FRAGMENTS = 16  # in one line: each line is a round trip
@@ -87,7 +87,7 @@ class Runspace:
         whole = False
         try:
             self._start(script, pipeline)
-            await self._pump(run, pipeline, deadline, max_bytes)
+            await self._pump(run, pipeline, Pace(script.steps, deadline), max_bytes)
             await self._finish(run, pipeline)
             whole = True
         except TransportError as error:
@@ -107,18 +107,19 @@ class Runspace:
         for begin in range(0, len(fragments), FRAGMENTS):
             self._exchange.data(pipeline, b"".join(fragments[begin : begin + FRAGMENTS]))
 
-    async def _pump(self, run: Pipeline, pipeline: uuid.UUID, deadline: float, max_bytes: int) -> None:
+    async def _pump(self, run: Pipeline, pipeline: uuid.UUID, pace: Pace, max_bytes: int) -> None:
         while not run.ended:
             try:
-                events = await self._next(deadline, "run")
+                events = await self._next(pace.limit(len(run.output), asyncio.get_running_loop().time()), "run")
             except DeadlineError:
                 run.state = "timed_out"
                 return
             for event in events:
+                run.received += len(event.data)
                 for message in self._messages(event) if event.guid in (pipeline, SESSION) else ():
                     if not run.ended:
                         run.take(message)
-            if run.size > max_bytes and not run.final:
+            if run.received > max_bytes and not run.final:
                 run.state = "truncated"
 
     async def _finish(self, run: Pipeline, pipeline: uuid.UUID) -> None:

@@ -102,7 +102,7 @@ class SshSession:
 
     async def run(self, script: Script, *, deadline: float, max_bytes: int = 16 << 20) -> ScriptResult:
         """Run one script in the session's language."""
-        if script.language != self.language:
+        if script.language != self.language and (script.language, self.language) != ("command", "powershell"):
             raise UnsupportedError(
                 f"this endpoint runs {self.language}, not {script.language}", code="unsupported.language"
             )
