@@ -444,5 +444,7 @@ def verdict(outcome: RmmError | None) -> str:
         return "ok"
     if outcome.status == words.TIMEOUT:
         return "timeout"
+    if outcome.status == words.TLS_ERROR:
+        return "tls"  # SSH's host keys too
     area = outcome.code.split(".")[0]
     return {"dns": "name", "tcp": "tcp", "tls": "tls", "http": "http", "auth": "auth"}.get(area, "shell")

@@ -18,11 +18,11 @@ from rmm.ports import Script
 
 # What each transport can do beyond the common part. A test that needs more is not run on it, and this table says so.
 CAN: dict[str, set[str]] = {
-    "winrm": {"objects", "arguments", "query", "names", "https", "records", "reuse"},
+    "winrm": {"objects", "arguments", "query", "names", "https", "records", "reuse", "limit"},
     "pypsrp": {"objects", "arguments", "https", "records"},
     "pywinrm": {"https", "records"},
-    "ssh": {"sh", "reuse"},
-    "ssh-powershell": {"objects", "arguments", "records", "reuse", "loops"},
+    "ssh": {"sh", "reuse", "limit", "loss"},
+    "ssh-powershell": {"objects", "arguments", "records", "reuse", "limit", "loss"},
 }
 SCRIPTS = {
     "powershell": {
@@ -38,8 +38,7 @@ SCRIPTS = {
         "sleep": "'before'; Start-Sleep 30; 'after'",
         "error": "Write-Error 'no good'; 'after'",
         "throw": "'before'; throw 'cannot go on'; 'after'",
-        "lost": "'before'; Stop-Process -Id $PID -Force; Start-Sleep 10",
-        "loop": "while ($true) { 'x' * 1000 }",
+        "lost": "'before'; Start-Sleep -Milliseconds 500; Stop-Process -Id $PID -Force; Start-Sleep 10",
     },
     "sh": {
         "name": "uname -n",
@@ -47,8 +46,7 @@ SCRIPTS = {
         "sleep": "echo before; sleep 30; echo after",
         "error": "echo no good >&2; echo after",
         "throw": "echo before; echo cannot go on >&2; exit 3",
-        "lost": "echo before; sleep 0.3; kill -9 $PPID; sleep 10",
-        "loop": "while :; do echo xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx; done",
+        "lost": "echo before; sleep 0.5; kill -9 $PPID; sleep 1",
     },
 }
 
@@ -172,6 +170,39 @@ async def test_a_script_that_takes_too_long_is_stopped(bench: Bench) -> None:
     assert result.state == "timed_out"
     assert loop.time() - began < 12
     assert result.output == (("before",) if bench.over_ssh else ())
+
+
+@needs("limit")
+async def test_output_over_the_limit_is_cut(bench: Bench) -> None:
+    loop = asyncio.get_running_loop()
+    async with bench.transport.session(bench.target, deadline=loop.time() + 30) as session:
+        result = await session.run(bench.script("size"), deadline=loop.time() + 20, max_bytes=100_000)
+    assert result.state == "truncated"
+    assert sum(len(text) for text in result.output) <= 100_000
+
+
+@needs("loss")
+async def test_what_had_arrived_before_the_loss_is_kept(bench: Bench) -> None:
+    with pytest.raises(TransportError) as caught:
+        await bench.run(bench.script("lost"))
+    assert caught.value.partial == ("before",)
+    assert caught.value.retry == "R1"
+
+
+@needs("reuse")
+async def test_what_the_policy_keeps_is_used_again(bench: Bench) -> None:
+    target = msgspec.structs.replace(bench.target, session="runspace")
+    loop = asyncio.get_running_loop()
+    for number in range(3):
+        async with bench.transport.session(target, deadline=loop.time() + 30) as session:
+            assert session.language == bench.language
+            assert (await session.run(bench.script("name"), deadline=loop.time() + 20)).state == "completed"
+            telemetry = dict(session.telemetry)
+        assert telemetry["requests"] > 0
+        assert telemetry["bytes_in"] > 0
+        assert ("connect_ms" in telemetry) == (number == 0)
+        assert ("open_ms" in telemetry) == (number == 0 and bench.language == "powershell")
+    assert bench.gate.log.count("accepted") == 1
 
 
 @needs("arguments")

@@ -37,9 +37,14 @@ async def failures(server: Any, *, expected: bool = True) -> list[str]:
     return [line for line in server.log().splitlines() if line.startswith(("Failed ", "PAM: Auth"))]
 
 
-async def test_a_password(client: Any, start_sshd: Callable[..., Any], account: tuple[str, str]) -> None:
+async def test_a_password(
+    client: Any, start_sshd: Callable[..., Any], account: tuple[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
     server = start_sshd(*PASSWORDS)
+    caplog.set_level("DEBUG")
     result = await client.run(client.target(server, credential=password(*account)), "id -un")
+    assert "Trying password auth" in caplog.text
+    assert account[1] not in caplog.text
     assert result.output == (account[0],)
     assert client.gate.log == ["asked", "accepted"]
     assert await failures(server, expected=False) == []
