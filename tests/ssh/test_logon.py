@@ -82,6 +82,29 @@ async def test_keyboard_interactive_gets_the_password_once(
     assert len(told) == 1, server.log()
 
 
+@pytest.mark.parametrize("method", ["password", "keyboard-interactive"])
+async def test_a_password_that_must_be_changed(
+    client: Any, start_sshd: Callable[..., Any], account: tuple[str, str], method: str
+) -> None:
+    if not Path("/etc/pam.d/sshd").exists():
+        pytest.skip("no PAM service sshd here")
+    words = ("yes", "no") if method == "password" else ("no", "yes")
+    server = start_sshd("UsePAM yes", f"PasswordAuthentication {words[0]}", f"KbdInteractiveAuthentication {words[1]}")
+    subprocess.run(["chage", "-d", "0", account[0]], check=True)
+    try:
+        target = client.target(server, credential=password(*account), shell="sh")
+        if method == "password":  # OpenSSH lets the account in, and its shell says no
+            result = await client.run(target)
+            assert (result.state, result.output) == ("failed", ())
+            return
+        with pytest.raises(AuthError) as caught:
+            await client.run(target)
+        assert (caught.value.code, caught.value.retry) == ("auth.challenge", "RH")
+        assert client.gate.log == ["asked", "rejected"]
+    finally:
+        subprocess.run(["chage", "-d", "-1", account[0]], check=True)
+
+
 @pytest.mark.parametrize("offered", ["no", "yes"])  # yes: keyboard-interactive, but nothing behind it asks
 async def test_a_server_that_takes_no_passwords_is_sent_none(
     client: Any, start_sshd: Callable[..., Any], offered: str

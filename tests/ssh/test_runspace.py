@@ -22,6 +22,7 @@ class Pipes:
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
+        self.sent = b""
 
     async def read(self) -> bytes:
         assert self.process.stdout is not None
@@ -29,6 +30,7 @@ class Pipes:
 
     async def write(self, data: bytes) -> None:
         assert self.process.stdin is not None
+        self.sent += data
         with contextlib.suppress(OSError):
             self.process.stdin.write(data)
             await self.process.stdin.drain()
@@ -37,7 +39,8 @@ class Pipes:
 class Server:
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
-        self.runspace = Runspace(Pipes(process))
+        self.pipes = Pipes(process)
+        self.runspace = Runspace(self.pipes)
 
     async def run(self, text: str, *arguments: Any, seconds: float = 20.0, most: int = 1 << 20) -> ScriptResult:
         deadline = asyncio.get_running_loop().time() + seconds
@@ -119,6 +122,7 @@ async def test_a_deadline_stops_the_pipeline_and_not_the_session(server: Server)
         assert (result.state, result.output, result.broken) == ("timed_out", ("before",), False), text
         assert asyncio.get_running_loop().time() - began < 10
     assert (await server.run("1 + 1")).output == (2,)
+    assert [server.pipes.sent.count(f"<{kind} ".encode()) for kind in ("Command", "Signal", "Close")] == [4, 3, 4]
 
 
 async def test_output_over_the_limit_is_cut(server: Server) -> None:

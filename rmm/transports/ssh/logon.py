@@ -152,7 +152,7 @@ class _Logon(asyncssh.SSHClient):
             hint = "Log on by hand, choose a new password, and set it with `rmm credentials set`."
             return AuthError("the password has expired and must be changed", code="auth.expired", hint=hint)
         if self._more:
-            hint = "Use a key for this account, or an account without a second factor."
+            hint = "A second factor, or a password that must be changed first. Use a key, or an account without that."
             return AuthError("the endpoint asks for more than a password", code="auth.challenge", hint=hint)
         return faults.rejected()
 
