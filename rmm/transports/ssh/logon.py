@@ -42,6 +42,7 @@ async def connect(
                 target.host, target.port, sock=channel, client_factory=lambda: logon, config=None,
                 username=_account(target.credential.username), known_hosts=known.match, preferred_auth=method,
                 client_keys=None, agent_path=None, agent_forwarding=False, gss_host=None, x11_forwarding=False,
+                compression_algs=["none"],  # a small packet could grow without bound
                 keepalive_interval=KEEPALIVE_S, keepalive_count_max=KEEPALIVES,
                 login_timeout=0,  # ours are below, and waiting for the gate is none of the server's time
             )
