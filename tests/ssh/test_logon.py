@@ -172,6 +172,22 @@ async def test_a_key_with_a_passphrase(client: Any, sshd: Any, tmp_path: Path) -
         await client.run(client.target(sshd, credential=msgspec.structs.replace(credential, key_file="/no/such")))
 
 
+@pytest.mark.parametrize("kind", ["rsa", "ecdsa", "ed25519"])
+async def test_a_key_that_an_authority_signed(
+    client: Any, start_sshd: Callable[..., Any], tmp_path: Path, kind: str
+) -> None:
+    for name, of in (("authority", "ed25519"), ("signed", kind)):
+        subprocess.run(["ssh-keygen", "-q", "-t", of, "-N", "", "-f", str(tmp_path / name)], check=True)
+    server = start_sshd(f"TrustedUserCAKeys {tmp_path}/authority.pub")
+    key = Credential(name="k", username=server.user, secret=Secret(""), kind="key", key_file=str(tmp_path / "signed"))
+    target = client.target(server, credential=key)
+    with pytest.raises(AuthError):
+        await client.run(target)
+    sign = ["ssh-keygen", "-q", "-s", str(tmp_path / "authority"), "-I", "rmm", "-n", server.user]
+    subprocess.run([*sign, str(tmp_path / "signed.pub")], check=True)
+    assert (await client.run(target)).output == ("hello",)
+
+
 async def test_a_key_that_is_not_authorised_is_one_attempt(client: Any, start_sshd: Callable[..., Any]) -> None:
     server = start_sshd()
     other = Credential(

@@ -59,19 +59,20 @@ def known_hosts_of(target: Target) -> KnownHosts:
 
 
 @lru_cache(maxsize=64)
-def _private_keys(credential: Credential, _mtime_ns: int) -> tuple[Any, ...]:
-    passphrase = credential.secret.reveal()
-    return tuple(asyncssh.load_keypairs(credential.key_file, passphrase or None))
+def _private_key(credential: Credential, _mtime_ns: int) -> Any:
+    """Decrypting a key costs a tenth of a second, so it is done once."""
+    return asyncssh.read_private_key(credential.key_file, credential.secret.reveal() or None)
 
 
 def private_keys(credential: Credential) -> list[Any]:
-    """The private key of a credential, with its certificate where FILE-cert.pub stands beside it.
-
-    Decrypting one costs a tenth of a second, so it is done once.
-    """
+    """The private key of a credential, with its certificate where FILE-cert.pub stands beside it."""
     path = credential.key_file
+    certificate = Path(f"{path}-cert.pub")
     try:
-        return list(_private_keys(credential, Path(path).stat().st_mtime_ns))
+        key = _private_key(credential, Path(path).stat().st_mtime_ns)
+        given = (key, asyncssh.read_certificate(certificate)) if certificate.exists() else key
+        # Made anew for each connection, which notes in it what this server takes.
+        return list(asyncssh.load_keypairs([given]))
     except (OSError, ValueError, asyncssh.Error) as error:
         raise ConfigError(f"{path}: not usable as a private key: {error}", hint="Check file and passphrase.") from error
 
