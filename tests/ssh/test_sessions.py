@@ -185,6 +185,19 @@ async def test_a_session_survives_what_its_pipelines_do(client: Any, sshd_pwsh: 
 
 
 @pytest.mark.parametrize("shell", ["powershell", "sh"])
+async def test_an_output_that_is_overdue_ends_the_script(client: Any, sshd_pwsh: Any, shell: str) -> None:
+    wait = {"powershell": "Start-Sleep", "sh": "sleep"}[shell]
+    script = Script(f"{wait} 1; echo one; {wait} 30; echo two", language=shell, steps=(10.0, 1.0))
+    loop = asyncio.get_running_loop()
+    async with client.transport.session(client.target(sshd_pwsh, shell=shell), deadline=loop.time() + 60) as session:
+        began = loop.time()
+        result = await session.run(script, deadline=loop.time() + 25)
+        assert (result.state, result.output, result.broken) == ("timed_out", ("one",), False)
+        assert loop.time() - began < 9
+        assert (await session.run(Script("echo again", language=shell), deadline=loop.time() + 20)).output == ("again",)
+
+
+@pytest.mark.parametrize("shell", ["powershell", "sh"])
 async def test_a_lost_process_or_connection_keeps_what_had_arrived(client: Any, sshd_pwsh: Any, shell: str) -> None:
     text = {
         "powershell": "'before'; Start-Sleep -Milliseconds 500; Stop-Process -Id $PID -Force; Start-Sleep 10",

@@ -17,6 +17,7 @@ import asyncssh
 from rmm.ports import ErrorRecord, Script, ScriptResult
 from rmm.transports.ssh import faults
 from rmm.transports.ssh.channel import CHUNK, Process, end, start
+from rmm.transports.winrm.pipeline import Pace
 
 STDERR_LIMIT = 64 << 10
 _WHOLE = "#rmm:whole"  # a script that was cut off on its way must not run
@@ -37,9 +38,9 @@ async def run_command(
     text = f"{script.text}\n{_WHOLE}".encode()
     words = [_LOADER.format(size=len(text)), "rmm", *(str(value) for _, value in script.arguments)]
     process = await start(connection, deadline, command="exec sh -c " + " ".join(map(shlex.quote, words)))
-    command = _Command(max_bytes)
+    command = _Command(max_bytes, Pace(script.steps, deadline))
     try:
-        await command.carry_out(process, text, deadline)
+        await command.carry_out(process, text)
     finally:
         await end(process)
     return command.result(process.exit_status)
@@ -48,21 +49,28 @@ async def run_command(
 class _Command:
     """What has come of one command."""
 
-    def __init__(self, max_bytes: int) -> None:
+    def __init__(self, max_bytes: int, pace: Pace) -> None:
         self.size = 0
         self.state = "completed"
         self.broken = False
         self._max = max_bytes
+        self._pace = pace
+        self._count = 0  # whole lines of standard output
+        self._timer = asyncio.timeout_at(self._limit())
         self._out = bytearray()
         self._err = bytearray()
 
-    async def carry_out(self, process: Process, text: bytes, deadline: float) -> None:
+    def _limit(self) -> float:
+        return self._pace.limit(self._count, asyncio.get_running_loop().time())
+
+    async def carry_out(self, process: Process, text: bytes) -> None:
+        """Send the script, and read until it ends, the next line is overdue, or there is too much."""
         readers = [
             asyncio.ensure_future(self._read(process.stdout, self._out, self._max)),
             asyncio.ensure_future(self._read(process.stderr, self._err, STDERR_LIMIT)),
         ]
         try:
-            async with asyncio.timeout_at(deadline):
+            async with self._timer:
                 process.stdin.write(text)
                 await asyncio.gather(*readers)
                 await process.wait_closed()
@@ -87,6 +95,9 @@ class _Command:
                     raise _TooMuchError
                 continue
             into += data
+            if into is self._out and b"\n" in data:
+                self._count += data.count(b"\n")
+                self._timer.reschedule(self._limit())
 
     def _lines(self) -> list[str]:
         text = self._out.decode("utf-8", "replace")
