@@ -147,6 +147,10 @@ class App:
         """Name of the endpoint's transport."""
         return endpoint.transport or self.site(endpoint).transport
 
+    def shell_of(self, endpoint: Endpoint) -> str:
+        """What runs on the endpoint where its transport leaves that open."""
+        return endpoint.shell or self.site(endpoint).shell
+
     def target(self, endpoint: Endpoint) -> Target:
         """Endpoint, site and credential resolved into what a transport needs."""
         site = self.site(endpoint)
@@ -170,6 +174,7 @@ class App:
             credential=self.credential(credential),
             ca_file=site.ca_file,
             known_hosts=site.known_hosts,
+            shell=self.shell_of(endpoint),
             source=site.source,
             configuration=endpoint.configuration or site.configuration,
             fallback=site.fallback,
@@ -249,6 +254,7 @@ class App:
                 transport=transport,
                 target=self.target,
                 transport_of=self.transport_of,
+                shell_of=self.shell_of,
                 poll=self.settings.poll,
                 clock=self.clock,
                 epoch=epoch,

@@ -63,6 +63,11 @@ class Session(Protocol):
     """An open remoting context on one endpoint. One call at a time."""
 
     @property
+    def language(self) -> str:
+        """What `run` takes: powershell or sh."""
+        ...
+
+    @property
     def telemetry(self) -> Mapping[str, float]:
         """requests, bytes_in, bytes_out, connect_ms, auth_ms, open_ms: counted for this poll so far."""
         ...

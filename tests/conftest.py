@@ -12,9 +12,8 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -54,35 +53,89 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedLab]:
     one.process.wait(10)
 
 
+class Sshd:
+    """A real OpenSSH server on a free port of loopback, with keys of its own; `log()` is what it says of its logons."""
+
+    def __init__(self, folder: Path, *lines: str) -> None:
+        server = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
+        if server is None or sys.platform == "win32":
+            pytest.skip("no sshd here: install openssh-server")
+        self.folder = folder
+        self.user = getpass.getuser()
+        for name in ("host", "user", "other"):
+            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True)
+        shutil.copy(folder / "user.pub", folder / "authorized_keys")
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        Path("/run/sshd").mkdir(exist_ok=True)
+        given = [line.split()[0] for line in lines]
+        common = {
+            "Port": self.port, "ListenAddress": "127.0.0.1", "HostKey": folder / "host", "PidFile": "none",
+            "AuthorizedKeysFile": folder / "authorized_keys", "StrictModes": "no", "UsePAM": "no",
+            "PasswordAuthentication": "no", "PermitRootLogin": "yes", "MaxStartups": "100", "LogLevel": "VERBOSE",
+        }  # fmt: skip
+        text = [*lines, *(f"{key} {value}" for key, value in common.items() if key not in given)]
+        (folder / "sshd_config").write_text("\n".join(text) + "\n")
+        self._log = folder / "log"
+        self.process = subprocess.Popen(
+            [server, "-D", "-E", str(self._log), "-f", str(folder / "sshd_config")], start_new_session=True
+        )
+        self._await_start()
+        for name, key in (("known_hosts", "host"), ("wrong_hosts", "other")):
+            kind, data = (folder / f"{key}.pub").read_text().split()[:2]
+            (folder / name).write_text(f"[127.0.0.1]:{self.port} {kind} {data}\n")
+
+    def _await_start(self) -> None:
+        for _ in range(200):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+                return
+            assert self.process.poll() is None, f"sshd did not start: {self.log()}"
+            time.sleep(0.05)
+
+    def log(self) -> str:
+        return self._log.read_text(encoding="utf-8", errors="replace") if self._log.exists() else ""
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(10)
+
+
+@pytest.fixture
+def start_sshd(tmp_path: Path) -> Iterator[Callable[..., Sshd]]:
+    """SSH servers with lines of sshd_config of the test's own."""
+    started: list[Sshd] = []
+
+    def start(*lines: str) -> Sshd:
+        folder = tmp_path / f"sshd-{len(started)}"
+        folder.mkdir()
+        started.append(Sshd(folder, *lines))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.stop()
+
+
 @pytest.fixture(scope="session")
-def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
-    """A real OpenSSH server on a free port of loopback."""
-    server = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
-    if server is None or sys.platform == "win32":
-        pytest.skip("no sshd here: install openssh-server")
-    folder = tmp_path_factory.mktemp("sshd")
-    for name in ("host", "user", "other"):
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True)
-    shutil.copy(folder / "user.pub", folder / "authorized_keys")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    Path("/run/sshd").mkdir(exist_ok=True)
-    config = folder / "sshd_config"
-    config.write_text(
-        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nAuthorizedKeysFile {folder}/authorized_keys\n"
-        f"PidFile none\nStrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\nMaxStartups 100\n"
-    )
-    process = subprocess.Popen([server, "-D", "-e", "-f", str(config)], stderr=subprocess.DEVNULL)
-    for _ in range(100):
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            break
-        assert process.poll() is None, "sshd did not start"
-        time.sleep(0.05)
-    key = (folder / "host.pub").read_text().split()
-    (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {key[0]} {key[1]}\n")
-    other = (folder / "other.pub").read_text().split()
-    (folder / "wrong_hosts").write_text(f"[127.0.0.1]:{port} {other[0]} {other[1]}\n")
-    yield {"port": port, "folder": folder, "user": getpass.getuser()}
-    process.terminate()
-    process.wait(10)
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+    """An SSH server without PowerShell; its user logs on by key."""
+    one = Sshd(tmp_path_factory.mktemp("sshd"))
+    yield one
+    one.stop()
+
+
+def pwsh() -> str:
+    """PowerShell's path; skips where there is none."""
+    found = os.environ.get("RMM_PWSH") or shutil.which("pwsh")
+    if not found:
+        pytest.skip("no PowerShell here: name one with RMM_PWSH")
+    return found
+
+
+@pytest.fixture(scope="session")
+def sshd_pwsh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+    """The same with PowerShell as its subsystem, as Microsoft describes it."""
+    one = Sshd(tmp_path_factory.mktemp("sshd-pwsh"), f"Subsystem powershell {pwsh()} -SSHServerMode -NoLogo")
+    yield one
+    one.stop()

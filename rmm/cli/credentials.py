@@ -27,6 +27,9 @@ def set_credential(
     key_file: Annotated[
         str, typer.Option(help="SSH private key; the secret is then its passphrase, may be empty.")
     ] = "",
+    agent: Annotated[
+        bool, typer.Option("--agent", help="A key of the SSH agent; --key-file may name its public key.")
+    ] = False,
 ) -> None:
     """Add or replace a credential. The secret is asked for, or read from standard input; it is never an argument."""
     from rmm.model.endpoint import Secret
@@ -38,11 +41,18 @@ def set_credential(
         raise ConfigError(f"{folder}: is not a configuration folder", hint=f"Run `rmm init --config {folder}` first.")
     path = folder / VAULT
     vault = Vault.open_or_create(path, passphrase_from(folder, passphrase_file, new=not path.exists()))
-    secret = getpass.getpass(f"Secret of {username}: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
-    if not secret and not key_file:
+    secret = "" if agent else _asked(username)
+    if not secret and not key_file and not agent:
         raise VaultError("an empty secret is not stored", hint="Type it at the prompt, or pipe it in as one line.")
-    vault.set(name, username, Secret(secret), kind="key" if key_file else "password", key_file=key_file)
+    kind = "agent" if agent else "key" if key_file else "password"
+    vault.set(name, username, Secret(secret), kind=kind, key_file=key_file)
     print(f"{name} is in {path}")
+
+
+def _asked(username: str) -> str:
+    if sys.stdin.isatty():
+        return getpass.getpass(f"Secret of {username}: ")
+    return sys.stdin.readline().rstrip("\r\n")
 
 
 @app.command("list")

@@ -25,6 +25,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     credential: str = ""  # name in the vault
     configuration: str = ""  # session configuration, such as Microsoft.PowerShell or PowerShell.7
     pin: str = ""  # sha256//BASE64 of the public key that its certificate must have (RFC 7469 2.4)
+    shell: str = ""  # auto | powershell | sh: what runs there over ssh
     enabled: bool = True
 
 
@@ -42,6 +43,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     port: int = 0  # 0: 5985 for http, 5986 for https, 22 for ssh
     ca_file: str = ""  # PEM file; the system's store where empty
     known_hosts: str = ""  # OpenSSH known_hosts file for ssh
+    shell: str = "auto"  # auto | powershell | sh: what runs over ssh; auto finds out and remembers
     dns: tuple[str, ...] = ()  # name servers, ADDRESS or ADDRESS:PORT; the system's resolver where empty
     auth: str = "ntlm"  # ntlm | kerberos | negotiate | certificate | basic (over https only) | credssp (pypsrp only)
     negotiate: tuple[str, ...] = ("kerberos", "ntlm")  # the order that `auth: negotiate` tries, and nothing else
@@ -100,7 +102,8 @@ class Credential(msgspec.Struct, frozen=True, kw_only=True):
     username: str  # DOMAIN\\user, user@REALM or a local account name
     secret: Secret
     version: str = "1"
-    # password | key (SSH private key) | keytab | ccache (Kerberos) | certificate (client certificate and its key);
+    # password | key (SSH private key) | agent (a key of the SSH agent: `key_file` may name its public key)
+    # | keytab | ccache (Kerberos) | certificate (client certificate and its key);
     # the secret is the password, or the passphrase of `key_file`, or empty
     kind: str = "password"
     key_file: str = ""
@@ -121,6 +124,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     credential: Credential
     ca_file: str = ""
     known_hosts: str = ""
+    shell: str = "auto"  # auto | powershell | sh
+    language: str = ""  # powershell | sh: what the endpoint spoke at its last poll, which saves `auto` a try
     source: str = "script"  # script | wql | jea
     configuration: str = "Microsoft.PowerShell"
     fallback: tuple[str, ...] = ()

@@ -123,11 +123,12 @@ async def _session(kit: Kit, endpoint: Endpoint, target: Target) -> AsyncIterato
     transport = kit.transport(target.transport)
     began = time.perf_counter()
     deadline = loop.time() + kit.poll.timeout
-    language = "sh" if target.transport in SHELL_TRANSPORTS else "powershell"
     stage = "logon"
     try:
         async with transport.session(target, deadline=deadline) as session:
-            yield _ok("logon", began, f"{target.credential.username} by {target.auth if language != 'sh' else 'ssh'}")
+            way = "ssh" if target.transport in SHELL_TRANSPORTS else target.auth
+            yield _ok("logon", began, f"{target.credential.username} by {way}")
+            language = session.language
             stage, began = "shell", time.perf_counter()
             if target.transport != "wql":
                 result = await session.run(Script(_HELLO[language], language=language), deadline=deadline)

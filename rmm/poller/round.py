@@ -152,7 +152,7 @@ class Round:
         now = self._kit.clock.now()
         if schedule.held_back(state, now, mode=self._mode):
             return ()
-        intervals = self._visitor.intervals(endpoint, self._kit.transport_of(endpoint))
+        intervals = self._visitor.intervals(endpoint, self._kit.transport_of(endpoint), state)
         return schedule.due(intervals, state, now, mode=self._mode, endpoint=endpoint.id)
 
     async def _keep(

@@ -43,7 +43,7 @@ SHELL_LOST = frozenset({"shell.gone", "shell.aborted"})  # what a memory quota l
 ALONE = "Run `rmm doctor` for this endpoint to see this collector alone, with its time."
 MOST_OUTPUTS = 2  # times poll.max_output that one poll takes from an endpoint, in however many pipelines
 _WHOSE = re.compile(r'\{"collector":"([a-z0-9_]{1,64})"')
-SHELL_TRANSPORTS = frozenset({"ssh"})  # these endpoints are Linux: `collect.sh`, never PowerShell
+SHELL_TRANSPORTS = frozenset({"ssh"})  # no WinRM; whether they run PowerShell or sh, the session says
 
 
 class Kit(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,6 +55,7 @@ class Kit(msgspec.Struct, frozen=True, kw_only=True):
     transport: Callable[[str], Transport]  # transport name -> the one instance of this process
     target: Callable[[Endpoint], Target]
     transport_of: Callable[[Endpoint], str]  # the transport's name alone, without unlocking a credential
+    shell_of: Callable[[Endpoint], str]  # auto, powershell or sh, for transports that can both
     poll: PollSettings
     clock: Clock
     epoch: str
@@ -67,15 +68,23 @@ class Visitor:
         self._kit = kit
         self._normalizers = {name: Normalizer(collector.manifest) for name, collector in kit.collectors.items()}
 
-    def intervals(self, endpoint: Endpoint, transport: str) -> dict[str, int]:
+    def intervals(self, endpoint: Endpoint, transport: str, state: EndpointState | None = None) -> dict[str, int]:
         """The collectors that can be read from this endpoint at all, with their intervals."""
-        sh = transport in SHELL_TRANSPORTS
-        collectors = self._kit.collectors
+        language = self._language(endpoint, transport, state)
         return {
             name: interval
             for name, interval in self._kit.intervals.items()
-            if (c := collectors[name]).session_free or (c.linux if sh else c.windows)
+            if (c := self._kit.collectors[name]).session_free
+            or (c.windows and language != "sh")
+            or (c.linux and language != "powershell")
         }
+
+    def _language(self, endpoint: Endpoint, transport: str, state: EndpointState | None) -> str:
+        """What the endpoint runs; empty when the first session has to find out."""
+        if transport not in SHELL_TRANSPORTS:
+            return "powershell"
+        shell = self._kit.shell_of(endpoint)
+        return (state.identity.get("language", "") if state else "") if shell == "auto" else shell
 
     async def visit(
         self,
@@ -234,7 +243,10 @@ class _Run:
     def _target(self) -> Target:
         """What the settings say, with what earlier polls found out."""
         target = self.kit.target(self.endpoint)
-        chosen, idle_s = sessions.recall(self.state.identity, self.observed_at) if self.state else ("", 0)
+        known = self.state.identity if self.state else {}
+        if target.transport in SHELL_TRANSPORTS:
+            return msgspec.structs.replace(target, language=known.get("language", ""))
+        chosen, idle_s = sessions.recall(known, self.observed_at)
         if not (chosen or idle_s or self.orphans):
             return target
         return msgspec.structs.replace(target, chosen=chosen, idle_s=idle_s or target.idle_s, orphans=self.orphans)
@@ -269,9 +281,20 @@ class _Run:
             for name in rest:
                 self.results[name] = CollectorResult(outcome="unsupported")
         elif rest:
-            self.by_command = target.source == "jea"
-            sh = target.transport in SHELL_TRANSPORTS
-            await self._run_scripts(session, rest, "sh" if sh else "command" if self.by_command else "powershell")
+            self.by_command = target.source == "jea" and session.language == "powershell"
+            fitting = self._fitting(rest, session.language)
+            await self._run_scripts(session, fitting, "command" if self.by_command else session.language)
+            if target.transport in SHELL_TRANSPORTS and "name" in self.identity:
+                self.identity["language"] = session.language
+
+    def _fitting(self, names: list[str], language: str) -> list[str]:
+        """Those that have a script in this language; the others are none of this endpoint's."""
+        collectors = self.kit.collectors
+        fitting = [name for name in names if (collectors[name].linux if language == "sh" else collectors[name].windows)]
+        for name in names:
+            if name not in fitting:
+                self.results[name] = CollectorResult(outcome="unsupported")
+        return fitting
 
     async def _query(self, session: Session, name: str) -> None:
         document: dict[str, list[dict[str, Any]]] = {}
@@ -439,5 +462,7 @@ def verdict(outcome: RmmError | None) -> str:
         return "ok"
     if outcome.status == words.TIMEOUT:
         return "timeout"
+    if outcome.status == words.TLS_ERROR:
+        return "tls"  # SSH's host keys too
     area = outcome.code.split(".")[0]
     return {"dns": "name", "tcp": "tcp", "tls": "tls", "http": "http", "auth": "auth"}.get(area, "shell")

@@ -20,6 +20,7 @@ from rmm.model.endpoint import Endpoint
 ENDPOINTS = "endpoints.csv"
 TRANSPORTS = ("winrm", "wql", "pypsrp", "pywinrm", "ssh")
 SCHEMES = ("http", "https")
+SHELLS = ("auto", "powershell", "sh")
 COLUMNS = {
     "Id": "id",
     "ComputerName": "name",
@@ -34,6 +35,7 @@ COLUMNS = {
     "Credential": "credential",
     "Configuration": "configuration",
     "Pin": "pin",
+    "Shell": "shell",
     "Enabled": "enabled",
 }
 _BY_LOWER = {name.lower(): field for name, field in COLUMNS.items()}
@@ -103,7 +105,7 @@ def _problems(given: Mapping[str, str], known: Sequence[str]) -> Iterable[str]:
     port = given.get("port", "") or "0"
     if not (port.isascii() and port.isdigit() and len(port) < 6 and int(port) <= 65_535):
         yield f"Port {port!r} is not a port"
-    for field, allowed in (("transport", TRANSPORTS), ("scheme", SCHEMES)):
+    for field, allowed in (("transport", TRANSPORTS), ("scheme", SCHEMES), ("shell", SHELLS)):
         if given.get(field, "").lower() not in ("", *allowed):
             yield f"{field.title()} {given[field]!r} is not one of {', '.join(allowed)}"
     yield from _pinned(given)
@@ -139,6 +141,7 @@ def _endpoint(given: Mapping[str, str], sites: Iterable[str]) -> Endpoint:
         credential=given.get("credential", ""),
         configuration=given.get("configuration", ""),
         pin=given.get("pin", ""),
+        shell=given.get("shell", "").lower(),
         enabled=given.get("enabled", "").lower() not in _NO,
     )
 
@@ -336,7 +339,7 @@ def cells_of(endpoint: Endpoint) -> list[str]:
     return [
         *(endpoint.id, endpoint.name, endpoint.address, endpoint.site, endpoint.group, ";".join(endpoint.tags)),
         *(endpoint.description, endpoint.transport, endpoint.scheme, str(endpoint.port or ""), endpoint.credential),
-        *(endpoint.configuration, endpoint.pin),
+        *(endpoint.configuration, endpoint.pin, endpoint.shell),
         "true" if endpoint.enabled else "false",
     ]
 

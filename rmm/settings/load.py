@@ -18,7 +18,7 @@ from rmm.model.endpoint import Site, TlsException
 from rmm.model.rule import Rule
 from rmm.model.settings import CollectorSettings, PollSettings, Settings
 from rmm.resources import shipped
-from rmm.settings.endpoints import ENDPOINTS, RESERVED, SCHEMES, TRANSPORTS, read_endpoints
+from rmm.settings.endpoints import ENDPOINTS, RESERVED, SCHEMES, SHELLS, TRANSPORTS, read_endpoints
 from rmm.settings.sessions import endpoint_problems, site_problems
 
 SETTINGS = "rmm.yaml"
@@ -35,6 +35,7 @@ _CHOICES = {
     "auth": ("ntlm", "kerberos", "negotiate", "certificate", "basic", "credssp"),
     "session": ("new", "connection", "runspace"),
     "source": ("script", "wql", "jea"),
+    "shell": SHELLS,
 }
 # Environment variable -> (section, key): for containers and scheduled tasks.
 ENVIRONMENT = {

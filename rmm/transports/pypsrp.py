@@ -23,6 +23,8 @@ RUNNING = 1
 class PypsrpSession:
     """`ports.Session`; the runspace is opened by the logon."""
 
+    language = "powershell"
+
     def __init__(self, pool: RunspacePool, target: Target, threads: Threads, telemetry: dict[str, float]) -> None:
         self.telemetry = telemetry
         self.peer: dict[str, str] = {}

@@ -22,6 +22,8 @@ from rmm.transports.winrm.faults import Fault, error_of
 class PywinrmSession:
     """`ports.Session`; output is what the script wrote, line by line."""
 
+    language = "powershell"
+
     def __init__(self, handle: tuple[Any, str], target: Target, threads: Threads, telemetry: dict[str, float]) -> None:
         self.telemetry = telemetry
         self.peer: dict[str, str] = {}

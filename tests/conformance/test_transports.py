@@ -18,11 +18,12 @@ from rmm.ports import Script
 
 # What each transport can do beyond the common part. A test that needs more is not run on it, and this table says so.
 CAN: dict[str, set[str]] = {
-    "winrm": {"objects", "arguments", "query", "names", "https", "records"},
+    "winrm": {"objects", "arguments", "query", "names", "https", "records", "reuse", "limit"},
     "pypsrp": {"objects", "arguments", "https", "records"},
     "pywinrm": {"https", "records"},
     "winrs": {"https", "names", "query", "records"},  # the command shell of the native transport
-    "ssh": {"sh"},
+    "ssh": {"sh", "reuse", "limit", "loss"},
+    "ssh-powershell": {"objects", "arguments", "records", "reuse", "limit", "loss"},
 }
 SCRIPTS = {
     "powershell": {
@@ -32,12 +33,21 @@ SCRIPTS = {
         "error": "#lab:error no good",
         "throw": "#lab:throw cannot go on",
     },
+    "pwsh": {
+        "name": "[Environment]::MachineName",
+        "size": "[Environment]::MachineName + ' ' + ('x' * 999000)",
+        "sleep": "'before'; Start-Sleep 30; 'after'",
+        "error": "Write-Error 'no good'; 'after'",
+        "throw": "'before'; throw 'cannot go on'; 'after'",
+        "lost": "'before'; Start-Sleep -Milliseconds 500; Stop-Process -Id $PID -Force; Start-Sleep 10",
+    },
     "sh": {
         "name": "uname -n",
         "size": "printf '%s ' \"$(uname -n)\"; head -c 999000 /dev/zero | tr '\\0' x; echo",
         "sleep": "echo before; sleep 30; echo after",
         "error": "echo no good >&2; echo after",
         "throw": "echo before; echo cannot go on >&2; exit 3",
+        "lost": "echo before; sleep 0.5; kill -9 $PPID; sleep 1",
     },
 }
 
@@ -72,9 +82,11 @@ class Bench:
         self.target = target
         self.transport: Any = build("transports", target.transport, gate=gate)
         self.language = "sh" if name == "ssh" else "powershell"
+        self.over_ssh = target.transport == "ssh"
 
     def script(self, name: str) -> Script:
-        return Script(SCRIPTS[self.language][name], language=self.language)
+        dialect = "pwsh" if self.name == "ssh-powershell" else self.language
+        return Script(SCRIPTS[dialect][name], language=self.language)
 
     async def run(self, script: Script, *, seconds: float = 20.0, **changes: Any) -> Any:
         deadline = asyncio.get_running_loop().time() + seconds
@@ -84,15 +96,16 @@ class Bench:
 
 
 def target_of(name: str, request: pytest.FixtureRequest) -> Target:
-    common: dict[str, Any] = {"transport": name, "auth": "ntlm", "session": "new", "scheme": "http"}
-    if name == "ssh":
-        server = request.getfixturevalue("sshd")
+    transport = name.partition("-")[0]
+    common: dict[str, Any] = {"transport": transport, "auth": "ntlm", "session": "new", "scheme": "http"}
+    if transport == "ssh":
+        server = request.getfixturevalue("sshd" if name == "ssh" else "sshd_pwsh")
         credential = Credential(
-            name="k", username=server["user"], secret=Secret(""), kind="key", key_file=str(server["folder"] / "user")
+            name="k", username=server.user, secret=Secret(""), kind="key", key_file=str(server.folder / "user")
         )
         return Target(
-            endpoint="here", name=socket.gethostname(), host="127.0.0.1", port=server["port"], credential=credential,
-            known_hosts=str(server["folder"] / "known_hosts"), **common,
+            endpoint="here", name=socket.gethostname(), host="127.0.0.1", port=server.port, credential=credential,
+            known_hosts=str(server.folder / "known_hosts"), shell="auto" if name == "ssh" else "powershell", **common,
         )  # fmt: skip
     if name == "winrs":
         common |= {"transport": "winrm", "configuration": name}
@@ -159,13 +172,47 @@ async def test_a_script_that_takes_too_long_is_stopped(bench: Bench) -> None:
         result = await session.run(bench.script("sleep"), deadline=loop.time() + 1.5)
     assert result.state == "timed_out"
     assert loop.time() - began < 12
-    assert result.output == (("before",) if bench.language == "sh" else ())
+    assert result.output == (("before",) if bench.over_ssh else ())
+
+
+@needs("limit")
+async def test_output_over_the_limit_is_cut(bench: Bench) -> None:
+    loop = asyncio.get_running_loop()
+    async with bench.transport.session(bench.target, deadline=loop.time() + 30) as session:
+        result = await session.run(bench.script("size"), deadline=loop.time() + 20, max_bytes=100_000)
+    assert result.state == "truncated"
+    assert sum(len(text) for text in result.output) <= 100_000
+
+
+@needs("loss")
+async def test_what_had_arrived_before_the_loss_is_kept(bench: Bench) -> None:
+    with pytest.raises(TransportError) as caught:
+        await bench.run(bench.script("lost"))
+    assert caught.value.partial == ("before",)
+    assert caught.value.retry == "R1"
+
+
+@needs("reuse")
+async def test_what_the_policy_keeps_is_used_again(bench: Bench) -> None:
+    target = msgspec.structs.replace(bench.target, session="runspace")
+    loop = asyncio.get_running_loop()
+    for number in range(3):
+        async with bench.transport.session(target, deadline=loop.time() + 30) as session:
+            assert session.language == bench.language
+            assert (await session.run(bench.script("name"), deadline=loop.time() + 20)).state == "completed"
+            telemetry = dict(session.telemetry)
+        assert telemetry["requests"] > 0
+        assert telemetry["bytes_in"] > 0
+        assert ("connect_ms" in telemetry) == (number == 0)
+        assert ("open_ms" in telemetry) == (number == 0 and bench.language == "powershell")
+    assert bench.gate.log.count("accepted") == 1
 
 
 @needs("arguments")
 async def test_arguments_are_typed_and_never_script_text(bench: Bench) -> None:
     values = ("plain", 'it\'s "$(x)" ; ` \u2018\u2019\u201c', "a\r\nb", 42, True, "")
-    script = Script("#lab:echo", tuple((f"P{n}", value) for n, value in enumerate(values)))
+    text = "param($P0, $P1, $P2, $P3, $P4, $P5) $P0; $P1; $P2; $P3; $P4; $P5" if bench.over_ssh else "#lab:echo"
+    script = Script(text, tuple((f"P{n}", value) for n, value in enumerate(values)))
     assert (await bench.run(script)).output == values
 
 
@@ -209,8 +256,8 @@ async def test_https_is_verified(bench: Bench, lab: Any) -> None:
 
 
 async def test_a_wrong_secret_is_one_rejected_logon(bench: Bench, request: pytest.FixtureRequest) -> None:
-    if bench.name == "ssh":
-        key = str(request.getfixturevalue("sshd")["folder"] / "other")
+    if bench.over_ssh:
+        key = bench.target.credential.key_file.replace("user", "other")
         wrong = msgspec.structs.replace(bench.target.credential, key_file=key)
         before = 0
     else:
@@ -220,7 +267,7 @@ async def test_a_wrong_secret_is_one_rejected_logon(bench: Bench, request: pytes
         await bench.run(bench.script("name"), credential=wrong)
     assert caught.value.code == "auth.rejected"
     assert bench.gate.log == ["asked", "rejected"]
-    if bench.name != "ssh":
+    if not bench.over_ssh:
         assert request.getfixturevalue("lab").stats()["logons_rejected"] == before + 1
 
 
@@ -252,7 +299,7 @@ async def test_cancellation_leaves_no_shell(bench: Bench, request: pytest.Fixtur
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    if bench.name != "ssh":
+    if not bench.over_ssh:
         lab = request.getfixturevalue("lab")
         for _ in range(150):
             if not lab.stats()["shells_open"]:
@@ -268,10 +315,10 @@ async def test_the_wrong_language_is_refused(bench: Bench) -> None:
     assert caught.value.code == "unsupported.language"
 
 
-async def test_an_unknown_host_key_gets_no_secret(request: pytest.FixtureRequest, sshd: dict[str, Any]) -> None:
+async def test_an_unknown_host_key_gets_no_secret(request: pytest.FixtureRequest, sshd: Any) -> None:
     one = Bench("ssh", target_of("ssh", request), Gate())
     with pytest.raises(TlsError) as caught:
-        await one.run(one.script("name"), known_hosts=str(sshd["folder"] / "wrong_hosts"))
+        await one.run(one.script("name"), known_hosts=str(sshd.folder / "wrong_hosts"))
     assert caught.value.code == "ssh.host_key"
     assert "ssh-keyscan" in caught.value.hint
     assert "rejected" not in one.gate.log

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -18,12 +19,12 @@ from rmm.vault import Vault, create
 PASSPHRASE = "a passphrase of this test"
 
 
-def configure(folder: Path, sshd: dict[str, Any], known_hosts: str) -> None:
-    keys = sshd["folder"]
+def configure(folder: Path, sshd: Any, known_hosts: str) -> None:
+    keys = sshd.folder
     folder.mkdir()
     (folder / "rmm.yaml").write_text(
         "data: data\nsites:\n  - id: linux\n    name: Linux\n    credential: key\n    transport: ssh\n"
-        f"    port: {sshd['port']}\n    known_hosts: {json.dumps(str(keys / known_hosts))}\n"
+        f"    port: {sshd.port}\n    known_hosts: {json.dumps(str(keys / known_hosts))}\n"
     )
     (folder / "endpoints.csv").write_text(
         f"Id,ComputerName,IPAddress,SiteId\nhere,{socket.gethostname()},127.0.0.1,linux\n"
@@ -31,7 +32,7 @@ def configure(folder: Path, sshd: dict[str, Any], known_hosts: str) -> None:
     (folder / "passphrase").write_text(PASSPHRASE)
     create(folder / "credentials.vault", PASSPHRASE, {})
     vault = Vault.open(folder / "credentials.vault", PASSPHRASE)
-    vault.set("key", sshd["user"], Secret(""), kind="key", key_file=str(keys / "user"))
+    vault.set("key", sshd.user, Secret(""), kind="key", key_file=str(keys / "user"))
 
 
 def poll(folder: Path) -> tuple[int, dict[str, Any]]:
@@ -50,7 +51,7 @@ def kilobytes(name: str) -> int:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="an SSH server of this machine's own is a Linux matter here")
-def test_this_machine_over_ssh_gives_its_real_values(tmp_path: Path, sshd: dict[str, Any]) -> None:
+def test_this_machine_over_ssh_gives_its_real_values(tmp_path: Path, sshd: Any) -> None:
     configure(tmp_path / "c", sshd, "known_hosts")
     code, seen = poll(tmp_path / "c")
     assert (code, seen["status"], seen["fault"]) == (0, "OK", None), seen
@@ -71,10 +72,95 @@ def test_this_machine_over_ssh_gives_its_real_values(tmp_path: Path, sshd: dict[
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="an SSH server of this machine's own is a Linux matter here")
-def test_a_changed_host_key_is_one_named_fault(tmp_path: Path, sshd: dict[str, Any]) -> None:
+def test_a_changed_host_key_is_one_named_fault(tmp_path: Path, sshd: Any) -> None:
     configure(tmp_path / "c", sshd, "wrong_hosts")
     code, seen = poll(tmp_path / "c")
     assert code == 4
     assert seen["status"] == "TLS_ERROR"
     assert seen["fault"]["code"] == "ssh.host_key"
     assert "ssh-keyscan" in seen["fault"]["hint"]
+
+
+def rmm(folder: Path, *words: str, typed: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "rmm", *words, "--config", str(folder)], input=typed,
+        capture_output=True, text=True, check=False, timeout=90,
+        env={**os.environ, "RMM_PASSPHRASE_FILE": str(folder / "passphrase"), **environment},
+    )  # fmt: skip
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="an SSH server of this machine's own is a Linux matter here")
+def test_a_fleet_with_and_without_powershell(tmp_path: Path, sshd: Any, sshd_pwsh: Any) -> None:
+    """One machine, three ways: no PowerShell there; PowerShell on Linux; PowerShell because the list says so."""
+    folder, host = tmp_path / "c", socket.gethostname()
+    configure(folder, sshd, "known_hosts")
+    known = (sshd_pwsh.folder / "known_hosts").read_text()
+    (folder / "hosts").write_text(
+        (sshd.folder / "known_hosts").read_text() + known + known.replace("127.0.0.1", "localhost")
+    )
+    text = (folder / "rmm.yaml").read_text().splitlines()
+    text = [line for line in text if line.split(":")[0].strip() not in ("known_hosts", "port")]
+    (folder / "rmm.yaml").write_text("\n".join([*text, "    known_hosts: hosts", ""]))
+    (folder / "endpoints.csv").write_text(
+        f"Id,ComputerName,IPAddress,SiteId,Port,Shell,Credential\nplain,{host},127.0.0.1,linux,{sshd.port},,\n"
+        f"both,{host}.lan,127.0.0.1,linux,{sshd_pwsh.port},,second\n"
+        f"forced,{host}.ps,localhost,linux,{sshd_pwsh.port},powershell,second\n"
+    )
+    done = rmm(
+        folder, "credentials", "set", "second", "--username", sshd_pwsh.user,
+        "--key-file", str(sshd_pwsh.folder / "user"), typed="\n",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    first, second = (polled(rmm(folder, "poll", "--all", "--output", "ndjson")) for _ in range(2))
+    for seen in (first, second):
+        for name in ("plain", "both"):
+            assert (seen[name]["status"], seen[name]["identity"].get("language")) == ("OK", "sh"), seen[name]["fault"]
+            assert seen[name]["collectors"]["memory"]["readings"][0]["total_b"] == kilobytes("MemTotal") * 1024
+        # Windows' collectors on Linux: none can be read, each says so for itself, and the poll is whole.
+        collectors = {name: one for name, one in seen["forced"]["collectors"].items() if name != "availability"}
+        assert seen["forced"]["fault"] is None
+        assert len(collectors) > 8
+        faults = {name: one["fault"]["code"] for name, one in collectors.items() if one.get("fault")}
+        assert set(faults) == set(collectors) - {
+            "software"
+        }  # the registry has no drive there, which it takes for empty
+        assert all(code.startswith("script.") for code in faults.values()), faults
+    started = [seen["both"]["collectors"]["availability"]["readings"][0]["open_ms"] for seen in (first, second)]
+    assert (started[0] > 0, started[1]) == (True, None), "PowerShell is not started again to find out"
+    assert "language" not in first["forced"]["identity"]
+    assert rmm(folder, "doctor", "both").returncode == 0
+    assert "PowerShell" not in rmm(folder, "doctor", "plain").stdout
+    assert json.loads(rmm(folder, "show", "both", "--output", "json").stdout)["identity"]["language"] == "sh"
+
+
+def polled(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(found) == 3, done.stderr
+    return {one["endpoint"]: one for one in found}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="an SSH server of this machine's own is a Linux matter here")
+def test_a_key_of_the_agent_by_the_command_line(tmp_path: Path, sshd: Any) -> None:
+    program = shutil.which("ssh-agent")
+    if program is None:
+        pytest.skip("no ssh-agent here: install openssh-client")
+    folder, path = tmp_path / "c", str(tmp_path / "agent")
+    configure(folder, sshd, "known_hosts")
+    set_it = ("credentials", "set", "key", "--username", sshd.user, "--agent")
+    agent = subprocess.Popen([program, "-D", "-a", path], stdout=subprocess.DEVNULL)
+    try:
+        while not Path(path).exists():
+            assert agent.poll() is None
+        subprocess.run(
+            ["ssh-add", "-q", str(sshd.folder / "user")], check=True, env={**os.environ, "SSH_AUTH_SOCK": path}
+        )
+        done = rmm(folder, *set_it, "--key-file", str(sshd.folder / "user.pub"))
+        assert done.returncode == 0, done.stderr
+        done = rmm(folder, "credentials", "test", "key", SSH_AUTH_SOCK=path)
+        assert f"{sshd.user} logged on" in done.stdout, done.stderr
+        done = rmm(folder, "credentials", "test", "key", SSH_AUTH_SOCK="")
+        assert done.returncode != 0
+        assert "SSH_AUTH_SOCK is not set" in done.stderr
+    finally:
+        agent.terminate()
+        agent.wait(10)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from rmm.errors import ProtocolError
-from rmm.transports.winrm import bounded, clixml, shell
+from rmm.transports.winrm import bounded, clixml, pipeline
 from rmm.transports.winrm.bounded import MOST_MARKUP, parse
 
 DOCTYPE = '<!DOCTYPE a [<!ENTITY e "x">]><a>&e;</a>'
@@ -204,27 +204,27 @@ plain = st.recursive(
 
 
 def test_a_pipeline_holds_what_it_may_and_all_together_what_they_may(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shell, "MOST_HELD", 5000)
-    monkeypatch.setattr(shell, "FAIR_SHARE", 1000)
+    monkeypatch.setattr(pipeline, "MOST_HELD", 5000)
+    monkeypatch.setattr(pipeline, "FAIR_SHARE", 1000)
 
-    def receive(pipeline: shell._Pipeline, size: int, *, last: bool) -> bool:
+    def receive(run: pipeline.Pipeline, size: int, *, last: bool) -> bool:
         data = struct.pack(">QQBI", 9, 0, 1 | last << 1, size + 40) + bytes(40) + b"x" * size
-        for message in pipeline.defragment.feed(data):
-            pipeline.take(message)
-        return pipeline.full
+        for message in run.defragment.feed(data):
+            run.take(message)
+        return run.full
 
-    alone = shell._Pipeline(2000)
+    alone = pipeline.Pipeline(2000)
     assert not receive(alone, 1900, last=False)
     alone.let_go()
-    assert receive(shell._Pipeline(2000), 2100, last=False)  # also what is not a whole message yet
-    shell._Pipeline.held = 0
-    large, small = shell._Pipeline(9000), shell._Pipeline(9000)
+    assert receive(pipeline.Pipeline(2000), 2100, last=False)  # also what is not a whole message yet
+    pipeline.Pipeline.held = 0
+    large, small = pipeline.Pipeline(9000), pipeline.Pipeline(9000)
     assert not receive(large, 4500, last=False)
     assert not receive(small, 600, last=False)
     assert large.full  # together they are over the limit, and this one has more than its share
     large.let_go()
     small.let_go()
-    assert shell._Pipeline.held == 0
+    assert pipeline.Pipeline.held == 0
 
 
 @given(plain)

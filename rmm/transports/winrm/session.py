@@ -26,6 +26,8 @@ NO_CONFIGURATION = "unsupported.configuration"
 class WinrmSession:
     """One session. The transport keeps it between polls where the site's policy says so."""
 
+    language = "powershell"
+
     def __init__(self, target: Target, gate: AuthGate, owner: str = "rmm") -> None:
         self.target = target
         self._owner = owner  # the name that its shells have on the endpoint

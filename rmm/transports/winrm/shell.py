@@ -6,15 +6,15 @@ import asyncio
 import base64
 import re
 import uuid
-from typing import Any, ClassVar
 from xml.sax.saxutils import escape, quoteattr
 
 from rmm.core.sessions import SHORTEST_IDLE_S
 from rmm.errors import DeadlineError, ProtocolError, TransportError
-from rmm.ports import ErrorRecord, Script, ScriptResult
+from rmm.ports import Script, ScriptResult
 from rmm.transports.winrm import envelope, psrp
 from rmm.transports.winrm.envelope import RSP, Answer
 from rmm.transports.winrm.faults import IDLE_OUT_OF_BOUNDS, error_of
+from rmm.transports.winrm.pipeline import Pace, Pipeline
 from rmm.transports.winrm.wsman import ANSWER_S, OPERATION_S, SIZES, FaultError, Wsman
 
 RESOURCE = "http://schemas.microsoft.com/powershell/"
@@ -23,14 +23,7 @@ RECYCLE = 200  # pipelines per runspace: Windows fails after 1,000 that were not
 ENVELOPE_REST = 8_000  # what an envelope holds beside the base64 of a fragment
 SIGNAL_S = 5.0
 LEAST_WAIT_S = 0.5
-HEADROOM_RECORDS = 1000  # error records and warnings that are kept of one pipeline
-MOST_OUTPUTS = 20_000  # objects; a collector writes one
-MOST_HELD = 256 << 20  # bytes of output that all pipelines of this process hold; beyond, those over FAIR_SHARE end
-FAIR_SHARE = 1 << 20
-_POOL_ITSELF = bytes(16)  # the pipeline id of messages that are about the pool
 _ID = re.compile("[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\\Z")
-
-_NEEDS_ANSWER = "the script waits for input, which a poll never gives"
 
 
 class Shell:
@@ -121,11 +114,11 @@ class Shell:
         Raises:
             TransportError: the shell or the connection is lost; `partial` has the text that had arrived.
         """
-        run = _Pipeline(max_bytes)
+        run = Pipeline(max_bytes)
         self.pipelines += 1
         try:
             command = await self._start(run, script, deadline)
-            pace = _Pace(script.steps, deadline)
+            pace = Pace(script.steps, deadline)
             while not run.ended:
                 limit = pace.limit(len(run.output), asyncio.get_running_loop().time())
                 if limit <= asyncio.get_running_loop().time():
@@ -140,7 +133,7 @@ class Shell:
             await self._settle(run, command)
         except TransportError as error:
             self.broken = True
-            error.partial = tuple(item for item in run.output if isinstance(item, str))
+            error.partial = run.texts
             raise
         except BaseException:
             self.broken = True
@@ -149,7 +142,7 @@ class Shell:
             run.let_go()
         return run.result(broken=self.broken)
 
-    async def _start(self, run: _Pipeline, script: Script, deadline: float) -> str:
+    async def _start(self, run: Pipeline, script: Script, deadline: float) -> str:
         """Send the pipeline, in smaller pieces where the endpoint takes smaller envelopes than it promised."""
         while True:
             try:
@@ -160,7 +153,7 @@ class Shell:
                     raise
                 self.wsman.size = self.wsman.most = smaller
 
-    async def _send(self, run: _Pipeline, script: Script, deadline: float) -> str:
+    async def _send(self, run: Pipeline, script: Script, deadline: float) -> str:
         pipeline = uuid.uuid4()
         run.id = pipeline.bytes_le
         command = str(pipeline).upper()
@@ -183,7 +176,7 @@ class Shell:
             await self.wsman.ask(envelope.SEND, self._resource, headers=selector, body=body, deadline=deadline)
         return command
 
-    async def _pump(self, run: _Pipeline, command: str, deadline: float) -> None:
+    async def _pump(self, run: Pipeline, command: str, deadline: float) -> None:
         """One Receive; its end of time is only news when the deadline has come."""
         answer = await self._receive(command, deadline)
         if answer is None:
@@ -215,7 +208,7 @@ class Shell:
                 raise DeadlineError("the runspace did not answer in time") from error
             return None
 
-    async def _settle(self, run: _Pipeline, command: str) -> None:
+    async def _settle(self, run: Pipeline, command: str) -> None:
         """Terminate a pipeline that did not end by itself; the runspace is usable afterwards or is given up."""
         if run.broken:
             return
@@ -260,23 +253,6 @@ class Shell:
         self._created = False
 
 
-class _Pace:
-    """Until when the next output must have come: see `ports.Script.steps`."""
-
-    def __init__(self, steps: tuple[float, ...], deadline: float) -> None:
-        self._steps = steps
-        self._deadline = deadline
-        self._seen = -1
-        self._since = 0.0
-
-    def limit(self, outputs: int, now: float) -> float:
-        if outputs != self._seen:
-            self._seen, self._since = outputs, now
-        if outputs >= len(self._steps):
-            return self._deadline
-        return min(self._deadline, self._since + self._steps[outputs])
-
-
 def _messages(answer: Answer | None, defragment: psrp.Defragmenter) -> list[psrp.Message]:
     """The messages that the streams of an answer to Receive complete."""
     if answer is None or answer.body is None:
@@ -299,94 +275,3 @@ def _identity(given: str | None, ours: str) -> str:
     if not _ID.match(text):
         raise ProtocolError("an id that is no GUID", code="wsman.id")
     return text
-
-
-class _Pipeline:
-    """What has arrived of one pipeline."""
-
-    held: ClassVar[int] = 0  # bytes of all that run
-
-    def __init__(self, max_bytes: int) -> None:
-        self.id = b""  # as it is in the header of a message
-        self.defragment = psrp.Defragmenter()
-        self.output: list[Any] = []
-        self.errors: list[ErrorRecord] = []
-        self.warnings: list[str] = []
-        self.size = 0  # of whole messages
-        self.state = ""
-        self.final = False  # the endpoint announced the end
-        self.broken = False
-        self._max = max_bytes
-        self._mine = 0  # of `held`
-
-    @property
-    def full(self) -> bool:
-        """Whether the limits of its output are passed, what is not a whole message yet included."""
-        mine = self.size + self.defragment.pending
-        _Pipeline.held += mine - self._mine
-        self._mine = mine
-        unfair = _Pipeline.held > MOST_HELD and mine > FAIR_SHARE
-        return mine > self._max or unfair or len(self.output) >= MOST_OUTPUTS
-
-    def let_go(self) -> None:
-        """It has ended: what it holds is its caller's."""
-        _Pipeline.held -= self._mine
-        self._mine = 0
-
-    @property
-    def ended(self) -> bool:
-        return bool(self.state)
-
-    def take(self, message: psrp.Message) -> None:
-        if message.pipeline not in (self.id, _POOL_ITSELF):
-            raise ProtocolError("the endpoint sent a message of another pipeline", code="psrp.fragment")
-        self.size += len(message.data)
-        kind = message.kind
-        if kind == psrp.PIPELINE_OUTPUT:
-            if not self.full:
-                self.output.append(psrp.output_of(message))
-        elif kind == psrp.PIPELINE_STATE:
-            self._take_state(message)
-        elif kind == psrp.ERROR_RECORD and len(self.errors) < HEADROOM_RECORDS:
-            record = psrp.error_record(message)
-            if record is not None:
-                self.errors.append(record)
-        elif kind == psrp.WARNING_RECORD and len(self.warnings) < HEADROOM_RECORDS:
-            self.warnings.append(psrp.warning_of(message))
-        elif kind in (psrp.PIPELINE_HOST_CALL, psrp.RUNSPACEPOOL_HOST_CALL):
-            self._take_host_call(message)
-        elif kind == psrp.RUNSPACEPOOL_STATE and psrp.state_of(message) in (psrp.POOL_BROKEN, psrp.POOL_CLOSED):
-            raise ProtocolError("the runspace broke while a pipeline ran", code="psrp.broken", retry="R1")
-        # Progress, verbose, debug, information, user events and whatever comes with newer versions are not for us.
-
-    def _take_state(self, message: psrp.Message) -> None:
-        state = psrp.state_of(message)
-        name = {psrp.STOPPED: "stopped", psrp.COMPLETED: "completed", psrp.FAILED: "failed"}.get(state)
-        if name is None:
-            return  # Not started, Running and Stopping are announced by some servers only
-        record = psrp.error_record(message)
-        if record is not None:
-            self.errors.append(record)
-        self.state, self.final = "truncated" if self.size > self._max else name, True
-
-    def _take_host_call(self, message: psrp.Message) -> None:
-        """Methods without a result (Write*, notifications) are noise; the others would wait for ever."""
-        if psrp.method_of(message) in _WITH_RESULT:
-            self.errors.append(ErrorRecord("HostCallRefused", "NotImplemented", _NEEDS_ANSWER))
-            self.state = "failed"
-
-    def result(self, *, broken: bool) -> ScriptResult:
-        return ScriptResult(
-            output=tuple(self.output),
-            state=self.state,
-            errors=tuple(self.errors),
-            warnings=tuple(self.warnings),
-            bytes=self.size + self.defragment.pending,
-            broken=broken,
-        )
-
-
-# [MS-PSRP] 2.2.3.17: host methods that return something and so make the pipeline wait
-_WITH_RESULT = frozenset(
-    {1, 2, 3, 4, 5, 11, 12, *range(23, 28), 29, 31, 33, 35, 37, 39, 41, 43, 44, 45, 46, 50, 54, 55, 56}
-)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from rmm.core.records import judge
 from rmm.transports.winrm import clixml, psrp
-from rmm.transports.winrm.shell import _Pipeline
+from rmm.transports.winrm.pipeline import Pipeline
 from tests.fuzz import corpus
 
 KINDS = (
@@ -73,7 +73,7 @@ def inputs() -> st.SearchStrategy[bytes]:
 def run(data: bytes) -> Any:
     kind = KINDS[data[0] % len(KINDS)] if data else 0
     message = psrp.Message(kind, bytes(16), PIPELINE.bytes_le, data[1:])
-    pipeline = _Pipeline(16 << 20)
+    pipeline = Pipeline(16 << 20)
     pipeline.id = PIPELINE.bytes_le
     pipeline.take(message)
     result = pipeline.result(broken=False)
