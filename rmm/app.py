@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from rmm.poller.round import ShardWork
     from rmm.poller.tally import Tally
     from rmm.poller.visit import Kit
-    from rmm.ports import AuthGate, Channel, Transport
+    from rmm.ports import AuthGate, Channel, Ladder, Transport
     from rmm.tiers.cold_sqlite import CollectorFields
     from rmm.vault import Vault
 
@@ -228,9 +228,10 @@ class App:
 
         `polls`: by the holder of leases, whose shells a later poll may end; any other user's shells have another name.
         """
-        from rmm.catalog.bundle import bundler
+        from rmm.catalog.bundle import bundler, rights_script
         from rmm.poller.journal import installation
         from rmm.poller.visit import Kit
+        from rmm.transports.winrm.identify import identify
 
         gate = self.gate(epoch)
         owner = f"rmm {installation(self.data)}" + ("" if polls else f" {epoch}")
@@ -246,6 +247,9 @@ class App:
                 collectors=self.catalog,
                 intervals=self.intervals(),
                 bundle=bundler(self.catalog),
+                rights=rights_script(),
+                identify=identify,
+                ladder=lambda target: self._ladder(target, gate, owner, transport),
                 transport=transport,
                 target=self.target,
                 transport_of=self.transport_of,
@@ -256,6 +260,26 @@ class App:
         finally:
             for used in transports.values():
                 await used.aclose()
+
+    def _ladder(self, target: Target, gate: AuthGate, owner: str, transport: Callable[[str], Transport]) -> Ladder:
+        """The rungs to a session on this endpoint."""
+        if target.transport == "ssh":
+            from rmm.transports.ssh_ladder import SshLadder
+
+            return SshLadder(target, self._neighbours(target), transport("ssh"))
+        from rmm.transports.winrm.ladder import NATIVE, WinrmLadder
+
+        foreign = None if target.transport in NATIVE else transport(target.transport)
+        return WinrmLadder(target, gate, self._neighbours(target), owner, foreign)
+
+    def _neighbours(self, target: Target) -> dict[str, list[str]]:
+        """Address -> the other endpoints of the list that are reached by it, on the same port."""
+        found: dict[str, list[str]] = {}
+        for other in self.settings.endpoints:
+            same_port = not other.port or other.port == target.port
+            if other.address and other.enabled and same_port and other.id != target.endpoint:
+                found.setdefault(other.address, []).append(other.name)
+        return found
 
     def intervals(self) -> dict[str, int]:
         """Collector name -> seconds, cheap ones first: what costs most waits behind what matters most."""

@@ -13,14 +13,14 @@ import msgspec
 from lxml import etree
 
 from rmm.lab.machine import Engine, Execution, Fleet, Machine
-from rmm.lab.wire import psrp, soap
+from rmm.lab.wire import psrp, remoting_config, soap
 from rmm.lab.wire.enumeration import Enumerations, shell_list
 from rmm.lab.wire.http import HANDLED, Reply, Request
 from rmm.lab.wire.logon import Accounts, Logon
+from rmm.lab.wire.remoting_config import MOST_SHELLS
 from rmm.lab.wire.shells import CommandShell, PowerShellShell, Shell
 from rmm.lab.wire.soap import RSP, Call, WsmanFault
 
-MOST_SHELLS = 30  # per machine: MaxShellsPerUser of Server 2016 and later
 IDLE_S = 7200.0
 CONFIGURATIONS = "http://schemas.microsoft.com/powershell/"
 WINRS = "winrs"
@@ -137,6 +137,7 @@ class Service:
             "Delete": self._delete,
             "Enumerate": self._enumerate,
             "Pull": self._pull,
+            "Get": self._get,
         }
 
     def handle(self, request: Request) -> Reply | Awaitable[Reply | None] | None:
@@ -279,6 +280,11 @@ class Service:
             return shell_list([(shell, self._lab.inactive_s(shell)) for shell in mine])
         self._lab.counts.queries += 1
         return self._enumerations.enumerate(call, self._machine, datetime.now(UTC))
+
+    def _get(self, call: Call) -> str:
+        if call.resource != remoting_config.CONFIG:
+            raise WsmanFault(2150858811, "w:InvalidResourceURI", "The resource URI is not supported by this service.")
+        return remoting_config.config_of(self._machine.profile, call.config)
 
     def _pull(self, call: Call) -> str:
         return self._enumerations.pull(call)

@@ -131,7 +131,7 @@ class PowerShellShell(Shell):
             raise WsmanFault(2150858770, "w:InternalError", f"the creation data is not valid: {error}") from error
         for kind, pool, data in (
             (PSRPMessageType.SessionCapability, psrp.ZERO, templates.capability),
-            (PSRPMessageType.ApplicationPrivateData, self._pool, templates.private_data),
+            (PSRPMessageType.ApplicationPrivateData, self._pool, psrp.private_data(machine.os_version)),
             (PSRPMessageType.RunspacePoolState, self._pool, templates.opened),
         ):
             self._say(self.own, int(kind), data, pool=pool)

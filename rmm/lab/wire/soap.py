@@ -51,6 +51,7 @@ class Call:
         self.action = self._text(f"{{{A}}}Action")
         self.message = self._text(f"{{{A}}}MessageID")
         self.resource = self._text(f"{{{W}}}ResourceURI")
+        self.config: dict[str, Any] = {}  # values of winrm/config that a fault sets for this Get
 
     def _text(self, tag: str) -> str:
         return (self.header.findtext(tag) or "").strip()

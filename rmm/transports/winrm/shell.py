@@ -23,6 +23,7 @@ RECYCLE = 200  # pipelines per runspace: Windows fails after 1,000 that were not
 ENVELOPE_REST = 8_000  # what an envelope holds beside the base64 of a fragment
 SIGNAL_S = 5.0
 LEAST_WAIT_S = 0.5
+MOST_OPENING = 16  # messages of the opening that are kept; Windows sends three
 HEADROOM_RECORDS = 1000  # error records and warnings that are kept of one pipeline
 
 _NEEDS_ANSWER = "the script waits for input, which a poll never gives"
@@ -48,6 +49,7 @@ class Shell:
         self._created = False
         self._objects = 2  # PSRP objects sent: the two of the opening
         self._defragment = psrp.Defragmenter()
+        self.opening: list[psrp.Message] = []  # what the pool said of itself while it opened
 
     @property
     def exists(self) -> bool:
@@ -69,6 +71,8 @@ class Shell:
         await self._create(content, envelope.options(protocolversion="2.3", WINRS_NOPROFILE="TRUE"), deadline)
         while True:
             for message in self._messages(await self._receive("", deadline)):
+                if len(self.opening) < MOST_OPENING:
+                    self.opening.append(message)
                 if message.kind == psrp.SESSION_CAPABILITY:
                     self.wsman.size = self.wsman.most
                 if message.kind == psrp.RUNSPACEPOOL_STATE and self._pool_opened(psrp.state_of(message)):

@@ -1,0 +1,71 @@
+"""The ladder to a WinRM endpoint: what a poll does to get a session, step by step, and what each step can see.
+
+Names, routes, trust, pins and exceptions are those of a poll, because the same functions are used. Nothing secret
+leaves below the rung `authentication`, and that one goes through the logon gate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rmm.model.endpoint import Target
+from rmm.ports import AuthGate, Look, Rung, Transport
+from rmm.transports.session_rungs import SessionRungs
+from rmm.transports.winrm.ladder import certificate, ground, spoken
+from rmm.transports.winrm.ladder.inside import Inside
+
+__all__ = ["WinrmLadder"]
+
+NATIVE = ("winrm", "wql")  # those whose session this package opens itself
+
+
+class WinrmLadder:
+    """`ports.Ladder`.
+
+    Args:
+        target: the endpoint.
+        gate: the logon gate.
+        neighbours: address -> names of the other endpoints in the list that have it.
+        owner: the name of our shells there.
+        transport: opens the session where that is not our own client's (pypsrp, pywinrm).
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        gate: AuthGate,
+        neighbours: Mapping[str, Sequence[str]],
+        owner: str,
+        transport: Transport | None,
+    ) -> None:
+        self._target = target
+        self._neighbours = neighbours
+        self._inside = Inside(target, gate, owner) if transport is None else SessionRungs(transport, target)
+        self._addresses: list[str] = []
+        self.rungs: Sequence[Rung] = (
+            Rung("name", self._name),
+            Rung("route", self._route, ("name",)),
+            Rung("tcp", self._tcp, ("route",)),
+            Rung("tls", self._tls, ("tcp",)),
+            Rung("http", self._http, ("tls",)),
+            *self._inside.rungs,
+        )
+
+    async def _name(self, deadline: float) -> Look:
+        look, self._addresses = await ground.name(self._target, self._neighbours, deadline)
+        return look
+
+    async def _route(self, deadline: float) -> Look:
+        return ground.route(self._addresses[0], self._target.port)
+
+    async def _tcp(self, deadline: float) -> Look:
+        return await ground.tcp(self._target, self._addresses[0], deadline)
+
+    async def _tls(self, deadline: float) -> Look:
+        return await certificate.tls(self._target, deadline)
+
+    async def _http(self, deadline: float) -> Look:
+        return await spoken.http(self._target, deadline)
+
+    async def aclose(self) -> None:
+        await self._inside.aclose()
