@@ -12,16 +12,15 @@ from typing import Any
 
 import msgspec
 
+from rmm.core.records import judge
 from rmm.model.collector import Collector, Manifest, Source
+from rmm.model.observation import ACCESS_DENIED
 
 READABLE, EMPTY, DENIED, ABSENT, NOT_TRIED = "readable", "empty", "denied", "absent", "not tried"
 
 _CLASS = re.compile(r"\bFROM\s+([A-Za-z_][A-Za-z0-9_]*)", re.IGNORECASE)
 _HIVES = {"HKLM": "HKEY_LOCAL_MACHINE", "HKU": "HKEY_USERS", "HKCU": "HKEY_CURRENT_USER", "HKCR": "HKEY_CLASSES_ROOT"}
-# WBEM_E_ACCESS_DENIED, E_ACCESSDENIED, ERROR_ACCESS_DENIED, SecurityException, WBEM_E_PRIVILEGE_NOT_HELD
-_DENIED = {0x80041003, 0x80070005, 5, 0x8013150A, 0x80041062}
-# WBEM_E_NOT_FOUND, _INVALID_NAMESPACE, _INVALID_CLASS, _PROVIDER_NOT_FOUND, _PROVIDER_LOAD_FAILURE
-_ABSENT = {0x80041002, 0x8004100E, 0x80041010, 0x80041011, 0x80041013}
+_NO_PLACE = ("PathNotFound", "wmi.class", "wmi.namespace", "wmi.not_found")
 _PERF = "win32_perf"
 
 
@@ -108,15 +107,12 @@ def verdict(place: Place, seen: Seen | None) -> str:
     """What a try says."""
     if seen is None or not seen.tried:
         return NOT_TRIED
-    number = seen.code & 0xFFFFFFFF
-    if not seen.error and not number:
+    if not (seen.error or seen.category or seen.code):
         return EMPTY if place.name.lower().startswith(_PERF) and not seen.instances else READABLE
-    first = seen.error.partition(",")[0]
-    if number in _DENIED or seen.category in ("PermissionDenied", "SecurityError") or first.startswith("access."):
+    judged = judge(seen.error, seen.category, seen.code)
+    if judged.status == ACCESS_DENIED:
         return DENIED
-    if number in _ABSENT or first in ("PathNotFound", "wmi.class", "wmi.namespace", "wmi.not_found"):
-        return ABSENT
-    return NOT_TRIED
+    return ABSENT if judged.unsupported or seen.error.partition(",")[0] in _NO_PLACE else NOT_TRIED
 
 
 def survey(needed: Mapping[Place, list[tuple[Manifest, str]]], seen: Mapping[Place, Seen], way: str) -> Survey:

@@ -79,7 +79,8 @@ async def _by_queries(session: Session, tried: Iterable[Place], deadline: float)
         except TransportError as error:
             if error.status not in (ACCESS_DENIED, UNSUPPORTED):
                 raise
-            seen[place] = Seen("access.denied" if error.status == ACCESS_DENIED else error.code)
+            denied = error.status == ACCESS_DENIED
+            seen[place] = Seen(error.code, category="PermissionDenied" if denied else "ObjectNotFound")
         else:
             seen[place] = Seen(instances=len(rows))
     return seen

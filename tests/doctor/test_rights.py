@@ -38,7 +38,7 @@ KEY = Place("registry", "HKLM\\SOFTWARE\\X")
         (SERVICE, Seen("HRESULT 0x80041010,Get", "MetadataError", -2147217392), "absent"),
         (SERVICE, Seen("HRESULT 0x8004100e,Get", "ObjectNotFound", -2147217394), "absent"),
         (SERVICE, Seen("wmi.class"), "absent"),
-        (SERVICE, Seen("access.denied"), "denied"),
+        (SERVICE, Seen("access.denied", "PermissionDenied"), "denied"),
         (SERVICE, Seen("HRESULT 0x800706ba,Get", "ConnectionError", -2147023174), "not tried"),
         (SERVICE, Seen("CommandNotFoundException", "ObjectNotFound", 0, tried=False), "not tried"),
         (KEY, Seen("PathNotFound,Microsoft.PowerShell.Commands.GetItemCommand", "ObjectNotFound"), "absent"),

@@ -92,10 +92,10 @@ class Inside:
         result = await self._shell.run(LANGUAGE, deadline, 64 << 10)
         mode = str(result.output[0])[:40] if result.output else ""
         if result.state == "completed" and mode:
-            return _judged_mode(mode)
+            return _judged_mode(mode, commands=self._target.source == "jea")
         record = result.errors[-1] if result.errors else None
         if record is not None and record.error_id.startswith(_NO_SCRIPTS):
-            return _judged_mode("NoLanguage", f" ({record.error_id})")
+            return _judged_mode("NoLanguage", commands=self._target.source == "jea")
         said = f"{record.error_id}: {record.message}"[:300] if record else f"the script {result.state}"
         fix = "Look for what blocks scripts there: the session configuration, AppLocker or WDAC, antivirus (AMSI)."
         return Look(said, "failed", fix, "script.failed")
@@ -138,12 +138,15 @@ def _introduced(said: dict[str, Any]) -> str:
     return f"; it calls itself {' / '.join(names) or 'nothing'}{clock}"
 
 
-def _judged_mode(mode: str, because: str = "") -> Look:
+def _judged_mode(mode: str, *, commands: bool) -> Look:
+    """`commands`: whether this endpoint is polled by commands alone, as a JEA profile wants it."""
     facts = {"language": mode}
     if mode == "FullLanguage":
         return Look(mode, facts=facts)
+    if commands:
+        return Look(f"{mode}; it is polled by commands (source: jea)", facts=facts)
     if mode == "ConstrainedLanguage":
         fix = "AppLocker, WDAC or the session configuration asks for it. The shipped collectors keep to what it allows."
-        return Look(f"{mode}{because}", "warning", fix, "language.constrained", facts)
+        return Look(mode, "warning", fix, "language.constrained", facts)
     fix = "Scripts are not allowed in this session configuration: poll it by commands (source: jea) or by WQL."
-    return Look(f"{mode}{because}: no scripts", "warning", fix, "language.none", facts)
+    return Look(f"{mode}: no scripts", "warning", fix, "language.none", facts)
