@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import cached_property
 from pathlib import Path
@@ -280,6 +280,38 @@ class App:
             if other.address and other.enabled and same_port and other.id != target.endpoint:
                 found.setdefault(other.address, []).append(other.name)
         return found
+
+    @contextlib.contextmanager
+    def recorded(self, endpoint: Endpoint, file: Path, *, names: bool) -> Iterator[None]:
+        """Record what is said while this lasts; written to `file`, scrubbed, also when it ends in an error.
+
+        `names`: names, addresses, SIDs, serial numbers and UUIDs are replaced too, not the account alone.
+        """
+        from rmm.core.scrub import Scrubber, scrubbed
+        from rmm.durable import replace_file
+        from rmm.model.recording import encode_recording
+        from rmm.transports.winrm.ladder import NATIVE
+        from rmm.transports.winrm.recorder import Recorder
+        from rmm.transports.winrm.wsman import RECORDER
+
+        target = self.target(endpoint)
+        if target.transport not in NATIVE:
+            hint = f"Record it over one of {', '.join(NATIVE)}: `transport` of the endpoint or its site."
+            raise ConfigError(f"{endpoint.name} is reached by {target.transport}, which is not recorded", hint=hint)
+        recorder = Recorder()
+        token = RECORDER.set(recorder)
+        try:
+            yield
+        finally:
+            RECORDER.reset(token)
+            account = target.credential
+            scrubber = Scrubber(account.username, account.secret.reveal(), names=names)
+            scrubber.learn_machine(
+                [recorder.names.get("dns", ""), recorder.names.get("netbios", ""), endpoint.name, target.host],
+                recorder.names.get("domain", ""),
+            )
+            recording = recorder.recording(endpoint.name, self.clock.now(), names=names)
+            replace_file(file, encode_recording(scrubbed(recording, scrubber)), private=True)
 
     def intervals(self) -> dict[str, int]:
         """Collector name -> seconds, cheap ones first: what costs most waits behind what matters most."""

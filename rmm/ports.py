@@ -138,6 +138,28 @@ class Identified(msgspec.Struct, frozen=True):
     date: str = ""  # the Date header
 
 
+class Recorder(Protocol):
+    """Keeps what is said on WSMan connections, in plain. It never sees a header or token of a logon."""
+
+    def exchanged(
+        self, request: bytes, status: int, headers: Mapping[str, str], answer: bytes | None, ms: float
+    ) -> None:
+        """One request and its answer as envelopes; None where the answer was none."""
+        ...
+
+    def introduced(self, names: Mapping[str, str]) -> None:
+        """What the endpoint called itself while somebody logged on: netbios, dns, domain."""
+        ...
+
+    def identified(self, status: int, headers: Mapping[str, str], answer: bytes) -> None:
+        """What WS-Identify was answered."""
+        ...
+
+    def offered(self, status: int, headers: Mapping[str, str], schemes: list[str]) -> None:
+        """The names of the schemes that a request without a token was offered."""
+        ...
+
+
 class AuthGate(Protocol):
     """Bounds the number of bad logons per account; asked before any secret-derived byte leaves."""
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,6 +14,7 @@ import typer
 from rmm.cli.main import NOTHING, SOME_FAILED
 from rmm.cli.options import Config, Output, PassphraseFile, checked_output, open_app
 from rmm.cli.printing import clean, csv_text, show
+from rmm.errors import ConfigError
 
 if TYPE_CHECKING:
     from rmm.app import App
@@ -34,6 +37,13 @@ def doctor(
     rights: Annotated[
         bool, typer.Option("--rights", help="Only say what this account can and cannot read there, and who grants it.")
     ] = False,
+    record: Annotated[
+        Path | None, typer.Option("--record", help="Write a scrubbed recording of the exchange to this file.")
+    ] = None,
+    replace_names: Annotated[
+        bool,
+        typer.Option("--replace-names", help="In the recording, replace names, addresses, SIDs and serials too."),
+    ] = False,
 ) -> None:
     """Climb one endpoint's ladder, from its name to each collector, and explain the rung that breaks.
 
@@ -44,10 +54,13 @@ def doctor(
     application = open_app(config, passphrase_file)
     wanted = application.endpoint(endpoint)
     application.target(wanted)  # a missing passphrase or credential is said before the first rung
-    if rights:
+    if rights and record is None:
         _rights(application, wanted, output)
         return
-    steps = _climb(application, wanted, output)
+    if rights or (replace_names and record is None):
+        raise ConfigError("--rights stands alone, and --replace-names belongs to --record", hint="See --help.")
+    with application.recorded(wanted, record, names=replace_names) if record else contextlib.nullcontext():
+        steps = _climb(application, wanted, output)
     if output == "json":
         document = {"endpoint": wanted.id, "steps": [_plain(step) for step in steps]}
         print(json.dumps(document, ensure_ascii=False, indent=1))

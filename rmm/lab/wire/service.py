@@ -213,21 +213,8 @@ class Service:
             raise WsmanFault(2150858770, "w:SchemaValidationError", "A shell is created from a Shell element.")
         idle = (call.body.findtext(f"{{{RSP}}}IdleTimeOut") or "").removeprefix("PT").removesuffix("S")
         idle_s = float(idle) if idle.replace(".", "", 1).isdigit() else IDLE_S
-        shell: Shell
-        language = self._hosted(call.resource)
-        if language and call.resource == CommandShell.resource:
-            shell = CommandShell(self._machine, self._lab.execute, identity, idle_s)
-        elif language:
-            opening = base64.b64decode(call.body.findtext("{http://schemas.microsoft.com/powershell}creationXml") or "")
-            shell = PowerShellShell(
-                self._machine, self._lab.execute, identity, idle_s, opening=opening, templates=self._lab.templates,
-                faults=self._faults,
-            )  # fmt: skip
-        else:
-            raise WsmanFault(
-                2150858811, "w:InvalidResourceURI", "The session configuration does not exist on this computer."
-            )
-        shell.name, shell.uri, shell.language = call.body.get("Name") or "", call.resource, language
+        shell = self._new_shell(call, identity, idle_s)
+        shell.name, shell.uri = call.body.get("Name") or "", call.resource
         shell.owner = self._lab.accounts.username
         self._lab.add(shell)
         resource = soap.escape(call.resource)
@@ -240,6 +227,24 @@ class Service:
             f"<rsp:IdleTimeOut>PT{idle_s:.3f}S</rsp:IdleTimeOut><rsp:InputStreams>stdin pr</rsp:InputStreams>"
             "<rsp:OutputStreams>stdout stderr</rsp:OutputStreams><rsp:State>Connected</rsp:State></rsp:Shell>"
         )
+
+    def _new_shell(self, call: Call, identity: str, idle_s: float) -> Shell:
+        """The shell that a Create asks for."""
+        shell: Shell
+        language = self._hosted(call.resource)
+        if language and call.resource == CommandShell.resource:
+            shell = CommandShell(self._machine, self._lab.execute, identity, idle_s)
+        elif language:
+            shell = PowerShellShell(
+                self._machine, self._lab.execute, identity, idle_s, opening=creation(call),
+                templates=self._lab.templates, faults=self._faults,
+            )  # fmt: skip
+        else:
+            raise WsmanFault(
+                2150858811, "w:InvalidResourceURI", "The session configuration does not exist on this computer."
+            )
+        shell.language = language
+        return shell
 
     def _hosted(self, resource: str) -> str:
         """Language of the session configuration that a resource names; empty where the machine has none such."""
@@ -314,9 +319,16 @@ class Service:
         return self._received(call, shell, command, plain=plain)
 
     def _received(self, call: Call, shell: Shell, command: Any, *, plain: bool) -> Reply:
+        if command.fault and not command.streams:
+            return self._answer(call, call.fault(WsmanFault(0, "", "", raw=command.fault)), 500, plain=plain)
         body = command.take(call.size)
         shell.last_used = asyncio.get_running_loop().time()
         return self._answer(call, call.answer(f"{call.action}Response", body), 200, plain=plain)
+
+
+def creation(call: Call) -> bytes:
+    """The PSRP messages in a Create."""
+    return base64.b64decode(call.body.findtext("{http://schemas.microsoft.com/powershell}creationXml") or "")
 
 
 def _ready(command: Any) -> bool:

@@ -17,6 +17,7 @@ from rmm.transports.winrm.auth import status_error, target_names
 from rmm.transports.winrm.http import Response
 from rmm.transports.winrm.identify import ask, head_of
 from rmm.transports.winrm.network import open_connection
+from rmm.transports.winrm.wsman import RECORDER
 
 CLOCK_S = 60.0  # a difference that is worth a word
 KERBEROS_S = 300.0  # ... and the one that Kerberos does not take: RFC 4120 5.9.1, and Windows' default
@@ -33,10 +34,16 @@ NEEDED = {
 
 async def http(target: Target, deadline: float) -> Look:
     """WS-Identify, then a request without a token: which schemes are offered."""
+    recorder = RECORDER.get()
     seen, response = await ask(target, deadline)
+    if recorder is not None:
+        recorder.identified(response.status, response.headers, response.body)
     if not seen.winrm and response.status != 401:
         raise _not_winrm(response)
-    schemes = offered(await _bare(target, deadline))
+    bare = await _bare(target, deadline)
+    schemes = offered(bare)
+    if recorder is not None:
+        recorder.offered(bare.status, bare.headers, schemes)
     skew = clock_of(seen.date)
     facts: dict[str, Any] = {"version": seen.version, "schemes": schemes, "clock_s": skew}
     told = f"WinRM, {seen.version}" if seen.version else "WinRM" if seen.winrm else "Identify asks for a logon"
