@@ -24,6 +24,7 @@ OUTPUT, STATE = 0x00041004, 0x00041006
 COMPLETED = '<Obj RefId="0"><MS><I32 N="PipelineState">4</I32></MS></Obj>'
 _PARSER: dict[str, Any] = {"resolve_entities": False, "no_network": True, "load_dtd": False, "huge_tree": True}
 _COMMAND = re.compile(r'<S N="Cmd">([^<]*)</S>')
+_VALUE = re.compile(r'<S N="V">([^<]*)</S>')
 _ESCAPED = re.compile("_x([0-9A-Fa-f]{4})_")
 _PART = re.compile(r"^#rmm:begin (\S+)\n(.*?)^#rmm:end \1\s*?$", re.MULTILINE | re.DOTALL)
 _WHOSE = re.compile(r'<S>\{"collector":"(\w+)"')
@@ -84,7 +85,8 @@ class Playback:
     def __init__(self, recording: Recording, place: str) -> None:
         self.header = recording.header
         self.identify = ""
-        self._shells, self._pipelines, self._parts, self._rest = _InOrder(), _InOrder(), _InOrder(), _InOrder()
+        self._shells, self._pipelines, self._scripts = _InOrder(), _InOrder(), _InOrder()
+        self._parts, self._rest = _InOrder(), _InOrder()
         opened: dict[int, Opened] = {}
         runs: dict[tuple[int, int], Run] = {}
         for number, exchange in enumerate(recording.exchanges, start=2):
@@ -127,6 +129,7 @@ class Playback:
         asked = next((one.data for one in run.messages if one.type == CREATE_PIPELINE), "")
         run.messages = [one for one in run.messages if one.type != CREATE_PIPELINE]
         self._pipelines.add(_without_ids(asked), run)
+        self._scripts.add(script_of(asked), run)
         texts = dict(_PART.findall(script_of(asked)))
         for message in run.messages:
             whose = _WHOSE.match(message.data) if message.type == OUTPUT else None
@@ -140,8 +143,10 @@ class Playback:
 
     def pipeline(self, asked: str) -> Run | None:
         """What a CREATE_PIPELINE's data was answered; None where nothing like it was recorded."""
-        run: Run | None = self._pipelines.next(_without_ids(asked))
-        return run or self._composed(_PART.findall(script_of(asked)))
+        script = script_of(asked)
+        # Other clients write the same script in other words; arguments do not count then.
+        run: Run | None = self._pipelines.next(_without_ids(asked)) or self._scripts.next(script)
+        return run or self._composed(_PART.findall(script))
 
     def _composed(self, parts: Iterable[tuple[str, str]]) -> Run | None:
         run = Run()
@@ -159,10 +164,11 @@ class Playback:
 
 
 def script_of(asked: str) -> str:
-    """The text of the commands in a CREATE_PIPELINE's data."""
-    return "\n".join(
-        _ESCAPED.sub(lambda unit: chr(int(unit[1], 16)), unescape(found)) for found in _COMMAND.findall(asked)
-    )
+    """The text of the commands in a CREATE_PIPELINE's data; what Invoke-Expression is given counts as the command."""
+    commands = _COMMAND.findall(asked)
+    if commands[:1] == ["Invoke-Expression"]:
+        commands = _VALUE.findall(asked)[:1]
+    return "\n".join(_ESCAPED.sub(lambda unit: chr(int(unit[1], 16)), unescape(found)) for found in commands)
 
 
 def _without_ids(text: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -141,6 +141,19 @@ class Recorder:
     def _messages(self, data: bytes, shell: int, way: str) -> list[Message]:
         stream = self._streams.setdefault((shell, way), psrp.Defragmenter())
         return [Message(type=one.kind, data=one.data.decode("utf-8", "replace")) for one in stream.feed(data)]
+
+
+def recording_of(pairs: Iterable[tuple[bytes, bytes]], name: str, now: datetime) -> Recording:
+    """A recording out of (request, answer) envelopes that somebody else's client kept, such as pypsrp's test data.
+
+    Pairs whose request is no envelope are passed over. Nothing is scrubbed.
+    """
+    recorder = Recorder()
+    for request, answer in pairs:
+        if _parsed(request) is not None:
+            status = 500 if b"Fault>" in answer else 200
+            recorder.exchanged(request, status, {}, answer, 0.0)
+    return recorder.recording(name, now, names=False)
 
 
 def _parsed(answer: bytes | None) -> Any:
