@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from rmm.poller.round import ShardWork
     from rmm.poller.tally import Tally
     from rmm.poller.visit import Kit
-    from rmm.ports import AuthGate, Channel, Ladder, Transport
+    from rmm.ports import AuthGate, Channel, Transport
     from rmm.tiers.cold_sqlite import CollectorFields
     from rmm.vault import Vault
 
@@ -231,6 +231,7 @@ class App:
         from rmm.catalog.bundle import bundler, rights_script
         from rmm.poller.journal import installation
         from rmm.poller.visit import Kit
+        from rmm.transports.ladders import ladder_of
         from rmm.transports.winrm.identify import identify
 
         gate = self.gate(epoch)
@@ -249,7 +250,7 @@ class App:
                 bundle=bundler(self.catalog),
                 rights=rights_script(),
                 identify=identify,
-                ladder=lambda target: self._ladder(target, gate, owner, transport),
+                ladder=lambda target: ladder_of(target, gate, self._neighbours(target), owner, transport),
                 transport=transport,
                 target=self.target,
                 transport_of=self.transport_of,
@@ -261,17 +262,6 @@ class App:
             for used in transports.values():
                 await used.aclose()
 
-    def _ladder(self, target: Target, gate: AuthGate, owner: str, transport: Callable[[str], Transport]) -> Ladder:
-        """The rungs to a session on this endpoint."""
-        if target.transport == "ssh":
-            from rmm.transports.ssh_ladder import SshLadder
-
-            return SshLadder(target, self._neighbours(target), transport("ssh"))
-        from rmm.transports.winrm.ladder import NATIVE, WinrmLadder
-
-        foreign = None if target.transport in NATIVE else transport(target.transport)
-        return WinrmLadder(target, gate, self._neighbours(target), owner, foreign)
-
     def _neighbours(self, target: Target) -> dict[str, list[str]]:
         """Address -> the other endpoints of the list that are reached by it, on the same port."""
         found: dict[str, list[str]] = {}
@@ -281,37 +271,11 @@ class App:
                 found.setdefault(other.address, []).append(other.name)
         return found
 
-    @contextlib.contextmanager
-    def recorded(self, endpoint: Endpoint, file: Path, *, names: bool) -> Iterator[None]:
-        """Record what is said while this lasts; written to `file`, scrubbed, also when it ends in an error.
+    def recorded(self, endpoint: Endpoint, file: Path, *, names: bool) -> AbstractContextManager[None]:
+        """Record what is said to an endpoint while this lasts; see `rmm.transports.ladders.recorded`."""
+        from rmm.transports.ladders import recorded
 
-        `names`: names, addresses, SIDs, serial numbers and UUIDs are replaced too, not the account alone.
-        """
-        from rmm.core.scrub import Scrubber, scrubbed
-        from rmm.durable import replace_file
-        from rmm.model.recording import encode_recording
-        from rmm.transports.winrm.ladder import NATIVE
-        from rmm.transports.winrm.recorder import Recorder
-        from rmm.transports.winrm.wsman import RECORDER
-
-        target = self.target(endpoint)
-        if target.transport not in NATIVE:
-            hint = f"Record it over one of {', '.join(NATIVE)}: `transport` of the endpoint or its site."
-            raise ConfigError(f"{endpoint.name} is reached by {target.transport}, which is not recorded", hint=hint)
-        recorder = Recorder()
-        token = RECORDER.set(recorder)
-        try:
-            yield
-        finally:
-            RECORDER.reset(token)
-            account = target.credential
-            scrubber = Scrubber(account.username, account.secret.reveal(), names=names)
-            scrubber.learn_machine(
-                [recorder.names.get("dns", ""), recorder.names.get("netbios", ""), endpoint.name, target.host],
-                recorder.names.get("domain", ""),
-            )
-            recording = recorder.recording(endpoint.name, self.clock.now(), names=names)
-            replace_file(file, encode_recording(scrubbed(recording, scrubber)), private=True)
+        return recorded(self.target(endpoint), file, names=names, now=self.clock.now)
 
     def intervals(self) -> dict[str, int]:
         """Collector name -> seconds, cheap ones first: what costs most waits behind what matters most."""

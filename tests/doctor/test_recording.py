@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 from collections.abc import Callable
@@ -16,14 +15,16 @@ from rmm.app import App
 from rmm.errors import ConfigError
 from rmm.lab.playback import Playback
 from rmm.model.recording import decode_recording
+from rmm.poller.doctor import Step
 from rmm.poller.visit import Visitor
 
 CANARY = "Canary-5ecret-9f8e7d"
 
 
-async def recorded(app: App, file: Path, *, names: bool = False) -> dict[str, Any]:
+async def recorded(app: App, file: Path, *, names: bool = False) -> dict[str, Step]:
     with app.recorded(app.settings.endpoints[0], file, names=names):
-        return await climbed(app)
+        steps: dict[str, Step] = await climbed(app)
+        return steps
 
 
 async def polled(app: App) -> Any:
@@ -73,6 +74,35 @@ async def test_a_recorded_poll_and_its_replay_are_equal(lab_in: Callable[..., An
                 for field in [field for field in row if field.endswith(("skew_s", "age_s"))]:
                     row.pop(field)
     assert seen == expected
+
+
+async def test_what_was_asked_twice_is_answered_in_order_and_then_the_last_for_good(
+    lab_in: Callable[..., Any], tmp_path: Path
+) -> None:
+    file = tmp_path / "machine.jsonl"
+    async with lab_in(folder="first") as app:
+        with app.recorded(app.settings.endpoints[0], file, names=False):
+            first = [await polled(app) for _ in range(2)]
+    async with lab_in(folder="second", recording=file) as app:
+        second = [await polled(app) for _ in range(3)]
+    samples = [one.collectors["cpu"].counters for one in (*first, *second)]
+    assert samples[0] != samples[1]  # time went on
+    assert samples[2:] == [samples[0], samples[1], samples[1]]
+
+
+async def test_a_climb_that_breaks_off_is_written_all_the_same(lab_in: Callable[..., Any], tmp_path: Path) -> None:
+    file = tmp_path / "machine.jsonl"
+    async with lab_in() as app:
+        with pytest.raises(KeyboardInterrupt), app.recorded(app.settings.endpoints[0], file, names=False):
+            await polled(app)
+            raise KeyboardInterrupt
+        recording = decode_recording(file.read_bytes(), "x")
+        assert {one.kind for one in recording.exchanges} == {"wsman"}
+        with pytest.raises(ConfigError, match="no such folder"):
+            app.recorded(app.settings.endpoints[0], tmp_path / "none" / "x", names=False).__enter__()
+        before = len(recording.exchanges)
+        await polled(app)  # nobody listens any more
+        assert len(decode_recording(file.read_bytes(), "x").exchanges) == before
 
 
 async def test_names_are_replaced_everywhere_and_consistently(lab_in: Callable[..., Any], tmp_path: Path) -> None:
@@ -163,10 +193,6 @@ async def test_queries_are_replayed(lab_in: Callable[..., Any], tmp_path: Path) 
     assert second.collectors["services"].readings == first.collectors["services"].readings
 
 
-def whole(tmp_path: Path) -> bytes:
-    return (tmp_path / "machine.jsonl").read_bytes()
-
-
 async def test_a_file_that_is_none_says_where(lab_in: Callable[..., Any], tmp_path: Path) -> None:
     file = tmp_path / "machine.jsonl"
     async with lab_in(folder="first") as app:
@@ -193,4 +219,3 @@ async def test_other_transports_are_not_recorded(lab_in: Callable[..., Any], tmp
     async with lab_in(site={"transport": "pypsrp"}) as app:
         with pytest.raises(ConfigError, match="which is not recorded"):
             await recorded(app, tmp_path / "x")
-    assert asyncio.get_running_loop() is not None

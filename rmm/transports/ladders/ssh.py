@@ -11,8 +11,8 @@ import asyncssh
 from rmm.errors import DeadlineError, ProtocolError, TlsError
 from rmm.model.endpoint import Target
 from rmm.ports import Look, Rung, Transport
-from rmm.transports.session_rungs import SessionRungs
-from rmm.transports.winrm.ladder import ground
+from rmm.transports.ladders import ground
+from rmm.transports.ladders.session import SessionRungs
 
 KEY_S = 10.0
 

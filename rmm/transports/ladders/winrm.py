@@ -10,25 +10,13 @@ from collections.abc import Mapping, Sequence
 
 from rmm.model.endpoint import Target
 from rmm.ports import AuthGate, Look, Rung, Transport
-from rmm.transports.session_rungs import SessionRungs
-from rmm.transports.winrm.ladder import certificate, ground, spoken
-from rmm.transports.winrm.ladder.inside import Inside
-
-__all__ = ["WinrmLadder"]
-
-NATIVE = ("winrm", "wql")  # those whose session this package opens itself
+from rmm.transports.ladders import certificate, ground, spoken
+from rmm.transports.ladders.inside import Inside
+from rmm.transports.ladders.session import SessionRungs
 
 
 class WinrmLadder:
-    """`ports.Ladder`.
-
-    Args:
-        target: the endpoint.
-        gate: the logon gate.
-        neighbours: address -> names of the other endpoints in the list that have it.
-        owner: the name of our shells there.
-        transport: opens the session where that is not our own client's (pypsrp, pywinrm).
-    """
+    """`ports.Ladder`. `transport` opens the session where that is not our own client's (pypsrp, pywinrm)."""
 
     def __init__(
         self,

@@ -13,9 +13,9 @@ from rmm.core.identity import mismatch
 from rmm.errors import AccessError, AuthHeld, RmmError, TransportError
 from rmm.model.endpoint import Target
 from rmm.ports import AuthGate, Look, Rung, Script
+from rmm.transports.ladders.quota import facts_of, judged
+from rmm.transports.ladders.spoken import CLOCK_S, KERBEROS_S, challenge
 from rmm.transports.winrm import envelope, psrp
-from rmm.transports.winrm.ladder.quota import facts_of, judged
-from rmm.transports.winrm.ladder.spoken import CLOCK_S, KERBEROS_S, challenge
 from rmm.transports.winrm.orphans import shells
 from rmm.transports.winrm.session import WinrmSession
 from rmm.transports.winrm.shell import Shell
