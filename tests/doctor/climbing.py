@@ -39,13 +39,13 @@ def lab_in(tmp_path: Path, engine: Any) -> Callable[..., Any]:
         from rmm.lab.faults import Plan, load_plan
         from rmm.lab.server import LabInfo, LabOptions, serve
 
-        site = options.pop("site", {})
+        site, settings = options.pop("site", {}), options.pop("settings", {})
         plan = Plan()
         if faults:
             file = tmp_path / "plan.yaml"
             file.write_text(yaml.safe_dump({"faults": [{"machines": [0]} | fault for fault in faults]}))
             plan = load_plan(file)
-        plan.document |= {"poll": POLL, "site": site}
+        plan.document |= {"poll": POLL, "site": site, "settings": settings}
         folder = tmp_path / options.pop("folder", "lab")
         ready: asyncio.Future[LabInfo] = asyncio.get_running_loop().create_future()
         stop = asyncio.Event()

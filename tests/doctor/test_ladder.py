@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import csv
 import io
 import json
 import socket
 import urllib.request
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from climbing import app_of, climbed
+
+from rmm.errors import ConnectError
+from rmm.model.endpoint import Credential, Secret, Target
+from rmm.transports.ladders import certificate, ground
 
 BELOW = ["name", "route", "tcp", "tls", "http", "authentication", "shell", "language", "quota", "rights"]
 
@@ -207,6 +213,62 @@ async def test_settings_of_the_service_that_are_not_safe(lab_in: Callable[..., A
         quota = (await climbed(app))["quota"]
     assert (quota.verdict, quota.code) == ("warning", "quota.unsafe")
     assert "AllowUnencrypted, Basic" in quota.fix
+
+
+async def test_the_limits_of_older_releases_are_shown_as_they_are(lab_in: Callable[..., Any]) -> None:
+    async with lab_in([{"kind": "config", "older": True}]) as app:
+        quota = (await climbed(app))["quota"]
+    assert quota.facts["Winrs/MaxShellsPerUser"] == 5
+    assert "MaxMemoryPerShellMB 150" in quota.detail
+    assert quota.verdict == "ok"
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
+async def test_an_exception_in_force_is_a_warning(lab_in: Callable[..., Any]) -> None:
+    one = {"endpoints": ["srv16dc-00001"], "allow": ["tls1.1"], "owner": "ops", "until": "2099-01-01"}
+    plan = [{"kind": "tls", "how": "tls1.1"}]
+    async with lab_in(plan, scheme="https", settings={"exceptions": [one]}) as app:
+        steps = await climbed(app)
+    assert (steps["tls"].verdict, steps["tls"].code) == ("warning", "tls.exception")
+    assert steps["tls"].facts["version"] == "TLSv1.1"
+    assert steps["authentication"].verdict == "ok"
+
+
+def test_a_certificate_that_ends_soon() -> None:
+    target = Target(
+        endpoint="a", name="A", host="a", port=5986, scheme="https", transport="winrm", auth="ntlm", session="new",
+        credential=Credential(name="c", username="u", secret=Secret("")),
+    )  # fmt: skip
+    soon = certificate.judged("x", {"version": "TLSv1.3", "days_left": 12}, target)
+    assert (soon.verdict, soon.code) == ("warning", "tls.expires")
+    assert "12 days" in soon.fix
+    assert certificate.judged("x", {"version": "TLSv1.3", "days_left": 200}, target).verdict == "ok"
+
+
+def test_the_way_of_an_address(tmp_path: Path) -> None:
+    routes = tmp_path / "route"
+    routes.write_text(
+        "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT\n"
+        "eth0\t00000000\t0105140A\t0003\t0\t0\t0\t00000000\t0\t0\t0\n"
+        "eth0\t0005140A\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n"
+        "tun0\t0000140A\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0\n"
+    )
+    assert ground.way("10.20.5.9", routes) == ("eth0", "")
+    assert ground.way("10.20.7.9", routes) == ("tun0", "")
+    assert ground.way("8.8.8.8", routes) == ("eth0", "10.20.5.1")
+    assert ground.way("127.0.0.1", routes) == ("lo", "")
+    assert ground.way("2001:db8::1", routes) == ("", "")
+    assert ground.way("8.8.8.8", tmp_path / "none") == ("", "")
+
+
+def test_an_address_without_a_route() -> None:
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe, contextlib.suppress(OSError):
+        probe.connect(("2001:db8::1", 5985))
+        pytest.skip("this machine has a route to every IPv6 address")
+    with pytest.raises(ConnectError) as caught:
+        ground.route("2001:db8::1", 5985)
+    assert caught.value.code == "tcp.no_route"
+    assert "IPv6" in caught.value.hint
 
 
 async def test_an_account_that_may_not_read_the_configuration(lab_in: Callable[..., Any]) -> None:

@@ -75,10 +75,10 @@ async def tls(target: Target, deadline: float) -> Look:
     connection.abort()
     trusted = "its key is the pinned one" if target.pin else f"trusted by {target.ca_file or 'the system store'}"
     detail = f"{version} {cipher}, {trusted}: {described(facts)}"
-    return _judged(detail, facts, target)
+    return judged(detail, facts, target)
 
 
-def _judged(detail: str, facts: dict[str, Any], target: Target) -> Look:
+def judged(detail: str, facts: dict[str, Any], target: Target) -> Look:
     days = facts.get("days_left", WARN_DAYS)
     if facts["version"] in _OLD or target.tls_allow:
         allowed = ", ".join(target.tls_allow)

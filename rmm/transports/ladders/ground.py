@@ -56,22 +56,22 @@ def route(address: str, port: int) -> Look:
                 hint="Look at the routes and the VPN of this site collector, and whether it has IPv6 where the "
                 "address is one.",
             ) from error
-    interface, gateway = _way(address)
+    interface, gateway = way(address)
     facts = {"local_address": local, "ipv6": family == socket.AF_INET6, "interface": interface, "gateway": gateway}
     through = f" on {interface}" if interface else ""
     over = f", gateway {gateway}" if gateway else ", in the same network" if interface and interface != "lo" else ""
     return Look(f"from {local}{through}{over}{', IPv6' if ':' in address else ''}", facts=facts)
 
 
-def _way(address: str) -> tuple[str, str]:
+def way(address: str, routes: Path = ROUTES) -> tuple[str, str]:
     """(interface, gateway) of the most specific IPv4 route; empty where the system does not say."""
     wanted = ipaddress.ip_address(address)
     if wanted.is_loopback:
         return "lo", ""
-    if wanted.version == 6 or not ROUTES.exists():
+    if wanted.version == 6 or not routes.exists():
         return "", ""
     best: tuple[int, str, str] = (-1, "", "")
-    for line in ROUTES.read_text(encoding="ascii", errors="replace").splitlines()[1:]:
+    for line in routes.read_text(encoding="ascii", errors="replace").splitlines()[1:]:
         cells = line.split()
         if len(cells) < 8:
             continue
