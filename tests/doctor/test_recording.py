@@ -181,6 +181,17 @@ async def test_a_shell_that_is_refused_is_replayed(lab_in: Callable[..., Any], t
     assert (again["shell"].verdict, again["shell"].code) == ("failed", "quota.shells")
 
 
+async def test_a_shell_that_dies_under_a_pipeline_is_replayed(lab_in: Callable[..., Any], tmp_path: Path) -> None:
+    file = tmp_path / "machine.jsonl"
+    plan = [{"kind": "fault", "step": "receive", "skip": 2, "code": 2150858843, "subcode": "w:InvalidSelectors"}]
+    async with lab_in(plan, folder="first") as app:
+        steps = await recorded(app, file)
+    async with lab_in(folder="second", recording=file) as app:
+        again = await climbed(app)
+    assert (steps["language"].verdict, steps["language"].code) == ("failed", "shell.gone")
+    assert (again["language"].verdict, again["language"].code) == ("failed", "shell.gone")
+
+
 async def test_queries_are_replayed(lab_in: Callable[..., Any], tmp_path: Path) -> None:
     file = tmp_path / "machine.jsonl"
     site = {"transport": "wql"}
