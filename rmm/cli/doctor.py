@@ -76,17 +76,24 @@ def _climb(application: App, wanted: Endpoint, output: str) -> list[Step]:
     from rmm.poller.doctor import climb
 
     steps: list[Step] = []
+    waiting: list[Step] = []  # what is skipped for the same reason takes one line together
 
     async def climbing() -> None:
         async with application.kit(secrets.token_hex(8)) as kit:
             async for step in climb(kit, wanted):
                 steps.append(step)
                 if output == "table":
-                    _print(step)
+                    if waiting and (step.verdict, step.detail) != (waiting[0].verdict, waiting[0].detail):
+                        _print_together(waiting)
+                    if step.code == "needs":
+                        waiting.append(step)
+                    else:
+                        _print(step)
                 elif output == "ndjson":
                     print(json.dumps(_plain(step), ensure_ascii=False), flush=True)
 
     run(climbing())
+    _print_together(waiting)
     return steps
 
 
@@ -124,10 +131,19 @@ def _plain(step: Step) -> dict[str, object]:
     return {name: getattr(step, name) for name in step.__struct_fields__}
 
 
+def _print_together(waiting: list[Step]) -> None:
+    if waiting:
+        names = ", ".join(step.name for step in waiting)
+        print(f"{_mark('skipped')} {waiting[0].detail}: {names}", flush=True)
+        waiting.clear()
+
+
+def _mark(verdict: str) -> str:
+    mark = MARKS[verdict]
+    return f"\x1b[{COLOURS[verdict]}m{mark}\x1b[0m" if sys.stdout.isatty() else mark
+
+
 def _print(step: Step) -> None:
-    mark = MARKS[step.verdict]
-    if sys.stdout.isatty():
-        mark = f"\x1b[{COLOURS[step.verdict]}m{mark}\x1b[0m"
-    print(f"{mark} {step.name.ljust(15)} {step.ms:8.1f} ms  {clean(step.detail)}", flush=True)
+    print(f"{_mark(step.verdict)} {step.name.ljust(15)} {step.ms:8.1f} ms  {clean(step.detail)}", flush=True)
     if step.fix:
         print(f"        fix: {clean(step.fix)}")

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from rmm.core.rights import Survey
+from rmm.core.rights import ABSENT, DENIED, EMPTY, NOT_TRIED, READABLE, Survey
 from rmm.errors import RmmError
 from rmm.model.endpoint import Credential, Endpoint
 from rmm.poller.rights import survey
@@ -20,7 +20,7 @@ from rmm.poller.visit import SHELL_TRANSPORTS, Kit, Visitor
 from rmm.ports import Look, Rung
 
 LEAST_S = 20.0  # for a rung, where polls have less
-LAST = "authentication"  # what rights and collectors need
+WORDS = (READABLE, DENIED, EMPTY, ABSENT, NOT_TRIED)
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -47,19 +47,23 @@ async def climb(kit: Kit, endpoint: Endpoint) -> AsyncIterator[Step]:
             yield step
     finally:
         await ladder.aclose()
-    stopped = verdicts[LAST].verdict in ("failed", "skipped")
-    async for step in _behind(kit, endpoint, stopped=stopped):
+    async for step in _behind(kit, endpoint, verdicts):
         yield step
 
 
-async def _behind(kit: Kit, endpoint: Endpoint, *, stopped: bool) -> AsyncIterator[Step]:
+async def _behind(kit: Kit, endpoint: Endpoint, verdicts: Mapping[str, Step]) -> AsyncIterator[Step]:
     """Rights and collectors, each in sessions of their own, so that their times are their own."""
+    target = kit.target(endpoint)
     names = [name for name in _collectors(kit, endpoint) if not kit.collectors[name].session_free]
-    if stopped:
-        for name in ("rights", *names):
-            yield Step(name, "skipped", detail=f"needs {LAST}")
+    # What is read by WQL needs no shell, and some of it may be.
+    needs = ("authentication",) if target.source == "wql" else ("authentication", "shell")
+    missing = _missing(Rung("", _nothing, needs), verdicts)
+    if missing is not None and missing.code == "needs":
+        shown = ("rights", *names) if target.transport not in SHELL_TRANSPORTS else names
+        for name in shown:
+            yield msgspec.structs.replace(missing, name=name)
         return
-    if kit.target(endpoint).transport not in SHELL_TRANSPORTS:
+    if target.transport not in SHELL_TRANSPORTS:
 
         async def look(deadline: float) -> Look:
             return _told(await survey(kit, endpoint, deadline))
@@ -70,6 +74,10 @@ async def _behind(kit: Kit, endpoint: Endpoint, *, stopped: bool) -> AsyncIterat
         yield await _collector(visitor, endpoint, name)
 
 
+async def _nothing(deadline: float) -> Look:
+    return Look("")
+
+
 def _collectors(kit: Kit, endpoint: Endpoint) -> list[str]:
     return list(Visitor(kit).intervals(endpoint, kit.target(endpoint).transport))
 
@@ -78,8 +86,10 @@ def _missing(rung: Rung, verdicts: Mapping[str, Step]) -> Step | None:
     """The rung that this one needs and that was not climbed. A rung that does not apply here is no obstacle."""
     for name in rung.needs:
         below = verdicts[name]
-        if below.verdict == "failed" or (below.verdict == "skipped" and below.code == "needs"):
+        if below.verdict == "failed":
             return Step(rung.name, "skipped", detail=f"needs {name}", code="needs")
+        if below.code == "needs":  # the rung that broke is what people want to hear of
+            return Step(rung.name, "skipped", detail=below.detail, code="needs")
         if below.verdict == "skipped" and name == "shell":
             return Step(rung.name, "skipped", detail=below.detail)
     return None
@@ -96,13 +106,13 @@ async def _tried(rung: Rung, seconds: float) -> Step:
 
 def _told(found: Survey) -> Look:
     """The survey of rights in one line."""
-    counts = {verdict: len(found.having(verdict)) for verdict in ("readable", "denied", "absent", "not tried")}
+    counts = {verdict: len(found.having(verdict)) for verdict in WORDS}
     detail = ", ".join(f"{count} sources {verdict}" for verdict, count in counts.items() if count)
-    denied = found.having("denied")
+    denied = [*found.having(DENIED), *found.having(EMPTY)]
     if not denied:
         return Look(detail or "no source to try", facts=counts)
     names = ", ".join(row.source for row in denied[:5])
-    fix = f"Denied: {names}. `rmm doctor ENDPOINT --rights` says which group or permission grants each."
+    fix = f"Not to be read: {names}. `rmm doctor ENDPOINT --rights` says which group or permission grants each."
     return Look(detail, "warning", fix, "access.denied", counts)
 
 

@@ -88,7 +88,7 @@ async def test_a_rung_that_breaks(
     if rung == "shell":
         assert steps["language"].verdict == "skipped"
         assert steps["quota"].verdict == "ok"  # it needs the logon alone
-        assert steps["cpu"].verdict == "failed"
+        assert steps["cpu"].verdict == "skipped"  # without another try on a machine that is full
     else:
         assert {steps[name].verdict for name in list(steps)[BELOW.index(rung) + 1 :]} == {"skipped"}
 

@@ -54,6 +54,8 @@ async def test_forms_and_exit_codes(
         seen, text = await doctor(app)
         assert seen == code
         assert text.count("        fix: ") == sum(bool(step["fix"]) for step in steps)
+        if code == 4:
+            assert "skipped needs tcp: tls, http, authentication, shell, language, quota, rights, memory" in text
         for name in failed:
             assert any(line.startswith(f"FAILED  {name} ") for line in text.splitlines())
 

@@ -106,7 +106,7 @@ class Inside:
             answer = await self._session.wsman.ask(envelope.GET, CONFIG, deadline=deadline)
         except AccessError:
             fix = "Nothing to do for polling: reading winrm/config takes an administrator, and rmm only looks."
-            told = "" if others is None else f"; {others} shells of this account are open"
+            told = "" if others is None else f"; {others} other shells of this account are open"
             return Look(f"this account may not read winrm/config{told}", "warning", fix, "quota.unknown")
         return judged(facts_of(answer.body), others)
 
