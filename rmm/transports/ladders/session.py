@@ -21,7 +21,7 @@ class SessionRungs:
     def __init__(self, transport: Transport, target: Target, language: str = "powershell", below: str = "http") -> None:
         self._transport = transport
         self._target = target
-        self._hello = HELLO[language]
+        self._language = language
         self._stack = AsyncExitStack()
         self._session: Session | None = None
         self.rungs: Sequence[Rung] = (
@@ -41,7 +41,8 @@ class SessionRungs:
     async def _shell(self, deadline: float) -> Look:
         assert self._session is not None
         began = time.perf_counter()
-        result = await self._session.run(self._hello, deadline=deadline, max_bytes=64 << 10)
+        hello = HELLO[getattr(self._session, "language", self._language)]  # some sessions find out what runs there
+        result = await self._session.run(hello, deadline=deadline, max_bytes=64 << 10)
         seen = " ".join(str(item) for item in result.output)[:200]
         if result.state != "completed":
             record = result.errors[-1] if result.errors else None
