@@ -250,7 +250,7 @@ class App:
                 bundle=bundler(self.catalog),
                 rights=rights_script(),
                 identify=identify,
-                ladder=lambda target: ladder_of(target, gate, self._neighbours(target), owner, transport),
+                ladder=lambda target: ladder_of(target, self._neighbours(target), transport(target.transport)),
                 transport=transport,
                 target=self.target,
                 transport_of=self.transport_of,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rmm.errors import ConfigError
 from rmm.model.endpoint import Target
-from rmm.ports import AuthGate, Ladder, Transport
+from rmm.ports import Ladder, Transport
 
 __all__ = ["ladder_of", "recorded"]
 
@@ -17,26 +17,21 @@ NATIVE = ("winrm", "wql")  # whose sessions our own client opens
 Neighbours = Mapping[str, Sequence[str]]
 
 
-def ladder_of(
-    target: Target, gate: AuthGate, neighbours: Neighbours, owner: str, transport: Callable[[str], Transport]
-) -> Ladder:
+def ladder_of(target: Target, neighbours: Neighbours, transport: Transport) -> Ladder:
     """The ladder of an endpoint.
 
     Args:
         target: the endpoint.
-        gate: the logon gate.
         neighbours: address -> names of the other endpoints in the list that have it.
-        owner: the name of our shells there.
-        transport: gives a transport by its name.
+        transport: the endpoint's; its sessions go through the logon gate.
     """
     if target.transport == "ssh":
         from rmm.transports.ladders.ssh import SshLadder
 
-        return SshLadder(target, neighbours, transport("ssh"))
+        return SshLadder(target, neighbours, transport)
     from rmm.transports.ladders.winrm import WinrmLadder
 
-    foreign = None if target.transport in NATIVE else transport(target.transport)
-    return WinrmLadder(target, gate, neighbours, owner, foreign)
+    return WinrmLadder(target, neighbours, transport, native=target.transport in NATIVE)
 
 
 @contextlib.contextmanager

@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
 from rmm.core.identity import mismatch
 from rmm.errors import AccessError, AuthHeld, RmmError, TransportError
 from rmm.model.endpoint import Target
-from rmm.ports import AuthGate, Look, Rung, Script
+from rmm.ports import Look, Rung, Script, Transport
 from rmm.transports.ladders.quota import facts_of, judged
 from rmm.transports.ladders.spoken import CLOCK_S, KERBEROS_S, challenge
 from rmm.transports.winrm import envelope, psrp
@@ -28,11 +28,13 @@ _NO_SCRIPTS = ("ScriptsNotAllowed", "CommandNotFoundException", "LanguageModeNot
 
 
 class Inside:
-    """Holds the connection and the shell until `aclose`."""
+    """The rungs over a session of our own client, which `transport` gives; held until `aclose`."""
 
-    def __init__(self, target: Target, gate: AuthGate, owner: str) -> None:
-        self._target = target
-        self._session = WinrmSession(msgspec.structs.replace(target, session="new"), gate, owner)
+    def __init__(self, target: Target, transport: Transport) -> None:
+        self._target = msgspec.structs.replace(target, session="new")
+        self._transport = transport
+        self._stack = contextlib.AsyncExitStack()
+        self._opened: WinrmSession | None = None
         self._shell: Shell | None = None
         has_shell = target.transport != "wql"
         self.rungs: Sequence[Rung] = (
@@ -42,6 +44,11 @@ class Inside:
             Rung("quota", self._quota, ("authentication",)),
         )
 
+    @property
+    def _session(self) -> WinrmSession:
+        assert self._opened is not None  # every rung but the first needs the logon
+        return self._opened
+
     async def _logon(self, deadline: float) -> Look:
         target = self._target
         said: dict[str, Any] = {}
@@ -50,7 +57,8 @@ class Inside:
                 said = await challenge(target, deadline)
         whom = _introduced(said)
         try:
-            await self._session.open(deadline)
+            opening = self._transport.session(target, deadline=deadline)
+            self._opened = cast("WinrmSession", await self._stack.enter_async_context(opening))
         except AuthHeld as error:
             return Look(f"no logon was tried: {error}{whom}", "failed", error.hint, error.code, said)
         except RmmError as error:
@@ -121,8 +129,8 @@ class Inside:
 
     async def aclose(self) -> None:
         """Delete the shell and close the connection."""
-        self._shell = None
-        await self._session.aclose()
+        self._shell = self._opened = None
+        await self._stack.aclose()
 
 
 async def _no_shell(deadline: float) -> Look:

@@ -9,26 +9,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from rmm.model.endpoint import Target
-from rmm.ports import AuthGate, Look, Rung, Transport
+from rmm.ports import Look, Rung, Transport
 from rmm.transports.ladders import certificate, ground, spoken
 from rmm.transports.ladders.inside import Inside
 from rmm.transports.ladders.session import SessionRungs
 
 
 class WinrmLadder:
-    """`ports.Ladder`. `transport` opens the session where that is not our own client's (pypsrp, pywinrm)."""
+    """`ports.Ladder`. `native`: the sessions of `transport` are our own client's, and there is more to see."""
 
     def __init__(
-        self,
-        target: Target,
-        gate: AuthGate,
-        neighbours: Mapping[str, Sequence[str]],
-        owner: str,
-        transport: Transport | None,
+        self, target: Target, neighbours: Mapping[str, Sequence[str]], transport: Transport, *, native: bool
     ) -> None:
         self._target = target
         self._neighbours = neighbours
-        self._inside = Inside(target, gate, owner) if transport is None else SessionRungs(transport, target)
+        self._inside = Inside(target, transport) if native else SessionRungs(transport, target)
         self._addresses: list[str] = []
         self.rungs: Sequence[Rung] = (
             Rung("name", self._name),
