@@ -6,7 +6,7 @@ import contextlib
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -233,9 +233,11 @@ class App:
 
         `polls`: by the holder of leases, whose shells a later poll may end; any other user's shells have another name.
         """
-        from rmm.catalog.bundle import bundler
+        from rmm.catalog.bundle import bundler, rights_script
         from rmm.poller.journal import installation
         from rmm.poller.visit import Kit
+        from rmm.transports.ladders import ladder_of
+        from rmm.transports.winrm.identify import identify
 
         gate = self.gate(epoch)
         owner = f"rmm {installation(self.data)}" + ("" if polls else f" {epoch}")
@@ -251,6 +253,9 @@ class App:
                 collectors=self.catalog,
                 intervals=self.intervals(),
                 bundle=bundler(self.catalog),
+                rights=rights_script(),
+                identify=identify,
+                ladder=lambda target: ladder_of(target, self._neighbours(target), transport(target.transport)),
                 transport=transport,
                 target=self.target,
                 transport_of=self.transport_of,
@@ -262,6 +267,21 @@ class App:
         finally:
             for used in transports.values():
                 await used.aclose()
+
+    def _neighbours(self, target: Target) -> dict[str, list[str]]:
+        """Address -> the other endpoints of the list that are reached by it, on the same port."""
+        found: dict[str, list[str]] = {}
+        for other in self.settings.endpoints:
+            same_port = not other.port or other.port == target.port
+            if other.address and other.enabled and same_port and other.id != target.endpoint:
+                found.setdefault(other.address, []).append(other.name)
+        return found
+
+    def recorded(self, endpoint: Endpoint, file: Path, *, names: bool) -> AbstractContextManager[None]:
+        """Record what is said to an endpoint while this lasts; see `rmm.transports.ladders.recorded`."""
+        from rmm.transports.ladders import recorded
+
+        return recorded(self.target(endpoint), file, names=names, now=self.clock.now)
 
     def intervals(self) -> dict[str, int]:
         """Collector name -> seconds, cheap ones first: what costs most waits behind what matters most."""

@@ -6,7 +6,7 @@ raises an `rmm.errors` class; foreign exceptions stay inside the adapter. Cancel
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Any, Protocol, runtime_checkable
@@ -101,6 +101,67 @@ class Transport(Protocol):
 
     async def aclose(self) -> None:
         """Delete all that is kept. Idempotent."""
+        ...
+
+
+class Look(msgspec.Struct, frozen=True):
+    """What one rung of a ladder saw: in words, what to do about it, and as data."""
+
+    detail: str
+    verdict: str = "ok"  # ok | warning | failed | skipped
+    fix: str = ""
+    code: str = ""
+    facts: Mapping[str, Any] = {}
+
+
+class Rung(msgspec.Struct, frozen=True):
+    """One step towards a session. `look` gets a deadline, and raises an `rmm.errors` class when the step fails."""
+
+    name: str
+    look: Callable[[float], Awaitable[Look]]
+    needs: tuple[str, ...] = ()  # rungs without which this one cannot be tried
+
+
+class Ladder(Protocol):
+    """The rungs from nothing to a session on one endpoint, in order. They share what the lower ones opened."""
+
+    rungs: Sequence[Rung]
+
+    async def aclose(self) -> None:
+        """Delete and close what the rungs opened. Idempotent."""
+        ...
+
+
+class Identified(msgspec.Struct, frozen=True):
+    """What answered WS-Identify (DSP0226 11), a question that needs no logon."""
+
+    connect_ms: float  # TLS included
+    answer_ms: float
+    winrm: bool  # whether it is what WinRM says
+    version: str = ""  # ProductVersion, such as `OS: 10.0.20348 SP: 0.0 Stack: 3.0`
+    status: int = 0
+    date: str = ""  # the Date header
+
+
+class Recorder(Protocol):
+    """Keeps what is said on WSMan connections, in plain. It never sees a header or token of a logon."""
+
+    def exchanged(
+        self, request: bytes, status: int, headers: Mapping[str, str], answer: bytes | None, ms: float
+    ) -> None:
+        """One request and its answer as envelopes; None where the answer was none."""
+        ...
+
+    def introduced(self, names: Mapping[str, str]) -> None:
+        """What the endpoint called itself while somebody logged on: netbios, dns, domain."""
+        ...
+
+    def identified(self, status: int, headers: Mapping[str, str], answer: bytes) -> None:
+        """What WS-Identify was answered."""
+        ...
+
+    def offered(self, status: int, headers: Mapping[str, str], schemes: list[str]) -> None:
+        """The names of the schemes that a request without a token was offered."""
         ...
 
 

@@ -33,6 +33,11 @@ def command_bundle(collectors: Sequence[Collector]) -> Script:
     return Script(COMMAND, (("Collector", names),), language="command", steps=_steps(collectors))
 
 
+def rights_script() -> Script:
+    """The script that tries what an account may read; it takes the places as its argument `Places`."""
+    return Script((files("rmm.catalog") / "rights.ps1").read_text(encoding="utf-8"))
+
+
 def bundler(catalog: Mapping[str, Collector]) -> Callable[[tuple[str, ...], str], Script]:
     """`(names, language) -> Script`, which makes each bundle of this catalogue once."""
 

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rmm.cli.main import NOTHING, SOME_FAILED
 from rmm.cli.options import Config, Output, PassphraseFile, checked_output, open_app
-from rmm.cli.printing import clean, csv_text
+from rmm.cli.printing import clean, csv_text, show
+from rmm.errors import ConfigError
 
 if TYPE_CHECKING:
+    from rmm.app import App
+    from rmm.model.endpoint import Endpoint
     from rmm.poller.doctor import Step
 
 app = typer.Typer(rich_markup_mode=None)
 
-MARKS = {"ok": "ok     ", "failed": "FAILED ", "skipped": "skipped"}
+MARKS = {"ok": "ok     ", "warning": "warning", "failed": "FAILED ", "skipped": "skipped"}
+COLOURS = {"ok": "32", "warning": "33", "failed": "31", "skipped": "2"}
+CSV = ["name", "verdict", "ms", "detail", "fix", "code"]
 
 
 @app.command()
@@ -27,47 +34,116 @@ def doctor(
     config: Config = None,
     passphrase_file: PassphraseFile = None,
     output: Output = "table",
+    rights: Annotated[
+        bool, typer.Option("--rights", help="Only say what this account can and cannot read there, and who grants it.")
+    ] = False,
+    record: Annotated[
+        Path | None, typer.Option("--record", help="Write a scrubbed recording of the exchange to this file.")
+    ] = None,
+    replace_names: Annotated[
+        bool,
+        typer.Option("--replace-names", help="In the recording, replace names, addresses, SIDs and serials too."),
+    ] = False,
 ) -> None:
-    """Climb one endpoint's ladder (name, TCP, TLS, HTTP, logon, shell, collectors); explain the rung that breaks."""
-    from rmm.app import run
-    from rmm.poller.doctor import Step, ladder
+    """Climb one endpoint's ladder, from its name to each collector, and explain the rung that breaks.
 
+    The rungs: name, route, tcp, tls, http, authentication, shell, language (mode), quota, rights, and one for each
+    collector; for SSH name, route, tcp, host_key, authentication, shell. Nothing on the endpoint is changed.
+    """
     checked_output(output)
     application = open_app(config, passphrase_file)
     wanted = application.endpoint(endpoint)
     application.target(wanted)  # a missing passphrase or credential is said before the first rung
-    steps: list[Step] = []
-
-    async def climb() -> None:
-        async with application.kit(secrets.token_hex(8)) as kit:
-            async for step in ladder(kit, wanted):
-                steps.append(step)
-                if output == "table":
-                    _print(step)
-                elif output == "ndjson":
-                    print(json.dumps(_plain(step), ensure_ascii=False), flush=True)
-
-    run(climb())
+    if rights and record is None:
+        _rights(application, wanted, output)
+        return
+    if rights or (replace_names and record is None):
+        raise ConfigError("--rights stands alone, and --replace-names belongs to --record", hint="See --help.")
+    with application.recorded(wanted, record, names=replace_names) if record else contextlib.nullcontext():
+        steps = _climb(application, wanted, output)
     if output == "json":
-        print(
-            json.dumps({"endpoint": wanted.id, "steps": [_plain(step) for step in steps]}, ensure_ascii=False, indent=1)
-        )
+        document = {"endpoint": wanted.id, "steps": [_plain(step) for step in steps]}
+        print(json.dumps(document, ensure_ascii=False, indent=1))
     elif output == "csv":
-        print(csv_text([_plain(step) for step in steps], list(Step.__struct_fields__)), end="")
+        print(csv_text([_plain(step) for step in steps], CSV), end="")
     failed = [step.name for step in steps if step.verdict == "failed"]
     # A collector that fails is a partial poll; any other rung ends it.
     raise typer.Exit(0 if not failed else SOME_FAILED if set(failed) <= application.catalog.keys() else NOTHING)
+
+
+def _climb(application: App, wanted: Endpoint, output: str) -> list[Step]:
+    from rmm.app import run
+    from rmm.poller.doctor import climb
+
+    steps: list[Step] = []
+    waiting: list[Step] = []  # what is skipped for the same reason takes one line together
+
+    async def climbing() -> None:
+        async with application.kit(secrets.token_hex(8)) as kit:
+            async for step in climb(kit, wanted):
+                steps.append(step)
+                if output == "table":
+                    if waiting and (step.verdict, step.detail) != (waiting[0].verdict, waiting[0].detail):
+                        _print_together(waiting)
+                    if step.code == "needs":
+                        waiting.append(step)
+                    else:
+                        _print(step)
+                elif output == "ndjson":
+                    print(json.dumps(_plain(step), ensure_ascii=False), flush=True)
+
+    run(climbing())
+    _print_together(waiting)
+    return steps
+
+
+def _rights(application: App, wanted: Endpoint, output: str) -> None:
+    import asyncio
+
+    from rmm.app import run
+    from rmm.core.rights import DENIED, EMPTY, READABLE, Survey
+    from rmm.poller.rights import survey
+
+    async def ask() -> Survey:
+        async with application.kit(secrets.token_hex(8)) as kit:
+            return await survey(kit, wanted, asyncio.get_running_loop().time() + max(20.0, kit.poll.timeout))
+
+    found = run(ask())
+    rows = [{name: getattr(row, name) for name in row.__struct_fields__} for row in found.rows]
+    if output == "table":
+        rows = [row | {"error": row["error"].partition(",")[0]} for row in rows]
+    columns = {
+        "verdict": "Verdict", "kind": "Kind", "source": "Source", "needed_by": "Needed by", "missing": "Stays empty",
+        "grant": "Granted by", "error": "Error",
+    }  # fmt: skip
+    show(rows, columns, output, empty="no collector reads anything here")
+    bad = len(found.having(DENIED)) + len(found.having(EMPTY))
+    if output == "table":
+        account = application.target(wanted).credential.username
+        print(
+            f"\n{account} on {wanted.name}, tried by {found.way}: {len(found.having(READABLE))} of {len(rows)} sources "
+            f"are readable, {bad} are denied"
+        )
+    raise typer.Exit(SOME_FAILED if bad else 0)
 
 
 def _plain(step: Step) -> dict[str, object]:
     return {name: getattr(step, name) for name in step.__struct_fields__}
 
 
+def _print_together(waiting: list[Step]) -> None:
+    if waiting:
+        names = ", ".join(step.name for step in waiting)
+        print(f"{_mark('skipped')} {waiting[0].detail}: {names}", flush=True)
+        waiting.clear()
+
+
+def _mark(verdict: str) -> str:
+    mark = MARKS[verdict]
+    return f"\x1b[{COLOURS[verdict]}m{mark}\x1b[0m" if sys.stdout.isatty() else mark
+
+
 def _print(step: Step) -> None:
-    mark = MARKS[step.verdict]
-    if sys.stdout.isatty():
-        colour = {"ok": "32", "failed": "31", "skipped": "2"}[step.verdict]
-        mark = f"\x1b[{colour}m{mark}\x1b[0m"
-    print(f"{mark} {step.name.ljust(15)} {step.ms:8.1f} ms  {clean(step.detail)}", flush=True)
+    print(f"{_mark(step.verdict)} {step.name.ljust(15)} {step.ms:8.1f} ms  {clean(step.detail)}", flush=True)
     if step.fix:
         print(f"        fix: {clean(step.fix)}")

@@ -31,6 +31,9 @@ def up(
     faults: Annotated[Path | None, typer.Option(help="Fault plan (YAML); see config/lab/mixed.yaml.")] = None,
     ready_file: Annotated[Path | None, typer.Option(help="Written when the lab can be polled.")] = None,
     scheme: Annotated[str, typer.Option(help="http or https: what the written configuration uses.")] = "http",
+    recording: Annotated[
+        Path | None, typer.Option(help="One machine that answers from a recording of `rmm doctor --record`.")
+    ] = None,
 ) -> None:
     """Start a lab; it runs until Ctrl-C."""
     from rmm.catalog.load import load_catalog
@@ -50,7 +53,7 @@ def up(
 
     options = LabOptions(
         endpoints=endpoints, config=config, http_port=http_port, https_port=https_port, seed=seed, faults=faults,
-        ready_file=ready_file, scheme=scheme,
+        ready_file=ready_file, scheme=scheme, recording=recording,
     )  # fmt: skip
     run(options, SamplesEngine(load_catalog([shipped("collectors")])), ready=ready)
 

@@ -17,6 +17,7 @@ from rmm.durable import replace_file
 from rmm.errors import ConfigError
 from rmm.lab.faults import Plan
 from rmm.lab.fleet import LabFleet
+from rmm.lab.recorded import RecordedFleet, RecordedMachine
 from rmm.lab.simulated import LabMachine
 from rmm.vault import create
 
@@ -47,7 +48,9 @@ def new_password() -> str:
     return secrets.token_urlsafe(18)
 
 
-def write_configuration(folder: Path, fleet: LabFleet, access: LabAccess, plan: Plan | None = None) -> None:
+def write_configuration(
+    folder: Path, fleet: LabFleet | RecordedFleet, access: LabAccess, plan: Plan | None = None
+) -> None:
     """Write rmm.yaml, endpoints.csv, credentials.vault, its passphrase file and lab.json.
 
     Raises ConfigError, and writes nothing, when the folder already holds somebody's own configuration.
@@ -66,26 +69,25 @@ def write_configuration(folder: Path, fleet: LabFleet, access: LabAccess, plan: 
     replace_file(settings, settings_yaml(len(fleet), access, plan.document if plan else {}).encode())
 
 
-def endpoint_id(machine: LabMachine) -> str:
+def endpoint_id(machine: LabMachine | RecordedMachine) -> str:
     return machine.name.lower()
 
 
-def endpoints_csv(fleet: LabFleet, access: LabAccess | None = None, plan: Plan | None = None) -> str:
+def endpoints_csv(fleet: LabFleet | RecordedFleet, access: LabAccess | None = None, plan: Plan | None = None) -> str:
     """The endpoint list, in the columns of `rmm endpoints import`."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_COLUMNS)
     by_name = access is not None and access.dns_port
     for machine in fleet:
-        tags = ["lab", machine.os.kind, *([machine.role] if machine.role else []), machine.language.name]
         columns = dict.fromkeys(_COLUMNS, "") | {
             "Id": endpoint_id(machine),
             "ComputerName": machine.name,
             "IPAddress": machine.dns_name if by_name else machine.address,
             "SiteId": "lab",
-            "GroupId": machine.os.name,
-            "Tags": ";".join(tags),
-            "Description": f"{machine.os.caption}, {machine.hardware.model.model}",
+            "GroupId": machine.profile,
+            "Tags": ";".join(machine.tags),
+            "Description": machine.description,
             "Enabled": "true",
         }
         faults = plan.of(machine) if plan is not None else None
@@ -125,7 +127,7 @@ def concurrency(count: int) -> int:
     return 25 if count <= 500 else 100 if count <= 2500 else 150
 
 
-def lab_json(fleet: LabFleet, access: LabAccess) -> str:
+def lab_json(fleet: LabFleet | RecordedFleet, access: LabAccess) -> str:
     """What a foreign client needs to know of the lab."""
     facts = {
         "host": fleet[0].address if len(fleet) else "127.1.0.1",

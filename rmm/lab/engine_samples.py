@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from rmm.catalog.wire import wire_form
-from rmm.lab import literal
+from rmm.lab import literal, rights_probe
 from rmm.lab.cim.moment import Moment
 from rmm.lab.documents import Documents, KeyMissingError, text_of
 from rmm.lab.machine import CimFault, ErrorInfo, Execution, Machine
@@ -53,7 +53,7 @@ class SamplesEngine:
             return self._command(machine, arguments, now)
         parts = self._bundles.get((language, text))
         if parts is None:
-            answer = literal.run(machine, text, arguments)
+            answer = literal.run(machine, text, arguments) or rights_probe.run(machine, text, arguments, now)
             if answer is not None:
                 return answer
             parts = self._recognise(text, language)

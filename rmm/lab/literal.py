@@ -12,6 +12,7 @@ Arguments = list[tuple[str | None, Any]]
 
 _LINE = re.compile(r"^\s*#lab:(\w+)(?:[ \t]+([^\r\n]*))?", re.MULTILINE)
 _NAME = re.compile(r"\s*(?:\$env:COMPUTERNAME|\[Environment\]::MachineName|hostname)\s*;?\s*", re.IGNORECASE)
+_LANGUAGE = '"$($ExecutionContext.SessionState.LanguageMode)"'
 MAX_SIZE = 64 << 20
 MAX_SLEEP = 3600.0
 
@@ -20,6 +21,8 @@ def run(machine: Machine, text: str, arguments: Arguments) -> Execution | None:
     """Run a test script; None when the text is not one."""
     if _NAME.fullmatch(text):
         return Execution([machine.name], [])
+    if text == _LANGUAGE:
+        return Execution(["FullLanguage"], [])
     match = _LINE.search(text) if "#lab:" in text else None
     if match is None:
         return None

@@ -19,6 +19,7 @@ from rmm.lab.configuration import LabAccess, new_password, write_configuration
 from rmm.lab.faults import MachineFaults, Plan, load_plan
 from rmm.lab.fleet import LabFleet
 from rmm.lab.machine import Engine, Machine
+from rmm.lab.recorded import RecordedFleet, RecordedMachine, RecordedService
 from rmm.lab.wire.dns import serve_names
 from rmm.lab.wire.http import HANDLED, Handler, Reply, Request, ServerConnection
 from rmm.lab.wire.logon import Accounts
@@ -46,6 +47,7 @@ class LabOptions(msgspec.Struct, kw_only=True):
     ready_file: Path | None = None
     scheme: str = "http"
     password: str = ""
+    recording: Path | None = None  # one machine that answers from this file, instead of `endpoints`
 
 
 class LabInfo(msgspec.Struct):
@@ -99,7 +101,8 @@ class _Front:
         faults = self._plan.of(machine)
         if faults is not None and any(fault.connected(connection) for fault in faults.strike("connected", "connect")):
             return None
-        service = Service(self._lab, machine, secure=secure, faults=faults)
+        kind = RecordedService if isinstance(machine, RecordedMachine) else Service
+        service = kind(self._lab, machine, secure=secure, faults=faults)  # type: ignore[arg-type]
         if secure:
             assert connection.transport is not None
             connection.transport.pause_reading()  # at once: the client's first bytes belong to the handshake
@@ -203,7 +206,7 @@ def _listener(port: int) -> socket.socket:
 async def serve(options: LabOptions, engine: Engine, *, ready: Callable[[LabInfo], None], stop: asyncio.Event) -> None:
     """Serve until `stop` is set. Raises ConfigError when something it was given cannot be used."""
     loop = asyncio.get_running_loop()
-    fleet = LabFleet(options.endpoints, options.seed)
+    fleet = RecordedFleet(options.recording) if options.recording else LabFleet(options.endpoints, options.seed)
     plan = options.plan or (load_plan(options.faults) if options.faults else Plan())
     options.config.mkdir(parents=True, exist_ok=True)
     ca_file = options.config / "lab-ca.pem"

@@ -20,6 +20,16 @@ class LabMachine(MachineState):
         super().__init__(**traits)
         self.repository = repository
 
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """For the endpoint list."""
+        return ("lab", self.os.kind, *([self.role] if self.role else []), self.language.name)
+
+    @property
+    def description(self) -> str:
+        """What it is, for people."""
+        return f"{self.os.caption}, {self.hardware.model.model}"
+
     def moment(self, now: datetime) -> Moment:
         """This machine at `now`."""
         return self.repository.moment(self, now)

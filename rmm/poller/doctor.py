@@ -1,26 +1,30 @@
-"""The ladder of one endpoint: name, TCP, TLS, HTTP, logon, shell, each collector; each with its time and its remedy."""
+"""The ladder of one endpoint, climbed: each rung with its time, verdict and remedy; then rights and collectors.
+
+A rung that fails stops what needs it; what does not need it goes on.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
 
 import msgspec
 
+from rmm.core.rights import ABSENT, DENIED, EMPTY, NOT_TRIED, READABLE, Survey
 from rmm.errors import RmmError
-from rmm.model.endpoint import Credential, Endpoint, Target
-from rmm.poller.probe import context_of, identify, is_winrm, server_name
+from rmm.model.endpoint import Credential, Endpoint
+from rmm.poller.rights import survey
 from rmm.poller.visit import SHELL_TRANSPORTS, Kit, Visitor
-from rmm.ports import Script
+from rmm.ports import Look, Rung
 
-STEP_S = 10.0
+LEAST_S = 20.0  # for a rung, where polls have less
+WORDS = (READABLE, DENIED, EMPTY, ABSENT, NOT_TRIED)
 
 
 class Step(msgspec.Struct, frozen=True):
-    """One rung: `verdict` is ok, failed or skipped; `detail` what was seen; `fix` what to do."""
+    """One rung: `verdict` is ok, warning, failed or skipped; `detail` what was seen; `fix` what to do."""
 
     name: str
     verdict: str
@@ -28,156 +32,111 @@ class Step(msgspec.Struct, frozen=True):
     detail: str = ""
     fix: str = ""
     code: str = ""
+    facts: Mapping[str, Any] = {}
 
 
-async def ladder(kit: Kit, endpoint: Endpoint) -> AsyncIterator[Step]:
-    """Climb until a rung breaks; what is above it is not tried."""
+async def climb(kit: Kit, endpoint: Endpoint) -> AsyncIterator[Step]:
+    """Climb as far as it goes."""
     target = kit.target(endpoint)
-    began = time.perf_counter()
+    ladder = kit.ladder(target)
+    verdicts: dict[str, Step] = {}
     try:
-        found = await asyncio.wait_for(
-            asyncio.get_running_loop().getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM), STEP_S
-        )
-    except (OSError, TimeoutError, UnicodeError) as error:
-        yield _failed(
-            "name",
-            began,
-            f"{target.host}: {error}",
-            "Is it in DNS? Set IPAddress in the endpoint list otherwise.",
-            "dns.unknown",
-        )
-        return
-    address = str(found[0][4][0])
-    yield _ok("name", began, f"{target.host} is {address}")
-    async for step in _connect(target, address):
-        yield step
-        if step.verdict == "failed":
-            return
-    async for step in _session(kit, endpoint, target):
+        for rung in ladder.rungs:
+            step = _missing(rung, verdicts) or await _tried(rung, max(LEAST_S, kit.poll.timeout))
+            verdicts[rung.name] = step
+            yield step
+    finally:
+        await ladder.aclose()
+    async for step in _behind(kit, endpoint, verdicts):
         yield step
 
 
-async def _connect(target: Target, address: str) -> AsyncIterator[Step]:
-    began = time.perf_counter()
-    try:
-        _, writer = await asyncio.wait_for(asyncio.open_connection(address, target.port), STEP_S)
-    except (OSError, TimeoutError) as error:
-        reason = (
-            "no answer: a firewall drops the packets, or the machine is off"
-            if isinstance(error, TimeoutError)
-            else str(error)
-        )
-        yield _failed(
-            "tcp",
-            began,
-            reason,
-            "Is the machine on, WinRM running (winrm quickconfig), the port open?",
-            "tcp.unreachable",
-        )
+async def _behind(kit: Kit, endpoint: Endpoint, verdicts: Mapping[str, Step]) -> AsyncIterator[Step]:
+    """Rights and collectors, each in sessions of their own, so that their times are their own."""
+    target = kit.target(endpoint)
+    names = [name for name in _collectors(kit, endpoint) if not kit.collectors[name].session_free]
+    # What is read by WQL needs no shell, and some of it may be.
+    needs = ("authentication",) if target.source == "wql" else ("authentication", "shell")
+    missing = _missing(Rung("", _nothing, needs), verdicts)
+    if missing is not None and missing.code == "needs":
+        shown = ("rights", *names) if target.transport not in SHELL_TRANSPORTS else names
+        for name in shown:
+            yield msgspec.structs.replace(missing, name=name)
         return
-    writer.close()
-    with contextlib.suppress(OSError):
-        await writer.wait_closed()
-    yield _ok("tcp", began, f"port {target.port} accepts connections")
-    if target.scheme == "https" and target.transport not in SHELL_TRANSPORTS:
-        yield await _tls(target, address)
     if target.transport not in SHELL_TRANSPORTS:
-        yield await _identify(target)
 
+        async def look(deadline: float) -> Look:
+            return _told(await survey(kit, endpoint, deadline))
 
-async def _tls(target: Target, address: str) -> Step:
-    began = time.perf_counter()
-    fix = "Check the endpoint's certificate; name a private CA with `ca_file` for the site."
-    try:
-        context = context_of(target)
-        _, writer = await asyncio.wait_for(
-            asyncio.open_connection(address, target.port, ssl=context, server_hostname=server_name(target)), STEP_S
-        )
-    except (OSError, TimeoutError) as error:
-        return _failed("tls", began, str(error) or "no handshake in time", fix, "tls")
-    channel = writer.get_extra_info("ssl_object")
-    certificate = writer.get_extra_info("peercert") or {}
-    writer.close()
-    with contextlib.suppress(OSError):
-        await writer.wait_closed()
-    return _ok("tls", began, f"{channel.version()}, certificate valid until {certificate.get('notAfter', '?')}")
-
-
-async def _identify(target: Target) -> Step:
-    """Says that it is WinRM, and needs no logon."""
-    began = time.perf_counter()
-    fix = "Something other than WinRM listens here: check port and scheme."
-    try:
-        data = (await identify(target, STEP_S))[2]
-    except (OSError, TimeoutError) as error:
-        return _failed("http", began, str(error) or "no answer in time", fix, "http.garbage")
-    if not is_winrm(data):
-        line = data.split(b"\r\n", 1)[0][:80].decode("latin-1")
-        return _failed("http", began, f"not WinRM: {line}", fix, "http.not_winrm")
-    version = data.partition(b"ProductVersion>")[2].partition(b"<")[0][:80].decode("utf-8", "replace")
-    return _ok("http", began, f"WinRM, {version}" if version else "WinRM")
-
-
-async def _session(kit: Kit, endpoint: Endpoint, target: Target) -> AsyncIterator[Step]:
-    loop = asyncio.get_running_loop()
-    transport = kit.transport(target.transport)
-    began = time.perf_counter()
-    deadline = loop.time() + kit.poll.timeout
-    stage = "logon"
-    try:
-        async with transport.session(target, deadline=deadline) as session:
-            way = "ssh" if target.transport in SHELL_TRANSPORTS else target.auth
-            yield _ok("logon", began, f"{target.credential.username} by {way}")
-            language = session.language
-            stage, began = "shell", time.perf_counter()
-            if target.transport != "wql":
-                result = await session.run(Script(_HELLO[language], language=language), deadline=deadline)
-                seen = " ".join(str(item) for item in result.output)[:200]
-                if result.state != "completed":
-                    error = result.errors[-1] if result.errors else None
-                    yield _failed(
-                        "shell",
-                        began,
-                        f"{result.state}: {error.message if error else ''}",
-                        "See the error record.",
-                        "script.failed",
-                    )
-                    return
-                yield _ok("shell", began, seen)
-            stage = "collectors"
-    except RmmError as error:
-        yield _failed(stage, began, str(error), error.hint, error.code)
-        return
-    async for step in _collectors(kit, endpoint, target):
-        yield step
-
-
-_HELLO = {
-    "powershell": "$env:COMPUTERNAME",
-    "sh": "uname -sr",
-}
-
-
-async def _collectors(kit: Kit, endpoint: Endpoint, target: Target) -> AsyncIterator[Step]:
-    """Each collector in a poll of its own, so that its time is its own."""
+        yield await _tried(Rung("rights", look), max(LEAST_S, kit.poll.timeout))
     visitor = Visitor(kit)
-    for name in visitor.intervals(endpoint, target.transport):
-        if kit.collectors[name].session_free:
-            continue
-        began = time.perf_counter()
-        observation = await visitor.visit(endpoint, 0, 0, [name], None)
-        result = observation.collectors.get(name)
-        fault = observation.fault or (result.fault if result else None)
-        if fault is not None:
-            yield _failed(name, began, fault.message or fault.code, fault.hint, fault.code)
-        elif result is None:
-            yield Step(name, "skipped")
-        else:
-            notes = ", ".join(sorted(set(result.notes.values()) - {"no_data_yet"}))
-            detail = f"{result.outcome}, {len(result.readings)} rows, {result.bytes} bytes" + (
-                f"; {notes}" if notes else ""
-            )
-            yield _ok(name, began, detail)
+    for name in names:
+        yield await _collector(visitor, endpoint, name)
+
+
+async def _nothing(deadline: float) -> Look:
+    return Look("")
+
+
+def _collectors(kit: Kit, endpoint: Endpoint) -> list[str]:
+    return list(Visitor(kit).intervals(endpoint, kit.target(endpoint).transport))
+
+
+def _missing(rung: Rung, verdicts: Mapping[str, Step]) -> Step | None:
+    """The rung that this one needs and that was not climbed. A rung that does not apply here is no obstacle."""
+    for name in rung.needs:
+        below = verdicts[name]
+        if below.verdict == "failed":
+            return Step(rung.name, "skipped", detail=f"needs {name}", code="needs")
+        if below.code == "needs":  # the rung that broke is what people want to hear of
+            return Step(rung.name, "skipped", detail=below.detail, code="needs")
+        if below.verdict == "skipped" and name == "shell":
+            return Step(rung.name, "skipped", detail=below.detail)
+    return None
+
+
+async def _tried(rung: Rung, seconds: float) -> Step:
+    began = time.perf_counter()
+    try:
+        look = await rung.look(asyncio.get_running_loop().time() + seconds)
+    except RmmError as error:
+        look = Look(str(error), "failed", error.hint, error.code)
+    return Step(rung.name, look.verdict, _since(began), look.detail, look.fix, look.code, look.facts)
+
+
+def _told(found: Survey) -> Look:
+    """The survey of rights in one line."""
+    counts = {verdict: len(found.having(verdict)) for verdict in WORDS}
+    detail = ", ".join(f"{count} sources {verdict}" for verdict, count in counts.items() if count)
+    denied = [*found.having(DENIED), *found.having(EMPTY)]
+    if not denied:
+        return Look(detail or "no source to try", facts=counts)
+    names = ", ".join(row.source for row in denied[:5])
+    fix = f"Not to be read: {names}. `rmm doctor ENDPOINT --rights` says which group or permission grants each."
+    return Look(detail, "warning", fix, "access.denied", counts)
+
+
+async def _collector(visitor: Visitor, endpoint: Endpoint, name: str) -> Step:
+    began = time.perf_counter()
+    observation = await visitor.visit(endpoint, 0, 0, [name], None)
+    result = observation.collectors.get(name)
+    fault = observation.fault or (result.fault if result else None)
+    if fault is not None:
+        return Step(name, "failed", _since(began), fault.message or fault.code, fault.hint, fault.code)
+    if result is None:
+        return Step(name, "skipped", _since(began))
+    facts = {
+        "outcome": result.outcome,
+        "rows": len(result.readings),
+        "bytes": result.bytes,
+        "gather_ms": result.gather_ms,
+        "requests": observation.telemetry.get("requests"),
+    }
+    notes = ", ".join(sorted(set(result.notes.values()) - {"no_data_yet"}))
+    detail = f"{result.outcome}, {len(result.readings)} rows, {result.bytes} bytes, {result.gather_ms:.0f} ms there"
+    if result.outcome == "unsupported":
+        return Step(name, "skipped", _since(began), "this transport or endpoint cannot give it", facts=facts)
+    return Step(name, "ok", _since(began), detail + (f"; {notes}" if notes else ""), facts=facts)
 
 
 async def logon(kit: Kit, endpoint: Endpoint, credential: Credential) -> RmmError | None:
@@ -189,14 +148,6 @@ async def logon(kit: Kit, endpoint: Endpoint, credential: Credential) -> RmmErro
             return None
     except RmmError as error:
         return error
-
-
-def _ok(name: str, began: float, detail: str) -> Step:
-    return Step(name, "ok", _since(began), detail)
-
-
-def _failed(name: str, began: float, detail: str, fix: str, code: str) -> Step:
-    return Step(name, "failed", _since(began), detail, fix, code)
 
 
 def _since(began: float) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -29,8 +29,7 @@ from rmm.model.endpoint import Endpoint, Target
 from rmm.model.observation import CollectorResult, Fault, Observation
 from rmm.model.settings import PollSettings
 from rmm.model.state import EndpointState
-from rmm.poller.probe import identify, is_winrm
-from rmm.ports import Clock, ErrorRecord, Script, ScriptResult, Session, Transport
+from rmm.ports import Clock, ErrorRecord, Identified, Ladder, Script, ScriptResult, Session, Transport
 
 CLEAN_UP_S = 5.0  # of the poll's time, kept back for stopping a pipeline and deleting the shell ...
 CLEAN_UP_SHARE = 0.25  # ... but never more than this part of it
@@ -52,10 +51,13 @@ class Kit(msgspec.Struct, frozen=True, kw_only=True):
     collectors: Mapping[str, Collector]
     intervals: Mapping[str, int]  # collector name -> seconds, in the order in which they run
     bundle: Callable[[tuple[str, ...], str], Script]  # (collector names, language) -> script
+    rights: Script  # tries the places that its argument lists: see `poller.rights`
     transport: Callable[[str], Transport]  # transport name -> the one instance of this process
     target: Callable[[Endpoint], Target]
     transport_of: Callable[[Endpoint], str]  # the transport's name alone, without unlocking a credential
     shell_of: Callable[[Endpoint], str]  # auto, powershell or sh, for transports that can both
+    identify: Callable[[Target, float], Awaitable[Identified]]  # WS-Identify before a deadline
+    ladder: Callable[[Target], Ladder]  # the steps to a session, one by one
     poll: PollSettings
     clock: Clock
     epoch: str
@@ -425,12 +427,12 @@ class _Run:
             target = self.kit.target(self.endpoint)
             if target.transport in SHELL_TRANSPORTS:
                 return
-            connect_ms, identify_ms, answer = await identify(target, PROBE_S)
-        except (RmmError, OSError, TimeoutError):
+            seen = await self.kit.identify(target, self._now() + PROBE_S)
+        except RmmError:
             return
-        self.telemetry.setdefault("connect_ms", round(connect_ms, 3))
-        if is_winrm(answer):
-            self.telemetry["identify_ms"] = round(identify_ms, 3)
+        self.telemetry.setdefault("connect_ms", seen.connect_ms)
+        if seen.winrm:
+            self.telemetry["identify_ms"] = seen.answer_ms
 
     def _availability(self, outcome: RmmError | None) -> None:
         if "availability" not in self.due:

@@ -105,8 +105,11 @@ def test_a_fleet_of_which_nothing_answers_is_4(extra: list[str], rmm: Rmm, folde
     checked = rmm("doctor", "SRV01", "--config", str(folder), "--output", "json", RMM_PASSPHRASE="x")
     assert checked.returncode == 4
     steps = json.loads(checked.stdout)["steps"]
-    assert [(step["name"], step["verdict"]) for step in steps] == [("name", "ok"), ("tcp", "failed")]
-    assert steps[-1]["fix"]
+    assert [(step["name"], step["verdict"]) for step in steps[:4]] == [
+        ("name", "ok"), ("route", "ok"), ("tcp", "failed"), ("tls", "skipped"),
+    ]  # fmt: skip
+    assert steps[2]["fix"]
+    assert {step["verdict"] for step in steps[3:]} == {"skipped"}
     tested = rmm("credentials", "test", "polling", "--config", str(folder), RMM_PASSPHRASE="x")
     assert tested.returncode == 4
     assert "  fix: " in tested.stderr
@@ -131,9 +134,9 @@ def test_doctor_climbs_the_whole_ladder(lab: Any, rmm: Rmm) -> None:
     done = rmm("doctor", name, "--config", str(lab.config), "--output", "ndjson")
     assert done.returncode == 0, done.stderr
     steps = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [step["name"] for step in steps[:5]] == ["name", "tcp", "http", "logon", "shell"]
+    assert [step["name"] for step in steps[:5]] == ["name", "route", "tcp", "tls", "http"]
     assert {"cpu", "memory", "software"} <= {step["name"] for step in steps}
-    assert {step["verdict"] for step in steps} == {"ok"}
+    assert {step["name"] for step in steps if step["verdict"] != "ok"} == {"tls"}  # scheme http has none
     assert all(step["ms"] >= 0 for step in steps)
     table = rmm("doctor", name, "--config", str(lab.config))
     assert table.stdout.count("\n") == len(steps)

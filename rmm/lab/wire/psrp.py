@@ -10,6 +10,7 @@ import re
 import struct
 import uuid
 from collections import OrderedDict
+from functools import lru_cache
 from typing import Any
 
 from psrpcore import ClientRunspacePool, ServerPipeline, ServerRunspacePool
@@ -65,6 +66,27 @@ def unfragment(data: bytes) -> list[tuple[int, bool, bytes]]:
         found.append((number, bool(flags & 2), data[HEADER : HEADER + size]))
         data = data[HEADER + size :]
     return found
+
+
+@lru_cache(maxsize=64)
+def private_data(os_version: str) -> bytes:
+    """APPLICATION_PRIVATE_DATA of Windows PowerShell 5.1, in the form that a recorded Server 2016 sent."""
+    engine = f"5.1.{os_version.split('.')[-1]}.2248"
+    pairs = (
+        ("PSVersion", f'<Version N="Value">{engine}</Version>'), ("PSEdition", '<S N="Value">Desktop</S>'),
+        ("CLRVersion", '<Version N="Value">4.0.30319.42000</Version>'),
+        ("BuildVersion", f'<Version N="Value">{os_version}.2248</Version>'),
+        ("WSManStackVersion", '<Version N="Value">3.0</Version>'),
+        ("PSRemotingProtocolVersion", '<Version N="Value">2.3</Version>'),
+        ("SerializationVersion", '<Version N="Value">1.1.0.1</Version>'),
+    )  # fmt: skip
+    entries = "".join(f'<En><S N="Key">{key}</S>{value}</En>' for key, value in pairs)
+    return (
+        '<Obj RefId="0"><MS><Obj N="ApplicationPrivateData" RefId="1"><TN RefId="0">'
+        "<T>System.Management.Automation.PSPrimitiveDictionary</T><T>System.Collections.Hashtable</T>"
+        '<T>System.Object</T></TN><DCT><En><S N="Key">PSVersionTable</S><Obj N="Value" RefId="2"><TNRef RefId="0" />'
+        f"<DCT>{entries}</DCT></Obj></En></DCT></Obj></MS></Obj>"
+    ).encode()
 
 
 class _Opened:

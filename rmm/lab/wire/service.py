@@ -13,14 +13,14 @@ import msgspec
 from lxml import etree
 
 from rmm.lab.machine import Engine, Execution, Fleet, Machine
-from rmm.lab.wire import psrp, soap
+from rmm.lab.wire import psrp, remoting_config, soap
 from rmm.lab.wire.enumeration import Enumerations, shell_list
 from rmm.lab.wire.http import HANDLED, Reply, Request
 from rmm.lab.wire.logon import Accounts, Logon
+from rmm.lab.wire.remoting_config import MOST_SHELLS
 from rmm.lab.wire.shells import CommandShell, PowerShellShell, Shell
 from rmm.lab.wire.soap import RSP, Call, WsmanFault
 
-MOST_SHELLS = 30  # per machine: MaxShellsPerUser of Server 2016 and later
 IDLE_S = 7200.0
 CONFIGURATIONS = "http://schemas.microsoft.com/powershell/"
 WINRS = "winrs"
@@ -139,6 +139,7 @@ class Service:
             "Delete": self._delete,
             "Enumerate": self._enumerate,
             "Pull": self._pull,
+            "Get": self._get,
         }
 
     def handle(self, request: Request) -> Reply | Awaitable[Reply | None] | None:
@@ -215,22 +216,9 @@ class Service:
             raise WsmanFault(2150858770, "w:SchemaValidationError", "A shell is created from a Shell element.")
         idle = (call.body.findtext(f"{{{RSP}}}IdleTimeOut") or "").removeprefix("PT").removesuffix("S")
         idle_s = float(idle) if idle.replace(".", "", 1).isdigit() else IDLE_S
-        shell: Shell
-        language = self._hosted(call.resource)
-        if language and call.resource == CommandShell.resource:
-            shell = CommandShell(self._machine, self._lab.execute, identity, idle_s)
-        elif language:
-            opening = base64.b64decode(call.body.findtext("{http://schemas.microsoft.com/powershell}creationXml") or "")
-            shell = PowerShellShell(
-                self._machine, self._lab.execute, identity, idle_s, opening=opening, templates=self._lab.templates,
-                faults=self._faults,
-            )  # fmt: skip
-        else:
-            raise WsmanFault(
-                2150858811, "w:InvalidResourceURI", "The session configuration does not exist on this computer."
-            )
-        named = call.body.findtext(f"{{{RSP}}}Name") or call.body.get("Name") or ""
-        shell.name, shell.uri, shell.language = named, call.resource, language
+        shell = self._new_shell(call, identity, idle_s)
+        shell.name = call.body.findtext(f"{{{RSP}}}Name") or call.body.get("Name") or ""
+        shell.uri = call.resource
         shell.owner = self._lab.accounts.username
         self._lab.add(shell)
         resource = soap.escape(call.resource)
@@ -243,6 +231,24 @@ class Service:
             f"<rsp:IdleTimeOut>PT{idle_s:.3f}S</rsp:IdleTimeOut><rsp:InputStreams>stdin pr</rsp:InputStreams>"
             "<rsp:OutputStreams>stdout stderr</rsp:OutputStreams><rsp:State>Connected</rsp:State></rsp:Shell>"
         )
+
+    def _new_shell(self, call: Call, identity: str, idle_s: float) -> Shell:
+        """The shell that a Create asks for."""
+        shell: Shell
+        language = self._hosted(call.resource)
+        if language and call.resource == CommandShell.resource:
+            shell = CommandShell(self._machine, self._lab.execute, identity, idle_s)
+        elif language:
+            shell = PowerShellShell(
+                self._machine, self._lab.execute, identity, idle_s, opening=creation(call),
+                templates=self._lab.templates, faults=self._faults,
+            )  # fmt: skip
+        else:
+            raise WsmanFault(
+                2150858811, "w:InvalidResourceURI", "The session configuration does not exist on this computer."
+            )
+        shell.language = language
+        return shell
 
     def _hosted(self, resource: str) -> str:
         """Language of the session configuration that a resource names; empty where the machine has none such."""
@@ -285,6 +291,11 @@ class Service:
         self._lab.counts.queries += 1
         return self._enumerations.enumerate(call, self._machine, datetime.now(UTC))
 
+    def _get(self, call: Call) -> str:
+        if call.resource != remoting_config.CONFIG:
+            raise WsmanFault(2150858811, "w:InvalidResourceURI", "The resource URI is not supported by this service.")
+        return remoting_config.config_of(self._machine.profile, call.config)
+
     def _pull(self, call: Call) -> str:
         return self._enumerations.pull(call)
 
@@ -313,9 +324,16 @@ class Service:
         return self._received(call, shell, command, plain=plain)
 
     def _received(self, call: Call, shell: Shell, command: Any, *, plain: bool) -> Reply:
+        if command.fault and not command.streams:
+            return self._answer(call, call.fault(WsmanFault(0, "", "", raw=command.fault)), 500, plain=plain)
         body = command.take(call.size)
         shell.last_used = asyncio.get_running_loop().time()
         return self._answer(call, call.answer(f"{call.action}Response", body), 200, plain=plain)
+
+
+def creation(call: Call) -> bytes:
+    """The PSRP messages in a Create."""
+    return base64.b64decode(call.body.findtext("{http://schemas.microsoft.com/powershell}creationXml") or "")
 
 
 def _ready(command: Any) -> bool:

@@ -71,6 +71,7 @@ class Command:
         self.changed = asyncio.Event()
         self.incoming = bytearray()
         self.next_number = 0
+        self.fault = ""  # the s:Fault that ends it after its streams
         self.batches: deque[int] = deque()  # how many streams each of the next Receives may take at most
 
     def put(self, name: str, data: bytes) -> None:
@@ -129,13 +130,18 @@ class PowerShellShell(Shell):
             self._pool = uuid.UUID(bytes_le=first[8:24])
         except (ValueError, IndexError) as error:
             raise WsmanFault(2150858770, "w:InternalError", f"the creation data is not valid: {error}") from error
-        for kind, pool, data in (
-            (PSRPMessageType.SessionCapability, psrp.ZERO, templates.capability),
-            (PSRPMessageType.ApplicationPrivateData, self._pool, templates.private_data),
-            (PSRPMessageType.RunspacePoolState, self._pool, templates.opened),
-        ):
+        for kind, data in self._opening():
+            pool = psrp.ZERO if kind == PSRPMessageType.SessionCapability else self._pool
             self._say(self.own, int(kind), data, pool=pool)
         self.own.batches.extend((2, 1))  # as Windows does: capability and private data first, then the state
+
+    def _opening(self) -> list[tuple[int, bytes]]:
+        """(message type, data) of what the pool says while it opens."""
+        return [
+            (PSRPMessageType.SessionCapability, self._templates.capability),
+            (PSRPMessageType.ApplicationPrivateData, psrp.private_data(self.machine.os_version)),
+            (PSRPMessageType.RunspacePoolState, self._templates.opened),
+        ]
 
     def _say(self, command: Command, kind: int, data: bytes, *, pool: uuid.UUID | None = None) -> None:
         self._number += 1

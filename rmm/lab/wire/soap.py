@@ -30,11 +30,20 @@ class WsmanFault(Exception):
     """A request that is answered with a fault."""
 
     def __init__(
-        self, code: int, subcode: str, message: str, *, detail: str = "", sender: bool = True, provider: int = 0
+        self,
+        code: int,
+        subcode: str,
+        message: str,
+        *,
+        detail: str = "",
+        sender: bool = True,
+        provider: int = 0,
+        raw: str = "",
     ) -> None:
         super().__init__(message)
         self.code, self.subcode, self.message, self.detail, self.sender = code, subcode, message, detail, sender
         self.provider = provider  # code of the fault that a plugin's ProviderFault holds
+        self.raw = raw  # the whole s:Fault, where it was recorded
 
 
 class Call:
@@ -51,6 +60,7 @@ class Call:
         self.action = self._text(f"{{{A}}}Action")
         self.message = self._text(f"{{{A}}}MessageID")
         self.resource = self._text(f"{{{W}}}ResourceURI")
+        self.config: dict[str, Any] = {}  # values of winrm/config that a fault sets for this Get
 
     def _text(self, tag: str) -> str:
         return (self.header.findtext(tag) or "").strip()
@@ -83,6 +93,8 @@ class Call:
 
     def fault(self, fault: WsmanFault) -> bytes:
         """The fault that answers this."""
+        if fault.raw:
+            return self.answer(FAULT, fault.raw)
         text = escape(fault.message)
         detail = (
             f"<w:FaultDetail>{W.rsplit('/', 1)[0]}/faultDetail/{fault.detail}</w:FaultDetail>" if fault.detail else ""

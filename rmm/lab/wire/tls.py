@@ -39,6 +39,7 @@ class Authority:
     def __init__(self, ca_file: Path) -> None:
         self._ca_key = ec.generate_private_key(ec.SECP256R1())
         self._key = ec.generate_private_key(ec.SECP256R1())
+        self._other_key = ec.generate_private_key(ec.SECP256R1())  # of faulty certificates, one for all connections
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "rmm lab CA")])
         self._contexts: OrderedDict[str, ssl.SSLContext] = OrderedDict()
         own = self._builder(self._name, self._ca_key, ca=True)
@@ -99,7 +100,7 @@ class Authority:
 
     def faulty(self, machine: Machine, how: str) -> ssl.SSLContext:
         """A context that is wrong in one way: see `rmm.lab.faults.tls`."""
-        other = ec.generate_private_key(ec.SECP256R1())
+        other = self._other_key
         if how.startswith("tls1"):
             context = self._issue(machine)
             context.minimum_version = ssl.TLSVersion.TLSv1

@@ -26,6 +26,7 @@ XSI = "http://www.w3.org/2001/XMLSchema-instance"
 
 CREATE = "http://schemas.xmlsoap.org/ws/2004/09/transfer/Create"
 DELETE = "http://schemas.xmlsoap.org/ws/2004/09/transfer/Delete"
+GET = "http://schemas.xmlsoap.org/ws/2004/09/transfer/Get"
 COMMAND = f"{RSP}/Command"
 SEND = f"{RSP}/Send"
 RECEIVE = f"{RSP}/Receive"

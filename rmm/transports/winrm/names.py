@@ -25,8 +25,13 @@ _FAILED = "The name server did not answer; if this concerns many endpoints, look
 
 async def resolve(target: Target, deadline: float) -> str:
     """The address to connect to. Raises ConnectError: dns.unknown (no such name) or dns.failure (no answer)."""
+    return (await addresses(target, deadline))[0]
+
+
+async def addresses(target: Target, deadline: float) -> list[str]:
+    """All addresses of the name, at least one, the one to connect to first. Raises as `resolve`."""
     try:
-        return str(ipaddress.ip_address(target.host))
+        return [str(ipaddress.ip_address(target.host))]
     except ValueError:
         pass
     limit = min(deadline, asyncio.get_running_loop().time() + RESOLVE_S)
@@ -37,7 +42,7 @@ async def resolve(target: Target, deadline: float) -> str:
         raise _failure(target.host) from error
 
 
-async def _system(target: Target) -> str:
+async def _system(target: Target) -> list[str]:
     loop = asyncio.get_running_loop()
     try:
         found = await loop.run_in_executor(_pool(), _getaddrinfo, target.host, target.port)
@@ -47,7 +52,7 @@ async def _system(target: Target) -> str:
         raise _unknown(target.host) from error
     except UnicodeError as error:
         raise _unknown(target.host) from error
-    return str(found[0][4][0])
+    return list(dict.fromkeys(str(one[4][0]) for one in found))
 
 
 def _getaddrinfo(host: str, port: int) -> list[Any]:
@@ -59,7 +64,7 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(THREADS, thread_name_prefix="rmm-names")
 
 
-async def _ask(target: Target) -> str:
+async def _ask(target: Target) -> list[str]:
     """IPv4 first, then IPv6, of the site's own servers; names are taken as they are, without search domains."""
     import dns.exception
     import dns.resolver
@@ -68,7 +73,7 @@ async def _ask(target: Target) -> str:
     for kind in ("A", "AAAA"):
         try:
             answer = await resolver.resolve(target.host, kind, lifetime=RESOLVE_S)
-            return str(answer[0].address)
+            return [str(record.address) for record in answer]
         except dns.resolver.NoAnswer:
             continue
         except dns.resolver.NXDOMAIN as error:

@@ -73,14 +73,25 @@ class WinrmSession:
                 f"WinRM runs PowerShell, not {script.language}", code="unsupported.language", retry="R0"
             )
         try:
-            if self._shell is None or not self._shell.fresh:
-                began = time.perf_counter()
-                await self._reopen(deadline)
-                self.telemetry["open_ms"] = round((time.perf_counter() - began) * 1000, 3)
-            assert self._shell is not None
-            return await self._shell.run(script, deadline, max_bytes)
+            return await (await self.shell(deadline)).run(script, deadline, max_bytes)
         finally:
             self.count()
+
+    async def shell(self, deadline: float) -> Shell:
+        """The shell in which the next script runs; opened where there is none, or none that is still good."""
+        if self._shell is None or not self._shell.fresh:
+            began = time.perf_counter()
+            await self._reopen(deadline)
+            self.telemetry["open_ms"] = round((time.perf_counter() - began) * 1000, 3)
+        assert self._shell is not None
+        return self._shell
+
+    @property
+    def wsman(self) -> Wsman:
+        """The connection, once it is open."""
+        if self._wsman is None:
+            raise ProtocolError("the session is not open", code="session.closed")
+        return self._wsman
 
     async def _reopen(self, deadline: float) -> None:
         if self._shell is not None:

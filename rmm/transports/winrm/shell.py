@@ -23,6 +23,7 @@ RECYCLE = 200  # pipelines per runspace: Windows fails after 1,000 that were not
 ENVELOPE_REST = 8_000  # what an envelope holds beside the base64 of a fragment
 SIGNAL_S = 5.0
 LEAST_WAIT_S = 0.5
+MOST_OPENING = 16  # messages of the opening that are kept; Windows sends three
 _ID = re.compile("[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\\Z")
 
 
@@ -45,6 +46,7 @@ class Shell:
         self._resource = RESOURCE + configuration
         self._created = False
         self._objects = 2  # PSRP objects sent: the two of the opening
+        self.opening: list[psrp.Message] = []  # what the pool said of itself while it opened
 
     @property
     def exists(self) -> bool:
@@ -67,6 +69,8 @@ class Shell:
         defragment = psrp.Defragmenter()
         while True:
             for message in _messages(await self._receive("", deadline), defragment):
+                if len(self.opening) < MOST_OPENING:
+                    self.opening.append(message)
                 if message.kind == psrp.SESSION_CAPABILITY:
                     self.wsman.size = self.wsman.most
                 if message.kind == psrp.RUNSPACEPOOL_STATE and self._pool_opened(psrp.state_of(message)):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextvars import ContextVar
 from typing import Any
 
 from rmm.errors import ProtocolError, TransportError
 from rmm.model.endpoint import Target
-from rmm.ports import AuthGate
+from rmm.ports import AuthGate, Recorder
 from rmm.transports.winrm import envelope
 from rmm.transports.winrm.auth import Authentication, status_error
 from rmm.transports.winrm.envelope import Answer
@@ -21,6 +22,10 @@ FULL_SIZE = 512_000  # ... and what every supported Windows takes from then on, 
 SIZES = (FULL_SIZE, FIRST_SIZE, 32_768)  # the last is the least that MaxEnvelopeSizekb can be
 OPERATION_S = 20.0  # longest time for which the endpoint may hold a Receive that has nothing to say
 ANSWER_S = 3.0  # how much later than the operation's own timeout its answer may come
+
+
+RECORDER: ContextVar[Recorder | None] = ContextVar("recorder", default=None)
+"""Who is told what is said on the connections that are opened in this context; nobody, as a rule."""
 
 
 class FaultError(Exception):
@@ -41,6 +46,9 @@ class Wsman:
         self._auth = authentication
         self._to = f"{target.scheme}://{target.host}:{target.port}/wsman"
         self._session = envelope.new_id()
+        self._recorder = RECORDER.get()
+        if self._recorder is not None:
+            self._recorder.introduced(authentication.peer)
 
     @property
     def peer(self) -> dict[str, str]:
@@ -88,16 +96,23 @@ class Wsman:
         )
         head, sealed = self._auth.request(request)
         limit = min(deadline, asyncio.get_running_loop().time() + wait) + ANSWER_S
+        began = time.perf_counter()
         response = await self.connection.request(head, sealed, limit)
+        plain: bytes | None = None
         try:
             if response.status not in (200, 500):
                 raise status_error(response)
-            answer = Answer(self._auth.answer(response))
+            plain = self._auth.answer(response)
+            answer = Answer(plain)
             if answer.relates_to != message:
                 raise ProtocolError("the answer is to another request", code="soap.relates_to", retry="R1")
         except TransportError:
             self.connection.abort()
             raise
+        finally:
+            if self._recorder is not None:
+                ms = (time.perf_counter() - began) * 1000
+                self._recorder.exchanged(request, response.status, response.headers, plain, ms)
         fault = answer.fault()
         if fault is not None:
             raise FaultError(fault)
