@@ -134,6 +134,8 @@ def lab_json(fleet: LabFleet, access: LabAccess) -> str:
         "ca_file": str(access.ca_file.resolve()) if access.ca_file else None,
         "username": access.username,
         "password": access.password,
+        "stats": f"http://127.0.0.1:{access.http_port}/lab/stats",
+        "accounts": f"http://127.0.0.1:{access.http_port}/lab/accounts",
         "endpoints": [
             {"id": endpoint_id(machine), "name": machine.name, "address": machine.address, "profile": machine.profile}
             for machine in fleet
