@@ -59,11 +59,20 @@ def write_configuration(folder: Path, fleet: LabFleet, access: LabAccess, plan: 
         )
     passphrase = secrets.token_urlsafe(24)
     folder.mkdir(parents=True, exist_ok=True)
-    create(folder / VAULT, passphrase, {CREDENTIAL: (access.username, access.password)})
+    given = access_of(access, plan)
+    create(folder / VAULT, passphrase, {CREDENTIAL: (given.username, given.password)})
     replace_file(folder / PASSPHRASE, f"{passphrase}\n".encode(), private=True)
     replace_file(folder / "endpoints.csv", endpoints_csv(fleet, access, plan).encode())
     replace_file(folder / "lab.json", lab_json(fleet, access).encode(), private=True)
     replace_file(settings, settings_yaml(len(fleet), access, plan.document if plan else {}).encode())
+
+
+def access_of(access: LabAccess, plan: Plan | None) -> LabAccess:
+    """What the vault is given: a plan's `credential` (username, password) may differ from what the lab accepts."""
+    given = dict(plan.document.get("credential") or {}) if plan else {}
+    return access._replace(
+        username=str(given.get("username", access.username)), password=str(given.get("password", access.password))
+    )
 
 
 def endpoint_id(machine: LabMachine) -> str:

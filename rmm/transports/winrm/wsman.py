@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import Any
 
-from rmm.errors import ProtocolError, TransportError
+from rmm.errors import AccessError, ProtocolError, TransportError
 from rmm.model.endpoint import Target
 from rmm.ports import AuthGate
 from rmm.transports.winrm import envelope
@@ -37,6 +37,7 @@ class Wsman:
     def __init__(self, connection: Connection, authentication: Authentication, target: Target) -> None:
         self.connection = connection
         self.size = FIRST_SIZE
+        self._answered = False  # whether this connection has carried a request after its logon
         self.most = FULL_SIZE  # less once the endpoint refused an envelope as too large
         self._auth = authentication
         self._to = f"{target.scheme}://{target.host}:{target.port}/wsman"
@@ -90,11 +91,14 @@ class Wsman:
         limit = min(deadline, asyncio.get_running_loop().time() + wait) + ANSWER_S
         response = await self.connection.request(head, sealed, limit)
         try:
+            if response.status == 401 and not self._answered:
+                raise _not_admitted()
             if response.status not in (200, 500):
                 raise status_error(response)
             answer = Answer(self._auth.answer(response))
             if answer.relates_to != message:
                 raise ProtocolError("the answer is to another request", code="soap.relates_to", retry="R1")
+            self._answered = True
         except TransportError:
             self.connection.abort()
             raise
@@ -111,6 +115,18 @@ class Wsman:
             return await self.call(action, resource, **rest)
         except FaultError as error:
             raise error_of(error.fault) from error
+
+
+def _not_admitted() -> AccessError:
+    """A 401 to the first request after a good logon: the password is right, so no new logon can help.
+
+    Later on a 401 is the end of the connection's context, and one new logon is due (`status_error`, R1).
+    """
+    return AccessError(
+        "the logon was accepted and the first request was not",
+        code="access.rootsddl",
+        hint="The account is not admitted by RootSDDL: winrm configSDDL default, or add it to Remote Management Users.",
+    )
 
 
 async def open_wsman(target: Target, gate: AuthGate, deadline: float, telemetry: dict[str, float]) -> Wsman:
