@@ -35,7 +35,6 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from rmm.model.endpoint import Credential
 from rmm.model.settings import LockoutSettings
 
 UNPROVEN, PROVEN, SUSPECT, OPEN = "unproven", "proven", "suspect", "open"
@@ -97,13 +96,13 @@ class Answer(msgspec.Struct, frozen=True):
     until: datetime | None = None
 
 
-def account_of(credential: Credential, host: str) -> str:
+def account_of(username: str, host: str) -> str:
     r"""authority|account, and the host for a local account: what a directory counts together.
 
     CORP\user and user@corp.example are taken for one account: the first label of a realm is nearly always its NetBIOS
     name, and two accounts that share one budget cost less than one account with two.
     """
-    name = credential.username.casefold()
+    name = username.casefold()
     authority, _, user = name.rpartition("\\")
     if not authority and "@" in name:
         user, _, authority = name.partition("@")
@@ -227,13 +226,17 @@ def crashed(guard: Guard, number: int, now: datetime, limits: LockoutSettings) -
     return msgspec.structs.replace(guard, bad=(*_recent(guard.bad, now, limits), *[now] * number))
 
 
-def released(guard: Guard) -> Guard:
-    """An operator vouches for the account: what was spent is forgotten, and one canary may go."""
+def released(guard: Guard, *, forget: bool) -> Guard:
+    """An operator ends every hold: one canary may go, if the account has something left.
+
+    `forget` what was spent: he vouches that the directory has forgotten it as well.
+    """
     proofs = {
         version: Proof(proof.state if proof.state == PROVEN else UNPROVEN, proof.at)
         for version, proof in guard.proofs.items()
     }
-    return msgspec.structs.replace(guard, bad=(), broken=(), proofs=proofs)
+    bad = () if forget else guard.bad
+    return msgspec.structs.replace(guard, bad=bad, broken=(), proofs=proofs)
 
 
 def spent(guard: Guard, now: datetime, limits: LockoutSettings) -> int:

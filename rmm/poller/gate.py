@@ -22,7 +22,7 @@ from rmm.core.authguard import CANARY, GO, HELD, SUSPECT, WAIT, Allowance, Answe
 from rmm.errors import AuthError, AuthHeld, RmmError
 from rmm.model.endpoint import Credential
 from rmm.model.settings import LockoutSettings
-from rmm.poller.guardfile import GuardFile
+from rmm.poller.guardfile import GuardFile, key_of
 from rmm.ports import Clock
 
 BURST_S = 0.25  # how long a process keeps an account's lock while others may want it
@@ -59,10 +59,10 @@ class Gate:
 
         An AuthError that passes through becomes `auth.host` when the secret turns out to be good elsewhere.
         """
-        account = authguard.account_of(credential, host)
+        account = authguard.account_of(credential.username, host)
         book = self._books.get(account)
         if book is None:
-            file = GuardFile(self._data, account)
+            file = GuardFile(self._data, key_of(account))
             book = self._books[account] = _Book(file, credential.username, self._clock, self._limits_now)
         flight = await book.board(credential.version, host)
         attempt = _Attempt(book, flight)

@@ -21,11 +21,15 @@ FOLDER = "authguard"
 _decoder = msgspec.json.Decoder(Guard)
 
 
+def key_of(account: str) -> str:
+    """The key of an account as `authguard.account_of` gives it: names of files hold no names of accounts."""
+    return hashlib.sha256(account.encode()).hexdigest()[:32]
+
+
 class GuardFile:
     """Reads and writes only while the lock is held."""
 
-    def __init__(self, data: Path, account: str) -> None:
-        key = hashlib.sha256(account.encode()).hexdigest()[:32]
+    def __init__(self, data: Path, key: str) -> None:
         self._path = data / FOLDER / f"{key}.json"
         self._flights = data / FOLDER / f"{key}.flights"
         self._lock = FileLock(data / "locks" / f"auth-{key}.lock", thread_local=False)
@@ -35,6 +39,11 @@ class GuardFile:
     def held(self) -> bool:
         """Whether this process has the lock."""
         return self._note is not None
+
+    @property
+    def exists(self) -> bool:
+        """Whether anything is remembered or in flight."""
+        return self._path.exists() or self._flights.exists()
 
     def take(self) -> bool:
         """Try to get the lock. Raises TierError when the data folder cannot be used."""

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from rmm.core import authguard
 from rmm.core.authguard import BREAKS, CANARY, GO, HELD, NEXT, WAIT, Allowance, Flight, Guard, ask
-from rmm.model.endpoint import Credential, Secret
 from rmm.model.settings import LockoutSettings
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -101,10 +100,14 @@ def test_a_new_secret_ends_a_hold_while_the_account_has_something_left() -> None
     assert word(good, version="1") == HELD  # the wrong one is not tried again for all that
 
 
-def test_an_operator_ends_every_hold() -> None:
-    guard = authguard.released(rejected(rejected(accepted(Guard(), "b"), "a"), "b"))
-    assert word(guard) == CANARY
-    assert authguard.spent(guard, NOW, LIMITS) == 0
+def test_an_operator_ends_every_hold_and_forgets_what_was_spent_only_when_he_says_so() -> None:
+    once = authguard.released(rejected(Guard()), forget=False)
+    assert word(once) == CANARY
+    twice = rejected(once)
+    assert ask(authguard.released(twice, forget=False), "1", "b", NOW, LIMITS).reason == "budget"
+    vouched = authguard.released(twice, forget=True)
+    assert word(vouched) == CANARY
+    assert authguard.spent(vouched, NOW, LIMITS) == 0
 
 
 def test_a_crash_counts_as_a_bad_logon() -> None:
@@ -176,11 +179,7 @@ def test_nothing_is_written_down_for_what_is_known() -> None:
     ],
 )
 def test_what_a_directory_counts_together(one: tuple[str, str], other: tuple[str, str], same: bool) -> None:
-    keys = [
-        authguard.account_of(Credential(name=f"c{n}", username=user, secret=Secret("x"), version=str(n)), host)
-        for n, (user, host) in enumerate((one, other))
-    ]
-    assert (keys[0] == keys[1]) is same
+    assert (authguard.account_of(*one) == authguard.account_of(*other)) is same
 
 
 def test_a_guard_survives_its_file() -> None:
