@@ -6,6 +6,9 @@ the account at its threshold. A fleet shares one account and tries hundreds of l
 * **The budget belongs to the account**: rejected logons, logons that a crash of ours left unanswered, and logons in
   flight are never more than `budget` together. It does not matter which secret, vault entry, site or process tried.
 * **The proof belongs to the secret's version**: one that was accepted once is worth more than one that never was.
+  A password that was changed in the directory costs two (below), and then the new secret must be tried: one canary of
+  a version that was never tried goes beyond the budget, if all that was spent was spent by a secret which had been
+  accepted before. (Active Directory does not count the last two passwords, so there it is the first that counts.)
 
     state     who may go                          accepted       rejected       no answer
     unproven  one (the canary); the others wait   proven         open           unproven, another endpoint next
@@ -66,6 +69,7 @@ class Proof(msgspec.Struct, frozen=True, omit_defaults=True):
 
     state: str = UNPROVEN
     at: datetime | None = None
+    once: bool = False  # it was accepted at some time
     refused_by: tuple[str, ...] = ()  # endpoints whose rejections made it suspect or open
     held: dict[str, datetime] = {}  # endpoints that reject what others accept -> since
 
@@ -75,6 +79,7 @@ class Guard(msgspec.Struct, frozen=True, omit_defaults=True):
 
     account: str = ""  # for people
     bad: tuple[datetime, ...] = ()  # rejected, or left unanswered by a crash of ours; oldest first
+    rotated: int = 0  # how many of `bad` were rejections of a secret that had been accepted before
     broken: tuple[datetime, ...] = ()  # the endpoint ended the connection instead of answering
     proofs: dict[str, Proof] = {}  # version of the secret -> proof
     worked: tuple[str, ...] = ()  # endpoints that accepted it lately, oldest first
@@ -139,14 +144,14 @@ def ask(
         waited_s: how long this one has been waiting already.
     """
     proof = guard.proofs.get(version, Proof())
-    held = _held(guard, proof, host, now, limits)
+    held = _held(guard, version, host, now, limits)
     if held is not None:
         return held
     state = _state(proof, now, limits)
     fresh = state == PROVEN and proof.at is not None and now - proof.at < FRESH
     most = limits.parallel if fresh else 1
     # With `parallel` above the budget, an operator has said that his directory forgives the last password.
-    if len(_recent(guard.bad, now, limits)) + len(flights) >= (max(limits.budget, most) if fresh else limits.budget):
+    if len(_recent(guard.bad, now, limits)) + len(flights) >= max(_budget(guard, version, now, limits), most):
         return Answer(WAIT)
     patience = PROVEN_PATIENCE if state == PROVEN else PATIENCE
     if sum(now - flight.at < patience for flight in flights) >= most:
@@ -156,8 +161,8 @@ def ask(
     return Answer(GO if fresh else CANARY)
 
 
-def _held(guard: Guard, proof: Proof, host: str, now: datetime, limits: LockoutSettings) -> Answer | None:
-    hold = hold_of(limits)
+def _held(guard: Guard, version: str, host: str, now: datetime, limits: LockoutSettings) -> Answer | None:
+    proof, hold = guard.proofs.get(version, Proof()), hold_of(limits)
     since = proof.held.get(host)
     if since is not None and now - since < hold:
         return Answer(HELD, "host", since + hold)
@@ -167,16 +172,22 @@ def _held(guard: Guard, proof: Proof, host: str, now: datetime, limits: LockoutS
         if proof.state == SUSPECT and host in proof.refused_by:
             return Answer(HELD, "suspect", proof.at + hold)
     bad, broken = _recent(guard.bad, now, limits), _recent(guard.broken, now, limits)
-    if bad and len(bad) + len(broken) >= limits.budget:
+    if bad and len(bad) + len(broken) >= _budget(guard, version, now, limits):
         return Answer(HELD, "budget", max((bad[-1], *broken[-1:])) + timedelta(seconds=limits.window))
     if len(broken) >= BREAKS and proof.state != PROVEN:
         return Answer(HELD, "broken", broken[-1] + timedelta(seconds=limits.window))
     return None
 
 
+def _budget(guard: Guard, version: str, now: datetime, limits: LockoutSettings) -> int:
+    bad = _recent(guard.bad, now, limits)
+    replaced = version not in guard.proofs and bool(bad) and guard.rotated >= len(bad)
+    return limits.budget + replaced
+
+
 def _state(proof: Proof, now: datetime, limits: LockoutSettings) -> str:
     over = proof.at is None or now - proof.at >= hold_of(limits)
-    return UNPROVEN if over and proof.state in (SUSPECT, OPEN) else proof.state
+    return UNPROVEN if over and proof.state == OPEN else proof.state
 
 
 def _step_back(guard: Guard, proof: Proof, state: str, host: str) -> float:
@@ -201,18 +212,22 @@ def accepted(guard: Guard, version: str, host: str, now: datetime, sent: datetim
     held = proof.held | {one: proof.at or now for one in proof.refused_by}
     held = {one: since for one, since in sorted(held.items(), key=lambda item: item[1])[-HOSTS:] if one != host}
     worked = (*(one for one in guard.worked if one != host), host)[-WORKED:]
-    guard = _with(guard, version, Proof(PROVEN, now, (), held))
+    guard = _with(guard, version, Proof(PROVEN, now, True, (), held))
     bad, broken = (tuple(at for at in times if at > sent) for times in (guard.bad, guard.broken))
-    return msgspec.structs.replace(guard, bad=bad, broken=broken, worked=worked)
+    return msgspec.structs.replace(guard, bad=bad, rotated=min(guard.rotated, len(bad)), broken=broken, worked=worked)
 
 
 def rejected(guard: Guard, version: str, host: str, now: datetime, limits: LockoutSettings) -> Guard:
     """A logon was refused: it was a bad one, or the endpoint refuses what others accept."""
     proof = guard.proofs.get(version, Proof())
-    state = SUSPECT if _state(proof, now, limits) == PROVEN else OPEN
+    before = _state(proof, now, limits)
+    alone = before == SUSPECT and proof.refused_by == (host,)  # the same endpoint says no more than it did
+    state = SUSPECT if before == PROVEN or alone else OPEN
     refused_by = (*(one for one in proof.refused_by if one != host), host)[-WORKED:]
-    guard = _with(guard, version, Proof(state, now, refused_by, proof.held))
-    return msgspec.structs.replace(guard, bad=(*_recent(guard.bad, now, limits), now))
+    guard = _with(guard, version, Proof(state, now, proof.once, refused_by, proof.held))
+    bad = _recent(guard.bad, now, limits)
+    rotated = min(guard.rotated, len(bad)) + proof.once
+    return msgspec.structs.replace(guard, bad=(*bad, now), rotated=rotated)
 
 
 def broke_off(guard: Guard, now: datetime, limits: LockoutSettings) -> Guard:
@@ -223,7 +238,8 @@ def broke_off(guard: Guard, now: datetime, limits: LockoutSettings) -> Guard:
 def crashed(guard: Guard, number: int, now: datetime, limits: LockoutSettings) -> Guard:
     """A process of ours ended with this many logons in flight."""
     number = min(number, limits.budget)
-    return msgspec.structs.replace(guard, bad=(*_recent(guard.bad, now, limits), *[now] * number))
+    bad = _recent(guard.bad, now, limits)
+    return msgspec.structs.replace(guard, bad=(*bad, *[now] * number), rotated=min(guard.rotated, len(bad)))
 
 
 def released(guard: Guard, *, forget: bool) -> Guard:
@@ -232,11 +248,11 @@ def released(guard: Guard, *, forget: bool) -> Guard:
     `forget` what was spent: he vouches that the directory has forgotten it as well.
     """
     proofs = {
-        version: Proof(proof.state if proof.state == PROVEN else UNPROVEN, proof.at)
+        version: Proof(proof.state if proof.state == PROVEN else UNPROVEN, proof.at, proof.once)
         for version, proof in guard.proofs.items()
     }
-    bad = () if forget else guard.bad
-    return msgspec.structs.replace(guard, bad=bad, broken=(), proofs=proofs)
+    bad, rotated = ((), 0) if forget else (guard.bad, guard.rotated)
+    return msgspec.structs.replace(guard, bad=bad, rotated=rotated, broken=(), proofs=proofs)
 
 
 def spent(guard: Guard, now: datetime, limits: LockoutSettings) -> int:
@@ -250,6 +266,7 @@ def settled(guard: Guard, now: datetime) -> Guard:
         version: Proof(
             proof.state,
             proof.at and min(proof.at, now),
+            proof.once,
             proof.refused_by,
             {host: min(since, now) for host, since in proof.held.items()},
         )
