@@ -221,11 +221,11 @@ class App:
                 shards.setdefault((endpoint.site, shard), []).append(endpoint)
         return [ShardWork(site, shard, tuple(endpoints)) for (site, shard), endpoints in sorted(shards.items())]
 
-    def gate(self, round_id: str) -> AuthGate:
+    def gate(self) -> AuthGate:
         """The logon gate of this data folder."""
         from rmm.poller.gate import Gate
 
-        return Gate(self.data, self.clock, round_id)
+        return Gate(self.data, self.clock, self.settings.lockout)
 
     @asynccontextmanager
     async def kit(self, epoch: str, *, polls: bool = False) -> AsyncIterator[Kit]:
@@ -239,7 +239,7 @@ class App:
         from rmm.transports.ladders import ladder_of
         from rmm.transports.winrm.identify import identify
 
-        gate = self.gate(epoch)
+        gate = self.gate()
         owner = f"rmm {installation(self.data)}" + ("" if polls else f" {epoch}")
         transports: dict[str, Transport] = {}
 

@@ -116,11 +116,14 @@ class AuthError(TransportError):
 
 
 class AuthHeld(AuthError):
-    """Not tried, because this credential was rejected elsewhere in this round."""
+    """Not tried, because this account was rejected before and must not be locked."""
 
     code = "auth.held"
     status = "AUTH_HELD"
-    hint = "The same credential was rejected by another endpoint; it is held back so that no account is locked."
+    hint = (
+        "It ends with a new secret (`rmm credentials set`), after the hold, or with `rmm credentials release`; "
+        "`rmm credentials list` shows it."
+    )
 
 
 class DeadlineError(TransportError):

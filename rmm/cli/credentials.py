@@ -5,7 +5,8 @@ from __future__ import annotations
 import getpass
 import secrets
 import sys
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
@@ -57,13 +58,62 @@ def _asked(username: str) -> str:
 
 @app.command("list")
 def list_credentials(config: Config = None, output: Output = "table") -> None:
-    """Show names and accounts; needs no passphrase, shows no secret."""
+    """Show names and accounts, and what lock-out protection holds; needs no passphrase, shows no secret."""
     from rmm.settings.load import VAULT
     from rmm.vault import Vault
 
     names = Vault.names(folder_of(config) / VAULT)
-    rows = [{"name": name, "username": username} for name, username in sorted(names.items())]
-    show(rows, {"name": "NAME", "username": "ACCOUNT"}, checked_output(output), empty="no credentials yet")
+    rows = [{"name": name, "username": username, **_held(config, username)} for name, username in sorted(names.items())]
+    columns = {"name": "NAME", "username": "ACCOUNT", "state": "STATE", "bad": "BAD", "held": "HELD", "until": "UNTIL"}
+    show(rows, columns, checked_output(output), empty="no credentials yet")
+
+
+def _held(config: Path | None, username: str) -> dict[str, Any]:
+    """What is known of an account; of a local one what is worst on any machine."""
+    from rmm.poller.held import states
+
+    try:
+        application = open_app(config)
+    except ConfigError:
+        return {}  # the names are worth showing without the settings
+    found = states(application.data, username, application.clock.now(), application.settings.lockout)
+    if not found:
+        return {"state": "unproven", "bad": 0, "held": "", "until": "", "endpoints": []}
+    worst = max(found, key=lambda one: (bool(one.held), one.bad))
+    held = worst.held or (f"{len(worst.endpoints)} endpoints" if worst.endpoints else "")
+    return {
+        "state": worst.state, "bad": worst.bad, "held": held, "until": worst.until, "endpoints": list(worst.endpoints),
+    }  # fmt: skip
+
+
+@app.command()
+def release(
+    name: Annotated[str, typer.Argument(help="Name of the credential.")],
+    unlocked: Annotated[
+        bool, typer.Option("--unlocked", help="The directory has forgotten the bad logons: an administrator saw to it.")
+    ] = False,
+    config: Config = None,
+) -> None:
+    """End what lock-out protection holds of this account: one logon is tried, and if it is good, all are."""
+    from rmm.poller import held
+    from rmm.settings.load import VAULT
+    from rmm.vault import Vault
+
+    names = Vault.names(folder_of(config) / VAULT)
+    if name not in names:
+        known = ", ".join(sorted(names)) or "nothing"
+        raise VaultError(f"the vault has no credential {name!r}; it has {known}", code="vault.unknown")
+    application = open_app(config)
+    limits = application.settings.lockout
+    found = held.states(application.data, names[name], application.clock.now(), limits)
+    bad = max((one.bad for one in found), default=0)
+    if bad >= limits.budget and not unlocked:
+        raise ConfigError(
+            f"{names[name]} had {bad} bad logons lately: one more may lock it",
+            hint="Wait, or unlock the account in the directory, and then say so with --unlocked.",
+        )
+    held.release(application.data, names[name], forget=unlocked)
+    print(f"{names[name]} is released; the next poll tries it once")
 
 
 @app.command()

@@ -62,11 +62,20 @@ def write_configuration(
         )
     passphrase = secrets.token_urlsafe(24)
     folder.mkdir(parents=True, exist_ok=True)
-    create(folder / VAULT, passphrase, {CREDENTIAL: (access.username, access.password)})
+    given = access_of(access, plan)
+    create(folder / VAULT, passphrase, {CREDENTIAL: (given.username, given.password)})
     replace_file(folder / PASSPHRASE, f"{passphrase}\n".encode(), private=True)
     replace_file(folder / "endpoints.csv", endpoints_csv(fleet, access, plan).encode())
     replace_file(folder / "lab.json", lab_json(fleet, access).encode(), private=True)
     replace_file(settings, settings_yaml(len(fleet), access, plan.document if plan else {}).encode())
+
+
+def access_of(access: LabAccess, plan: Plan | None) -> LabAccess:
+    """What the vault is given: a plan's `credential` (username, password) may differ from what the lab accepts."""
+    given = dict(plan.document.get("credential") or {}) if plan else {}
+    return access._replace(
+        username=str(given.get("username", access.username)), password=str(given.get("password", access.password))
+    )
 
 
 def endpoint_id(machine: LabMachine | RecordedMachine) -> str:
@@ -136,6 +145,8 @@ def lab_json(fleet: LabFleet | RecordedFleet, access: LabAccess) -> str:
         "ca_file": str(access.ca_file.resolve()) if access.ca_file else None,
         "username": access.username,
         "password": access.password,
+        "stats": f"http://127.0.0.1:{access.http_port}/lab/stats",
+        "accounts": f"http://127.0.0.1:{access.http_port}/lab/accounts",
         "endpoints": [
             {"id": endpoint_id(machine), "name": machine.name, "address": machine.address, "profile": machine.profile}
             for machine in fleet

@@ -20,9 +20,9 @@ from rmm.lab.faults import MachineFaults, Plan, load_plan
 from rmm.lab.fleet import LabFleet
 from rmm.lab.machine import Engine, Machine
 from rmm.lab.recorded import RecordedFleet, RecordedMachine, RecordedService
+from rmm.lab.wire.accounts import Change, accounts_of
 from rmm.lab.wire.dns import serve_names
 from rmm.lab.wire.http import HANDLED, Handler, Reply, Request, ServerConnection
-from rmm.lab.wire.logon import Accounts
 from rmm.lab.wire.service import Lab, Service
 from rmm.lab.wire.tls import Authority, answer_as_old
 
@@ -113,6 +113,10 @@ class _Front:
         if faults is None:
             return service.handle
         service.logon.refuse_all = faults.refuses_logons
+        connection.logon = service.logon
+        if faults.policy is not None:
+            service.logon.policy = faults.policy
+            service.logon.binding = self._authority.binding(machine) if secure else None
         return _faulty(service, faults, connection)
 
     async def _handshake(self, connection: ServerConnection, machine: Machine, faults: MachineFaults | None) -> None:
@@ -154,7 +158,19 @@ class _Front:
                 for shell in self._lab.shells.values()
             ]  # fmt: skip
             return Reply(200, ["Content-Type: application/json"], msgspec.json.encode(rows))
+        if request.method == "POST" and request.path == "/lab/accounts":
+            return self._change(request.body)
         return Reply(404)
+
+    def _change(self, body: bytes) -> Reply:
+        """An administrator's work at run time: another password, another state."""
+        try:
+            change = msgspec.json.decode(body, type=Change)
+            name = change.name or self._lab.accounts.username
+            self._lab.accounts.change(name, password=change.password, state=change.state)
+        except (msgspec.DecodeError, ValueError, KeyError) as error:
+            return Reply(400, ["Content-Type: text/plain"], str(error).encode())
+        return Reply(200, ["Content-Type: application/json"], msgspec.json.encode(self._lab.stats().accounts))
 
 
 def _faulty(service: Service, faults: MachineFaults, connection: ServerConnection) -> Handler:
@@ -218,7 +234,10 @@ async def serve(options: LabOptions, engine: Engine, *, ready: Callable[[LabInfo
     access = LabAccess(
         http_port, https_port, ca_file, password, scheme=options.scheme, dns_port=dns_port if options.by_name else 0
     )
-    lab = Lab(fleet, engine, Accounts(access.username, password, options.config))
+    try:
+        lab = Lab(fleet, engine, accounts_of(access.username, password, plan.document))
+    except ValueError as error:
+        raise ConfigError(f"accounts of the fault plan: {error}", hint="See docs/security.md, the lab.") from error
     lab.idle_rate = options.idle_rate
     front = _Front(lab, authority, plan)
     servers = [

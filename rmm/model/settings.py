@@ -29,6 +29,15 @@ class CollectorSettings(msgspec.Struct, frozen=True, kw_only=True):
     interval: dict[str, int] = {}  # collector name -> seconds, overriding its manifest
 
 
+class LockoutSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What the directory's lock-out policy leaves to us. Seconds for times; see `rmm.core.authguard`."""
+
+    budget: int = 2  # bad logons per account and window, over everything; must be below the directory's threshold
+    window: float = 1800.0  # "reset account lockout counter after"
+    duration: float = 1800.0  # "account lockout duration"
+    parallel: int = 1  # logons of one proven account without their answer at once, over all processes
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """All of `rmm.yaml`, with paths made absolute, and the endpoints of `endpoints.csv`."""
 
@@ -38,6 +47,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     endpoints: tuple[Endpoint, ...]
     poll: PollSettings = PollSettings()
     collectors: CollectorSettings = CollectorSettings()
+    lockout: LockoutSettings = LockoutSettings()
     exceptions: tuple[TlsException, ...] = ()
     rules: tuple[Rule, ...] = ()  # from config/rules/*.yaml; override a shipped rule of the same id
     channels: dict[str, dict[str, Any]] = {}  # channel name -> {"type": file name in rmm/channels, ...its options}

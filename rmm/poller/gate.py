@@ -1,179 +1,328 @@
-"""The shell of `core.authguard`: one guard file per data folder, one canary at a time over all processes."""
+"""The shell of `core.authguard`: one small file per account, shared by all processes of a data folder.
+
+Whoever holds an account's lock is the only process that lets logons of this account leave; it keeps the lock for a
+burst, so that a poll with a proven secret costs no file access of its own. Before a proof leaves, the number of logons
+in flight is in the account's `.flights` file: durably (fsync) for a canary; for a proven secret as far as the operating
+system's memory, which survives `kill -9` but not the loss of power. Who takes the lock and finds a number there knows
+that its predecessor died with so many logons in the air, and counts them as bad.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
+import time
 from collections.abc import AsyncIterator, Callable
-from datetime import datetime, timedelta
 from pathlib import Path
 
 import msgspec
 
 from rmm.core import authguard
-from rmm.durable import hold, replace_file
-from rmm.errors import AuthHeld, LeaseLost
+from rmm.core.authguard import CANARY, GO, HELD, SUSPECT, WAIT, Allowance, Answer, Flight
+from rmm.errors import AuthError, AuthHeld, RmmError
 from rmm.model.endpoint import Credential
+from rmm.model.settings import LockoutSettings
+from rmm.poller.guardfile import GuardFile, key_of
 from rmm.ports import Clock
 
-CANARY_S = 5.0  # a canary whose endpoint does not answer stops holding up the others after this long
-POLL_S = 0.05
+BURST_S = 0.25  # how long a process keeps an account's lock while others may want it
+DRAIN_S = 0.5  # after a burst: how long to wait for answers before more may leave all the same
+RETRY_S, MOST_RETRY_S = 0.005, 0.05  # between two looks at a lock that another process has
+TICK_S = 0.1
+WAIT_S = 30.0  # a poll does not wait for longer than this for permission
+KNOWN_S = 1.0  # how long an answer "held" may be given again without looking at the file
+MOST_QUIET = 10  # looks (half a TICK_S apart) at an account that nobody asks for
+VERDICT_S = 2.0  # how long the first endpoint that rejects a proven secret waits for the canary's answer
 
-_decoder = msgspec.json.Decoder(dict[str, authguard.Guard])
-_FORGET = timedelta(days=2)
+UNSENT, ACCEPTED, REJECTED, BROKEN = "unsent", "accepted", "rejected", "broken"
 
 
 class Gate:
-    """`ports.AuthGate` over a file that all processes of a data folder share.
+    """`ports.AuthGate`. One per process; all are given the same data folder."""
 
-    The attempt is written as a bad logon before it is made and taken back when it was not one, so a crash loop
-    cannot spend the budget again and again.
-    """
-
-    def __init__(self, data: Path, clock: Clock, round_id: str) -> None:
-        self._file = data / "authguard.json"
-        self._locks = data / "locks"
+    def __init__(
+        self,
+        data: Path,
+        clock: Clock,
+        limits: LockoutSettings | None = None,
+        allowance: Allowance | None = None,
+    ) -> None:
+        self._data = data
         self._clock = clock
-        self._round = round_id
-        self._flights: dict[str, asyncio.Lock] = {}
-        self._proven: dict[str, float] = {}  # key -> monotonic time until which no canary is needed
+        self._limits = limits or LockoutSettings()
+        self._allowance = allowance or Allowance(self._limits.budget)
+        self._books: dict[str, _Book] = {}
 
     @contextlib.asynccontextmanager
     async def attempt(self, credential: Credential, host: str) -> AsyncIterator[_Attempt]:
-        """Wait for permission to try one logon; raises AuthHeld when there is none."""
-        key = hashlib.sha256(authguard.key_of(credential, host).encode()).hexdigest()[:32]
-        if self._is_proven(key):
-            yield _Attempt(self, key, canary=False)
-            return
-        async with contextlib.AsyncExitStack() as stack:
-            await self._single_flight(key, stack)
-            if self._is_proven(key):
-                await stack.aclose()
-                yield _Attempt(self, key, canary=False)
-                return
-            answer = self._update(key, lambda guard: guard)[1]
-            if answer == authguard.HELD:
-                raise AuthHeld(f"the logon as {credential.username} is held back after a rejection")
-            attempt = _Attempt(self, key, canary=answer == authguard.CANARY)
-            if not attempt.canary:
-                self._trust(key)
-                await stack.aclose()
-                yield attempt
-                return
-            self._write_ahead(key)
-            try:
-                yield attempt
-            finally:
-                if not attempt.answered:
-                    self._take_back(key)
+        """Wait for permission to try one logon. Raises AuthHeld when there is none.
 
-    def _is_proven(self, key: str) -> bool:
-        return self._proven.get(key, 0.0) > self._clock.monotonic()
-
-    def _trust(self, key: str) -> None:
-        self._proven[key] = self._clock.monotonic() + authguard.PROOF.total_seconds() / 2
-
-    async def _single_flight(self, key: str, stack: contextlib.AsyncExitStack) -> None:
-        """Enter `stack` into the locks of this key: among the tasks of this process, then among processes."""
-        flight = self._flights.setdefault(key, asyncio.Lock())
-        await flight.acquire()
-        release = _once(flight.release)
-        stack.callback(release)
-        waited_until = self._clock.monotonic() + 2 * CANARY_S
-        while True:
-            try:
-                stack.enter_context(hold(self._locks / f"auth-{key}.lock", "this logon"))
-                break
-            except LeaseLost:
-                if self._clock.monotonic() > waited_until:
-                    break  # the other process hangs; the budget still bounds what both may spend
-                await asyncio.sleep(POLL_S)
-        timer = asyncio.get_running_loop().call_later(CANARY_S, release)
-        stack.callback(timer.cancel)
-
-    def _update(self, key: str, change: Callable[[authguard.Guard], authguard.Guard]) -> tuple[authguard.Guard, str]:
-        """Read, change and (if it changed) write one guard; returns it with the answer to a question asked now."""
-        now = self._clock.now()
-        with hold(self._locks / "authguard.lock", "the logon guard", timeout_s=5.0):
-            guards = self._read()
-            before = guards.get(key, authguard.Guard())
-            after = change(before)
-            if after != before:
-                guards[key] = after
-                kept = {name: guard for name, guard in guards.items() if _fresh(guard, now - _FORGET)}
-                replace_file(self._file, msgspec.json.format(msgspec.json.encode(kept)), private=True)
-        return after, authguard.ask(after, now, self._round)
-
-    def _read(self) -> dict[str, authguard.Guard]:
+        An AuthError that passes through becomes `auth.host` when the secret turns out to be good elsewhere.
+        """
+        account = authguard.account_of(credential.username, host)
+        book = self._books.get(account)
+        if book is None:
+            file = GuardFile(self._data, key_of(account))
+            book = self._books[account] = _Book(file, credential.username, self._clock, self._limits_now)
+        flight = await book.board(credential.version, host)
+        attempt = _Attempt(book, flight)
         try:
-            return _decoder.decode(self._file.read_bytes())
-        except FileNotFoundError:
-            return {}
-        except msgspec.DecodeError:
-            # Written by nobody but us and atomically; whatever broke it must not stop polling.
-            return {}
+            yield attempt
+        except AuthError as error:
+            attempt.end()
+            if attempt.outcome == REJECTED and await book.is_the_host(flight):
+                raise _host_error(credential.username, host) from error
+            raise
+        finally:
+            attempt.end()
 
-    def _write_ahead(self, key: str) -> None:
-        now = self._clock.now()
-        self._update(key, lambda guard: msgspec.structs.replace(guard, rejected=(*guard.rejected, now)))
-
-    def _take_back(self, key: str) -> None:
-        """The canary's connection was lost before an answer: not a bad logon as far as anyone can know."""
-        self._update(key, lambda guard: msgspec.structs.replace(guard, rejected=guard.rejected[:-1]))
-
-    def accepted(self, key: str, *, canary: bool) -> None:
-        """Record a success; only a canary's is news to other processes."""
-        self._trust(key)
-        if canary:
-            now = self._clock.now()
-            self._update(key, lambda guard: authguard.accepted(guard, now))
-
-    def rejected(self, key: str, *, canary: bool) -> None:
-        """Record a refusal."""
-        self._proven.pop(key, None)
-        now = self._clock.now()
-
-        def change(guard: authguard.Guard) -> authguard.Guard:
-            # What was written ahead for this canary is this rejection, not one more.
-            base = msgspec.structs.replace(guard, rejected=guard.rejected[:-1]) if canary else guard
-            return authguard.rejected(base, now, self._round, canary=canary)
-
-        self._update(key, change)
+    def _limits_now(self) -> LockoutSettings:
+        """The limits with what the coordinator allows this site now."""
+        allowed = self._allowance.at(self._clock.now())
+        if allowed >= self._limits.budget:
+            return self._limits
+        return LockoutSettings(
+            budget=allowed, window=self._limits.window, duration=self._limits.duration, parallel=self._limits.parallel
+        )
 
 
 class _Attempt:
     """`ports.AuthAttempt`."""
 
-    __slots__ = ("_gate", "_key", "answered", "canary")
+    __slots__ = ("_book", "_flight", "outcome")
 
-    def __init__(self, gate: Gate, key: str, *, canary: bool) -> None:
-        self._gate = gate
-        self._key = key
-        self.canary = canary
-        self.answered = False
+    def __init__(self, book: _Book, flight: Flight) -> None:
+        self._book = book
+        self._flight = flight
+        self.outcome = ""
 
     def accepted(self) -> None:
-        self.answered = True
-        self._gate.accepted(self._key, canary=self.canary)
+        self._settle(ACCEPTED)
 
     def rejected(self) -> None:
-        self.answered = True
-        self._gate.rejected(self._key, canary=self.canary)
+        self._settle(REJECTED)
+
+    def end(self) -> None:
+        """The caller is done; without a word from it the outcome is unknown."""
+        self._settle(BROKEN)
+
+    def _settle(self, outcome: str) -> None:
+        if not self.outcome:
+            self.outcome = outcome
+            self._book.settle(self._flight, outcome)
 
 
-def _once(action: Callable[[], None]) -> Callable[[], None]:
-    done = False
+class _Waiter:
+    """One poll that asks for permission."""
 
-    def act() -> None:
-        nonlocal done
-        if not done:
-            done = True
-            action()
+    __slots__ = ("future", "host", "since", "version")
 
-    return act
+    def __init__(self, version: str, host: str) -> None:
+        self.version = version
+        self.host = host
+        self.since = time.monotonic()
+        self.future: asyncio.Future[Flight] = asyncio.get_running_loop().create_future()
 
 
-def _fresh(guard: authguard.Guard, since: datetime) -> bool:
-    times = [*guard.rejected, *([guard.proven_at] if guard.proven_at else [])]
-    return any(at > since for at in times)
+class _Book:
+    """One account in this process: who waits, what is in flight, and the task that holds the account's lock."""
+
+    def __init__(self, file: GuardFile, account: str, clock: Clock, limits: Callable[[], LockoutSettings]) -> None:
+        self._file = file
+        self._account = account
+        self._clock = clock
+        self._limits = limits
+        self._guard = authguard.Guard(account=account)
+        self._read_at = float("-inf")
+        self._waiters: dict[_Waiter, None] = {}
+        self._flights: list[Flight] = []  # that count
+        self._late: list[tuple[Flight, str]] = []  # answers that came when the lock was with another process
+        self._until = 0.0  # end of the burst
+        self._changed = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def board(self, version: str, host: str) -> Flight:
+        """Wait until a logon may leave."""
+        if time.monotonic() - self._read_at < KNOWN_S and not self._file.held:
+            answer = authguard.ask(self._guard, version, host, self._clock.now(), self._limits())
+            if answer.word == HELD:
+                raise self._held(answer)
+        waiter = _Waiter(version, host)
+        self._waiters[waiter] = None
+        if self._task is None:
+            self._task = asyncio.create_task(self._serve())
+        self._changed.set()
+        try:
+            return await waiter.future
+        except asyncio.CancelledError:
+            self._waiters.pop(waiter, None)
+            if waiter.future.done() and not waiter.future.cancelled() and waiter.future.exception() is None:
+                self.settle(waiter.future.result(), UNSENT)
+            raise
+
+    async def _serve(self) -> None:
+        """Take the lock, let logons leave, give it back; until nobody waits and nothing is in flight."""
+        pause = RETRY_S
+        try:
+            while self._waiters or self._flights or self._late:
+                if not self._file.take():
+                    self._dismiss_late()
+                    await asyncio.sleep(pause)
+                    pause = min(MOST_RETRY_S, pause * 1.5)
+                    continue
+                pause = RETRY_S
+                try:
+                    self._load()
+                    await self._burst()
+                finally:
+                    self._file.give_back()
+                    self._until = 0.0
+                await asyncio.sleep(RETRY_S if self._waiters else 0)
+        except RmmError as error:  # the data folder cannot be written: nothing may leave
+            for waiter in self._take_all():
+                waiter.future.set_exception(error)
+        finally:
+            self._task = None
+
+    def _load(self) -> None:
+        now, limits = self._clock.now(), self._limits()
+        guard = self._file.read()
+        if guard is None:  # written atomically and by nobody but us; who broke it may have hidden one bad logon
+            guard = authguard.crashed(authguard.Guard(), 1, now, limits)
+        guard = authguard.settled(guard, now)
+        left = self._file.in_flight()
+        if left:
+            guard = authguard.crashed(guard, left, now, limits)
+        before = self._guard = msgspec.structs.replace(guard, account=self._account)
+        late, self._late = self._late, []
+        for flight, outcome in late:
+            self._apply(flight, outcome)
+        if left or self._guard is not before:
+            self._file.write(self._guard)
+            self._file.note(0, durable=False)
+        self._read_at = time.monotonic()
+
+    async def _burst(self) -> None:
+        loop_end = self._until = time.monotonic() + BURST_S
+        while True:
+            late = time.monotonic() >= loop_end
+            if late and self._flights and time.monotonic() >= loop_end + DRAIN_S:
+                late, self._until = False, time.monotonic() + TICK_S  # answers are slow: go on meanwhile
+            if not late:
+                self._pump()
+            if not self._flights and (late or not self._waiters):
+                return
+            self._changed.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(TICK_S):
+                    await self._changed.wait()
+
+    def _pump(self) -> None:
+        """Let leave whoever may, in the order in which they came. Only while the lock is held."""
+        self._read_at = time.monotonic()
+        self._dismiss_late()
+        now, limits = self._clock.now(), self._limits()
+        for waiter in list(self._waiters):
+            if waiter.future.done():
+                self._waiters.pop(waiter, None)
+                continue
+            answer = authguard.ask(
+                self._guard, waiter.version, waiter.host, now, limits,
+                flights=self._flights, waited_s=time.monotonic() - waiter.since,
+            )  # fmt: skip
+            if answer.word == WAIT:
+                return
+            if answer.word == HELD:
+                self._waiters.pop(waiter)
+                waiter.future.set_exception(self._held(answer))
+            elif answer.word in (GO, CANARY):
+                self._waiters.pop(waiter)
+                flight = Flight(waiter.version, waiter.host, now)
+                self._file.note(len(self._flights) + 1, durable=answer.word == CANARY)
+                self._flights.append(flight)
+                waiter.future.set_result(flight)
+
+    def settle(self, flight: Flight, outcome: str) -> None:
+        """The end of a logon."""
+        _remove(self._flights, flight)
+        if not self._file.held:
+            self._late.append((flight, outcome))
+            if self._task is None:
+                self._task = asyncio.create_task(self._serve())
+            return
+        before = self._guard
+        self._apply(flight, outcome)
+        try:
+            if self._guard is not before:
+                self._file.write(self._guard)
+            self._file.note(len(self._flights), durable=False)
+        finally:
+            self._changed.set()
+        if time.monotonic() < self._until:
+            self._pump()
+
+    def _apply(self, flight: Flight, outcome: str) -> None:
+        now, limits = self._clock.now(), self._limits()
+        if outcome == ACCEPTED:
+            self._guard = authguard.accepted(self._guard, flight.version, flight.host, now, flight.at)
+            # What left earlier with the same secret was good as well, whenever it is answered.
+            self._flights = [one for one in self._flights if one.version != flight.version or one.at >= flight.at]
+        elif outcome == REJECTED:
+            self._guard = authguard.rejected(self._guard, flight.version, flight.host, now, limits)
+        elif outcome == BROKEN:
+            self._guard = authguard.broke_off(self._guard, now, limits)
+
+    async def is_the_host(self, flight: Flight) -> bool:
+        """After a rejection of a proven secret: whether the canary that follows shows that the secret is good."""
+        quiet, end = 0, time.monotonic() + VERDICT_S
+        while time.monotonic() < end and quiet < MOST_QUIET:
+            proof = self._guard.proofs.get(flight.version, authguard.Proof())
+            if flight.host in proof.held:
+                return True
+            if proof.state != SUSPECT:
+                return False
+            quiet = 0 if self._waiters or self._flights else quiet + 1
+            await asyncio.sleep(TICK_S / 2)
+        return False  # nobody else asks now: the next round will show
+
+    def _held(self, answer: Answer) -> AuthHeld:
+        until = f"{answer.until:%Y-%m-%d %H:%M} UTC" if answer.until else "later"
+        code = "auth.host" if answer.reason == "host" else "auth.held"
+        return AuthHeld(f"{_WHY[answer.reason].format(account=self._account)}; not tried before {until}", code=code)
+
+    def _dismiss_late(self) -> None:
+        late = [one for one in self._waiters if time.monotonic() - one.since > WAIT_S]
+        for waiter in late:
+            self._waiters.pop(waiter)
+            if not waiter.future.done():
+                text = f"another logon as {self._account} had no answer for {WAIT_S:.0f} s"
+                hint = "Logons of one account go one after the other; something answers them very slowly."
+                waiter.future.set_exception(AuthHeld(text, retry="RB", hint=hint))
+
+    def _take_all(self) -> list[_Waiter]:
+        waiting = [waiter for waiter in self._waiters if not waiter.future.done()]
+        self._waiters.clear()
+        return waiting
+
+
+_WHY = {
+    "host": "this endpoint rejected {account}, which others accept",
+    "rejected": "{account} was rejected",
+    "suspect": "this endpoint rejected {account}, and no other has shown yet that it is good",
+    "budget": "{account} has spent the bad logons that it may",
+    "broken": "logons as {account} were broken off by several endpoints in a row",
+}
+
+
+def _host_error(account: str, host: str) -> AuthError:
+    hint = (
+        "The account is good elsewhere, so it is this machine: its trust in the domain is broken "
+        "(Test-ComputerSecureChannel), EPA/CBT is strict and something re-signs TLS, it refuses NTLM (Kerberos "
+        "required), its clock is wrong, or RootSDDL does not admit the account. It alone is held back."
+    )
+    return AuthError(f"{host} rejected {account}, which other endpoints accept", code="auth.host", hint=hint)
+
+
+def _remove(flights: list[Flight], flight: Flight) -> None:
+    """By identity: two flights may look the same."""
+    flights[:] = [one for one in flights if one is not flight]

@@ -16,7 +16,7 @@ from rmm.document import Document, Problem, checked, dotted, read_document
 from rmm.errors import ConfigError
 from rmm.model.endpoint import Site, TlsException
 from rmm.model.rule import Rule
-from rmm.model.settings import CollectorSettings, PollSettings, Settings
+from rmm.model.settings import CollectorSettings, LockoutSettings, PollSettings, Settings
 from rmm.resources import shipped
 from rmm.settings.endpoints import ENDPOINTS, RESERVED, SCHEMES, SHELLS, TRANSPORTS, read_endpoints
 from rmm.settings.sessions import endpoint_problems, site_problems
@@ -66,6 +66,7 @@ class _Top(msgspec.Struct):
     poll: dict[str, Any] = {}
     exceptions: list[dict[str, Any]] = []
     collectors: dict[str, Any] = {}
+    lockout: dict[str, Any] = {}
     channels: dict[str, dict[str, Any]] = {}
     retention_days: int = 90
 
@@ -93,9 +94,11 @@ def load_settings(folder: Path, flags: Mapping[str, Any] | None = None) -> Setti
     top = _top(document, problems)
     poll = _section(document, "poll", PollSettings, top, flags, problems)
     collectors = _section(document, "collectors", CollectorSettings, top, flags, problems)
+    lockout = _section(document, "lockout", LockoutSettings, top, flags, problems)
     sites = _sites(document, top, problems)
     _check_top(document, top, problems)
     _check_limits(document, poll, problems)
+    _check_lockout(document, lockout, problems)
     _check_channels(document, top, problems)
     exceptions = _exceptions(document, top, problems)
     lines = _lines(path, problems)
@@ -118,6 +121,7 @@ def load_settings(folder: Path, flags: Mapping[str, Any] | None = None) -> Setti
         collectors=msgspec.structs.replace(
             collectors, folders=tuple(str((folder / name).resolve()) for name in collectors.folders)
         ),
+        lockout=lockout,
         exceptions=tuple(exceptions),
         rules=tuple(rules),
         channels=top.channels,
@@ -269,6 +273,12 @@ def _check_limits(document: Document, poll: PollSettings, problems: list[Problem
     for key, (low, high) in _LIMITS.items():
         if not low <= getattr(poll, key) <= high:
             problems.append(Problem(*_origin(document, key), f"{low:g} to {high:g} are allowed"))
+
+
+def _check_lockout(document: Document, lockout: LockoutSettings, problems: list[Problem]) -> None:
+    for key, high in (("budget", 10), ("parallel", 500), ("window", 604_800), ("duration", 604_800)):
+        if not 1 <= getattr(lockout, key) <= high:
+            problems.append(Problem(document.line(("lockout", key)), f"lockout.{key}", f"1 to {high} are allowed"))
 
 
 def _origin(document: Document, key: str) -> tuple[int, str]:

@@ -108,7 +108,8 @@ def _close(handle: tuple[Any, str]) -> None:
 
 def _error(error: Exception, target: Target) -> RmmError:
     if isinstance(error, WSManFaultError):
-        return error_of(Fault(code=int(error.fault_code or 0), message=str(error)[:300]))
+        code, subcode = int(error.wsman_fault_code or 0), str(error.fault_subcode or "")
+        return error_of(Fault(code=code, subcode=subcode, message=str(error)[:300]))
     return translate(error, target)
 
 

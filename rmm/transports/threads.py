@@ -14,11 +14,13 @@ from contextlib import asynccontextmanager
 from typing import Any, Generic, TypeVar
 
 from rmm.errors import (
+    AccessError,
     AuthError,
     ConfigError,
     ConnectError,
     DeadlineError,
     ProtocolError,
+    QuotaError,
     RmmError,
     TlsError,
     TransportError,
@@ -151,6 +153,27 @@ def check_ca(target: Target) -> str | bool:
     return True
 
 
+async def _reachable(target: Target, deadline: float) -> None:
+    """Connect once, and close: who is not there must not take the account's turn, which the library's logon is.
+
+    Raises what a connection raises.
+    """
+    limit = min(deadline, asyncio.get_running_loop().time() + target.connect_timeout)
+    try:
+        async with asyncio.timeout_at(limit):
+            _, writer = await asyncio.open_connection(target.host, target.port)
+    except TimeoutError as error:
+        text = f"{target.host}:{target.port} did not accept a connection in time"
+        raise DeadlineError(text, code="tcp.timeout", status="UNREACHABLE") from error
+    except socket.gaierror as error:
+        raise ConnectError(f"the name {target.host} is not in DNS", code="dns.unknown") from error
+    except OSError as error:
+        raise connect_error(error, target) from error
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
+
+
 class ThreadTransport(Generic[H, S]):
     """`ports.Transport` around a library's blocking handle; a new one for every poll, closed whatever happens.
 
@@ -183,6 +206,7 @@ class ThreadTransport(Generic[H, S]):
     async def session(self, target: Target, *, deadline: float) -> AsyncIterator[S]:
         """Connect and log on."""
         began = time.perf_counter()
+        await _reachable(target, deadline)
         left = deadline - asyncio.get_running_loop().time()
         async with self._gate.attempt(target.credential, target.host) as attempt:
             opening = asyncio.ensure_future(self._threads.call(lambda: self._opened(target, left), deadline=deadline))
@@ -190,6 +214,9 @@ class ThreadTransport(Generic[H, S]):
                 handle = await asyncio.shield(opening)
             except AuthError:
                 attempt.rejected()
+                raise
+            except (AccessError, QuotaError):
+                attempt.accepted()  # refused for another reason, so the logon was good
                 raise
             except asyncio.CancelledError:
                 opening.add_done_callback(self._close_late)

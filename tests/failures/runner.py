@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import sys
 import tempfile
+import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
@@ -49,6 +50,8 @@ class Scenario(msgspec.Struct):
     by_name: bool = False
     scheme: str = "http"
     environment: dict[str, str] = {}  # of the poll, which is then a process of its own
+    others_first: bool = False  # the other machines are polled before the first round
+    changes: dict[int, dict[str, Any]] = {}  # round -> what an administrator does before it: see `POST /lab/accounts`
     needs: str = ""  # what the machine that runs it must have, such as kerberos
 
 
@@ -111,7 +114,7 @@ class _Child:
 
 @contextlib.contextmanager
 def _process(work: Callable[[Scenario, Path, Connection], None], scenario: Scenario, folder: Path) -> Iterator[_Child]:
-    context = multiprocessing.get_context("spawn" if sys.platform == "win32" else "forkserver")
+    context: Any = multiprocessing.get_context("spawn" if sys.platform == "win32" else "forkserver")
     if sys.platform != "win32":
         context.set_forkserver_preload(["runner", "rmm.app", "rmm.lab.server", "rmm.lab.engine_samples", "spnego"])
     here, there = context.Pipe()
@@ -182,11 +185,36 @@ async def _rounds(scenario: Scenario, folder: Path) -> list[dict[str, Any]]:
         for number in range(scenario.rounds):
             if number and scenario.wait_s:
                 await asyncio.sleep(scenario.wait_s)
+            if number == 0 and scenario.others_first:
+                others = tuple(one.id for one in app.settings.endpoints[1:])
+                await app.poll(PollRequest(mode="all", endpoints=others), on_observation=lambda _: None, config=folder)
+            if number + 1 in scenario.changes:
+                _ask_lab(folder, "accounts", scenario.changes[number + 1])
             kept: list[Any] = []
             await app.poll(PollRequest(mode="all"), on_observation=kept.append, config=folder)
             plain: dict[str, Any] = msgspec.to_builtins(next(one for one in kept if one.endpoint == first))
-            seen.append(_facts(plain, folder))
+            facts = _facts(plain, folder)
+            facts["others"] = sorted({one.status for one in kept if one.endpoint != first})
+            facts["lab"] = _lab(folder)
+            seen.append(facts)
     return seen
+
+
+def _ask_lab(folder: Path, what: str, change: dict[str, Any] | None = None) -> dict[str, Any]:
+    url = json.loads((folder / "lab.json").read_text(encoding="utf-8"))[what]
+    data = None if change is None else json.dumps(change).encode()
+    with urllib.request.urlopen(url, data=data, timeout=10) as answer:
+        found: dict[str, Any] = json.load(answer)
+    return found
+
+
+def _lab(folder: Path) -> dict[str, int]:
+    """The lab's own counters; of its accounts the largest badPwdCount and all lock-outs."""
+    stats = _ask_lab(folder, "stats")
+    accounts = stats.pop("accounts").values()
+    stats["most_bad"] = max(one["most_bad"] for one in accounts)
+    stats["lockouts"] = sum(one["lockouts"] for one in accounts)
+    return stats
 
 
 def _app(settings: Any, folder: Path) -> Any:
@@ -244,6 +272,13 @@ def problems(seen: dict[str, Any]) -> list[str]:
     if seen["duration_s"] > expected.get("within_s", 60):
         found.append(f"took {seen['duration_s']:.1f} s, more than {expected['within_s']}")
     found += [f"no alert {rule}: {seen['alerts']}" for rule in expected.get("alerts", ()) if rule not in seen["alerts"]]
+    found += [
+        f"lab: {key} {seen['lab'][key]}, not {value}"
+        for key, value in expected.get("lab", {}).items()
+        if seen["lab"][key] != value
+    ]
+    if seen["others"] != expected.get("others", seen["others"]):
+        found.append(f"others {seen['others']}")
     found += [f"alert {rule}" for rule in expected.get("no_alerts", ()) if rule in seen["alerts"]]
     for name, wanted in expected.get("collectors", {}).items():
         result = seen["collectors"].get(name, {})

@@ -1,94 +1,284 @@
-"""The gate over real files: one canary over tasks and processes, and a crash that costs no second logon."""
+"""The gate over real files: one account over tasks and processes, and what a killed process leaves behind."""
+
+from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from rmm.errors import AuthHeld
+from rmm.core import authguard
+from rmm.errors import AuthError, AuthHeld, RmmError, TierError
 from rmm.model.endpoint import Credential, Secret
+from rmm.model.settings import LockoutSettings
 from rmm.poller.gate import Gate
+from rmm.poller.guardfile import GuardFile, guards
 
-WRONG = Credential(name="c", username="CORP\\poll", secret=Secret("wrong"))
+POLL = Credential(name="c", username="CORP\\poll", secret=Secret("wrong"))
 
 
 class Hands:
-    """A clock turned by hand."""
+    """A wall clock turned by hand; it goes on by itself as well, as times must differ."""
 
     def __init__(self) -> None:
         self.at = 0.0
 
     def now(self) -> datetime:
-        return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=self.at)
+        return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=self.at + time.monotonic())
 
     def monotonic(self) -> float:
-        return self.at
+        return time.monotonic()
 
 
-async def visit(gate: Gate, host: str, *, good: bool, log: list[str]) -> str:
-    try:
-        async with gate.attempt(WRONG, host) as attempt:
-            log.append(host)
-            await asyncio.sleep(0.01)
-            (attempt.accepted if good else attempt.rejected)()
-            return "accepted" if good else "rejected"
-    except AuthHeld:
-        return "held"
+class Domain:
+    """Judges logons after a moment, and keeps what a domain controller keeps."""
+
+    def __init__(self, good: str = "") -> None:
+        self.good = good
+        self.bad = 0
+        self.most_bad = 0
+        self.log: list[str] = []
+        self.trustless: set[str] = set()
+        self.at_once = self.most_at_once = 0
+
+    async def visit(self, gate: Gate, host: str, credential: Credential = POLL, seconds: float = 0.002) -> str:
+        try:
+            async with gate.attempt(credential, host) as attempt:
+                self.log.append(host)
+                self.at_once += 1
+                self.most_at_once = max(self.most_at_once, self.at_once)
+                try:
+                    await asyncio.sleep(seconds)
+                finally:
+                    self.at_once -= 1
+                if host not in self.trustless and credential.version == self.good:
+                    self.bad = 0
+                    attempt.accepted()
+                    return "accepted"
+                self.bad += host not in self.trustless
+                self.most_bad = max(self.most_bad, self.bad)
+                attempt.rejected()
+                raise AuthError("no")
+        except AuthHeld as error:
+            return f"held {error.code}"
+        except AuthError as error:
+            return error.code
 
 
-async def test_a_wrong_password_is_tried_once_by_a_hundred_endpoints(tmp_path: Path) -> None:
-    gate, log = Gate(tmp_path, Hands(), "r1"), []  # type: ignore[var-annotated]
-    results = await asyncio.gather(*(visit(gate, f"h{n}", good=False, log=log) for n in range(100)))
-    assert len(log) == 1
-    assert sorted(set(results)) == ["held", "rejected"]
+async def round_of(domain: Domain, gate: Gate, count: int, prefix: str = "h") -> list[str]:
+    return list(await asyncio.gather(*(domain.visit(gate, f"{prefix}{n}") for n in range(count))))
 
 
-async def test_two_processes_try_it_once_and_a_third_round_not_at_all(tmp_path: Path) -> None:
-    clock, log = Hands(), []  # type: ignore[var-annotated]
-    gates = [Gate(tmp_path, clock, "r1") for _ in range(4)]
-    await asyncio.gather(*(visit(gates[n % 4], f"h{n}", good=False, log=log) for n in range(40)))
-    assert len(log) == 1
-    for number in range(2, 6):
-        clock.at += 60
-        await visit(Gate(tmp_path, clock, f"r{number}"), "h1", good=False, log=log)
-    assert len(log) == 2
-    clock.at += 1801
-    await visit(Gate(tmp_path, clock, "r9"), "h1", good=False, log=log)
-    assert len(log) == 3
+async def test_a_wrong_password_is_tried_once_by_five_hundred_endpoints(tmp_path: Path) -> None:
+    gate, domain = Gate(tmp_path, Hands()), Domain()
+    results = await round_of(domain, gate, 500)
+    assert len(domain.log) == 1
+    assert sorted(set(results)) == ["auth.rejected", "held auth.held"]
+    began = time.monotonic()
+    await round_of(domain, gate, 10_000, "again")
+    assert len(domain.log) == 1
+    assert time.monotonic() - began < 10  # nothing is read for most of them
 
 
-async def test_a_good_password_lets_everyone_through_at_once(tmp_path: Path) -> None:
-    gate, log = Gate(tmp_path, Hands(), "r1"), []  # type: ignore[var-annotated]
-    results = await asyncio.gather(*(visit(gate, f"h{n}", good=True, log=log) for n in range(50)))
-    assert results == ["accepted"] * 50
-
-
-async def test_a_crash_in_the_middle_of_a_logon_counts_as_a_bad_one(tmp_path: Path) -> None:
-    clock = Hands()
-    for number in range(5):
-        clock.at += 1
-        gate = Gate(tmp_path, clock, f"r{number}")
-        context = gate.attempt(WRONG, "h1")
-        if number < 2:
-            await context.__aenter__()
-            saved = (tmp_path / "authguard.json").read_bytes()
-            await context.__aexit__(None, None, None)
-            (tmp_path / "authguard.json").write_bytes(saved)  # as if the process had been killed inside
-        else:
-            with pytest.raises(AuthHeld):
-                await context.__aenter__()
-
-
-async def test_a_lost_connection_does_not(tmp_path: Path) -> None:
-    gate = Gate(tmp_path, Hands(), "r1")
+async def test_several_processes_try_it_once_and_again_after_the_hold(tmp_path: Path) -> None:
+    clock, domain = Hands(), Domain()
+    several = [Gate(tmp_path, clock) for _ in range(4)]
+    await asyncio.gather(*(domain.visit(several[n % 4], f"h{n}") for n in range(80)))
+    assert len(domain.log) == 1
     for _ in range(5):
+        clock.at += 60
+        await domain.visit(Gate(tmp_path, clock), "h1")
+    assert len(domain.log) == 1
+    clock.at += 1800
+    await round_of(domain, Gate(tmp_path, clock), 20)
+    assert len(domain.log) == 2
+
+
+async def test_a_good_password_lets_everyone_through_one_after_the_other(tmp_path: Path) -> None:
+    several, domain = [Gate(tmp_path, Hands()) for _ in range(3)], Domain("1")
+    results = await asyncio.gather(*(domain.visit(several[n % 3], f"h{n}", seconds=0.0) for n in range(600)))
+    assert results == ["accepted"] * 600
+    assert domain.most_at_once == 1
+
+
+async def test_a_proven_account_costs_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate, domain = Gate(tmp_path, Hands()), Domain("1")
+    await domain.visit(gate, "h")
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("written")
+
+    monkeypatch.setattr(GuardFile, "write", refuse)
+    monkeypatch.setattr("os.fsync", refuse)
+    assert set(await round_of(domain, gate, 1000)) == {"accepted"}
+
+
+async def test_as_many_at_once_as_the_settings_allow(tmp_path: Path) -> None:
+    gate, domain = Gate(tmp_path, Hands(), LockoutSettings(parallel=8)), Domain("1")
+    await domain.visit(gate, "first")
+    assert set(await round_of(domain, gate, 100)) == {"accepted"}
+    assert domain.most_at_once == 8
+
+
+async def test_a_password_changed_in_the_middle_of_a_round_costs_two(tmp_path: Path) -> None:
+    several, domain = [Gate(tmp_path, Hands()) for _ in range(3)], Domain("1")
+    running = [asyncio.ensure_future(domain.visit(several[n % 3], f"h{n}")) for n in range(300)]
+    while len(domain.log) < 40:
+        await asyncio.sleep(0.01)
+    domain.good = "2"
+    results = await asyncio.gather(*running)
+    assert domain.most_bad == 2
+    assert results.count("auth.rejected") == 2
+    held = await round_of(domain, several[0], 50)
+    assert set(held) == {"held auth.held"}
+    assert domain.most_bad == 2
+
+
+async def test_a_new_secret_starts_anew(tmp_path: Path) -> None:
+    gate, domain = Gate(tmp_path, Hands()), Domain("2")
+    await round_of(domain, gate, 20)
+    new = msgspec.structs.replace(POLL, version="2", name="another entry of the vault")
+    results = await asyncio.gather(*(domain.visit(gate, f"h{n}", new) for n in range(20)))
+    assert set(results) == {"accepted"}
+    assert domain.most_bad == 1
+
+
+async def test_an_endpoint_without_trust_is_held_alone(tmp_path: Path) -> None:
+    gate, domain = Gate(tmp_path, Hands()), Domain("1")
+    domain.trustless = {"h7"}
+    await domain.visit(gate, "h1")
+    results = await round_of(domain, gate, 30)
+    assert results[7] == "auth.host"
+    assert set(results[:7] + results[8:]) == {"accepted"}
+    assert await domain.visit(gate, "h7") == "held auth.host"
+    assert await domain.visit(gate, "h8") == "accepted"
+
+
+async def test_the_first_rejection_is_not_told_to_be_the_endpoint_when_nobody_else_asks(tmp_path: Path) -> None:
+    gate, domain = Gate(tmp_path, Hands()), Domain("1")
+    await domain.visit(gate, "h1")
+    domain.good = "2"
+    assert await domain.visit(gate, "h1") == "auth.rejected"
+    assert await domain.visit(gate, "h1") == "held auth.held"
+    assert domain.most_bad == 1
+
+
+async def test_endpoints_that_break_off_do_not_hold_the_fleet(tmp_path: Path) -> None:
+    gate, domain = Gate(tmp_path, Hands()), Domain("1")
+    for number in range(4):
         with pytest.raises(ConnectionError):
-            async with gate.attempt(WRONG, "h1"):
-                raise ConnectionError("gone")
+            async with gate.attempt(POLL, f"broken{number}"):
+                raise ConnectionError("reset")
+    assert set(await round_of(domain, gate, 20)) == {"accepted"}
 
 
-async def test_a_damaged_guard_file_does_not_stop_polling(tmp_path: Path) -> None:
-    (tmp_path / "authguard.json").write_bytes(b"\x00garbage")
-    log: list[str] = []
-    assert await visit(Gate(tmp_path, Hands(), "r1"), "h1", good=True, log=log) == "accepted"
+async def test_a_silent_endpoint_does_not_make_a_proven_account_wait(tmp_path: Path) -> None:
+    gate, domain = Gate(tmp_path, Hands()), Domain("1")
+    await domain.visit(gate, "h1")
+    silent = asyncio.ensure_future(domain.visit(gate, "silent", seconds=4.0))
+    await asyncio.sleep(0.05)
+    began = time.monotonic()
+    assert set(await round_of(domain, gate, 100)) == {"accepted"}
+    assert time.monotonic() - began < 3
+    assert await silent == "accepted"
+
+
+async def test_who_is_cancelled_while_it_waits_takes_nothing_along(tmp_path: Path) -> None:
+    gate, domain = Gate(tmp_path, Hands()), Domain("1")
+    waiting = [asyncio.ensure_future(domain.visit(gate, f"h{n}")) for n in range(50)]
+    await asyncio.sleep(0.01)
+    for one in waiting[::2]:
+        one.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    assert set(await round_of(domain, gate, 10)) == {"accepted"}
+
+
+async def test_a_damaged_file_counts_as_one_bad_logon_and_stops_nobody(tmp_path: Path) -> None:
+    domain = Domain()
+    await domain.visit(Gate(tmp_path, Hands()), "h1")
+    next((tmp_path / "authguard").glob("*.json")).write_bytes(b"\x00garbage")
+    domain.good = "1"
+    assert await domain.visit(Gate(tmp_path, Hands()), "h1") == "accepted"
+
+
+async def test_nothing_leaves_when_it_cannot_be_written_down(tmp_path: Path) -> None:
+    (tmp_path / "authguard").write_text("a file where a folder belongs")
+    domain = Domain("1")
+    with pytest.raises(TierError):
+        await domain.visit(Gate(tmp_path, Hands()), "h1")
+    assert domain.log == []
+
+
+async def test_what_people_see_of_a_guard(tmp_path: Path) -> None:
+    await Domain().visit(Gate(tmp_path, Hands()), "h1")
+    ((_, guard),) = guards(tmp_path)
+    assert guard.account == "CORP\\poll"
+    assert authguard.spent(guard, guard.bad[-1], LockoutSettings()) == 1
+    assert "wrong" not in next((tmp_path / "authguard").glob("*.json")).read_text()
+
+
+CHILD = """
+import asyncio, sys
+from pathlib import Path
+from rmm.loop import SystemClock
+from rmm.model.endpoint import Credential, Secret
+from rmm.poller.gate import Gate
+
+async def main():
+    gate = Gate(Path(sys.argv[1]), SystemClock())
+    credential = Credential(name="c", username="CORP\\\\poll", secret=Secret("x"))
+    if sys.argv[2] == "proven":
+        async with gate.attempt(credential, "h0") as attempt:
+            attempt.accepted()
+    async with gate.attempt(credential, "h1") as attempt:
+        print("away", flush=True)
+        await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+
+
+def killed_in_flight(data: Path, how: str) -> str:
+    process = subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(data), how], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    process.kill()
+    _, err = process.communicate()
+    return line.strip() or err.strip().splitlines()[-1]
+
+
+@pytest.mark.crash
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
+def test_a_killed_process_cannot_spend_more_than_the_budget(tmp_path: Path) -> None:
+    seen = [killed_in_flight(tmp_path, "unproven") for _ in range(5)]
+    assert seen[:2] == ["away", "away"]
+    assert all("AuthHeld" in line for line in seen[2:])
+
+
+@pytest.mark.crash
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
+def test_a_killed_process_with_a_proven_secret_leaves_its_mark(tmp_path: Path) -> None:
+    from rmm.loop import SystemClock
+
+    assert killed_in_flight(tmp_path, "proven") == "away"
+
+    async def after() -> list[str]:
+        domain = Domain("2")  # the password was changed as well
+        return await round_of(domain, Gate(tmp_path, SystemClock()), 20)
+
+    results = asyncio.run(after())
+    assert results.count("auth.rejected") == 1  # with the one in the air that makes two
+    assert results.count("held auth.held") == 19
+
+
+async def test_an_error_of_the_caller_passes_through(tmp_path: Path) -> None:
+    with pytest.raises(RmmError):
+        async with Gate(tmp_path, Hands()).attempt(POLL, "h1"):
+            raise RmmError("mine")

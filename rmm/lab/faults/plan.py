@@ -41,7 +41,7 @@ HOOKS = (
 class Fault:
     """How a machine fails. The hooks of this class change nothing; a kind overrides those it needs."""
 
-    policy: Any = None  # of the logon: `rmm.lab.wire.logon.Policy`
+    policy: Any = None  # of the logon: `rmm.lab.wire.policy.Policy`
     refuses_logons = False
     hangs = False  # what `said` of this fault has struck never ends
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 
@@ -69,6 +69,7 @@ class ServerConnection(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self._continued = False
         self.held = False  # what arrives waits: a TLS handshake is not finished on this side
+        self.logon: Any = None  # `rmm.lab.wire.logon.Logon` of this connection, for faults that seal for themselves
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)

@@ -1,76 +1,27 @@
 """How a connection to a lab machine authenticates: NTLM in Negotiate, raw and in SPNEGO, and Basic over TLS.
 
-pyspnego's acceptor does the cryptography; each machine names itself in its challenge. Account: one per lab.
+`rmm.lab.wire.ntlm` proves, `rmm.lab.wire.accounts` judges, `rmm.lab.wire.policy` says what is unusual about a machine.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-import os
-from pathlib import Path
+import time
 from typing import Any
 
 import spnego
-from spnego._ntlm import NTLMProxy
-from spnego._ntlm_raw.crypto import ntowfv1
-from spnego._ntlm_raw.messages import AvId, Challenge, TargetInfo
 
 from rmm.lab.machine import Machine
+from rmm.lab.wire.accounts import Accounts
 from rmm.lab.wire.http import Reply, Request
+from rmm.lab.wire.ntlm import NtlmAcceptor, spnego_acceptor
+from rmm.lab.wire.policy import HEALTHY, Policy
 
 _PROTOCOL = b"application/HTTP-SPNEGO-session-encrypted"
 _MARK = b"Content-Type: application/octet-stream\r\n"
 _BOUNDARY = b"--Encrypted Boundary"
-
-
-class Accounts:
-    """The lab's one account, and what became of the logons. pyspnego reads it from a file (`NTLM_USER_FILE`)."""
-
-    def __init__(self, username: str, password: str, folder: Path) -> None:
-        self.username = username
-        self.password = password
-        self.accepted = 0
-        self.rejected = 0
-        domain, _, user = username.rpartition("\\")
-        nt_hash = ntowfv1(password).hex().upper()
-        # One line per way in which clients write the account: each must match to the letter.
-        names = {f"{domain}\\{user}", user, f"{user}@{domain}"}
-        lines = [f"{name}:1000:{'0' * 32}:{nt_hash}:[U]:LCT-00000000" for name in sorted(names)]
-        path = folder / "ntlm-accounts"
-        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        path.chmod(0o600)
-        self._file = str(path)
-
-    def use(self) -> None:
-        """Let pyspnego see this lab's accounts: several labs may run in one process."""
-        os.environ["NTLM_USER_FILE"] = self._file
-
-    def basic(self, user: str, password: str) -> bool:
-        """Whether this is the account, by any of its names."""
-        known = {self.username.lower(), self.username.rpartition("\\")[2].lower()}
-        return user.lower() in known and password == self.password
-
-
-class _NamedNtlm(NTLMProxy):
-    """pyspnego's acceptor, with the machine's names in the challenge instead of this computer's."""
-
-    machine: Machine
-
-    def _step_accept_negotiate(self, token: bytes) -> bytes:
-        super()._step_accept_negotiate(token)
-        made: Any = self._temp_challenge
-        names = TargetInfo()
-        names[AvId.nb_computer_name] = self.machine.name
-        names[AvId.nb_domain_name] = "LAB"
-        names[AvId.dns_computer_name] = self.machine.dns_name
-        names[AvId.timestamp] = made.target_info[AvId.timestamp]
-        version = {"version": made.version} if made.version else {}
-        challenge = Challenge(
-            made.flags, made.server_challenge, target_name=self.machine.name, target_info=names, **version
-        )
-        self._temp_challenge = challenge
-        return bytes(challenge.pack())
+_FIRST = b"NTLMSSP\x00\x01\x00\x00\x00\x05\x82\x88\xa2" + bytes(16)  # a NEGOTIATE_MESSAGE with the usual flags
 
 
 class Logon:
@@ -83,61 +34,99 @@ class Logon:
         self._context: Any = None
         self._last_token: list[str] = []
         self.refuse_all = False
+        self.policy: Policy = HEALTHY
+        self.binding: bytes | None = None  # the channel binding of this machine's own certificate
         self.done = False
+        self._since = 0.0  # when the logon ended
+        self._left = 0  # requests that the context is still good for, where the policy counts them
 
     def offers(self) -> list[str]:
         """The header lines of a 401."""
+        if self.policy.offers is not None:
+            return [f"WWW-Authenticate: {offer}" for offer in self.policy.offers]
         return ["WWW-Authenticate: Negotiate", *(['WWW-Authenticate: Basic realm="WSMAN"'] if self._secure else [])]
 
     def authenticate(self, request: Request) -> Reply | None:
         """None when the request is authenticated; else the reply that goes on with the logon, or ends it."""
         text = request.headers.get("authorization", "")
         scheme, _, data = text.partition(" ")
+        if self.done and not text:
+            return self._go_on()
+        if scheme.lower() == "basic":
+            self._accounts.proofs += 1
+        if self.policy.offers is not None:
+            return Reply(401, self.offers())
         if scheme.lower() == "basic" and self._secure:
             return self._basic(data)
         if scheme.lower() not in ("negotiate", "ntlm"):
-            return None if self.done and not text else Reply(401, self.offers())
+            return Reply(401, self.offers())
         try:
             token = base64.b64decode(data, validate=True)
         except binascii.Error:
             return Reply(400, close=True)
         return self._negotiate(token)
 
+    def _go_on(self) -> Reply | None:
+        """A request on a connection that is logged on: None, unless RootSDDL refuses it or the context is gone."""
+        policy = self.policy
+        if policy.denied == "request":
+            return Reply(401, self.offers())
+        self._left -= 1
+        late = policy.seconds and time.monotonic() - self._since >= policy.seconds
+        if late or (policy.requests and self._left < 0):
+            self._context, self.done = None, False
+            return Reply(401, self.offers())
+        return None
+
+    def _accepted(self) -> None:
+        self._accounts.accepted += 1
+        self.done, self._since, self._left = True, time.monotonic(), self.policy.requests
+
     def _basic(self, data: str) -> Reply | None:
         try:
             user, _, password = base64.b64decode(data, validate=True).decode().partition(":")
         except (binascii.Error, UnicodeDecodeError):
             return Reply(400, close=True)
-        if self.refuse_all or not self._accounts.basic(user, password):
+        if self.refuse_all or not self._accounts.basic(user, password, self._machine.name):
             self._accounts.rejected += 1
             return Reply(401, self.offers())
         if not self.done:
-            self._accounts.accepted += 1
-        self.done = True
+            self._accepted()
         return None
 
     def _negotiate(self, token: bytes) -> Reply | None:
-        self._accounts.use()
         raw = token.startswith(b"NTLMSSP\x00")
         first = raw and token[8:12] == b"\x01\x00\x00\x00"
         if self._context is None or first or self.done:
             self._context, self.done = self._new_context(raw=raw), False
         proof = self._is_proof(token)
+        if proof and self.policy.endless:
+            return self._once_more()
         try:
             if proof and self.refuse_all:
                 raise spnego.exceptions.InvalidTokenError(context_msg="this machine refuses every logon")
             answer = self._context.step(token)
+            if self._context.complete and self.policy.denied == "logon":
+                raise spnego.exceptions.InvalidTokenError(context_msg="RootSDDL")
         except Exception:  # whatever a client sends, the answer to a bad token is a 401
             self._accounts.rejected += 1
             self._context = None
-            return Reply(401, self.offers())
+            return Reply(401, ["WWW-Authenticate: Kerberos"] if self.policy.ntlm == "off" else self.offers())
         header = f"WWW-Authenticate: Negotiate {base64.b64encode(answer).decode()}" if answer else ""
         if not self._context.complete:
             return Reply(401, [header] if header else self.offers())
-        self._accounts.accepted += 1
-        self.done = True
+        self._accepted()
         self._last_token = [header] if header else []
         return None
+
+    def _once_more(self) -> Reply:
+        """Another challenge in answer to a proof, which nobody looks at."""
+        self._accounts.proofs += 1
+        self._accounts.rejected += 1
+        context = NtlmAcceptor(self._accounts, self._machine, self.policy, self.binding)
+        answer = context.step(_FIRST) or b""
+        self._context = context
+        return Reply(401, [f"WWW-Authenticate: Negotiate {base64.b64encode(answer).decode()}"])
 
     def last_token(self) -> list[str]:
         """The header with the token that ends the logon; a SPNEGO client needs it to verify what was negotiated."""
@@ -145,11 +134,8 @@ class Logon:
         return header
 
     def _new_context(self, *, raw: bool) -> Any:
-        if raw:
-            context = _NamedNtlm(usage="accept", protocol="ntlm", options=spnego.NegotiateOptions.use_ntlm)
-            context.machine = self._machine
-            return context
-        return spnego.server(protocol="negotiate", options=spnego.NegotiateOptions.use_negotiate)
+        ntlm = NtlmAcceptor(self._accounts, self._machine, self.policy, self.binding)
+        return ntlm if raw else spnego_acceptor(ntlm)
 
     def _is_proof(self, token: bytes) -> bool:
         return b"NTLMSSP\x00\x03\x00\x00\x00" in token

@@ -14,9 +14,10 @@ from lxml import etree
 
 from rmm.lab.machine import Engine, Execution, Fleet, Machine
 from rmm.lab.wire import psrp, remoting_config, soap
+from rmm.lab.wire.accounts import Accounts, AccountStats
 from rmm.lab.wire.enumeration import Enumerations, shell_list
 from rmm.lab.wire.http import HANDLED, Reply, Request
-from rmm.lab.wire.logon import Accounts, Logon
+from rmm.lab.wire.logon import Logon
 from rmm.lab.wire.remoting_config import MOST_SHELLS
 from rmm.lab.wire.shells import CommandShell, PowerShellShell, Shell
 from rmm.lab.wire.soap import RSP, Call, WsmanFault
@@ -50,6 +51,8 @@ class Stats(msgspec.Struct):
     authorizations: int = 0  # requests with an Authorization header, whatever is in it
     logons_accepted: int = 0
     logons_rejected: int = 0
+    proofs: int = 0  # messages made with a secret that arrived, accepted or not
+    accounts: dict[str, AccountStats] = {}
 
 
 class Lab:
@@ -72,6 +75,8 @@ class Lab:
             shells_open=len(self.shells),
             logons_accepted=self.accounts.accepted,
             logons_rejected=self.accounts.rejected,
+            proofs=self.accounts.proofs,
+            accounts=self.accounts.stats(),
         )
 
     def add(self, shell: Shell) -> None:
@@ -194,6 +199,8 @@ class Service:
         try:
             for fault in self._faults.strike("called", self.step) if self._faults else ():
                 fault.called(call, self._machine)
+            if call.resource.endswith(self.logon.policy.resources or ("\0",)):
+                raise WsmanFault(5, "w:AccessDenied", "Access is denied.")
             if name == "Receive":
                 return self._receive(call, plain=plain)
             action = self._actions.get(name)

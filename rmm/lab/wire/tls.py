@@ -42,6 +42,7 @@ class Authority:
         self._other_key = ec.generate_private_key(ec.SECP256R1())  # of faulty certificates, one for all connections
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "rmm lab CA")])
         self._contexts: OrderedDict[str, ssl.SSLContext] = OrderedDict()
+        self._bindings: dict[str, bytes] = {}  # address -> channel binding
         own = self._builder(self._name, self._ca_key, ca=True)
         certificate = own.sign(self._ca_key, hashes.SHA256())
         self._ca_pem = certificate.public_bytes(serialization.Encoding.PEM)
@@ -95,8 +96,15 @@ class Authority:
                 self._contexts.popitem(last=False)
         return known
 
+    def binding(self, machine: Machine) -> bytes:
+        """The channel binding of a machine's own certificate, whatever is presented for it (RFC 5929 4)."""
+        self.context(machine)
+        return self._bindings[machine.address]
+
     def _issue(self, machine: Machine) -> ssl.SSLContext:
-        return self._context(self._certificate(machine, self._key).sign(self._ca_key, hashes.SHA256()), self._key)
+        certificate = self._certificate(machine, self._key).sign(self._ca_key, hashes.SHA256())
+        self._bindings[machine.address] = b"tls-server-end-point:" + certificate.fingerprint(hashes.SHA256())
+        return self._context(certificate, self._key)
 
     def faulty(self, machine: Machine, how: str) -> ssl.SSLContext:
         """A context that is wrong in one way: see `rmm.lab.faults.tls`."""

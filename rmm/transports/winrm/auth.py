@@ -20,6 +20,7 @@ from rmm.errors import AuthError, ProtocolError, TlsError, TransportError, Unsup
 from rmm.model.endpoint import Credential, Target
 from rmm.ports import AuthGate
 from rmm.transports.winrm.http import Connection, Response
+from rmm.transports.winrm.rejection import ntlm_hint, rejection
 
 MOST_LEGS = 4
 LEG_S = 10.0  # WinRM answers a leg of the logon at once, or something is wrong with it
@@ -139,7 +140,7 @@ class Authentication:
             token = _step(context, challenge)
             async with gate.attempt(target.credential, target.host) as attempt:
                 response = await self._leg(connection, token, deadline)
-                _finish(response, attempt)
+                _finish(response, attempt, ntlm_hint(target))
         if not context.complete:
             raise ProtocolError("the logon did not come to an end", code="auth.loop")
         if target.scheme != "https":
@@ -203,6 +204,7 @@ class Authentication:
                     channel_bindings=binding,
                     options=spnego.NegotiateOptions.use_ntlm,
                 )
+                _version_2_only(context)
             return context, context.step() or b""
         except ImportError as error:
             hint = "Install the extra: pip install 'mytech-rmm[kerberos]'."
@@ -238,6 +240,16 @@ def _strong(context: Any) -> bool:
     flags = getattr(context, "_context_attr", 0)
     wanted = NegotiateFlags.extended_session_security | NegotiateFlags.key_128 | NegotiateFlags.key_exch
     return flags & wanted == wanted and type(context).__name__ == "NTLMProxy"
+
+
+def _version_2_only(context: Any) -> None:
+    """NTLMv2 whatever LM_COMPAT_LEVEL in the environment says: pyspnego would send NTLMv1 to who asks for it."""
+    from spnego._ntlm_raw.messages import NegotiateFlags
+
+    context._lm = context._nt_v1 = False
+    context._nt_v2 = True
+    context._context_req |= NegotiateFlags.extended_session_security
+    context._context_req &= ~NegotiateFlags.lm_key
 
 
 def _windows() -> bool:
@@ -277,6 +289,10 @@ def _token(response: Response, *, offered: bool = False) -> bytes:
 def _no_token(response: Response, offers: list[str]) -> TransportError:
     if response.status == 401:
         names = ", ".join(offer.split(" ")[0][:20] for offer in offers) or "nothing"
+        if names.lower() == "basic":
+            hint = "Basic would send the password itself: refused, and nothing was sent. Turn Negotiate on there; "
+            hint += "if it was on before, something between has taken it away."
+            return AuthError("the endpoint offers Basic alone", code="auth.downgrade", status="CONFIG", hint=hint)
         hint = "Negotiate is turned off there (winrm get winrm/config/service/auth), or this is not WinRM."
         return AuthError(
             f"the endpoint offers {names}, not Negotiate", code="auth.scheme", status="CONFIG", retry="R0", hint=hint
@@ -287,15 +303,11 @@ def _no_token(response: Response, offers: list[str]) -> TransportError:
     return status_error(response)
 
 
-def _finish(response: Response, attempt: Any) -> None:
+def _finish(response: Response, attempt: Any, hint: str = "") -> None:
     """The answer to the leg that carried the proof."""
     if response.status == 401:
         attempt.rejected()
-        raise AuthError(
-            "the endpoint rejected the logon",
-            hint="Wrong, locked or expired: NTLM does not say which. Also: the account may lack the right to log on "
-            "over the network. Check it with `rmm credentials test`; no further logon is tried in this round.",
-        )
+        raise rejection(_offers(response), hint)
     if response.status in (200, 500):
         attempt.accepted()
         return

@@ -9,7 +9,7 @@ import uuid
 from xml.sax.saxutils import escape, quoteattr
 
 from rmm.core.sessions import SHORTEST_IDLE_S
-from rmm.errors import DeadlineError, ProtocolError, TransportError
+from rmm.errors import AccessError, DeadlineError, ProtocolError, TransportError
 from rmm.ports import Script, ScriptResult
 from rmm.transports.winrm import envelope, psrp
 from rmm.transports.winrm.envelope import RSP, Answer
@@ -84,6 +84,9 @@ class Shell:
         except FaultError as error:
             self._created = False
             raise error_of(error.fault) from error
+        except AccessError:  # it was not even looked at
+            self._created = False
+            raise
         given = answer.body.find(".//*[@Name='ShellId']") if answer.body is not None else None
         self.id = _identity(given.text if given is not None else None, self.id)
 

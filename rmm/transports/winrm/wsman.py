@@ -7,7 +7,7 @@ import time
 from contextvars import ContextVar
 from typing import Any
 
-from rmm.errors import ProtocolError, TransportError
+from rmm.errors import AccessError, ProtocolError, TransportError
 from rmm.model.endpoint import Target
 from rmm.ports import AuthGate, Recorder
 from rmm.transports.winrm import envelope
@@ -42,6 +42,7 @@ class Wsman:
     def __init__(self, connection: Connection, authentication: Authentication, target: Target) -> None:
         self.connection = connection
         self.size = FIRST_SIZE
+        self._answered = False  # whether this connection has carried a request after its logon
         self.most = FULL_SIZE  # less once the endpoint refused an envelope as too large
         self._auth = authentication
         self._to = f"{target.scheme}://{target.host}:{target.port}/wsman"
@@ -100,12 +101,15 @@ class Wsman:
         response = await self.connection.request(head, sealed, limit)
         plain: bytes | None = None
         try:
+            if response.status == 401 and not self._answered:
+                raise _not_admitted()
             if response.status not in (200, 500):
                 raise status_error(response)
             plain = self._auth.answer(response)
             answer = Answer(plain)
             if answer.relates_to != message:
                 raise ProtocolError("the answer is to another request", code="soap.relates_to", retry="R1")
+            self._answered = True
         except TransportError:
             self.connection.abort()
             raise
@@ -126,6 +130,18 @@ class Wsman:
             return await self.call(action, resource, **rest)
         except FaultError as error:
             raise error_of(error.fault) from error
+
+
+def _not_admitted() -> AccessError:
+    """A 401 to the first request after a good logon: the password is right, so no new logon can help.
+
+    Later on a 401 is the end of the connection's context, and one new logon is due (`status_error`, R1).
+    """
+    return AccessError(
+        "the logon was accepted and the first request was not",
+        code="access.rootsddl",
+        hint="The account is not admitted by RootSDDL: winrm configSDDL default, or add it to Remote Management Users.",
+    )
 
 
 async def open_wsman(target: Target, gate: AuthGate, deadline: float, telemetry: dict[str, float]) -> Wsman:

@@ -1,0 +1,115 @@
+"""The files of one account's guard: `authguard/KEY.json`, `KEY.flights`, and the lock `locks/auth-KEY.lock`."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from filelock import FileLock, Timeout
+
+from rmm.core.authguard import Guard
+from rmm.durable import disk_code, fsync_folder, replace_file
+from rmm.errors import TierError
+
+FOLDER = "authguard"
+
+_decoder = msgspec.json.Decoder(Guard)
+
+
+def key_of(account: str) -> str:
+    """The key of an account as `authguard.account_of` gives it: names of files hold no names of accounts."""
+    return hashlib.sha256(account.encode()).hexdigest()[:32]
+
+
+class GuardFile:
+    """Reads and writes only while the lock is held."""
+
+    def __init__(self, data: Path, key: str) -> None:
+        self._path = data / FOLDER / f"{key}.json"
+        self._flights = data / FOLDER / f"{key}.flights"
+        self._lock = FileLock(data / "locks" / f"auth-{key}.lock", thread_local=False)
+        self._note: Any = None
+
+    @property
+    def held(self) -> bool:
+        """Whether this process has the lock."""
+        return self._note is not None
+
+    @property
+    def exists(self) -> bool:
+        """Whether anything is remembered or in flight."""
+        return self._path.exists() or self._flights.exists()
+
+    def take(self) -> bool:
+        """Try to get the lock. Raises TierError when the data folder cannot be used."""
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            Path(self._lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            return False
+        except OSError as error:
+            raise self._error(error) from error
+        try:
+            new = not self._flights.exists()
+            descriptor = os.open(self._flights, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
+            self._note = os.fdopen(descriptor, "r+b", buffering=0)
+            if new:
+                fsync_folder(self._flights.parent)
+        except OSError as error:
+            self.give_back()
+            raise self._error(error) from error
+        return True
+
+    def give_back(self) -> None:
+        """Let go of the lock."""
+        if self._note is not None:
+            self._note.close()
+            self._note = None
+        self._lock.release()
+
+    def read(self) -> Guard | None:
+        """What is remembered; None where it is damaged."""
+        try:
+            return _decoder.decode(self._path.read_bytes())
+        except FileNotFoundError:
+            return Guard()
+        except msgspec.DecodeError:
+            return None
+        except OSError as error:
+            raise self._error(error) from error
+
+    def write(self, guard: Guard) -> None:
+        """Durable on return. Raises TierError."""
+        replace_file(self._path, msgspec.json.format(msgspec.json.encode(guard)), private=True)
+
+    def in_flight(self) -> int:
+        """How many logons were in flight when the number was noted last."""
+        self._note.seek(0)
+        data = self._note.read(1)
+        return data[0] if data else 0
+
+    def note(self, number: int, *, durable: bool) -> None:
+        """Note how many logons are in flight. Raises TierError, and then none may leave."""
+        try:
+            self._note.seek(0)
+            self._note.write(bytes([min(number, 255)]))
+            if durable:
+                os.fsync(self._note.fileno())
+        except OSError as error:
+            raise self._error(error) from error
+
+    def _error(self, error: OSError) -> TierError:
+        return TierError(f"{self._path}: {error.strerror or error}", code=disk_code(error))
+
+
+def guards(data: Path) -> Iterator[tuple[Path, Guard]]:
+    """All guards of a data folder, as they are now, for showing."""
+    for path in sorted((data / FOLDER).glob("*.json")):
+        with contextlib.suppress(OSError, msgspec.DecodeError):
+            yield path, _decoder.decode(path.read_bytes())
