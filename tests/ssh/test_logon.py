@@ -141,7 +141,7 @@ async def test_many_endpoints_with_one_wrong_password_through_the_real_gate(
     from rmm.transports.ssh import SshTransport
 
     server = start_sshd(*PASSWORDS)
-    transport = SshTransport(Gate(tmp_path, SystemClock(), "round"))
+    transport = SshTransport(Gate(tmp_path, SystemClock()))
     target = client.target(server, credential=password(server.user, "wrong"))
 
     async def one(number: int) -> str:
