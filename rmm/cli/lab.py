@@ -31,6 +31,11 @@ def up(
     faults: Annotated[Path | None, typer.Option(help="Fault plan (YAML); see config/lab/mixed.yaml.")] = None,
     ready_file: Annotated[Path | None, typer.Option(help="Written when the lab can be polled.")] = None,
     scheme: Annotated[str, typer.Option(help="http or https: what the written configuration uses.")] = "http",
+    keytab: Annotated[Path | None, typer.Option(help="Keys of HTTP/NAME@REALM: the machines accept Kerberos.")] = None,
+    credssp: Annotated[bool, typer.Option("--credssp", help="The machines accept CredSSP.")] = False,
+    client_certificate: Annotated[
+        str, typer.Option(help="Common name: issue a client certificate for the lab's account, over https.")
+    ] = "",
 ) -> None:
     """Start a lab; it runs until Ctrl-C."""
     from rmm.catalog.load import load_catalog
@@ -50,7 +55,8 @@ def up(
 
     options = LabOptions(
         endpoints=endpoints, config=config, http_port=http_port, https_port=https_port, seed=seed, faults=faults,
-        ready_file=ready_file, scheme=scheme,
+        ready_file=ready_file, scheme=scheme, keytab=keytab, client_certificate=client_certificate,
+        credssp=credssp,
     )  # fmt: skip
     run(options, SamplesEngine(load_catalog([shipped("collectors")])), ready=ready)
 
