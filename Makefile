@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN := $(BIN)/python -m
 DEMO := demo
+# Kerberos' packages have no wheels for Linux: they are built where libkrb5's headers and a compiler are.
+KERBEROS := $(shell command -v krb5-config >/dev/null 2>&1 && command -v $${CC:-gcc} >/dev/null 2>&1 && echo ,kerberos)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup fmt lint type arch test test-fast demo lab golden jea docs faults fuzz bench bench-quick wheel-check readme-check ci clean
@@ -17,7 +19,8 @@ $(VENV)/.runtime: pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing rmm into $(VENV) ..."
 	@$(RUN) pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1' 2>/dev/null
-	@$(RUN) pip install --quiet --disable-pip-version-check --editable '.[ssh,speed,check]' 2>$(VENV)/pip.log || { cat $(VENV)/pip.log; exit 1; }
+	@test -z '$(KERBEROS)' || echo 'with Kerberos, whose packages are compiled the first time (1 to 3 minutes)'
+	@$(RUN) pip install --quiet --disable-pip-version-check --editable '.[ssh,speed,check,credssp$(KERBEROS)]' 2>$(VENV)/pip.log || { cat $(VENV)/pip.log; exit 1; }
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime

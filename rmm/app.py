@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from rmm.core.authentication import unfit
 from rmm.core.shard import selected, shard_of
 from rmm.errors import ConfigError, RmmError, TierError
 from rmm.loop import SystemClock, run
@@ -162,6 +163,10 @@ class App:
                 f"{endpoint.name}: neither the endpoint nor its site {site.id} names a credential",
                 hint="Set `credential` for the site in rmm.yaml, and `rmm credentials set` it.",
             )
+        held = self.credential(credential)
+        if why := unfit(site.auth, transport, scheme, held.kind):
+            hint = f"Set another credential for it, or `auth` of the site {site.id}."
+            raise ConfigError(f"{endpoint.name}, credential {credential}: {why}", hint=hint)
         return Target(
             endpoint=endpoint.id,
             name=endpoint.name,
@@ -171,7 +176,7 @@ class App:
             transport=transport,
             auth=site.auth,
             session=site.session,
-            credential=self.credential(credential),
+            credential=held,
             ca_file=site.ca_file,
             known_hosts=site.known_hosts,
             shell=self.shell_of(endpoint),

@@ -26,34 +26,75 @@ def set_credential(
     config: Config = None,
     passphrase_file: PassphraseFile = None,
     key_file: Annotated[
-        str, typer.Option(help="SSH private key; the secret is then its passphrase, may be empty.")
+        str, typer.Option(help="SSH private key, or the key of --certificate; the secret is its passphrase or empty.")
+    ] = "",
+    keytab: Annotated[
+        str, typer.Option(help="Kerberos keytab with a key of the account; no secret is asked for.")
+    ] = "",
+    ccache: Annotated[
+        str, typer.Option(help="Kerberos ticket cache that others keep fresh: FILE:/path, KCM:name; no secret.")
+    ] = "",
+    certificate: Annotated[
+        str, typer.Option(help="Client certificate (PEM) that endpoints map to the local account.")
     ] = "",
     agent: Annotated[
         bool, typer.Option("--agent", help="A key of the SSH agent; --key-file may name its public key.")
     ] = False,
 ) -> None:
-    """Add or replace a credential. The secret is asked for, or read from standard input; it is never an argument."""
+    """Add or replace a credential. Its secret is asked for, or read from standard input; it is never an argument."""
     from rmm.model.endpoint import Secret
     from rmm.settings.load import SETTINGS, VAULT
     from rmm.vault import Vault
 
+    kind, key, certificate = _kind(key_file, keytab, ccache, certificate, agent=agent)
     folder = folder_of(config)
     if not (folder / SETTINGS).is_file():
         raise ConfigError(f"{folder}: is not a configuration folder", hint=f"Run `rmm init --config {folder}` first.")
     path = folder / VAULT
     vault = Vault.open_or_create(path, passphrase_from(folder, passphrase_file, new=not path.exists()))
-    secret = "" if agent else _asked(username)
-    if not secret and not key_file and not agent:
+    secret = "" if kind in ("keytab", "ccache", "agent") else _secret(username)
+    if not secret and kind == "password":
         raise VaultError("an empty secret is not stored", hint="Type it at the prompt, or pipe it in as one line.")
-    kind = "agent" if agent else "key" if key_file else "password"
-    vault.set(name, username, Secret(secret), kind=kind, key_file=key_file)
+    if kind == "certificate":
+        _check_certificate(name, username, secret, certificate, key)
+    vault.set(name, username, Secret(secret), kind=kind, key_file=key, cert_file=certificate)
     print(f"{name} is in {path}")
 
 
-def _asked(username: str) -> str:
-    if sys.stdin.isatty():
-        return getpass.getpass(f"Secret of {username}: ")
-    return sys.stdin.readline().rstrip("\r\n")
+def _kind(key_file: str, keytab: str, ccache: str, certificate: str, *, agent: bool) -> tuple[str, str, str]:
+    """(kind, key file, certificate file) of what was given; files as absolute paths, and there to be read."""
+    options = {"--keytab": keytab, "--ccache": ccache, "--certificate": certificate, "--agent": agent}
+    given = [word for word, value in options.items() if value]
+    if len(given) > 1 or (key_file and (keytab or ccache)):
+        raise ConfigError(f"{' and '.join([*given, *(['--key-file'] if key_file else [])])} do not go together")
+    if ccache:
+        return "ccache", ccache if ":" in ccache else f"FILE:{Path(ccache).resolve()}", ""
+    key = str(Path(keytab or key_file).resolve()) if keytab or key_file else ""
+    chain = str(Path(certificate).resolve()) if certificate else ""
+    for path in filter(None, (key, chain)):
+        if not Path(path).is_file():
+            raise ConfigError(f"{path}: there is no such file")
+    return (given[0].removeprefix("--") if given else "key" if key_file else "password"), key, chain
+
+
+def _secret(username: str) -> str:
+    return getpass.getpass(f"Secret of {username}: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
+
+
+def _check_certificate(name: str, username: str, secret: str, certificate: str, key_file: str) -> None:
+    """A pair that does not fit, or a wrong passphrase, is found now and not in the first poll."""
+    from rmm.model.endpoint import Credential, Secret
+    from rmm.transports.winrm.network import pinned
+
+    credential = Credential(
+        name=name,
+        username=username,
+        secret=Secret(secret),
+        kind="certificate",
+        key_file=key_file,
+        cert_file=certificate,
+    )
+    pinned((), credential)
 
 
 @app.command("list")

@@ -34,6 +34,11 @@ def up(
     recording: Annotated[
         Path | None, typer.Option(help="One machine that answers from a recording of `rmm doctor --record`.")
     ] = None,
+    keytab: Annotated[Path | None, typer.Option(help="Keys of HTTP/NAME@REALM: the machines accept Kerberos.")] = None,
+    credssp: Annotated[bool, typer.Option("--credssp", help="The machines accept CredSSP.")] = False,
+    client_certificate: Annotated[
+        str, typer.Option(help="Common name: issue a client certificate for the lab's account, over https.")
+    ] = "",
 ) -> None:
     """Start a lab; it runs until Ctrl-C."""
     from rmm.catalog.load import load_catalog
@@ -53,7 +58,8 @@ def up(
 
     options = LabOptions(
         endpoints=endpoints, config=config, http_port=http_port, https_port=https_port, seed=seed, faults=faults,
-        ready_file=ready_file, scheme=scheme, recording=recording,
+        ready_file=ready_file, scheme=scheme, recording=recording, keytab=keytab, credssp=credssp,
+        client_certificate=client_certificate,
     )  # fmt: skip
     run(options, SamplesEngine(load_catalog([shipped("collectors")])), ready=ready)
 

@@ -23,8 +23,10 @@ from rmm.lab.recorded import RecordedFleet, RecordedMachine, RecordedService
 from rmm.lab.wire.accounts import Change, accounts_of
 from rmm.lab.wire.dns import serve_names
 from rmm.lab.wire.http import HANDLED, Handler, Reply, Request, ServerConnection
+from rmm.lab.wire.kerberos import Acceptor
+from rmm.lab.wire.logon import Logon, Ways
 from rmm.lab.wire.service import Lab, Service
-from rmm.lab.wire.tls import Authority, answer_as_old
+from rmm.lab.wire.tls import Authority, answer_as_old, common_name
 
 CONTROL = "127.0.0.1"  # no endpoint has an address in 127.0.0.0/24
 BACKLOG = 4096
@@ -48,6 +50,10 @@ class LabOptions(msgspec.Struct, kw_only=True):
     scheme: str = "http"
     password: str = ""
     recording: Path | None = None  # one machine that answers from this file, instead of `endpoints`
+    keytab: Path | None = None  # keys of the machines' services: Kerberos is offered
+    credssp: bool = False  # CredSSP is offered
+    client_certificate: str = ""  # common name: a certificate is issued into `config` and mapped to the lab's account
+    unmapped: bool = False  # the certificate is issued and trusted, but mapped to nobody
 
 
 class LabInfo(msgspec.Struct):
@@ -104,10 +110,12 @@ class _Front:
         kind = RecordedService if isinstance(machine, RecordedMachine) else Service
         service = kind(self._lab, machine, secure=secure, faults=faults)  # type: ignore[arg-type]
         if secure:
+            service.logon.binding = self._authority.binding(machine)
+        if secure:
             assert connection.transport is not None
             connection.transport.pause_reading()  # at once: the client's first bytes belong to the handshake
             connection.held = True
-            task = asyncio.ensure_future(self._handshake(connection, machine, faults))
+            task = asyncio.ensure_future(self._handshake(connection, machine, faults, service.logon))
             self._handshakes.add(task)
             task.add_done_callback(self._handshakes.discard)
         if faults is None:
@@ -116,10 +124,11 @@ class _Front:
         connection.logon = service.logon
         if faults.policy is not None:
             service.logon.policy = faults.policy
-            service.logon.binding = self._authority.binding(machine) if secure else None
         return _faulty(service, faults, connection)
 
-    async def _handshake(self, connection: ServerConnection, machine: Machine, faults: MachineFaults | None) -> None:
+    async def _handshake(
+        self, connection: ServerConnection, machine: Machine, faults: MachineFaults | None, logon: Logon
+    ) -> None:
         plain = connection.transport
         if plain is None:
             return
@@ -144,6 +153,7 @@ class _Front:
             connection.close(reset=True)
             return
         if secured is not None:
+            logon.client_name = common_name(secured)
             connection.upgrade(secured)
 
     def _control(self, request: Request) -> Reply:
@@ -239,7 +249,16 @@ async def serve(options: LabOptions, engine: Engine, *, ready: Callable[[LabInfo
     except ValueError as error:
         raise ConfigError(f"accounts of the fault plan: {error}", hint="See docs/security.md, the lab.") from error
     lab.idle_rate = options.idle_rate
+    mapped = {options.client_certificate: access.username} if options.client_certificate else {}
+    lab.ways = Ways(
+        kerberos=Acceptor(options.keytab) if options.keytab else None,
+        credssp=options.credssp,
+        mapped={} if options.unmapped else mapped,
+    )
     front = _Front(lab, authority, plan)
+    if options.client_certificate:
+        authority.asks_for_certificates = True
+        authority.client_certificate(options.client_certificate, options.config)
     servers = [
         await loop.create_server(factory, sock=listener)
         for factory, listener in zip((front.connection, front.secure_connection), access_listeners, strict=True)

@@ -467,4 +467,4 @@ def verdict(outcome: RmmError | None) -> str:
     if outcome.status == words.TLS_ERROR:
         return "tls"  # SSH's host keys too
     area = outcome.code.split(".")[0]
-    return {"dns": "name", "tcp": "tcp", "tls": "tls", "http": "http", "auth": "auth"}.get(area, "shell")
+    return {"dns": "name", "tcp": "tcp", "tls": "tls", "http": "http", "auth": "auth", "kdc": "auth"}.get(area, "shell")

@@ -12,9 +12,10 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
+from rmm.core.authentication import unfit
 from rmm.document import Document, Problem, checked, dotted, read_document
 from rmm.errors import ConfigError
-from rmm.model.endpoint import Site, TlsException
+from rmm.model.endpoint import Endpoint, Site, TlsException
 from rmm.model.rule import Rule
 from rmm.model.settings import CollectorSettings, LockoutSettings, PollSettings, Settings
 from rmm.resources import shipped
@@ -109,6 +110,7 @@ def load_settings(folder: Path, flags: Mapping[str, Any] | None = None) -> Setti
     endpoints, found = read_endpoints(folder / ENDPOINTS, ids)
     lines += found
     lines += endpoint_problems(endpoints, {site.id: site for site in sites}, folder / ENDPOINTS)
+    lines += _unfit(folder / ENDPOINTS, endpoints, {site.id: site for site in sites})
     if lines:
         raise ConfigError(problems=tuple(lines))
     data = str(_flag(flags, "data") or os.environ.get("RMM_DATA") or top.data)
@@ -217,13 +219,8 @@ def _site(site: Site) -> Iterable[tuple[str, str]]:
 
 def _way(site: Site) -> Iterable[tuple[str, str]]:
     """(key, problem) of how a site is reached and logged on to."""
-    if site.auth in ("basic", "certificate") and site.scheme != "https":
-        yield (
-            "auth",
-            f"{site.auth} sends the password: only with scheme: https"
-            if site.auth == "basic"
-            else "a client certificate needs scheme: https",
-        )
+    if why := unfit(site.auth, site.transport, site.scheme):
+        yield "auth", why
     if not site.negotiate or not set(site.negotiate) <= {"kerberos", "ntlm"}:
         yield "negotiate", "an order of kerberos and ntlm"
     for server in site.dns:
@@ -232,8 +229,16 @@ def _way(site: Site) -> Iterable[tuple[str, str]]:
     yield from site_problems(site)
     if not re.fullmatch("[A-Za-z]{1,32}", site.spn):
         yield "spn", "a service class such as HTTP, WSMAN or host"
-    if site.auth == "credssp" and site.transport != "pypsrp":
-        yield "auth", "credssp needs transport: pypsrp"
+
+
+def _unfit(path: Path, endpoints: Iterable[Endpoint], sites: Mapping[str, Site]) -> Iterable[str]:
+    """Endpoints whose own transport or scheme does not go with their site's way of logging on."""
+    for one in endpoints:
+        site = sites.get(one.site)
+        if site is None or not (one.transport or one.scheme):
+            continue
+        if why := unfit(site.auth, one.transport or site.transport, one.scheme or site.scheme):
+            yield f"{path}: {one.name}: its site's auth does not go with it: {why}"
 
 
 def _exceptions(document: Document, top: _Top, problems: list[Problem]) -> Iterable[TlsException]:

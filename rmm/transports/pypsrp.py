@@ -7,15 +7,19 @@ import threading
 import time
 from typing import Any
 
+import spnego
 from pypsrp.exceptions import WSManFaultError
 from pypsrp.powershell import PowerShell, RunspacePool
 from pypsrp.wsman import WSMan
 
-from rmm.errors import RmmError, UnsupportedError
+from rmm.errors import AuthError, RmmError, UnsupportedError
 from rmm.model.endpoint import Target
 from rmm.ports import AuthGate, ErrorRecord, Script, ScriptResult
 from rmm.transports.threads import SLICE_S, Threads, ThreadTransport, account, check_ca, translate
 from rmm.transports.winrm.faults import Fault, error_of
+from rmm.transports.winrm.kdc import status_error, ticket_error
+from rmm.transports.winrm.kerberos import number_of
+from rmm.transports.winrm.network import verified_name
 
 RUNNING = 1
 
@@ -82,23 +86,47 @@ class PypsrpSession:
 
 
 def _open(target: Target, seconds: float) -> RunspacePool:
-    auth = {"ntlm": "ntlm", "kerberos": "kerberos", "negotiate": "negotiate", "basic": "basic", "credssp": "credssp"}
     timeout = max(1, int(seconds))
     library: Any = WSMan
-    username, password = account(target)
+    wsman: Any = None
     try:
         wsman = library(
-            target.host, port=target.port, ssl=target.scheme == "https", username=username,
-            password=password, auth=auth[target.auth], cert_validation=check_ca(target),
+            target.host, port=target.port, ssl=target.scheme == "https", auth=target.auth,
+            cert_validation=check_ca(target),
             no_proxy=True, connection_timeout=max(1, min(round(target.connect_timeout), timeout)),
-            read_timeout=timeout + 5, operation_timeout=min(20, timeout), reconnection_retries=0,
+            read_timeout=timeout + 5, operation_timeout=min(20, timeout), reconnection_retries=0, **_proof(target),
         )  # fmt: skip
         pool = RunspacePool(wsman, configuration_name=target.configuration)
         pool.shell.idle_time_out = target.idle_s  # the library's default leaves it to the endpoint: two hours
         pool.open()
     except Exception as error:  # whatever the library meets is translated once, here
+        if wsman is not None:
+            wsman.close()
         raise _error(error, target) from error
     return pool
+
+
+def _proof(target: Target) -> dict[str, Any]:
+    """What the library is given to log on with."""
+    credential = target.credential
+    if target.auth == "certificate":
+        return {
+            "certificate_pem": credential.cert_file,
+            "certificate_key_pem": credential.key_file or credential.cert_file,
+            "certificate_key_password": credential.secret.reveal() or None,
+        }
+    if target.auth == "kerberos":
+        named = {"negotiate_service": target.spn, "negotiate_hostname_override": verified_name(target)}
+        if credential.kind == "ccache":
+            # pypsrp hands it on to pyspnego, which takes such a credential where the name is expected.
+            return named | {"username": spnego.KerberosCCache(credential.key_file)}
+        return named | {"username": credential.username, "password": credential.secret.reveal()}
+    username, password = account(target)
+    given = {"username": username, "password": password}
+    if target.auth == "credssp":
+        # Explicitly NTLM inside: `auto` would try Kerberos first and NTLM after it. Version 5 binds the TLS key safely.
+        return given | {"credssp_auth_mechanism": "ntlm", "credssp_minimum_version": 5}
+    return given
 
 
 def _close(pool: RunspacePool) -> None:
@@ -113,6 +141,30 @@ def _close(pool: RunspacePool) -> None:
 def _error(error: Exception, target: Target) -> RmmError:
     if isinstance(error, WSManFaultError):
         return error_of(Fault(code=int(error.code or 0), message=str(error.reason or error)[:300]))
+    if target.auth == "credssp":
+        return _credssp_error(error, target)
+    if target.auth == "kerberos" and (number := number_of(error)):
+        return ticket_error(number, f"{target.spn}/{verified_name(target)}")
+    return translate(error, target)
+
+
+def _credssp_error(error: Exception, target: Target) -> RmmError:
+    """What CredSSP met; it tells the causes apart by NTSTATUS."""
+    name = target.credential.username
+    if isinstance(error, ImportError):
+        hint = "Install the extra: pip install 'mytech-rmm[credssp]'."
+        return UnsupportedError("CredSSP is not installed", code="auth.missing", status="UNSUPPORTED", hint=hint)
+    if type(error).__name__ == "NTStatusException":
+        return status_error(int(error.args[0]), name)
+    if number := number_of(error):  # an NTSTATUS that requests-credssp has no name for
+        return status_error(number, name)
+    if type(error).__name__ == "AuthenticationException":
+        if "did not response CredSSP being an available" in str(error):  # the library's own words, and its only sign
+            hint = "CredSSP is turned off there (winrm get winrm/config/service/auth)."
+            return UnsupportedError(
+                "the endpoint does not offer CredSSP", code="auth.scheme", status="CONFIG", hint=hint
+            )
+        return AuthError("the endpoint rejected the logon")
     return translate(error, target)
 
 

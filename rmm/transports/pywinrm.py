@@ -79,13 +79,11 @@ def _open(target: Target, seconds: float) -> tuple[Any, str]:
     timeout = max(1, min(SLICE_S, int(seconds)))
     ca = check_ca(target)
     library: Any = Protocol
-    username, password = account(target)
     try:
         protocol = library(
             endpoint=f"{target.scheme}://{target.host}:{target.port}/wsman",
-            transport={"negotiate": "ntlm"}.get(target.auth, target.auth),
-            username=username,
-            password=password,
+            transport=target.auth,
+            **_proof(target),
             server_cert_validation="validate",
             ca_trust_path=ca if isinstance(ca, str) else ssl.get_default_verify_paths().cafile,
             message_encryption="always" if target.scheme == "http" else "auto",
@@ -96,6 +94,20 @@ def _open(target: Target, seconds: float) -> tuple[Any, str]:
         return protocol, protocol.open_shell(codepage=65001, idle_timeout=180)
     except Exception as error:  # whatever the library meets is translated once, here
         raise _error(error, target) from error
+
+
+def _proof(target: Target) -> dict[str, Any]:
+    """What the library is given to log on with."""
+    credential = target.credential
+    if target.auth != "certificate":
+        username, password = account(target)
+        return {"username": username, "password": password}
+    if credential.secret.reveal():
+        raise UnsupportedError(
+            "pywinrm opens no key that has a passphrase", code="auth.scheme", status="CONFIG",
+            hint="Use transport: winrm, or a key without a passphrase.",
+        )  # fmt: skip
+    return {"cert_pem": credential.cert_file, "cert_key_pem": credential.key_file or credential.cert_file}
 
 
 def _close(handle: tuple[Any, str]) -> None:

@@ -10,9 +10,12 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Generic, TypeVar
 
+import msgspec
+
+from rmm.core.authentication import schemes_of
 from rmm.errors import (
     AccessError,
     AuthError,
@@ -26,8 +29,14 @@ from rmm.errors import (
     TransportError,
 )
 from rmm.model.endpoint import Target
-from rmm.ports import AuthGate
+from rmm.ports import AuthAttempt, AuthGate
+from rmm.transports.winrm.auth import check_fit
+from rmm.transports.winrm.kdc import TicketError, may_fall_back
+from rmm.transports.winrm.kerberos import windows
+from rmm.transports.winrm.logons import Logons
 from rmm.transports.winrm.network import connect_error, trust
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 H = TypeVar("H")
@@ -153,6 +162,20 @@ def check_ca(target: Target) -> str | bool:
     return True
 
 
+class _Unguarded:
+    """For a ticket: the KDC took the secret already, so that nothing that an endpoint says is a bad logon."""
+
+    async def __aenter__(self) -> _Unguarded:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        return None
+
+    def accepted(self) -> None: ...
+
+    def rejected(self) -> None: ...
+
+
 async def _reachable(target: Target, deadline: float) -> None:
     """Connect once, and close: who is not there must not take the account's turn, which the library's logon is.
 
@@ -195,7 +218,7 @@ class ThreadTransport(Generic[H, S]):
         session: Callable[[H, Target, Threads, dict[str, float]], S],
     ) -> None:
         self.name = name
-        self._gate = gate
+        self._logons = Logons(gate)
         self._threads = Threads()
         self._opened = opened
         self._closed = closed
@@ -206,9 +229,11 @@ class ThreadTransport(Generic[H, S]):
     async def session(self, target: Target, *, deadline: float) -> AsyncIterator[S]:
         """Connect and log on."""
         began = time.perf_counter()
+        check_fit(target)
         await _reachable(target, deadline)
+        target, guard = await self._prepared(target, deadline)
         left = deadline - asyncio.get_running_loop().time()
-        async with self._gate.attempt(target.credential, target.host) as attempt:
+        async with guard as attempt:
             opening = asyncio.ensure_future(self._threads.call(lambda: self._opened(target, left), deadline=deadline))
             try:
                 handle = await asyncio.shield(opening)
@@ -228,6 +253,28 @@ class ThreadTransport(Generic[H, S]):
         finally:
             await self._close(handle)
 
+    async def _prepared(
+        self, target: Target, deadline: float
+    ) -> tuple[Target, AbstractAsyncContextManager[AuthAttempt]]:
+        """The target with the one scheme that it is logged on by, a ticket as its credential; and who lets it in.
+
+        Where Kerberos finds no ticket for the endpoint itself, inside the library, nothing else is tried.
+        """
+        schemes = schemes_of(target)
+        if schemes[0] == "kerberos" and not windows():
+            try:
+                ticket = await self._logons.ticket(target.credential, deadline)
+            except TicketError as error:
+                if "ntlm" not in schemes or not may_fall_back(error):
+                    raise
+                log.warning("%s: NTLM, since Kerberos is not possible: %s (%s)", target.name, error, error.code)
+                schemes = ("ntlm",)
+            else:
+                cache = msgspec.structs.replace(target.credential, kind="ccache", key_file=ticket.cache)
+                return msgspec.structs.replace(target, auth="kerberos", credential=cache), _Unguarded()
+        made = msgspec.structs.replace(target, auth=schemes[0])
+        return made, self._logons.attempt(target.credential, target.host)
+
     def _close_late(self, done: asyncio.Future[H]) -> None:
         """A logon that was cancelled may succeed all the same: what it opened is closed then."""
         if not done.cancelled() and done.exception() is None:
@@ -246,5 +293,6 @@ class ThreadTransport(Generic[H, S]):
                 raise
 
     async def aclose(self) -> None:
-        """Let go of the threads."""
+        """Let go of the threads and the tickets."""
         self._threads.close()
+        await self._logons.aclose()

@@ -25,6 +25,7 @@ class _Record(msgspec.Struct):
     sealed: str
     kind: str = "password"
     key_file: str = ""
+    cert_file: str = ""
 
 
 class _File(msgspec.Struct):
@@ -95,11 +96,21 @@ class Vault:
             version=record.version,
             kind=record.kind,
             key_file=record.key_file,
+            cert_file=record.cert_file,
         )
 
-    def set(self, name: str, username: str, secret: Secret, *, kind: str = "password", key_file: str = "") -> None:
+    def set(
+        self,
+        name: str,
+        username: str,
+        secret: Secret,
+        *,
+        kind: str = "password",
+        key_file: str = "",
+        cert_file: str = "",
+    ) -> None:
         """Add or replace a credential; a new version resets what lock-out protection knows of the old one."""
-        record = _Record(secrets.token_hex(8), username, "", kind, key_file)
+        record = _Record(secrets.token_hex(8), username, "", kind, key_file, cert_file)
         record.sealed = _text(cipher.seal(self._key, secret.reveal().encode(), _bound(name, record)))
         self._content.records[name] = record
         self._write()
@@ -128,8 +139,10 @@ def create(path: Path, passphrase: str, credentials: Mapping[str, tuple[str, str
 
 
 def _bound(name: str, record: _Record) -> bytes:
-    """What a record is good for; a record under another name, version, account or key file does not open."""
-    return msgspec.json.encode([FORMAT, name, record.version, record.username, record.kind, record.key_file])
+    """What a record is good for; under another name, version, account, kind or file it does not open."""
+    bound = [FORMAT, name, record.version, record.username, record.kind, record.key_file]
+    # Records that were written before there were certificates have six parts.
+    return msgspec.json.encode([*bound, record.cert_file] if record.cert_file else bound)
 
 
 def _read(path: Path) -> _File:

@@ -213,3 +213,27 @@ def test_help_of_every_command_is_documented() -> None:
     """docs/commands.md and docs/lab.md are what the program itself says."""
     done = subprocess.run([sys.executable, "docs/generate.py", "--check"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{done.stdout}{done.stderr}\nrun: make docs"
+
+
+def test_kinds_of_credentials(folder: Path, tmp_path: Path) -> None:
+    passphrase = tmp_path / "passphrase"
+    passphrase.write_text("open sesame\n", encoding="utf-8")
+    keytab = tmp_path / "rmm.keytab"
+    keytab.write_bytes(b"\5\2")
+    common = ("--username", "rmm@CORP", "--config", str(folder), "--passphrase-file", str(passphrase))
+    for options in (["--keytab", str(keytab)], ["--ccache", "KCM:0"], ["--ccache", str(tmp_path / "cc")]):
+        done = rmm("credentials", "set", "kerberos", *common, *options, input="")
+        assert done.returncode == 0, done.stderr
+    records = json.loads((folder / "credentials.vault").read_bytes())["records"]
+    assert (records["kerberos"]["kind"], records["kerberos"]["key_file"]) == ("ccache", f"FILE:{tmp_path / 'cc'}")
+    for options, word in (
+        (["--keytab", str(keytab), "--ccache", "x"], "do not go together"),
+        (["--keytab", str(tmp_path / "no")], "no such file"),
+        (["--keytab", str(keytab), "--key-file", str(keytab)], "do not go together"),
+        (["--certificate", str(keytab)], "cannot be used"),
+        ([], "empty secret"),
+    ):
+        done = rmm("credentials", "set", "other", *common, *options, input="\n")
+        assert (done.returncode, word in done.stderr) == (2, True), done.stderr
+        assert "Traceback" not in done.stderr
+    assert list(json.loads((folder / "credentials.vault").read_bytes())["records"]) == ["kerberos"]

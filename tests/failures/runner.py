@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 import yaml
+from logons import prepared, store
 
 ROOT = Path(__file__).parents[2]
 ROWS = ROOT / "config" / "lab" / "rows"
@@ -53,6 +54,8 @@ class Scenario(msgspec.Struct):
     others_first: bool = False  # the other machines are polled before the first round
     changes: dict[int, dict[str, Any]] = {}  # round -> what an administrator does before it: see `POST /lab/accounts`
     needs: str = ""  # what the machine that runs it must have, such as kerberos
+    logon: dict[str, Any] = {}  # see `logons`
+    lab: dict[str, Any] = {}  # further LabOptions
 
 
 def load(path: Path) -> Scenario:
@@ -85,16 +88,25 @@ def run(scenario: Scenario) -> list[dict[str, Any]]:
     The lab and the polls have a process each, forked from a warm one: neither can make the other's loop stand still.
     """
     with tempfile.TemporaryDirectory(prefix="rmm-faults-") as name:
-        folder = Path(name)
-        with _process(serve_lab, scenario, folder) as lab:
-            lab.expect(START_S)
-            (folder / "rules").mkdir()
-            (folder / "rules" / "at-once.yaml").write_text(AT_ONCE, encoding="utf-8")
-            with _process(poll_rounds, scenario, folder) as polls:
-                seen: list[dict[str, Any]] = polls.expect(SCENARIO_S)
-        for number, facts in enumerate(seen):
-            facts["expected"] = scenario.expect[min(number, len(scenario.expect) - 1)]
-        return seen
+        folder = Path(name) / "config"
+        with prepared(scenario.logon, scenario.needs, scenario.endpoints, folder) as made:
+            environment = scenario.environment | made["environment"]
+            ready = msgspec.structs.replace(scenario, environment=environment, lab=scenario.lab | made["lab"])
+            return _run(ready, folder, made["credential"])
+
+
+def _run(scenario: Scenario, folder: Path, credential: Any) -> list[dict[str, Any]]:
+    with _process(serve_lab, scenario, folder) as lab:
+        lab.expect(START_S)
+        if credential is not None:
+            store(folder, credential)
+        (folder / "rules").mkdir()
+        (folder / "rules" / "at-once.yaml").write_text(AT_ONCE, encoding="utf-8")
+        with _process(poll_rounds, scenario, folder) as polls:
+            seen: list[dict[str, Any]] = polls.expect(SCENARIO_S)
+    for number, facts in enumerate(seen):
+        facts["expected"] = scenario.expect[min(number, len(scenario.expect) - 1)]
+    return seen
 
 
 class _Child:
@@ -141,6 +153,7 @@ def _guarded(work: Callable[..., None], scenario: Scenario, folder: Path, pipe: 
 
 def serve_lab(scenario: Scenario, folder: Path, pipe: Connection) -> None:
     """A lab with the scenario's plan, and a configuration that polls it, until the pipe is closed."""
+    os.environ.update({name: value for name, value in scenario.environment.items() if name.startswith("KRB5_")})
     from rmm.catalog.load import load_catalog
     from rmm.lab.engine_samples import SamplesEngine
     from rmm.lab.faults import load_plan
@@ -152,9 +165,11 @@ def serve_lab(scenario: Scenario, folder: Path, pipe: Connection) -> None:
     plan.document["poll"] = POLL | scenario.poll
     first = LabFleet(scenario.endpoints)[0].name
     plan.document = json.loads(json.dumps(plan.document).replace('"FIRST"', json.dumps(first)))
+    further: dict[str, Any] = {name: Path(value) if name == "keytab" else value for name, value in scenario.lab.items()}
     options = LabOptions(
-        endpoints=scenario.endpoints, config=folder, plan=plan, by_name=scenario.by_name, scheme=scenario.scheme
-    )
+        endpoints=scenario.endpoints, config=folder, plan=plan, by_name=scenario.by_name, scheme=scenario.scheme,
+        **further,
+    )  # fmt: skip
     engine = SamplesEngine(load_catalog([shipped("collectors")]))
 
     async def main() -> None:

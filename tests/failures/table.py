@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from logons import AbsentError
 from runner import Scenario, problems
 
 ROWS_OF_CATALOGUE = 102
@@ -21,6 +22,11 @@ def records(chosen: Iterable[Scenario], results: Results) -> list[dict[str, Any]
 
 def _of(scenario: Scenario, result: Any) -> Iterator[dict[str, Any]]:
     common = {"row": scenario.row, "file": scenario.path}
+    if isinstance(result, AbsentError):
+        expected = _words(scenario.expect[0])
+        seen = f"SKIPPED: {result}"
+        yield common | {"scenario": scenario.title, "expected": expected, "seen": seen, "wrong": [], "seconds": 0.0}
+        return
     if isinstance(result, Exception):
         wrong = [f"could not be run: {type(result).__name__}: {result}"]
         expected = _words(scenario.expect[0])

@@ -246,3 +246,28 @@ def test_an_endpoint_of_its_own_configuration_does_not_widen_either(write: Write
     (folder / "endpoints.csv").write_text("Id,ComputerName,SiteId,Configuration\na,A,hq,RmmJea2\nb,B,hq,PowerShell.7\n")
     (only,) = problems(folder)
     assert "endpoints.csv: B: configuration PowerShell.7 is no JEA endpoint" in only
+
+
+def test_ways_of_logging_on_that_do_not_go_together(write: Write) -> None:
+    sites = """sites:
+  - {id: a, auth: credssp}
+  - {id: b, auth: certificate}
+  - {id: c, auth: kerberos, transport: pywinrm}
+  - {id: d, auth: negotiate, negotiate: [kerberos, basic]}
+"""
+    found = problems(write(sites))
+    for line, text in enumerate(
+        ("credssp needs transport: pypsrp", "certificate needs scheme: https", "kerberos needs transport: winrm"),
+        start=2,
+    ):
+        assert any(one.startswith(f"rmm.yaml:{line}: sites[{line - 2}].auth:") and text in one for one in found), found
+    assert any("sites[3].negotiate: an order of kerberos and ntlm" in one for one in found)
+
+
+def test_an_endpoint_whose_transport_does_not_go_with_its_sites_auth(write: Write) -> None:
+    endpoints = "ComputerName,SiteId,Transport,Scheme\nA,a,,\nB,a,pywinrm,\nC,b,,http\nD,a,ssh,\n"
+    sites = "sites:\n  - {id: a, auth: kerberos}\n  - {id: b, auth: certificate, scheme: https}\n"
+    found = problems(write(sites, endpoints))
+    assert len(found) == 2
+    assert "B: its site's auth does not go with it: kerberos needs transport" in found[0]
+    assert "C: its site's auth does not go with it: a client certificate needs scheme: https" in found[1]

@@ -168,3 +168,30 @@ def test_every_vault_has_its_own_salt_and_nonces(tmp_path: Path) -> None:
     assert first["salt"] != second["salt"]
     sealed = [record["sealed"] for content in (first, second) for record in content["records"].values()]
     assert len({text[:16] for text in sealed}) == 4
+
+
+def test_kinds_are_bound_to_their_files(path: Path) -> None:
+    vault = Vault.open(path, PASSPHRASE)
+    vault.set("cert", "rmm", Secret(""), kind="certificate", key_file="/k.pem", cert_file="/c.pem")
+    vault.set("tab", "rmm@CORP", Secret(""), kind="keytab", key_file="/etc/rmm.keytab")
+    vault.set("cache", "rmm@CORP", Secret(""), kind="ccache", key_file="FILE:/tmp/cc")
+    again = Vault.open(path, PASSPHRASE)
+    one = again.credential("cert")
+    assert (one.kind, one.key_file, one.cert_file, one.secret.reveal()) == ("certificate", "/k.pem", "/c.pem", "")
+    assert again.credential("tab").kind == "keytab"
+    for name, key, value in (
+        ("cert", "cert_file", "/other.pem"),
+        ("cert", "cert_file", ""),
+        ("tab", "cert_file", "/x"),
+    ):
+        before = path.read_bytes()
+        edit(path, lambda content, name=name, key=key, value=value: content["records"][name].update({key: value}))
+        with pytest.raises(VaultError) as caught:
+            Vault.open(path, PASSPHRASE).credential(name)
+        assert caught.value.code == "vault.damaged"
+        path.write_bytes(before)
+
+
+def test_a_vault_from_before_there_were_certificates_opens(path: Path) -> None:
+    edit(path, lambda content: [record.pop("cert_file") for record in content["records"].values()])
+    assert Vault.open(path, PASSPHRASE).credential("polling").secret.reveal() == CANARY

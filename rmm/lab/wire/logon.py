@@ -8,26 +8,40 @@ from __future__ import annotations
 import base64
 import binascii
 import time
+from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 import spnego
 
 from rmm.lab.machine import Machine
 from rmm.lab.wire.accounts import Accounts
+from rmm.lab.wire.credssp import LOGON_FAILURE, MULTIPLE, STATUS, CredSsp
+from rmm.lab.wire.credssp import header as credssp_header
 from rmm.lab.wire.http import Reply, Request
+from rmm.lab.wire.kerberos import Acceptance, Acceptor, ticket_in
 from rmm.lab.wire.ntlm import NtlmAcceptor, spnego_acceptor
 from rmm.lab.wire.policy import HEALTHY, Policy
 
 _PROTOCOL = b"application/HTTP-SPNEGO-session-encrypted"
+CERTIFICATE = "http://schemas.dmtf.org/wbem/wsman/1/wsman/secprofile/https/mutual"  # DSP0226 C.3.4
 _MARK = b"Content-Type: application/octet-stream\r\n"
 _BOUNDARY = b"--Encrypted Boundary"
 _FIRST = b"NTLMSSP\x00\x01\x00\x00\x00\x05\x82\x88\xa2" + bytes(16)  # a NEGOTIATE_MESSAGE with the usual flags
 
 
+class Ways(msgspec.Struct, frozen=True, kw_only=True):
+    """What the machines of a lab accept beside NTLM, and Basic over TLS."""
+
+    kerberos: Acceptor | None = None
+    credssp: bool = False
+    mapped: Mapping[str, str] = {}  # common name of a client certificate -> account
+
+
 class Logon:
     """The authenticated state of one connection."""
 
-    def __init__(self, accounts: Accounts, machine: Machine, *, secure: bool) -> None:
+    def __init__(self, accounts: Accounts, machine: Machine, *, secure: bool, ways: Ways | None = None) -> None:
         self._accounts = accounts
         self._machine = machine
         self._secure = secure
@@ -39,12 +53,15 @@ class Logon:
         self.done = False
         self._since = 0.0  # when the logon ended
         self._left = 0  # requests that the context is still good for, where the policy counts them
+        self._ways = ways or Ways()
+        self.client_name: str | None = None  # of a trusted client certificate
 
     def offers(self) -> list[str]:
         """The header lines of a 401."""
         if self.policy.offers is not None:
             return [f"WWW-Authenticate: {offer}" for offer in self.policy.offers]
-        return ["WWW-Authenticate: Negotiate", *(['WWW-Authenticate: Basic realm="WSMAN"'] if self._secure else [])]
+        further = {"Kerberos": self._ways.kerberos, "CredSSP": self._ways.credssp, 'Basic realm="WSMAN"': self._secure}
+        return ["WWW-Authenticate: Negotiate", *(f"WWW-Authenticate: {name}" for name, on in further.items() if on)]
 
     def authenticate(self, request: Request) -> Reply | None:
         """None when the request is authenticated; else the reply that goes on with the logon, or ends it."""
@@ -58,6 +75,13 @@ class Logon:
             return Reply(401, self.offers())
         if scheme.lower() == "basic" and self._secure:
             return self._basic(data)
+        if text == CERTIFICATE:
+            return self._by_certificate()
+        acceptor = self._ways.kerberos
+        if acceptor is not None and (ticket := ticket_in(scheme, data)) is not None:
+            return self._by_ticket(acceptor, scheme.lower(), ticket)
+        if scheme.lower() == "credssp" and self._ways.credssp:
+            return self._by_credssp(data)
         if scheme.lower() not in ("negotiate", "ntlm"):
             return Reply(401, self.offers())
         try:
@@ -65,6 +89,58 @@ class Logon:
         except binascii.Error:
             return Reply(400, close=True)
         return self._negotiate(token)
+
+    def _by_ticket(self, acceptor: Acceptor, scheme: str, ticket: bytes) -> Reply | None:
+        one = Acceptance(acceptor, self._machine, scheme, self.binding, strict=self.policy.cbt == "strict")
+        principal, lines = one.accept(ticket)
+        if self.refuse_all or not self._admitted(principal):
+            self._context, self.done = None, False
+            return Reply(401, lines if not principal and lines else self.offers())
+        self._context, self._last_token = one, lines
+        return None
+
+    def _by_credssp(self, data: str) -> Reply | None:
+        if self.done or not isinstance(self._context, CredSsp):
+            self._context, self.done = CredSsp(self._new_context(raw=False), self._status_of), False
+        try:
+            answer = self._context.step(base64.b64decode(data, validate=True))
+        except Exception:  # whatever a client sends
+            self._accounts.rejected += 1
+            self._context = None
+            return Reply(401, self.offers())
+        if self._context.refused:
+            self._accounts.rejected += 1
+            self._context = None
+            return Reply(401, credssp_header(answer))
+        if not self._context.complete:
+            return Reply(401, credssp_header(answer) or self.offers())
+        self._last_token = credssp_header(answer)
+        self._accepted()
+        return None
+
+    def _status_of(self, name: str) -> int:
+        """The NTSTATUS of why an account is refused, as far as the database knows."""
+        account = self._accounts.find(name, self._machine.name)
+        if account is None:
+            return LOGON_FAILURE
+        return STATUS["locked"] if self._accounts.locked(account) else STATUS.get(account.state, LOGON_FAILURE)
+
+    def _by_certificate(self) -> Reply | None:
+        if self.done:
+            return self._go_on()
+        account = self._ways.mapped.get(self.client_name or "", "")
+        return None if not self.refuse_all and self._admitted(account) else Reply(401, self.offers())
+
+    def _admitted(self, name: str) -> bool:
+        """Whether an account is let in that has proved itself without its password here."""
+        account = self._accounts.find(name, self._machine.name) if name else None
+        good = self.policy.denied != "logon" and self._accounts.judge(account, proved=True)
+        if good:
+            self._accepted()
+        else:
+            self.done = False
+            self._accounts.rejected += 1
+        return good
 
     def _go_on(self) -> Reply | None:
         """A request on a connection that is logged on: None, unless RootSDDL refuses it or the context is gone."""
@@ -142,7 +218,10 @@ class Logon:
 
     def unseal(self, request: Request) -> bytes | None:
         """The envelope of a request; None for a plain one where encryption is required."""
-        if not request.headers.get("content-type", "").lower().startswith("multipart/encrypted"):
+        kind = request.headers.get("content-type", "").lower()
+        if kind.startswith(MULTIPLE) and isinstance(self._context, CredSsp):
+            return self._context.unseal_all(request.body)
+        if not kind.startswith("multipart/encrypted"):
             return request.body if self._secure else None
         begin = request.body.find(_MARK)
         end = request.body.rfind(_BOUNDARY + b"--")
@@ -161,12 +240,13 @@ class Logon:
             kind = "Content-Type: application/soap+xml;charset=UTF-8"
             return Reply(status, [kind, *self.last_token()], envelope)
         header, sealed, padding = self._context.wrap_winrm(envelope)
+        protocol = getattr(self._context, "mime_protocol", _PROTOCOL)
         body = (
             b"%b\r\n\tContent-Type: %b\r\n\tOriginalContent: type=application/soap+xml;charset=UTF-8;Length=%d\r\n"
             b"%b\r\n\tContent-Type: application/octet-stream\r\n%b%b%b%b--\r\n"
         ) % (
-            *(_BOUNDARY, _PROTOCOL, len(envelope) + padding, _BOUNDARY),
+            *(_BOUNDARY, protocol, len(envelope) + padding, _BOUNDARY),
             *(len(header).to_bytes(4, "little"), header, sealed, _BOUNDARY),
         )
-        kind = 'multipart/encrypted;protocol="application/HTTP-SPNEGO-session-encrypted";boundary="Encrypted Boundary"'
+        kind = f'multipart/encrypted;protocol="{protocol.decode()}";boundary="Encrypted Boundary"'
         return Reply(status, [f"Content-Type: {kind}", *self.last_token()], body)

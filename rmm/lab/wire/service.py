@@ -17,7 +17,7 @@ from rmm.lab.wire import psrp, remoting_config, soap
 from rmm.lab.wire.accounts import Accounts, AccountStats
 from rmm.lab.wire.enumeration import Enumerations, shell_list
 from rmm.lab.wire.http import HANDLED, Reply, Request
-from rmm.lab.wire.logon import Logon
+from rmm.lab.wire.logon import Logon, Ways
 from rmm.lab.wire.remoting_config import MOST_SHELLS
 from rmm.lab.wire.shells import CommandShell, PowerShellShell, Shell
 from rmm.lab.wire.soap import RSP, Call, WsmanFault
@@ -65,6 +65,7 @@ class Lab:
         self.templates = psrp.Templates()
         self.shells: dict[tuple[str, str], Shell] = {}
         self.idle_rate = 1.0
+        self.ways = Ways()
         self._per_machine: dict[str, int] = {}
         self.counts = Stats()
 
@@ -134,7 +135,7 @@ class Service:
         self._faults = faults
         self.step = ""  # what the last request is part of: see `rmm.lab.faults.plan.STEPS`
         self.arrived: Callable[[], bool] = lambda: False  # a WSMan request is open; True: a fault deals with it
-        self.logon = Logon(lab.accounts, machine, secure=secure)
+        self.logon = Logon(lab.accounts, machine, secure=secure, ways=lab.ways)
         self._enumerations = Enumerations()
         self._actions = {
             "Create": self._create,
@@ -165,7 +166,7 @@ class Service:
         if envelope is None:
             self._lab.counts.unencrypted += 1
             return Reply(500)
-        plain = not request.headers.get("content-type", "").lower().startswith("multipart/encrypted")
+        plain = not request.headers.get("content-type", "").lower().startswith("multipart/")
         return self._dispatch(envelope, plain=plain)
 
     def step_of(self, request: Request) -> str:

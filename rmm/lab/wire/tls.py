@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ipaddress
 import socket
@@ -16,6 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from rmm.durable import replace_file
 from rmm.lab.machine import Machine
 
 KEPT = 512
@@ -41,6 +43,7 @@ class Authority:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._other_key = ec.generate_private_key(ec.SECP256R1())  # of faulty certificates, one for all connections
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "rmm lab CA")])
+        self.asks_for_certificates = False  # of clients; those of this CA are trusted, none is demanded
         self._contexts: OrderedDict[str, ssl.SSLContext] = OrderedDict()
         self._bindings: dict[str, bytes] = {}  # address -> channel binding
         own = self._builder(self._name, self._ca_key, ca=True)
@@ -106,6 +109,19 @@ class Authority:
         self._bindings[machine.address] = b"tls-server-end-point:" + certificate.fingerprint(hashes.SHA256())
         return self._context(certificate, self._key)
 
+    def client_certificate(self, name: str, folder: Path) -> tuple[Path, Path]:
+        """Issue a certificate for a client with this common name; (certificate, key), PEM files."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        made = self._builder(subject, key, ca=False).add_extension(
+            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False
+        )
+        certificate, key_file = folder / "lab-client.pem", folder / "lab-client.key"
+        certificate.write_bytes(made.sign(self._ca_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+        plain = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        replace_file(key_file, key.private_bytes(*plain), private=True)
+        return certificate, key_file
+
     def faulty(self, machine: Machine, how: str) -> ssl.SSLContext:
         """A context that is wrong in one way: see `rmm.lab.faults.tls`."""
         other = self._other_key
@@ -159,8 +175,18 @@ class Authority:
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        if self.asks_for_certificates:
+            context.verify_mode = ssl.CERT_OPTIONAL
+            context.load_verify_locations(cadata=self._ca_pem.decode())
         with tempfile.TemporaryDirectory() as folder:  # the ssl module loads certificates from files only
             path = Path(folder) / "machine.pem"
             path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM) + key)
             context.load_cert_chain(path)
         return context
+
+
+def common_name(transport: asyncio.Transport) -> str | None:
+    """Of the client's certificate; None where it showed none."""
+    certificate = transport.get_extra_info("peercert") or {}
+    subject = {key: value for part in certificate.get("subject", ()) for key, value in part}
+    return subject.get("commonName")

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 from rmm.model.endpoint import Target
 from rmm.ports import AuthGate
+from rmm.transports.winrm.logons import Logons
 from rmm.transports.winrm.session import WinrmSession
 
 __all__ = ["WinrmTransport", "build"]
@@ -18,7 +19,7 @@ class WinrmTransport:
 
     def __init__(self, gate: AuthGate, name: str = "winrm", owner: str = "rmm") -> None:
         self.name = name
-        self._gate = gate
+        self._gate = Logons(gate)
         self._owner = owner  # of its shells, so that those which a crash left are told from other people's
         self._kept: dict[str, WinrmSession] = {}
 
@@ -48,6 +49,7 @@ class WinrmTransport:
         """Delete all that is kept. Idempotent."""
         kept, self._kept = list(self._kept.values()), {}
         await asyncio.gather(*(session.aclose() for session in kept))
+        await self._gate.aclose()
 
 
 def build(*, gate: AuthGate, owner: str = "rmm", **_: object) -> WinrmTransport:

@@ -1,7 +1,8 @@
 """Authentication of one connection, and the message encryption that comes with it.
 
-NTLM ([MS-NLMP]) and Kerberos tokens inside HTTP Negotiate (RFC 4559) through pyspnego; Basic only over TLS and only
-where the site asks for it. There is no fall-back between schemes, and never a second logon after a rejection.
+NTLM ([MS-NLMP]) and Kerberos tokens inside HTTP Negotiate (RFC 4559) through pyspnego, client certificates, and Basic
+only over TLS and only where the site asks for it. What follows where Kerberos is not possible is what the site lists
+under `negotiate`, and nothing follows a rejection: see `core.authentication`.
 Message encryption: [MS-WSMV] 2.2.9.1.
 """
 
@@ -11,20 +12,31 @@ import asyncio
 import base64
 import binascii
 import hashlib
+import logging
+import math
+import ssl
+import time
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
+from rmm.core.authentication import schemes_of, unfit
 from rmm.core.coerce import shown
-from rmm.errors import AuthError, ProtocolError, TlsError, TransportError, UnsupportedError
+from rmm.errors import AuthError, ConnectError, ProtocolError, TlsError, TransportError, UnsupportedError
 from rmm.model.endpoint import Credential, Target
 from rmm.ports import AuthGate
+from rmm.transports.winrm import kerberos
 from rmm.transports.winrm.http import Connection, Response
-from rmm.transports.winrm.rejection import ntlm_hint, rejection
+from rmm.transports.winrm.kdc import TicketError, may_fall_back
+from rmm.transports.winrm.logons import Logons
+from rmm.transports.winrm.network import connect_error
+from rmm.transports.winrm.rejection import UNMAPPED, ntlm_hint, rejection, ticket_refused
 
+log = logging.getLogger(__name__)
 MOST_LEGS = 4
 LEG_S = 10.0  # WinRM answers a leg of the logon at once, or something is wrong with it
 SOAP = b"Content-Type: application/soap+xml;charset=UTF-8\r\n"
+CERTIFICATE = b"http://schemas.dmtf.org/wbem/wsman/1/wsman/secprofile/https/mutual"  # DSP0226 C.3.4
 _BOUNDARY = b"--Encrypted Boundary"
 
 
@@ -68,13 +80,16 @@ class Authentication:
         self._wrap: Callable[[bytes], tuple[bytes, bytes]] | None = None  # where messages are encrypted
         self._unwrap: Callable[[bytes, bytes], bytes] | None = None
         self._protocol = b"SPNEGO"
-        self._basic = b""
+        self._constant = b""  # header of every request where nothing is negotiated
+        self._scheme = b"Negotiate"
+        self._begun = False  # a ticket was sent: no other scheme is tried any more
+        self._until = math.inf
         self.peer: dict[str, str] = {}
 
     def request(self, envelope: bytes) -> tuple[bytes, bytes]:
         """(head, body) of the HTTP request that carries an envelope."""
         if self._wrap is None:
-            return self._head + self._basic + SOAP, envelope
+            return self._head + self._constant + SOAP, envelope
         header, sealed = self._wrap(envelope)
         protocol = b"application/HTTP-%b-session-encrypted" % self._protocol
         body = (
@@ -82,7 +97,7 @@ class Authentication:
             b"\tOriginalContent: type=application/soap+xml;charset=UTF-8;Length=%d\r\n"
             b"%b\r\n\tContent-Type: application/octet-stream\r\n%b%b%b%b--\r\n"
         ) % (
-            *(_BOUNDARY, protocol, len(envelope), _BOUNDARY),
+            *(_BOUNDARY, protocol, len(sealed), _BOUNDARY),  # RC4 pads
             *(len(header).to_bytes(4, "little"), header, sealed, _BOUNDARY),
         )
         kind = b'Content-Type: multipart/encrypted;protocol="%b";boundary="Encrypted Boundary"\r\n' % protocol
@@ -120,34 +135,65 @@ class Authentication:
                 "the signature of an answer is wrong", code="auth.integrity", retry="R1", hint=hint
             ) from error
 
-    async def logon(self, connection: Connection, target: Target, gate: AuthGate, deadline: float) -> None:
+    async def logon(self, connection: Connection, target: Target, gate: Logons, deadline: float) -> None:
         """Authenticate the connection. Raises AuthError, AuthHeld, or what the network raises."""
-        if target.auth == "basic":
-            await self._logon_basic(connection, target, gate, deadline)
+        if target.auth in ("basic", "certificate"):
+            await self._logon_openly(connection, target, gate, deadline)
             return
+        schemes = schemes_of(target)
+        if schemes[0] == "kerberos":
+            try:
+                await self._logon_kerberos(connection, target, gate, deadline)
+            except TicketError as error:
+                if "ntlm" not in schemes or self._begun or not may_fall_back(error):
+                    raise
+                log.warning("%s: NTLM, since Kerberos is not possible: %s (%s)", target.name, error, error.code)
+            else:
+                return
+        await self._logon_ntlm(connection, target, gate, deadline)
+
+    async def _logon_kerberos(self, connection: Connection, target: Target, gate: Logons, deadline: float) -> None:
+        """One leg: the ticket goes, the endpoint's own proof comes back (RFC 4559 5, RFC 4178 4.2 for Negotiate)."""
+        context, token = await gate.context(target, _binding(connection), deadline)
+        negotiate = target.auth == "negotiate"
+        self._scheme, self._protocol = (b"Negotiate", b"SPNEGO") if negotiate else (b"Kerberos", b"Kerberos")
+        self._begun = True
+        response = await self._leg(connection, kerberos.offer(token) if negotiate else token, deadline)
+        reply = _token(response)
+        if negotiate and reply:
+            reply = kerberos.accepted(reply)
+        if response.status == 401:
+            raise ticket_refused(_offers(response), kerberos.refusal(context, reply, target.spn, target.host), target)
+        if response.status not in (200, 500):
+            raise status_error(response)
+        if reply and not context.complete:
+            kerberos.conclude(context, reply)
+        if not context.complete:
+            raise ProtocolError("the endpoint did not prove itself", code="auth.loop")
+        self._until = kerberos.until(context)
+        if target.scheme != "https":
+            self._encrypt_with(context)
+
+    async def _logon_ntlm(self, connection: Connection, target: Target, gate: AuthGate, deadline: float) -> None:
         context, token = self._begin(connection, target)
-        if target.auth == "kerberos":
-            async with gate.attempt(target.credential, target.host) as attempt:
-                response = await self._leg(connection, token, deadline)
-                _finish(response, attempt)
-            reply = _token(response)
-            if reply:
-                _step(context, reply)
-            self._protocol = b"Kerberos"
-        else:
-            challenge = _token(await self._leg(connection, token, deadline), offered=True)
-            self.peer = target_names(challenge)
-            token = _step(context, challenge)
-            async with gate.attempt(target.credential, target.host) as attempt:
-                response = await self._leg(connection, token, deadline)
-                _finish(response, attempt, ntlm_hint(target))
+        challenge = _token(await self._leg(connection, token, deadline), offered=True)
+        self.peer = target_names(challenge)
+        token = _step(context, challenge)
+        async with gate.attempt(target.credential, target.host) as attempt:
+            response = await self._leg(connection, token, deadline)
+            _finish(response, attempt, ntlm_hint(target))
         if not context.complete:
             raise ProtocolError("the logon did not come to an end", code="auth.loop")
         if target.scheme != "https":
-            self._encrypt_with(context, kerberos=target.auth == "kerberos")
+            self._encrypt_with(context)
 
-    def _encrypt_with(self, context: Any, *, kerberos: bool) -> None:
-        if not kerberos and _strong(context):
+    @property
+    def expired(self) -> bool:
+        """Whether the ticket of this connection has run out: what is sealed with it is refused from then on."""
+        return time.monotonic() >= self._until
+
+    def _encrypt_with(self, context: Any) -> None:
+        if _strong(context):
             from rmm.transports.winrm.seal import NtlmSeal
 
             seal = NtlmSeal(context.session_key)
@@ -155,9 +201,7 @@ class Authentication:
             return
 
         def wrap(message: bytes) -> tuple[bytes, bytes]:
-            header, sealed, padding = context.wrap_winrm(message)
-            if padding:
-                raise ProtocolError("Kerberos with an encryption type that pads", code="auth.padding")
+            header, sealed, _ = context.wrap_winrm(message)
             return header, sealed
 
         def unwrap(header: bytes, sealed: bytes) -> bytes:
@@ -169,68 +213,50 @@ class Authentication:
         import spnego
         from spnego.channel_bindings import GssChannelBindings
 
-        binding = None
-        if connection.certificate:
-            data = b"tls-server-end-point:" + _certificate_hash(connection.certificate)
-            binding = GssChannelBindings(application_data=data)
-        flags = (
-            spnego.ContextReq.mutual_auth
-            | spnego.ContextReq.replay_detect
-            | spnego.ContextReq.sequence_detect
-            | spnego.ContextReq.confidentiality
-            | spnego.ContextReq.integrity
-        )
+        data = _binding(connection)
         try:
-            if target.auth == "kerberos":
-                secret: Any = target.credential.secret.reveal()
-                context = spnego.client(
-                    target.credential.username,
-                    secret,
-                    hostname=target.host,
-                    service="http",
-                    protocol="kerberos",
-                    context_req=flags,
-                    channel_bindings=binding,
-                    options=spnego.NegotiateOptions.use_sspi if _windows() else spnego.NegotiateOptions.use_gssapi,
-                )
-            else:
-                account = spnego.NTLMHash(username=target.credential.username, nt_hash=_nt_hash(target.credential))
-                context = spnego.client(
-                    account,
-                    hostname=target.host,
-                    service="http",
-                    protocol="ntlm",
-                    context_req=flags,
-                    channel_bindings=binding,
-                    options=spnego.NegotiateOptions.use_ntlm,
-                )
-                _version_2_only(context)
+            account = spnego.NTLMHash(username=target.credential.username, nt_hash=_nt_hash(target.credential))
+            context = spnego.client(
+                account,
+                hostname=target.host,
+                service="http",
+                protocol="ntlm",
+                context_req=kerberos.flags(),
+                channel_bindings=GssChannelBindings(application_data=data) if data else None,
+                options=spnego.NegotiateOptions.use_ntlm,
+            )
+            _version_2_only(context)
             return context, context.step() or b""
-        except ImportError as error:
-            hint = "Install the extra: pip install 'mytech-rmm[kerberos]'."
-            raise UnsupportedError(
-                "Kerberos needs packages that are not installed", code="auth.missing", hint=hint
-            ) from error
         except spnego.exceptions.SpnegoError as error:
-            raise AuthError(f"no {target.auth} token: {error}", code="auth.local", status="CONFIG") from error
+            raise AuthError(f"no NTLM token: {error}", code="auth.local", status="CONFIG") from error
 
     async def _leg(self, connection: Connection, token: bytes, deadline: float) -> Response:
-        head = b"%bAuthorization: Negotiate %b\r\n" % (self._head, base64.b64encode(token))
+        head = b"%bAuthorization: %b %b\r\n" % (self._head, self._scheme, base64.b64encode(token))
         limit = min(deadline, asyncio.get_running_loop().time() + LEG_S)
         return await connection.request(head, b"", limit)
 
-    async def _logon_basic(self, connection: Connection, target: Target, gate: AuthGate, deadline: float) -> None:
-        if target.scheme != "https":
-            raise UnsupportedError(
-                "Basic authentication without TLS is refused",
-                code="auth.scheme",
-                status="CONFIG",
-                hint="Set scheme: https for this site, or auth: ntlm.",
-            )
-        pair = f"{target.credential.username}:{target.credential.secret.reveal()}".encode()
-        self._basic = b"Authorization: Basic %b\r\n" % base64.b64encode(pair)
+    async def _logon_openly(self, connection: Connection, target: Target, gate: AuthGate, deadline: float) -> None:
+        """Basic, or the certificate that the handshake has shown already; every request says so."""
+        if target.auth == "certificate":
+            self._constant = b"Authorization: %b\r\n" % CERTIFICATE
+        else:
+            pair = f"{target.credential.username}:{target.credential.secret.reveal()}".encode()
+            self._constant = b"Authorization: Basic %b\r\n" % base64.b64encode(pair)
         async with gate.attempt(target.credential, target.host) as attempt:
-            _finish(await connection.request(self._head + self._basic + SOAP, b"", deadline), attempt)
+            try:
+                response = await connection.request(self._head + self._constant + SOAP, b"", deadline)
+            except ConnectError as error:
+                if not isinstance(error.__cause__, ssl.SSLError):
+                    raise
+                raise connect_error(error.__cause__, target) from error  # TLS 1.3 looks at our certificate this late
+            _finish(response, attempt, UNMAPPED if target.auth == "certificate" else "")
+
+
+def check_fit(target: Target) -> None:
+    """Raise UnsupportedError where this target cannot be logged on to; before anything is sent, or even connected."""
+    if why := unfit(target.auth, target.transport, target.scheme, target.credential.kind):
+        hint = "Change `auth` or `scheme` of the site, or the credential."
+        raise UnsupportedError(why, code="auth.scheme", status="CONFIG", hint=hint)
 
 
 def _strong(context: Any) -> bool:
@@ -250,12 +276,6 @@ def _version_2_only(context: Any) -> None:
     context._nt_v2 = True
     context._context_req |= NegotiateFlags.extended_session_security
     context._context_req &= ~NegotiateFlags.lm_key
-
-
-def _windows() -> bool:
-    import sys
-
-    return sys.platform == "win32"
 
 
 def _step(context: Any, token: bytes) -> bytes:
@@ -337,6 +357,13 @@ def status_error(response: Response) -> TransportError:
         hint = "A proxy or another web server answers; redirects are never followed."
         return ProtocolError(f"HTTP {status} redirects", code="http.redirect", retry="R0", hint=hint)
     return ProtocolError(f"HTTP {status}", code="http.status", retry="R0")
+
+
+def _binding(connection: Connection) -> bytes:
+    """RFC 5929 4: what ties a logon to this TLS connection; empty without TLS."""
+    if not connection.certificate:
+        return b""
+    return b"tls-server-end-point:" + _certificate_hash(connection.certificate)
 
 
 @lru_cache(maxsize=4096)

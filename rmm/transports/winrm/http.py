@@ -74,14 +74,14 @@ class Connection(asyncio.Protocol):
                     ProtocolError("the connection ended in the middle of an answer", code="http.short", retry="R1")
                 )
             else:
-                waiter.set_exception(
-                    ConnectError(
-                        f"the endpoint closed the connection{f' ({error})' if error else ''}",
-                        code="tcp.reset",
-                        retry="R1",
-                        hint="WinRM was restarted or the machine is rebooting, or a firewall ends connections.",
-                    )
+                lost = ConnectError(
+                    f"the endpoint closed the connection{f' ({error})' if error else ''}",
+                    code="tcp.reset",
+                    retry="R1",
+                    hint="WinRM was restarted or the machine is rebooting, or a firewall ends connections.",
                 )
+                lost.__cause__ = error
+                waiter.set_exception(lost)
         self.transport = None
 
     def data_received(self, data: bytes) -> None:

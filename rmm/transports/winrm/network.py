@@ -7,16 +7,22 @@ import base64
 import errno
 import hashlib
 import ipaddress
+import logging
 import socket
 import ssl as tls
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from pathlib import Path
 
-from rmm.errors import ConnectError, DeadlineError, TlsError, TransportError
+from rmm.errors import AuthError, ConnectError, DeadlineError, TlsError, TransportError
 from rmm.model.endpoint import Credential, Target
 from rmm.transports.winrm.http import Connection, connect
 from rmm.transports.winrm.names import resolve
 
+log = logging.getLogger(__name__)
+
 HANDSHAKE_S = 10.0
+CERTIFICATE_WARNING = timedelta(days=30)
 _NO_CHECK_TIME = 0x200000  # X509_V_FLAG_NO_CHECK_TIME of OpenSSL, which the ssl module does not name
 KEEPALIVE_S = 30
 UNANSWERED_MS = 90_000  # how long sent data may stay unacknowledged: a NAT that forgot us, a machine without power
@@ -79,6 +85,26 @@ def _identify(context: tls.SSLContext, client: Credential | None) -> None:
             status="CONFIG",
             hint="Name readable PEM files of the certificate and its key, and the passphrase of the key.",
         ) from error
+    _check_dates(client.cert_file)
+    # http.sys asks for the certificate when the request has come, in TLS 1.3 by this extension (RFC 8446 4.6.2).
+    context.post_handshake_auth = True
+
+
+def _check_dates(cert_file: str) -> None:
+    """Our own certificate: told before it ends, and not shown afterwards, when a refusal would say nothing."""
+    from cryptography import x509
+
+    until = x509.load_pem_x509_certificate(Path(cert_file).read_bytes()).not_valid_after_utc
+    left = until - datetime.now(UTC)
+    if left < timedelta(0):
+        raise TlsError(
+            f"the client certificate {cert_file} has expired on {until:%Y-%m-%d}",
+            code="tls.client_certificate",
+            status="CONFIG",
+            hint="Issue a new one, `rmm credentials set` it, and map it on the endpoints.",
+        )
+    if left < CERTIFICATE_WARNING:
+        log.warning("the client certificate %s expires on %s", cert_file, f"{until:%Y-%m-%d}")
 
 
 def verified_name(target: Target) -> str:
@@ -206,7 +232,8 @@ def connect_error(error: Exception, target: Target) -> TransportError:
     if isinstance(error, tls.SSLCertVerificationError):
         return _certificate_error(error, target)
     if isinstance(error, tls.SSLError):
-        return _tls_error(error, place)
+        shown = target.auth == "certificate" and (error.reason or "") in _OF_CERTIFICATES
+        return _certificate_refused(place) if shown else _tls_error(error, place)
     if isinstance(error, TimeoutError):
         hint = "A firewall drops the packets, or the machine is off."
         return DeadlineError(
@@ -243,6 +270,21 @@ def _certificate_error(error: tls.SSLCertVerificationError, target: Target) -> T
         code="tls.untrusted",
         hint="Name the CA that signed it with `ca_file` for the site, or pin its key (`rmm doctor` shows issuer and "
         "key); behind TLS inspection, name the inspecting CA. Verification cannot be turned off.",
+    )
+
+
+# Alerts of RFC 8446 6.2 that concern the certificate of this side, by OpenSSL's names.
+_OF_CERTIFICATES = frozenset({
+    "SSLV3_ALERT_BAD_CERTIFICATE", "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE", "SSLV3_ALERT_CERTIFICATE_REVOKED",
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED", "SSLV3_ALERT_CERTIFICATE_UNKNOWN", "TLSV1_ALERT_UNKNOWN_CA",
+    "TLSV1_ALERT_ACCESS_DENIED", "TLSV13_ALERT_CERTIFICATE_REQUIRED",
+})  # fmt: skip
+
+
+def _certificate_refused(place: str) -> AuthError:
+    return AuthError(
+        f"{place} refuses this client certificate",
+        hint="Is its issuer among the endpoint's trusted roots, is it for client authentication, and is it valid?",
     )
 
 

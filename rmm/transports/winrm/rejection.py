@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from rmm.errors import AuthError, ProtocolError, TransportError
 from rmm.model.endpoint import Target
+from rmm.transports.winrm.kdc import TicketError
 
 UNKNOWN = (
     "Wrong, locked, expired, disabled or not allowed to log on over the network: NTLM does not say which. Or NTLM is "
@@ -18,6 +19,13 @@ UNKNOWN = (
 _LOCAL = " For a local account also: LocalAccountTokenFilterPolicy is 0, which refuses it over the network."
 _TLS = " Over https also: EPA/CBT is strict (CbtHardeningLevel) and something between re-signs TLS."
 _CHALLENGE = b"NTLMSSP\x00\x02\x00\x00\x00"
+
+
+UNMAPPED = (
+    "Is this certificate mapped to a local account there (winrm enumerate winrm/config/service/certmapping), is its "
+    "issuer trusted, is Certificate turned on (winrm get winrm/config/service/auth), and is the account's password "
+    "still that of the mapping? Domain accounts cannot be mapped."
+)
 
 
 def rejection(offers: Sequence[str], hint: str = "") -> TransportError:
@@ -50,6 +58,29 @@ def ntlm_hint(target: Target) -> str:
     authority = target.credential.username.rpartition("\\")[0]
     local = "@" not in target.credential.username and authority.lower() in ("", ".", target.name.lower())
     return UNKNOWN + (_LOCAL if local else "") + (_TLS if target.scheme == "https" else "")
+
+
+def ticket_refused(offers: Sequence[str], known: TicketError | None, target: Target) -> AuthError:
+    """The error for a 401 to a ticket. The KDC took the secret, so this is the endpoint's affair and no bad logon.
+
+    Args:
+        offers: its WWW-Authenticate headers.
+        known: what the token that came with it says.
+        target: what was logged on to.
+    """
+    if known is not None:
+        return known
+    names = [offer.partition(" ")[0].lower() for offer in offers]
+    wanted = "negotiate" if target.auth == "negotiate" else "kerberos"
+    if wanted not in names:
+        hint = f"{wanted.title()} is turned off there (winrm get winrm/config/service/auth), or this is not WinRM."
+        offered = ", ".join(name[:20] for name in names) or "nothing"
+        text = f"the endpoint offers {offered}, not {wanted.title()}"
+        return AuthError(text, code="auth.scheme", status="CONFIG", retry="R0", hint=hint)
+    hint = "The account may not use WinRM there: add it to Remote Management Users."
+    if target.scheme == "https":
+        hint += " Or the channel binding differs (CbtHardeningLevel): does something between inspect TLS?"
+    return AuthError("the endpoint refused the ticket", hint=hint)
 
 
 def _bytes(text: str) -> bytes:

@@ -11,10 +11,11 @@ from xml.sax.saxutils import escape
 from rmm.core.sessions import WINRS, order
 from rmm.errors import ProtocolError, QuotaError, TransportError, UnsupportedError
 from rmm.model.endpoint import Target
-from rmm.ports import AuthGate, Script, ScriptResult
+from rmm.ports import Script, ScriptResult
 from rmm.transports.winrm import envelope
 from rmm.transports.winrm.command import CommandShell
 from rmm.transports.winrm.enumeration import instances
+from rmm.transports.winrm.logons import Logons
 from rmm.transports.winrm.orphans import reap
 from rmm.transports.winrm.shell import IDLE_S, Shell
 from rmm.transports.winrm.wsman import Wsman, open_wsman
@@ -28,7 +29,7 @@ class WinrmSession:
 
     language = "powershell"
 
-    def __init__(self, target: Target, gate: AuthGate, owner: str = "rmm") -> None:
+    def __init__(self, target: Target, gate: Logons, owner: str = "rmm") -> None:
         self.target = target
         self._owner = owner  # the name that its shells have on the endpoint
         self._learnt: dict[str, str] = {}

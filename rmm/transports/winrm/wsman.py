@@ -9,12 +9,13 @@ from typing import Any
 
 from rmm.errors import AccessError, ProtocolError, TransportError
 from rmm.model.endpoint import Target
-from rmm.ports import AuthGate, Recorder
+from rmm.ports import Recorder
 from rmm.transports.winrm import envelope
-from rmm.transports.winrm.auth import Authentication, status_error
+from rmm.transports.winrm.auth import Authentication, check_fit, status_error
 from rmm.transports.winrm.envelope import Answer
 from rmm.transports.winrm.faults import Fault, error_of
 from rmm.transports.winrm.http import Connection
+from rmm.transports.winrm.logons import Logons
 from rmm.transports.winrm.network import open_connection
 
 FIRST_SIZE = 153_600  # MaxEnvelopeSize until the endpoint showed protocol 2.2 or later ...
@@ -59,7 +60,7 @@ class Wsman:
     @property
     def usable(self) -> bool:
         """Whether another request may be sent on this connection."""
-        return self.connection.usable
+        return self.connection.usable and not self._auth.expired
 
     async def call(
         self,
@@ -144,8 +145,9 @@ def _not_admitted() -> AccessError:
     )
 
 
-async def open_wsman(target: Target, gate: AuthGate, deadline: float, telemetry: dict[str, float]) -> Wsman:
+async def open_wsman(target: Target, gate: Logons, deadline: float, telemetry: dict[str, float]) -> Wsman:
     """Connect and authenticate; writes connect_ms and auth_ms into `telemetry` as far as it comes."""
+    check_fit(target)
     began = time.perf_counter()  # the loop's own clock may count whole milliseconds only
     connection = await open_connection(target, deadline)
     connected = time.perf_counter()
