@@ -324,7 +324,8 @@ class App:
                     await coordinator.tell_fault("collector_disk", f"the site collector cannot store readings: {error}")
                 raise
             summary.skipped, summary.faults = tally.skipped, tally.faults
-            counts = await coordinator.finish(summary.faults)
+            listed = {endpoint.id for endpoint in self.settings.endpoints if endpoint.enabled}
+            counts = await coordinator.finish(summary.faults, listed)
             summary.firing, summary.resolved = counts.get("firing", 0), counts.get("resolved", 0)
         summary.duration_s = time.monotonic() - began
         return summary

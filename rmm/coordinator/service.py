@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from rmm.coordinator.facts import facts_of
+from rmm.core import duplicates
 from rmm.core.alerting import site as site_trouble
 from rmm.core.alerting.lifecycle import FIRING, LIVE, PENDING, RESOLVED, Change, evaluate, gone
 from rmm.core.alerting.site import Trouble
@@ -189,10 +190,11 @@ class Coordinator:
                 held = change.alert.site if waits else ""
                 await self._store.add_notifications([_notification(change, now)], self._channels, held=held)
 
-    async def finish(self, faults: Sequence[Fault] = ()) -> dict[str, int]:
+    async def finish(self, faults: Sequence[Fault] = (), listed: Collection[str] = ()) -> dict[str, int]:
         """The round is over: tell whose trouble is whose, deliver; returns counts of firing, resolved.
 
-        `faults` is what the poller found wrong with the site collector itself.
+        `faults` is what the poller found wrong with the site collector itself, `listed` are the ids of all endpoints
+        that the configuration has now.
         """
         now = self._clock.now()
         counts = dict(self._counts)
@@ -204,6 +206,9 @@ class Coordinator:
                             counts[change.tell] += 1
                         elif change.alert.state == PENDING:
                             counts[FIRING] -= 1
+                for change in await self._doubles(listed, now):
+                    if change.tell:
+                        counts[change.tell] += 1
         self._seen, self._counts = {}, {FIRING: 0, RESOLVED: 0}
         await self._settle()
         self._broken = set()
@@ -225,12 +230,24 @@ class Coordinator:
             await self._store.restate(_restated(concerned, found))
         await self._store.release(site)
         changes += self._site_changes(site, found, now)
+        await self._keep(changes, now)
+        return changes
+
+    async def _doubles(self, listed: Collection[str], now: datetime) -> list[Change]:
+        """One alert for each identity that several endpoints of the list report."""
+        fleet = [one for one in await self._store.reported() if one.endpoint in listed]
+        live = {key: alert for key, alert in self._live.get("", {}).items() if alert.rule == duplicates.RULE}
+        changes = duplicates.changes(fleet, live, now)
+        await self._keep(changes, now)
+        return changes
+
+    async def _keep(self, changes: Sequence[Change], now: datetime) -> None:
+        """Changes that are decided: stored, remembered, put into the outbox."""
         await self._store.put_changes(changes)
         for change in changes:
             self._remember(change.alert)
         told = [_notification(change, now) for change in changes if change.tell]
         await self._store.add_notifications(told, self._channels)
-        return changes
 
     def _of_site(self, site: str) -> Iterable[tuple[str, Alert]]:
         for endpoint, alerts in self._live.items():

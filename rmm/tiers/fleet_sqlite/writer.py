@@ -15,6 +15,7 @@ import aiosqlite
 import msgspec
 
 from rmm.core.alerting.lifecycle import LIVE, Change
+from rmm.core.duplicates import Reported
 from rmm.model.rule import Alert, Notification
 from rmm.tiers.migrations import named, open_writer, tier_error
 
@@ -114,6 +115,10 @@ class FleetStore:
         """Endpoint -> (status, fault code) of those with a fault since then."""
         rows = await self._db.execute_fetchall(self._sql["concerned"], (site, _instant(since)))
         return {row[0]: (row[1], row[2]) for row in rows}
+
+    async def reported(self) -> list[Reported]:
+        """What the machine of each endpoint last said of itself."""
+        return [Reported(*map(str, row)) for row in await self._db.execute_fetchall(self._sql["reported"])]
 
     async def restate(self, rows: Iterable[tuple[str, str]]) -> None:
         """(status, endpoint): what an endpoint is shown as until its next observation."""

@@ -32,6 +32,9 @@ SELECT status, fault_code, count(*) FROM endpoint WHERE site = ? AND observed_at
 -- name: concerned
 SELECT id, status, fault_code FROM endpoint WHERE site = ? AND observed_at >= ? AND fault_code != '';
 
+-- name: reported
+SELECT id, name, site, coalesce(facts ->> 'uuid', ''), coalesce(facts ->> 'computer_name', '') FROM endpoint;
+
 -- name: restate
 UPDATE endpoint SET status = ? WHERE id = ?;
 
