@@ -111,7 +111,7 @@ class _Child:
 
 @contextlib.contextmanager
 def _process(work: Callable[[Scenario, Path, Connection], None], scenario: Scenario, folder: Path) -> Iterator[_Child]:
-    context = multiprocessing.get_context("spawn" if sys.platform == "win32" else "forkserver")
+    context: Any = multiprocessing.get_context("spawn" if sys.platform == "win32" else "forkserver")
     if sys.platform != "win32":
         context.set_forkserver_preload(["runner", "rmm.app", "rmm.lab.server", "rmm.lab.engine_samples", "spnego"])
     here, there = context.Pipe()
