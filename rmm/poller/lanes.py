@@ -19,7 +19,8 @@ LEAST_SLOW = 64
 KNOWN_SHARE = 0.75  # of the slow lane that endpoints may take that were slow before; the rest is for news
 MOST_FILES = 65_536
 SHARE = 0.7  # of the files that this process may open; the rest is for tiers, channels and libraries
-FIRST_S = 1.0  # what is slow until the round shows what is usual
+FIRST_S = 3.0  # what is slow until the round shows what is usual
+STEP_S = 0.5  # how often a visit is measured against what is usual by then
 FACTOR, LEAST_S, MOST_S = 2.0, 0.5, 15.0
 SAMPLE = 64
 
@@ -81,9 +82,13 @@ class SlowLane:
 
         Where the slow lane is full, the visit keeps its place in the fast one until it ends or finds another.
         """
-        done, _ = await asyncio.wait([visit], timeout=self.patience)
-        if done:
-            return False
+        waited = 0.0
+        while waited < self.patience:
+            step = min(STEP_S, self.patience - waited)
+            done, _ = await asyncio.wait([visit], timeout=step)
+            if done:
+                return False
+            waited += step
         entering = asyncio.ensure_future(self._places.acquire())
         try:
             await asyncio.wait([visit, entering], return_when=asyncio.FIRST_COMPLETED)
