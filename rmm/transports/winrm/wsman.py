@@ -94,7 +94,8 @@ class Wsman:
                 raise status_error(response)
             answer = Answer(self._auth.answer(response))
             if answer.relates_to != message:
-                raise ProtocolError("the answer is to another request", code="soap.relates_to", retry="R1")
+                hint = "Something in between mixes up answers; the connection was dropped."
+                raise ProtocolError("it answers another request", code="soap.relates_to", retry="R1", hint=hint)
         except TransportError:
             self.connection.abort()
             raise
