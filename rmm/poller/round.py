@@ -74,7 +74,8 @@ class Round:
         self._failed = asyncio.Event()
         self._stopping = False
         self._spawning: asyncio.Future[object] | None = None
-        self._fast, slow = sizes(kit.poll.concurrency, open_files())
+        self._files = open_files()
+        self._fast, slow = sizes(kit.poll.concurrency, self._files)
         self._slow = SlowLane(slow)
         self._aside: set[asyncio.Task[None]] = set()  # jobs outside of the fast lane ...
         self._queued: set[asyncio.Task[Any]] = set()  # ... and those of them that wait for a place
@@ -90,7 +91,15 @@ class Round:
         """
         async with self._watch.running():
             await self._run(work)
-        self.tally.faults = self._watch.faults()
+        self.tally.faults = (*self._watch.faults(), *self._too_few_files())
+
+    def _too_few_files(self) -> tuple[Fault, ...]:
+        wanted = self._kit.poll.concurrency
+        if self._fast >= wanted:
+            return ()
+        text = f"{self._fast} endpoints were polled at once, not {wanted}: the process may open {self._files} files"
+        hint = "Raise its limit of open files (LimitNOFILE, ulimit -n), or lower poll.concurrency."
+        return (Fault("collector.sockets", "R0", hint, text),)
 
     async def _run(self, work: Sequence[ShardWork]) -> None:
         concurrency = self._fast

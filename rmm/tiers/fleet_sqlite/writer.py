@@ -142,6 +142,11 @@ class FleetStore:
         rows = await self._db.execute_fetchall(self._sql["held"], (site,))
         return [_notification(row[0]) for row in rows]
 
+    async def told(self, first: str, last: str) -> bool:
+        """Whether a notification with an id of this range was not held, or is not any more."""
+        rows = list(await self._db.execute_fetchall(self._sql["told"], (first, last)))
+        return bool(rows[0][0])
+
     async def release(self, site: str) -> None:
         """What is held for this site may be delivered."""
         await self._db.execute(self._sql["release"], (site,))

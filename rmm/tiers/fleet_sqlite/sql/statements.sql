@@ -41,6 +41,9 @@ UPDATE endpoint SET status = ? WHERE id = ?;
 -- name: held
 SELECT body FROM outbox WHERE held = ? AND sent_at = '' GROUP BY id ORDER BY at, id;
 
+-- name: told
+SELECT count(*) FROM outbox WHERE held = '' AND id >= ? AND id < ?;
+
 -- name: release
 UPDATE outbox SET held = '' WHERE held = ?;
 
