@@ -21,7 +21,6 @@ from rmm.lab.server import LabInfo, LabOptions, serve
 from rmm.model.endpoint import Credential, Secret, Target
 from rmm.resources import shipped
 
-
 sys.path.insert(0, str(Path(__file__).parent))  # for runner, table and their like
 
 
