@@ -300,13 +300,16 @@ class App:
         """The coordinator of this data folder, with the configured channels."""
         from rmm.coordinator import Coordinator
 
-        given = self.settings.channels or {"log": {"type": "log"}}
-        channels = [self._channel(name, options) for name, options in given.items()]
+        channels = self._channels()
         keys = {name: collector.manifest.key for name, collector in self.catalog.items()}
         async with Coordinator.open(
             self.data, rules=self.rules, keys=keys, channels=channels, clock=self.clock
         ) as coordinator:
             yield coordinator
+
+    def _channels(self) -> list[Channel]:
+        given = self.settings.channels or {"log": {"type": "log"}}
+        return [self._channel(name, options) for name, options in given.items()]
 
     def _channel(self, name: str, options: Mapping[str, Any]) -> Channel:
         kind = str(options["type"])
@@ -333,26 +336,34 @@ class App:
             summary.count(observation.status)
             on_observation(observation)
 
-        async with AsyncExitStack() as stack:
+        async with self._telling_of_the_disk(), AsyncExitStack() as stack:
             coordinator = await stack.enter_async_context(self.coordinator())
             outlet = await stack.enter_async_context(BusOutlet.open(coordinator.fold))
             await self._relocate(work, outlet)
-            try:
-                if self.settings.poll.workers > 1 and len(work) > 1:
-                    tally = await self._poll_in_workers(request, work, outlet, seen, config)
-                else:
-                    tally = await self.poll_here(request, work, outlet, seen)
-                await outlet.drain()
-            except TierError as error:
-                # Nothing more can be kept, so nothing more is acknowledged; who can be told without the disk, is told.
-                with contextlib.suppress(TimeoutError):
-                    await coordinator.tell_fault("collector_disk", f"the site collector cannot store readings: {error}")
-                raise
+            if self.settings.poll.workers > 1 and len(work) > 1:
+                tally = await self._poll_in_workers(request, work, outlet, seen, config)
+            else:
+                tally = await self.poll_here(request, work, outlet, seen)
+            await outlet.drain()
             summary.skipped, summary.faults = tally.skipped, tally.faults
-            counts = await coordinator.finish(summary.faults)
+            listed = {endpoint.id for endpoint in self.settings.endpoints if endpoint.enabled}
+            counts = await coordinator.finish(summary.faults, listed)
             summary.firing, summary.resolved = counts.get("firing", 0), counts.get("resolved", 0)
         summary.duration_s = time.monotonic() - began
         return summary
+
+    @asynccontextmanager
+    async def _telling_of_the_disk(self) -> AsyncIterator[None]:
+        """What cannot be kept is not acknowledged and ends the round; who can be told without the disk, is told."""
+        from rmm.coordinator import tell_fault
+
+        try:
+            yield
+        except TierError as error:
+            text = f"the site collector cannot store readings: {error}"
+            with contextlib.suppress(TimeoutError):
+                await tell_fault(self._channels(), self.clock, "collector_disk", text)
+            raise
 
     def _unlock(self, work: Sequence[ShardWork]) -> None:
         names = {

@@ -37,6 +37,8 @@ def facts_of(observation: Observation, known: Mapping[str, Any]) -> dict[str, An
                 facts[fact] = value
     _busiest(facts, "cpu_pct", [row.get("util_pct") for row in _rows(parts.get("cpu")) if row.get("core") == "_Total"])
     _busiest(facts, "volumes_max_pct", [row.get("used_pct") for row in _rows(parts.get("volumes"))])
+    if name := observation.identity.get("name"):
+        facts["computer_name"] = name
     if _rows(parts.get("software")):
         facts["software"] = len(_rows(parts["software"]))
     return facts

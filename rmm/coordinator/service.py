@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,6 +13,8 @@ from typing import Any
 import msgspec
 
 from rmm.coordinator.facts import facts_of
+from rmm.core import duplicates
+from rmm.core.alerting import lifecycle
 from rmm.core.alerting import site as site_trouble
 from rmm.core.alerting.lifecycle import FIRING, LIVE, PENDING, RESOLVED, Change, evaluate, gone
 from rmm.core.alerting.site import Trouble
@@ -186,13 +188,15 @@ class Coordinator:
             if change.tell:
                 rule = self._by_id.get(change.alert.rule)
                 waits = rule is not None and (not rule.collector or rule.field == SKEW)
-                held = change.alert.site if waits else ""
+                late = change.alert.last_at < now - ROUND  # what a spool held back: it may be over by now
+                held = change.alert.site if waits or late else ""
                 await self._store.add_notifications([_notification(change, now)], self._channels, held=held)
 
-    async def finish(self, faults: Sequence[Fault] = ()) -> dict[str, int]:
+    async def finish(self, faults: Sequence[Fault] = (), listed: Collection[str] = ()) -> dict[str, int]:
         """The round is over: tell whose trouble is whose, deliver; returns counts of firing, resolved.
 
-        `faults` is what the poller found wrong with the site collector itself.
+        `faults` is what the poller found wrong with the site collector itself, `listed` are the ids of all endpoints
+        that the configuration has now.
         """
         now = self._clock.now()
         counts = dict(self._counts)
@@ -204,6 +208,9 @@ class Coordinator:
                             counts[change.tell] += 1
                         elif change.alert.state == PENDING:
                             counts[FIRING] -= 1
+                for change in await self._doubles(listed, now):
+                    if change.tell:
+                        counts[change.tell] += 1
         self._seen, self._counts = {}, {FIRING: 0, RESOLVED: 0}
         await self._settle()
         self._broken = set()
@@ -214,6 +221,8 @@ class Coordinator:
         counts = await self._store.outcomes(site, since)
         found = site_trouble.troubles(site, counts)
         found += self._clock_trouble(site, sum(counts.values()), faults)
+        found = list({one.rule: one for one in reversed(found)}.values())
+        await self._forget_undone(site)
         changes: list[Change] = []
         if found:
             concerned = await self._store.concerned(site, since)
@@ -225,12 +234,31 @@ class Coordinator:
             await self._store.restate(_restated(concerned, found))
         await self._store.release(site)
         changes += self._site_changes(site, found, now)
+        await self._keep(changes, now)
+        return changes
+
+    async def _doubles(self, listed: Collection[str], now: datetime) -> list[Change]:
+        """One alert for each identity that several endpoints of the list report."""
+        fleet = [one for one in await self._store.reported() if one.endpoint in listed]
+        live = {key: alert for key, alert in self._live.get("", {}).items() if alert.rule == duplicates.RULE}
+        changes = duplicates.changes(fleet, live, now)
+        await self._keep(changes, now)
+        return changes
+
+    async def _keep(self, changes: Sequence[Change], now: datetime) -> None:
+        """Changes that are decided: stored, remembered, put into the outbox."""
         await self._store.put_changes(changes)
         for change in changes:
             self._remember(change.alert)
         told = [_notification(change, now) for change in changes if change.tell]
         await self._store.add_notifications(told, self._channels)
-        return changes
+
+    async def _forget_undone(self, site: str) -> None:
+        """Nobody is told of an alert that is over before anybody could hear of it."""
+        for *fired, ended in lifecycle.undone(await self._store.held(site)):
+            alert = ended.alerts[0]
+            known = await self._store.told(f"{alert.key}@{_moment(alert.first_at)}", ended.id)
+            await self._store.discard(one.id for one in (fired if known else [*fired, ended]))
 
     def _of_site(self, site: str) -> Iterable[tuple[str, Alert]]:
         for endpoint, alerts in self._live.items():
@@ -281,14 +309,6 @@ class Coordinator:
             changes.append(Change(ended, RESOLVED))
         return changes
 
-    async def tell_fault(self, rule: str, summary: str) -> None:
-        """Tell of a fault that may keep the store from being written, straight to the channels, within FINISH_S."""
-        now = self._clock.now()
-        alert = site_trouble.site_alert(rule, "", summary, 0, now, None)
-        one = _notification(Change(alert, FIRING), now)
-        async with asyncio.timeout(FINISH_S):
-            await asyncio.gather(*(self._send(channel, one) for channel in self._channels.values()))
-
     def deliver(self) -> None:
         """Start delivering what is in the outbox, unless that is going on."""
         if self._delivery is None or self._delivery.done():
@@ -315,27 +335,36 @@ class Coordinator:
 
     async def _deliver_to(self, name: str, notifications: Sequence[Notification]) -> None:
         for notification in notifications:
-            sent_at, result = await self._send(self._channels[name], notification)
+            sent_at, result = await _send(self._channels[name], notification, self._clock)
             async with self._writing, self._store.transaction():
                 await self._store.mark(notification.id, name, sent_at=sent_at, result=result)
             if not sent_at:
                 self._broken.add(name)
                 return  # the rest waits for the next round
 
-    async def _send(self, channel: Channel, notification: Notification) -> tuple[str, str]:
-        """(when it was taken or empty, the receipt or what went wrong)."""
-        deadline = asyncio.get_running_loop().time() + DELIVERY_S
-        try:
-            async with asyncio.timeout_at(deadline):
-                receipt = await channel.send(notification, deadline=deadline)
-            return self._clock.now().isoformat(), receipt
-        except (RmmError, TimeoutError) as error:
-            result = str(error)[:500] or "no answer in time"
-            log.warning("channel %s: %s", channel.name, result)
-        except Exception as error:  # a plugin's bug must not keep the other channels from being told
-            result = f"{type(error).__name__}: {error}"[:500]
-            log.exception("channel %s failed", channel.name)
-        return "", result
+
+async def tell_fault(channels: Iterable[Channel], clock: Clock, rule: str, summary: str) -> None:
+    """Tell of a fault that may keep the store from being written, straight to the channels, within FINISH_S."""
+    now = clock.now()
+    one = _notification(Change(site_trouble.site_alert(rule, "", summary, 0, now, None), FIRING), now)
+    async with asyncio.timeout(FINISH_S):
+        await asyncio.gather(*(_send(channel, one, clock) for channel in channels))
+
+
+async def _send(channel: Channel, notification: Notification, clock: Clock) -> tuple[str, str]:
+    """(when it was taken or empty, the receipt or what went wrong)."""
+    deadline = asyncio.get_running_loop().time() + DELIVERY_S
+    try:
+        async with asyncio.timeout_at(deadline):
+            receipt = await channel.send(notification, deadline=deadline)
+        return clock.now().isoformat(), receipt
+    except (RmmError, TimeoutError) as error:
+        result = str(error)[:500] or "no answer in time"
+        log.warning("channel %s: %s", channel.name, result)
+    except Exception as error:  # a plugin's bug must not keep the other channels from being told
+        result = f"{type(error).__name__}: {error}"[:500]
+        log.exception("channel %s failed", channel.name)
+    return "", result
 
 
 def _restated(concerned: Mapping[str, tuple[str, str]], found: Sequence[Trouble]) -> list[tuple[str, str]]:
@@ -351,5 +380,9 @@ def _restated(concerned: Mapping[str, tuple[str, str]], found: Sequence[Trouble]
 def _notification(change: Change, now: datetime) -> Notification:
     """Its id follows from the alert and the moment of the change, so a decision made twice is told once."""
     alert = change.alert
-    moment = alert.last_at.strftime("%Y%m%dT%H%M%S%f")
-    return Notification(id=f"{alert.key}@{moment}:{change.tell}", kind=change.tell, at=now, alerts=(alert,))
+    identity = f"{alert.key}@{_moment(alert.last_at)}:{change.tell}"
+    return Notification(id=identity, kind=change.tell, at=now, alerts=(alert,))
+
+
+def _moment(at: datetime) -> str:
+    return at.strftime("%Y%m%dT%H%M%S%f")

@@ -6,11 +6,11 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from asyncio_pool import AioPool
@@ -32,6 +32,9 @@ from rmm.ports import Outlet, ShardStore
 log = logging.getLogger(__name__)
 
 STOP_S = 1.2  # how long cancelled visits may take to delete their shells
+MOST_TAILS = 8  # shards that stay open for their slow endpoints alone, beside those that are being polled
+
+TIMED = frozenset({"tcp.timeout", "dns.failure"})  # beside the status TIMEOUT: what a clock of ours may have decided
 
 OpenStore = Callable[[str, int], AbstractAsyncContextManager[ShardStore]]
 
@@ -71,9 +74,12 @@ class Round:
         self._failed = asyncio.Event()
         self._stopping = False
         self._spawning: asyncio.Future[object] | None = None
-        self._fast, slow = sizes(kit.poll.concurrency, open_files())
+        self._files = open_files()
+        self._fast, slow = sizes(kit.poll.concurrency, self._files)
         self._slow = SlowLane(slow)
-        self._aside: set[asyncio.Task[None]] = set()  # jobs that left the fast lane
+        self._aside: set[asyncio.Task[None]] = set()  # jobs outside of the fast lane ...
+        self._queued: set[asyncio.Task[Any]] = set()  # ... and those of them that wait for a place
+        self._tails = asyncio.Semaphore(MOST_TAILS)
         self._watch = Watch(kit.clock)
         self.tally = Tally()
 
@@ -85,7 +91,15 @@ class Round:
         """
         async with self._watch.running():
             await self._run(work)
-        self.tally.faults = self._watch.faults()
+        self.tally.faults = (*self._watch.faults(), *self._too_few_files())
+
+    def _too_few_files(self) -> tuple[Fault, ...]:
+        wanted = self._kit.poll.concurrency
+        if self._fast >= wanted:
+            return ()
+        text = f"{self._fast} endpoints were polled at once, not {wanted}: the process may open {self._files} files"
+        hint = "Raise its limit of open files (LimitNOFILE, ulimit -n), or lower poll.concurrency."
+        return (Fault("collector.sockets", "R0", hint, text),)
 
     async def _run(self, work: Sequence[ShardWork]) -> None:
         concurrency = self._fast
@@ -116,37 +130,45 @@ class Round:
     async def _feed(self, shard: ShardWork, pool: AioPool, room: asyncio.Semaphore) -> None:
         """Open the shard, hand its endpoints to the pool, and leave its closing to a task."""
         ready: asyncio.Future[ShardStore] = asyncio.get_running_loop().create_future()
-        finished = asyncio.Event()
-        closing = asyncio.create_task(self._keep(shard, ready, finished, room))
+        fast, all_done = _Countdown(), _Countdown()
+        closing = asyncio.create_task(self._keep(shard, ready, fast.finished, all_done.finished, room))
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
         closing.add_done_callback(lambda task: self._note_failure(task, ready))
         store = await ready
-        left = _Countdown(finished)
+        slow: list[_Due] = []
         try:
-            starts = schedule.spread((endpoint.id for endpoint in shard.endpoints), self._kit.poll.stagger)
-            endpoints = {endpoint.id: endpoint for endpoint in shard.endpoints}
-            began = asyncio.get_running_loop().time()
-            for seq, (offset, name) in enumerate(starts, start=1):
-                self._raise_failure()
-                endpoint = endpoints[name]
-                state = store.state(endpoint.id)
-                due = self._due(endpoint, state)
-                if not due:
-                    self.tally.skipped += 1
+            async for one in self._started(shard, store, fast, all_done):
+                all_done.add()
+                if _was_slow(one.state):
+                    slow.append(one)
                     continue
-                await asyncio.sleep(max(0.0, began + offset - asyncio.get_running_loop().time()))
-                left.add()
-                if _was_slow(state) and self._slow.enter():
-                    self._set_aside(self._job(endpoint, shard, seq, due, state, store, left, slow=True))
-                    continue
+                fast.add()
                 # asyncio-pool swallows a cancellation while it waits for a slot, so it waits in a task of its own.
-                self._spawning = asyncio.ensure_future(
-                    pool.spawn(self._job(endpoint, shard, seq, due, state, store, left))
-                )
+                self._spawning = asyncio.ensure_future(pool.spawn(self._job(one)))
                 await asyncio.shield(self._spawning)
+            for one in slow:
+                self._set_aside(self._slowly(one))
         finally:
-            left.close()
+            fast.close()
+            all_done.close()
+
+    async def _started(
+        self, shard: ShardWork, store: ShardStore, fast: _Countdown, all_done: _Countdown
+    ) -> AsyncIterator[_Due]:
+        """The shard's endpoints on which something is due, each when its turn comes."""
+        starts = schedule.spread((endpoint.id for endpoint in shard.endpoints), self._kit.poll.stagger)
+        endpoints = {endpoint.id: endpoint for endpoint in shard.endpoints}
+        began = asyncio.get_running_loop().time()
+        for seq, (offset, name) in enumerate(starts, start=1):
+            self._raise_failure()
+            state = store.state(name)
+            due = self._due(endpoints[name], state)
+            if not due:
+                self.tally.skipped += 1
+                continue
+            await asyncio.sleep(max(0.0, began + offset - asyncio.get_running_loop().time()))
+            yield _Due(endpoints[name], shard, seq, due, state, store, fast, all_done)
 
     def _due(self, endpoint: Endpoint, state: EndpointState | None) -> tuple[str, ...]:
         now = self._kit.clock.now()
@@ -156,91 +178,106 @@ class Round:
         return schedule.due(intervals, state, now, mode=self._mode, endpoint=endpoint.id)
 
     async def _keep(
-        self, shard: ShardWork, ready: asyncio.Future[ShardStore], finished: asyncio.Event, room: asyncio.Semaphore
+        self,
+        shard: ShardWork,
+        ready: asyncio.Future[ShardStore],
+        fast: asyncio.Event,
+        all_done: asyncio.Event,
+        room: asyncio.Semaphore,
     ) -> None:
         """Own the shard's store from opening to release."""
-        try:
+        with contextlib.ExitStack() as place:
+            place.callback(room.release)
             async with self._open_store(shard.site, shard.shard) as store:
                 for data in store.pending():
                     await self._outlet.publish(shard.site, shard.shard, data)
                 ready.set_result(store)
                 try:
-                    await finished.wait()
+                    await fast.wait()
+                    if not all_done.is_set():
+                        # Its slow endpoints must not keep the next shard waiting.
+                        async with self._tails:
+                            place.close()
+                            await all_done.wait()
                 finally:
                     await store.flush()
                 if await self._outlet.committed(shard.site, shard.shard):
                     await store.release()
-        finally:
-            room.release()
 
-    async def _job(
-        self,
-        endpoint: Endpoint,
-        shard: ShardWork,
-        seq: int,
-        due: tuple[str, ...],
-        state: EndpointState | None,
-        store: ShardStore,
-        left: _Countdown,
-        *,
-        slow: bool = False,
-    ) -> None:
-        """One endpoint, from its place in a lane to its acknowledgement.
-
-        It never raises: asyncio-pool would keep the slot.
-        """
+    async def _job(self, one: _Due) -> None:
+        """One endpoint in the fast lane. It never raises: asyncio-pool would keep the slot."""
         if self._stopping:
-            left.done()
-            return
-        began = self._kit.clock.monotonic()
-        journal = self._journals[shard.site, shard.shard]
-        journal.begun(endpoint.id)
-        orphans = endpoint.id in journal.unclean
-        visit = asyncio.create_task(self._visitor.visit(endpoint, shard.shard, seq, due, state, orphans=orphans))
-        self._visits.add(visit)
-
-        async def finish() -> None:
-            try:
-                observation = await self._outcome(visit, endpoint, shard, seq)
-                if observation is not None and _left_clean(observation, orphans=orphans):
-                    journal.left(endpoint.id)
-                if observation is not None:
-                    await self._keep_one(self._judged(observation, began), state, store, shard)
-            except RmmError as error:
-                self._fail(error)
-            finally:
-                self._visits.discard(visit)
-                left.done()
-
-        if not slow and await self._slow.outlasts(visit):
-            self._set_aside(finish())
+            one.all_done.done()
         else:
-            await finish()
+            visit, began = self._begin(one)
+            if await self._slow.outlasts(visit):
+                self._set_aside(self._finish(visit, began, one)).add_done_callback(lambda _: self._slow.leave())
+            else:
+                await self._finish(visit, began, one)
+        one.fast.done()
 
-    def _set_aside(self, job: Coroutine[Any, Any, None]) -> None:
-        """Go on outside of the fast lane; its place in the slow one is given back at the end."""
+    async def _slowly(self, one: _Due) -> None:
+        """One endpoint that was slow before: in the slow lane from the beginning."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._queued.add(task)
+        async with contextlib.AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(self._slow.known())
+            except asyncio.CancelledError:
+                one.all_done.done()
+                raise
+            finally:
+                self._queued.discard(task)
+            await self._finish(*self._begin(one), one)
+
+    def _begin(self, one: _Due) -> tuple[asyncio.Task[Observation], float]:
+        """Start a visit; returns it with the time at which it began."""
+        journal = self._journal_of(one)
+        journal.begun(one.endpoint.id)
+        orphans = one.endpoint.id in journal.unclean
+        visit = asyncio.create_task(
+            self._visitor.visit(one.endpoint, one.shard.shard, one.seq, one.collectors, one.state, orphans=orphans)
+        )
+        self._visits.add(visit)
+        return visit, self._kit.clock.monotonic()
+
+    def _journal_of(self, one: _Due) -> VisitJournal:
+        return self._journals[one.shard.site, one.shard.shard]
+
+    async def _finish(self, visit: asyncio.Task[Observation], began: float, one: _Due) -> None:
+        """From the end of a visit to its acknowledgement."""
+        try:
+            observation = await self._outcome(visit, one.endpoint, one.shard, one.seq)
+            if observation is not None:
+                journal = self._journal_of(one)
+                if _left_clean(observation, orphans=one.endpoint.id in journal.unclean):
+                    journal.left(one.endpoint.id)
+                await self._keep_one(self._judged(observation, began), one)
+        except RmmError as error:
+            self._fail(error)
+        finally:
+            self._visits.discard(visit)
+            one.all_done.done()
+
+    def _set_aside(self, job: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Go on outside of the fast lane."""
         task = asyncio.create_task(job)
         self._aside.add(task)
+        task.add_done_callback(self._aside.discard)
+        return task
 
-        def ended(one: asyncio.Task[None]) -> None:
-            self._aside.discard(one)
-            self._slow.leave()
-
-        task.add_done_callback(ended)
-
-    async def _keep_one(
-        self, observation: Observation, state: EndpointState | None, store: ShardStore, shard: ShardWork
-    ) -> None:
-        data = await store.acknowledge(observation, self._not_before(observation, state))
+    async def _keep_one(self, observation: Observation, one: _Due) -> None:
+        data = await one.store.acknowledge(observation, self._not_before(observation, one.state))
         self._on_observation(observation)
-        await self._outlet.publish(shard.site, shard.shard, data)
+        await self._outlet.publish(one.shard.site, one.shard.shard, data)
 
     def _judged(self, observation: Observation, began: float) -> Observation:
         """A timeout while the collector itself stood still is the collector's."""
         if observation.fault is None:
             self._slow.note(observation.duration_s)
             return observation
-        if observation.status != TIMEOUT and observation.fault.code != "tcp.timeout":
+        if observation.status != TIMEOUT and observation.fault.code not in TIMED:
             return observation
         if not self._watch.stalled(began, self._kit.clock.monotonic()):
             return observation
@@ -301,8 +338,8 @@ class Round:
     async def _stop(self) -> None:
         """Cancel what still runs; visits get a moment to delete their shells, shards to write what they hold."""
         self._stopping = True
-        for visit in list(self._visits):
-            visit.cancel()
+        for task in [*self._visits, *self._queued]:
+            task.cancel()
         if self._visits:
             await asyncio.wait(list(self._visits), timeout=STOP_S)
         if self._aside:
@@ -327,11 +364,24 @@ def _was_slow(state: EndpointState | None) -> bool:
     return state is not None and state.status == TIMEOUT
 
 
+class _Due(NamedTuple):
+    """One endpoint on which something is due, and whom its end concerns."""
+
+    endpoint: Endpoint
+    shard: ShardWork
+    seq: int
+    collectors: tuple[str, ...]
+    state: EndpointState | None
+    store: ShardStore
+    fast: _Countdown
+    all_done: _Countdown
+
+
 class _Countdown:
     """Sets `finished` when it is closed and all that was added is done."""
 
-    def __init__(self, finished: asyncio.Event) -> None:
-        self._finished = finished
+    def __init__(self) -> None:
+        self.finished = asyncio.Event()
         self._open = 1
 
     def add(self) -> None:
@@ -340,6 +390,6 @@ class _Countdown:
     def done(self) -> None:
         self._open -= 1
         if self._open == 0:
-            self._finished.set()
+            self.finished.set()
 
     close = done

@@ -25,14 +25,16 @@ class Watch:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._stalls: deque[tuple[float, float]] = deque(maxlen=REMEMBERED)
+        self._last = clock.monotonic()  # the newest beat
         self._worst = 0.0
         self._jump = 0.0
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[Watch]:
         """Watch until the context is left."""
-        task = asyncio.create_task(self._run())
         began, at = self._clock.monotonic(), self._clock.now()
+        self._last = began
+        task = asyncio.create_task(self._run())
         try:
             yield self
         finally:
@@ -41,15 +43,17 @@ class Watch:
             self._note_jump(began, at)
 
     async def _run(self) -> None:
-        last = self._clock.monotonic()
         while True:
+            self._beat()
             await asyncio.sleep(BEAT_S)
-            now = self._clock.monotonic()
-            late = now - last - BEAT_S
-            if late > STALL_S:
-                self._stalls.append((last, now))
-                self._worst = max(self._worst, late)
-            last = now
+
+    def _beat(self) -> None:
+        now = self._clock.monotonic()
+        late = now - self._last - BEAT_S
+        if late > STALL_S:
+            self._stalls.append((self._last, now))
+            self._worst = max(self._worst, late)
+        self._last = now
 
     def _note_jump(self, began: float, at: datetime) -> None:
         passed = self._clock.monotonic() - began
@@ -58,7 +62,11 @@ class Watch:
             self._jump = jump
 
     def stalled(self, began: float, ended: float) -> bool:
-        """Whether the loop stood still in this span of monotonic time; a beat that is overdue counts as well."""
+        """Whether the loop stood still in this span of monotonic time, which ends now.
+
+        After a stall the timers of visits may run before that of the watch: a beat that is overdue is made up for.
+        """
+        self._beat()
         return any(start < ended and end > began for start, end in self._stalls)
 
     def faults(self) -> tuple[Fault, ...]:

@@ -106,7 +106,7 @@ faults:
 EXPECTED = {
     1: ("UNREACHABLE", "tcp.reset"),
     2: ("TIMEOUT", "timeout"),
-    3: ("TIMEOUT", "timeout"),
+    3: ("TIMEOUT", "timeout.trickle"),
     4: ("PROTOCOL_ERROR", "http.not_winrm"),
     5: ("PROTOCOL_ERROR", "http.short"),
     6: ("AUTH_REJECTED", "auth.rejected"),

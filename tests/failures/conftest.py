@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import sys
 import urllib.request
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
@@ -19,6 +20,8 @@ from rmm.lab.faults import load_plan
 from rmm.lab.server import LabInfo, LabOptions, serve
 from rmm.model.endpoint import Credential, Secret, Target
 from rmm.resources import shipped
+
+sys.path.insert(0, str(Path(__file__).parent))  # for runner, table and their like
 
 
 class Everyone:

@@ -15,6 +15,7 @@ import aiosqlite
 import msgspec
 
 from rmm.core.alerting.lifecycle import LIVE, Change
+from rmm.core.duplicates import Reported
 from rmm.model.rule import Alert, Notification
 from rmm.tiers.migrations import named, open_writer, tier_error
 
@@ -115,6 +116,10 @@ class FleetStore:
         rows = await self._db.execute_fetchall(self._sql["concerned"], (site, _instant(since)))
         return {row[0]: (row[1], row[2]) for row in rows}
 
+    async def reported(self) -> list[Reported]:
+        """What the machine of each endpoint last said of itself."""
+        return [Reported(*map(str, row)) for row in await self._db.execute_fetchall(self._sql["reported"])]
+
     async def restate(self, rows: Iterable[tuple[str, str]]) -> None:
         """(status, endpoint): what an endpoint is shown as until its next observation."""
         await self._db.executemany(self._sql["restate"], list(rows))
@@ -136,6 +141,11 @@ class FleetStore:
         """What is held for a site, each notification once, oldest first."""
         rows = await self._db.execute_fetchall(self._sql["held"], (site,))
         return [_notification(row[0]) for row in rows]
+
+    async def told(self, first: str, last: str) -> bool:
+        """Whether a notification with an id of this range was not held, or is not any more."""
+        rows = list(await self._db.execute_fetchall(self._sql["told"], (first, last)))
+        return bool(rows[0][0])
 
     async def release(self, site: str) -> None:
         """What is held for this site may be delivered."""

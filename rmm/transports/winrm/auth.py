@@ -356,7 +356,10 @@ def status_error(response: Response) -> TransportError:
     if 300 <= status < 400:
         hint = "A proxy or another web server answers; redirects are never followed."
         return ProtocolError(f"HTTP {status} redirects", code="http.redirect", retry="R0", hint=hint)
-    return ProtocolError(f"HTTP {status}", code="http.status", retry="R0")
+    hint = (
+        "It refuses a request of ours: MaxEnvelopeSizekb may be too small; if not, please report it with `rmm doctor`."
+    )
+    return ProtocolError(f"HTTP {status}", code="http.status", retry="R0", hint=hint)
 
 
 def _binding(connection: Connection) -> bytes:

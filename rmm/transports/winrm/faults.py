@@ -26,7 +26,11 @@ COMMAND_TERMINATED = 2150859212
 ABORTED = 995
 
 _ENVELOPE = {2150858790, 2150858824, 2150858825, 2150858805}
-_PLUGIN = "a quota of the session configuration is used up (winrm get winrm/config/plugin?Name=..., Quotas)"
+_PLUGIN = "a quota of the session configuration is used up"
+_PLUGIN_HINT = (
+    "It is a quota of the session configuration itself: winrm get winrm/config/plugin?Name=..., Quotas. Look for other "
+    "clients of it; rmm never raises quotas."
+)
 # number -> (code, retry word, what it means)
 _QUOTA = {
     2150858815: ("quota.user", "RB", "the user's quota of WinRM is used up"),
@@ -96,7 +100,8 @@ def error_of(fault: Fault) -> TransportError:
 def _by_number(code: int, text: str) -> TransportError | None:
     if code in _QUOTA:
         name, retry, meaning = _QUOTA[code]
-        return QuotaError(f"{meaning} [{code}]", code=name, retry=retry)
+        hint = _PLUGIN_HINT if name == "quota.plugin" else None
+        return QuotaError(f"{meaning} [{code}]", code=name, retry=retry, hint=hint)
     if code in _DENIED:
         return AccessError(text)
     if code in _AGAIN:

@@ -24,6 +24,7 @@ GRACE_S = 10.0  # an answer that has begun may be slow for this long ...
 LEAST_BYTES = 2000  # ... and must then bring this many bytes in every further period of GRACE_S
 TELLING_S = 5.0  # an answer that was this slow for so long, when its deadline came, was a trickle as well
 
+CUT_HINT = "A proxy, a firewall or a restart of WinRM cut the connection."
 SLOW_HINT = "The endpoint answers byte by byte: look for a broken network path or a hostile machine."
 
 
@@ -71,7 +72,9 @@ class Connection(asyncio.Protocol):
                 waiter.set_exception(_garbage("no HTTP header in what the endpoint sent"))
             elif self._parser is not None and self._parser.begun:
                 waiter.set_exception(
-                    ProtocolError("the connection ended in the middle of an answer", code="http.short", retry="R1")
+                    ProtocolError(
+                        "the connection ended in the middle of an answer", code="http.short", retry="R1", hint=CUT_HINT
+                    )
                 )
             else:
                 lost = ConnectError(
@@ -248,7 +251,8 @@ class _Parser:
         coding = head.headers.get("transfer-encoding", "").lower()
         length = head.headers.get("content-length")
         if head.headers.get("content-encoding", "identity").lower() not in ("identity", ""):
-            raise ProtocolError("the endpoint compressed an answer that must not be", code="http.encoding")
+            hint = "IIS or a proxy in front of WinRM compresses answers although identity is asked for: turn it off."
+            raise ProtocolError("the endpoint compressed an answer", code="http.encoding", hint=hint)
         if coding == "chunked" and length is None:
             self._mode = "chunked"
         elif coding:

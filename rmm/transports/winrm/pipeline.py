@@ -14,6 +14,7 @@ MOST_HELD = 256 << 20  # bytes of output that all pipelines of this process hold
 FAIR_SHARE = 1 << 20
 _POOL_ITSELF = bytes(16)  # the pipeline id of messages that are about the pool
 
+ENDED = "PowerShell ended on the endpoint while it worked for us: see its Windows PowerShell event log."
 _NEEDS_ANSWER = "the script waits for input, which a poll never gives"
 
 
@@ -90,7 +91,7 @@ class Pipeline:
         elif kind in (psrp.PIPELINE_HOST_CALL, psrp.RUNSPACEPOOL_HOST_CALL):
             self._take_host_call(message)
         elif kind == psrp.RUNSPACEPOOL_STATE and psrp.state_of(message) in (psrp.POOL_BROKEN, psrp.POOL_CLOSED):
-            raise ProtocolError("the runspace broke while a pipeline ran", code="psrp.broken", retry="R1")
+            raise ProtocolError("the runspace broke while a pipeline ran", code="psrp.broken", retry="R1", hint=ENDED)
         # Progress, verbose, debug, information, user events and whatever comes with newer versions are not for us.
 
     def _take_state(self, message: psrp.Message) -> None:

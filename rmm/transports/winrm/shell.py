@@ -14,7 +14,7 @@ from rmm.ports import Script, ScriptResult
 from rmm.transports.winrm import envelope, psrp
 from rmm.transports.winrm.envelope import RSP, Answer
 from rmm.transports.winrm.faults import IDLE_OUT_OF_BOUNDS, error_of
-from rmm.transports.winrm.pipeline import Pace, Pipeline
+from rmm.transports.winrm.pipeline import ENDED, Pace, Pipeline
 from rmm.transports.winrm.wsman import ANSWER_S, OPERATION_S, SIZES, FaultError, Wsman
 
 RESOURCE = "http://schemas.microsoft.com/powershell/"
@@ -191,7 +191,9 @@ class Shell:
         for message in _messages(answer, run.defragment):
             run.take(message)
         if not run.ended and answer.body.find(f"{{{RSP}}}CommandState[@State='{RSP}/CommandState/Done']") is not None:
-            raise ProtocolError("the command ended without the state of its pipeline", code="psrp.state", retry="R1")
+            raise ProtocolError(
+                "the command ended without its pipeline's state", code="psrp.state", retry="R1", hint=ENDED
+            )
 
     async def _receive(self, command: str, deadline: float, streams: str = "stdout") -> Answer | None:
         """The answer to one Receive; None when there was nothing to receive."""

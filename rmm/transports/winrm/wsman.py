@@ -109,7 +109,8 @@ class Wsman:
             plain = self._auth.answer(response)
             answer = Answer(plain)
             if answer.relates_to != message:
-                raise ProtocolError("the answer is to another request", code="soap.relates_to", retry="R1")
+                hint = "Something in between mixes up answers; the connection was dropped."
+                raise ProtocolError("it answers another request", code="soap.relates_to", retry="R1", hint=hint)
             self._answered = True
         except TransportError:
             self.connection.abort()

@@ -32,11 +32,17 @@ SELECT status, fault_code, count(*) FROM endpoint WHERE site = ? AND observed_at
 -- name: concerned
 SELECT id, status, fault_code FROM endpoint WHERE site = ? AND observed_at >= ? AND fault_code != '';
 
+-- name: reported
+SELECT id, name, site, coalesce(facts ->> 'uuid', ''), coalesce(facts ->> 'computer_name', '') FROM endpoint;
+
 -- name: restate
 UPDATE endpoint SET status = ? WHERE id = ?;
 
 -- name: held
 SELECT body FROM outbox WHERE held = ? AND sent_at = '' GROUP BY id ORDER BY at, id;
+
+-- name: told
+SELECT count(*) FROM outbox WHERE held = '' AND id >= ? AND id < ?;
 
 -- name: release
 UPDATE outbox SET held = '' WHERE held = ?;

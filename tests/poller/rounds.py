@@ -1,0 +1,127 @@
+"""What tests of whole rounds share: endpoints that take as long as the test says, over real stores and a real bus."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, cast
+
+from rmm.catalog.load import load_catalog
+from rmm.errors import ConnectError, DeadlineError, RmmError
+from rmm.loop import SystemClock
+from rmm.model.endpoint import Credential, Endpoint, Secret, Target
+from rmm.model.observation import Observation, decode_observation
+from rmm.model.settings import PollSettings
+from rmm.poller.outlet import BusOutlet
+from rmm.poller.round import Round, ShardWork
+from rmm.poller.visit import Kit
+from rmm.resources import shipped
+from rmm.tiers.shard_store import open_shard
+
+COLLECTOR = "availability"  # what the poller itself saw: no script is needed for it
+CREDENTIAL = Credential(name="c", username="CORP\\poll", secret=Secret("x"))
+
+
+class Session:
+    """A session in which nothing is run."""
+
+    peer: Mapping[str, str] = {}
+    telemetry: Mapping[str, float] = {}
+
+
+class Sleepy:
+    """A transport whose sessions open after `seconds(endpoint)`; None: never, and then it is a timeout."""
+
+    name = "winrm"
+
+    def __init__(self, seconds: Callable[[str], float | None]) -> None:
+        self.seconds = seconds
+        self.open = 0
+        self.most = 0
+
+    @asynccontextmanager
+    async def session(self, target: Target, *, deadline: float) -> AsyncIterator[Session]:
+        self.open += 1
+        self.most = max(self.most, self.open)
+        try:
+            wanted = self.seconds(target.endpoint)
+            async with asyncio.timeout_at(deadline):
+                await asyncio.sleep(3600 if wanted is None else wanted)
+            yield Session()
+        except TimeoutError as error:
+            raise DeadlineError from error
+        finally:
+            self.open -= 1
+
+    async def aclose(self) -> None:
+        """Nothing is kept."""
+
+
+class Refusing(Sleepy):
+    """Nobody is there."""
+
+    @asynccontextmanager
+    async def session(self, target: Target, *, deadline: float) -> AsyncIterator[Session]:
+        if target.endpoint:
+            raise ConnectError("refused", code="tcp.no_route")
+        yield Session()
+
+
+def work(shards: int, each: int) -> list[ShardWork]:
+    return [
+        ShardWork("hq", n, tuple(Endpoint(id=f"e{n}-{k}", name=f"E{n}-{k}", site="hq") for k in range(each)))
+        for n in range(shards)
+    ]
+
+
+class Bench:
+    """Rounds over one data folder; `seen` is (seconds since the round began, observation)."""
+
+    def __init__(self, data: Path, transport: Sleepy, *, concurrency: int, timeout: float) -> None:
+        self.data = data
+        self.transport = transport
+        self.poll = PollSettings(concurrency=concurrency, timeout=timeout)
+        self.seen: list[tuple[float, Observation]] = []
+        self.folded: list[Observation] = []
+        self.failure: RmmError | None = None
+
+    async def round(self, shards: list[ShardWork], epoch: str) -> Round:
+        self.seen = []
+        clock = SystemClock()
+        catalog = load_catalog([shipped("collectors")])
+        kit = Kit(
+            collectors={COLLECTOR: catalog[COLLECTOR]},
+            intervals={COLLECTOR: 60},
+            bundle=cast("Any", None),
+            transport=lambda _: cast("Any", self.transport),
+            target=self._target,
+            transport_of=lambda _: "winrm",
+            poll=self.poll,
+            clock=clock,
+            epoch=epoch,
+        )
+        began = clock.monotonic()
+        async with BusOutlet.open(self._fold) as outlet:
+            one = Round(
+                kit,
+                data=self.data,
+                open_store=lambda site, shard: open_shard(self.data, site, shard, fields={}, now=clock.now),
+                outlet=outlet,
+                on_observation=lambda o: self.seen.append((clock.monotonic() - began, o)),
+                mode="all",
+            )
+            await one.run(shards)
+        return one
+
+    async def _fold(self, batch: Any) -> None:
+        if self.failure is not None:
+            raise self.failure
+        self.folded += map(decode_observation, batch)
+
+    def _target(self, endpoint: Endpoint) -> Target:
+        return Target(
+            endpoint=endpoint.id, name=endpoint.name, host="127.0.0.1", port=9, scheme="http", transport="winrm",
+            auth="ntlm", session="new", credential=CREDENTIAL,
+        )  # fmt: skip
