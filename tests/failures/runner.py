@@ -218,7 +218,8 @@ async def _rounds(scenario: Scenario, folder: Path) -> list[dict[str, Any]]:
 def _ask_lab(folder: Path, what: str, change: dict[str, Any] | None = None) -> dict[str, Any]:
     url = json.loads((folder / "lab.json").read_text(encoding="utf-8"))[what]
     data = None if change is None else json.dumps(change).encode()
-    with urllib.request.urlopen(url, data=data, timeout=10) as answer:
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a scenario's environment may name a proxy
+    with direct.open(url, data=data, timeout=10) as answer:
         found: dict[str, Any] = json.load(answer)
     return found
 
