@@ -120,7 +120,7 @@ async def test_a_deadline_stops_the_pipeline_and_not_the_session(server: Server)
         began = asyncio.get_running_loop().time()
         result = await server.run(text, seconds=1.0)
         assert (result.state, result.output, result.broken) == ("timed_out", ("before",), False), text
-        assert asyncio.get_running_loop().time() - began < 10
+        assert asyncio.get_running_loop().time() - began < 30
     assert (await server.run("1 + 1")).output == (2,)
     assert [server.pipes.sent.count(f"<{kind} ".encode()) for kind in ("Command", "Signal", "Close")] == [4, 3, 4]
 
@@ -137,7 +137,7 @@ async def test_a_script_that_asks_gets_an_error_at_once(server: Server) -> None:
         began = asyncio.get_running_loop().time()
         result = await server.run(f"{text}; 'after'")
         assert result.errors, text
-        assert asyncio.get_running_loop().time() - began < 10
+        assert asyncio.get_running_loop().time() - began < 30
     result = await server.run(
         "Write-Host 'shown to nobody'; Write-Progress -Activity 'x'; Write-Verbose 'y' -Verbose; 1"
     )

