@@ -61,7 +61,7 @@ if os.environ.get("PLANTED_CRASH"):
 class Run:
     """A lab whose account has the canary as its password, and a configuration that polls it in every way."""
 
-    def __init__(self, folder: Path, sshd: dict[str, Any]) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.config = folder / "lab"
         self.temporary = folder / "temporary"
@@ -94,25 +94,25 @@ class Run:
             assert self.lab.poll() is None
             assert time.monotonic() < until
             time.sleep(0.05)
-        self._configure(sshd)
+        self.names: list[str] = []
 
-    def _configure(self, sshd: dict[str, Any]) -> None:
+    def configure(self, sshd: Any) -> None:
         info = json.loads((self.config / "lab.json").read_text(encoding="utf-8"))
         (self.config / "passphrase").unlink()
         (self.config / "credentials.vault").unlink()
         key = self.folder / "key"
         subprocess.run(["ssh-keygen", "-q", "-m", "PKCS8", "-t", "ecdsa", "-N", KEY_PHRASE, "-f", str(key)], check=True)
-        with (sshd["folder"] / "authorized_keys").open("a") as keys:
+        with (sshd.folder / "authorized_keys").open("a") as keys:
             keys.write((key.with_suffix(".pub")).read_text())
         plain = {"credential": "good", "transport": "winrm", "scheme": "http", "port": info["http_port"]}
         secure = plain | {"scheme": "https", "port": info["https_port"], "ca_file": info["ca_file"]}
-        known_hosts = str(sshd["folder"] / "known_hosts")
+        known_hosts = str(sshd.folder / "known_hosts")
         sites = [
             {"id": "lab", **plain},
             {"id": "secure", **secure},
             {"id": "basic", **secure, "auth": "basic"},
             {"id": "wrong", **plain, "credential": "wrong"},
-            {"id": "ssh", "credential": "key", "transport": "ssh", "port": sshd["port"], "known_hosts": known_hosts},
+            {"id": "ssh", "credential": "key", "transport": "ssh", "port": sshd.port, "known_hosts": known_hosts},
         ]
         document = {"data": "data", "sites": sites, "poll": {"concurrency": 8, "timeout": 15}}
         (self.config / "rmm.yaml").write_text(yaml.safe_dump(document))
@@ -142,7 +142,7 @@ class Run:
         for name, username, secret, more in (
             ("good", info["username"], PASSWORD, ()),
             ("wrong", info["username"], WRONG, ()),
-            ("key", sshd["user"], KEY_PHRASE, ("--key-file", str(key))),
+            ("key", sshd.user, KEY_PHRASE, ("--key-file", str(key))),
         ):
             done = self.rmm("credentials", "set", name, "--username", username, *more, given=f"{secret}\n")
             assert done.returncode == 0, done.stderr
@@ -166,11 +166,14 @@ class Run:
 
 
 @pytest.fixture
-def run(tmp_path: Path, sshd: dict[str, Any]) -> Iterator[Run]:
-    one = Run(tmp_path, sshd)
-    yield one
-    one.lab.terminate()
-    one.lab.wait(10)
+def run(tmp_path: Path, sshd: Any) -> Iterator[Run]:
+    one = Run(tmp_path)
+    try:
+        one.configure(sshd)
+        yield one
+    finally:
+        one.lab.terminate()
+        one.lab.wait(10)
 
 
 def _said(done: subprocess.CompletedProcess[str]) -> bytes:

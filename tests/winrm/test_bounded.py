@@ -205,6 +205,7 @@ plain = st.recursive(
 
 def test_a_pipeline_holds_what_it_may_and_all_together_what_they_may(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline, "MOST_HELD", 5000)
+    monkeypatch.setattr(pipeline.Pipeline, "held", 0)
     monkeypatch.setattr(pipeline, "FAIR_SHARE", 1000)
 
     def receive(run: pipeline.Pipeline, size: int, *, last: bool) -> bool:

@@ -75,7 +75,10 @@ def run(data: bytes) -> Any:
     message = psrp.Message(kind, bytes(16), PIPELINE.bytes_le, data[1:])
     pipeline = Pipeline(16 << 20)
     pipeline.id = PIPELINE.bytes_le
-    pipeline.take(message)
+    try:
+        pipeline.take(message)
+    finally:
+        pipeline.let_go()
     result = pipeline.result(broken=False)
     for record in result.errors:
         judge(record.error_id, record.category, exception=record.exception)
