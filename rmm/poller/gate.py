@@ -291,8 +291,10 @@ class _Book:
         return AuthHeld(f"{_WHY[answer.reason].format(account=self._account)}; not tried before {until}", code=code)
 
     def _dismiss_late(self) -> None:
-        late = [one for one in self._waiters if time.monotonic() - one.since > WAIT_S]
-        for waiter in late:
+        while self._waiters:
+            waiter = next(iter(self._waiters))  # who came first has waited longest
+            if time.monotonic() - waiter.since <= WAIT_S:
+                return
             self._waiters.pop(waiter)
             if not waiter.future.done():
                 text = f"another logon as {self._account} had no answer for {WAIT_S:.0f} s"
