@@ -98,6 +98,26 @@ it always strikes.
 `config/lab/mixed.yaml` is an example with many kinds; `config/lab/rows/` has one plan and more for each row of the
 catalogue of field failures, with what the product must make of it. `make faults` runs them all and prints the table.
 
+## Accounts
+
+The lab has one account, whose password is in `lab.json`, and counts its bad logons as a domain controller does. A
+plan's `accounts` adds others or changes it (an entry without `name`), and `credential` is what the vault holds:
+
+```yaml
+faults: []
+accounts:
+  - {threshold: 3, window_s: 1800, duration_s: 1800}     # the lab's own account may be locked
+  - {name: admin, password: secret, state: disabled}     # without a domain: a local account of every machine
+credential: {username: admin, password: mistyped}
+```
+
+`state` is ok, expired, must_change, disabled, hours or workstation; each but ok gets the same 401 as a wrong password.
+`GET /lab/stats` (its address is `stats` in `lab.json`) has each account's good and bad logons, largest badPwdCount and
+lock-outs. `POST /lab/accounts` (`accounts` in `lab.json`) does what an administrator does, while the lab runs:
+`{"name": "LAB\\\\rmm", "password": "rotated", "state": "ok"}`; each key may be left out, and ok also unlocks.
+
+## New kinds
+
 A new kind is one file in `rmm/lab/faults/` with a function `build(**options)`; nothing else is edited.
 
 ## Kinds

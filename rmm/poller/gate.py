@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -27,7 +28,8 @@ from rmm.ports import Clock
 
 BURST_S = 0.25  # how long a process keeps an account's lock while others may want it
 DRAIN_S = 0.5  # after a burst: how long to wait for answers before more may leave all the same
-RETRY_S, MOST_RETRY_S = 0.005, 0.05  # between two looks at a lock that another process has
+RETRY_S = (0.005, 0.03)  # between two looks at a lock that another process has: chance decides who is next ...
+TURN_S = 0.06  # ... and who had it stands back for so long, or it would nearly always be the next
 TICK_S = 0.1
 WAIT_S = 30.0  # a poll does not wait for longer than this for permission
 KNOWN_S = 1.0  # how long an answer "held" may be given again without looking at the file
@@ -162,22 +164,19 @@ class _Book:
 
     async def _serve(self) -> None:
         """Take the lock, let logons leave, give it back; until nobody waits and nothing is in flight."""
-        pause = RETRY_S
         try:
             while self._waiters or self._flights or self._late:
                 if not self._file.take():
                     self._dismiss_late()
-                    await asyncio.sleep(pause)
-                    pause = min(MOST_RETRY_S, pause * 1.5)
+                    await asyncio.sleep(random.uniform(*RETRY_S))
                     continue
-                pause = RETRY_S
                 try:
                     self._load()
                     await self._burst()
                 finally:
                     self._file.give_back()
                     self._until = 0.0
-                await asyncio.sleep(RETRY_S if self._waiters else 0)
+                await asyncio.sleep(TURN_S if self._waiters and self._file.wanted() else 0)
         except RmmError as error:  # the data folder cannot be written: nothing may leave
             for waiter in self._take_all():
                 waiter.future.set_exception(error)
@@ -291,12 +290,17 @@ class _Book:
         return AuthHeld(f"{_WHY[answer.reason].format(account=self._account)}; not tried before {until}", code=code)
 
     def _dismiss_late(self) -> None:
-        late = [one for one in self._waiters if time.monotonic() - one.since > WAIT_S]
-        for waiter in late:
+        while self._waiters:
+            waiter = next(iter(self._waiters))  # who came first has waited longest
+            if time.monotonic() - waiter.since <= WAIT_S:
+                return
             self._waiters.pop(waiter)
             if not waiter.future.done():
                 text = f"another logon as {self._account} had no answer for {WAIT_S:.0f} s"
-                hint = "Logons of one account go one after the other; something answers them very slowly."
+                hint = (
+                    "Logons of one account go one after the other, and are answered slowly: look at the domain "
+                    "controllers, or at `lockout.parallel` in docs/security.md."
+                )
                 waiter.future.set_exception(AuthHeld(text, retry="RB", hint=hint))
 
     def _take_all(self) -> list[_Waiter]:

@@ -32,6 +32,7 @@ class GuardFile:
     def __init__(self, data: Path, key: str) -> None:
         self._path = data / FOLDER / f"{key}.json"
         self._flights = data / FOLDER / f"{key}.flights"
+        self._wanted = data / "locks" / f"auth-{key}.wanted"
         self._lock = FileLock(data / "locks" / f"auth-{key}.lock", thread_local=False)
         self._note: Any = None
 
@@ -52,6 +53,7 @@ class GuardFile:
             Path(self._lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(timeout=0)
         except Timeout:
+            self._wanted.touch()
             return False
         except OSError as error:
             raise self._error(error) from error
@@ -72,6 +74,14 @@ class GuardFile:
             self._note.close()
             self._note = None
         self._lock.release()
+
+    def wanted(self) -> bool:
+        """Whether another process has asked for the lock in vain since this was asked."""
+        try:
+            self._wanted.unlink()
+        except OSError:  # not there; or on Windows, touched at this moment: then the next burst ends the same way
+            return False
+        return True
 
     def read(self) -> Guard | None:
         """What is remembered; None where it is damaged."""

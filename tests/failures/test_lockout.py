@@ -35,7 +35,13 @@ SITES = 8
 KILLS = 100
 BUDGET, THRESHOLD = 2, 3
 NOT_TRIED = {"AUTH_HELD", "AUTH_REJECTED"}
-BUSY = {"TIMEOUT", "UNREACHABLE", "PARTIAL", "COLLECTOR_FAULT"}  # what eight processes and a lab do to a small machine
+BUSY = {
+    "TIMEOUT",
+    "UNREACHABLE",
+    "PARTIAL",
+    "COLLECTOR_FAULT",
+    "WAITED",
+}  # what eight processes and a lab do to a small machine
 LATE_S = 0.3
 
 
@@ -116,7 +122,7 @@ class Fleet:
         for reader in readers:
             out, err = reader.end()
             assert reader.process.returncode in (0, 3, 4), err
-            found.update(json.loads(line)["status"] for line in out.splitlines())
+            found.update(_status(json.loads(line)) for line in out.splitlines())
         account = self.account()
         seconds = time.monotonic() - began
         self.log.append(
@@ -183,6 +189,12 @@ class Fleet:
     def stop(self) -> None:
         self._lab.terminate()
         self._lab.wait(30)
+
+
+def _status(observation: dict[str, Any]) -> str:
+    """The status; WAITED for a poll whose turn did not come in time, which is not held."""
+    retry = (observation.get("fault") or {}).get("retry")
+    return "WAITED" if observation["status"] == "AUTH_HELD" and retry == "RB" else str(observation["status"])
 
 
 class _Reader:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from rmm.document import read_document
 from rmm.errors import ConfigError
 from rmm.model.endpoint import Site
-from rmm.model.settings import CollectorSettings, PollSettings
+from rmm.model.settings import CollectorSettings, LockoutSettings, PollSettings
 from rmm.resources import shipped
 from rmm.settings.load import ENVIRONMENT, SETTINGS, load_settings, shipped_rules
 
@@ -271,3 +271,10 @@ def test_an_endpoint_whose_transport_does_not_go_with_its_sites_auth(write: Writ
     assert len(found) == 2
     assert "B: its site's auth does not go with it: kerberos needs transport" in found[0]
     assert "C: its site's auth does not go with it: a client certificate needs scheme: https" in found[1]
+
+
+def test_what_lock_out_protection_may_spend_is_bounded(write: Write) -> None:
+    folder = write(GOOD + "lockout: {budget: 4, window: 600, duration: 900, parallel: 8}\n")
+    assert load_settings(folder).lockout == LockoutSettings(budget=4, window=600, duration=900, parallel=8)
+    found = problems(write(GOOD + "lockout: {budget: 0, parallel: 1000, threshold: 3}\n"))
+    assert [line.split(": ")[1] for line in found] == ["lockout.budget", "lockout.parallel", "lockout.threshold"]
