@@ -20,22 +20,30 @@ from typing import Any
 RESULTS = Path(__file__).parent / "results"
 FAST = ("memory", "system", "cpu", "disk", "network", "services", "volumes")
 
+DELAY_S = 2.0  # of B6
+BAD_AFTER_S = 240.0  # of the lab's life: the clean rounds come before
+
 Row = dict[str, Any]
+Seen = dict[str, tuple[str, float, float]]  # endpoint -> status, seconds of its poll, seconds since the round began
 
 
 @contextlib.contextmanager
-def lab(endpoints: int) -> Iterator[Path]:
-    """A lab in its own process; gives its configuration folder."""
+def lab(endpoints: int, faults: str = "") -> Iterator[Path]:
+    """A lab in its own process, with a fault plan; gives its configuration folder."""
     with tempfile.TemporaryDirectory() as folder:
         config, ready = Path(folder) / "lab", Path(folder) / "ready"
-        process = subprocess.Popen(
-            [sys.executable, "-m", "rmm.lab", str(endpoints), str(config), str(ready)], stdout=subprocess.DEVNULL
-        )
+        command = [sys.executable, "-m", "rmm.lab", str(endpoints), str(config), str(ready)]
+        if faults:
+            (Path(folder) / "plan.yaml").write_text(faults)
+            command = [sys.executable, "-m", "rmm", "lab", "up", "--endpoints", str(endpoints)]
+            command += ["--config", str(config), "--ready-file", str(ready), "--faults", f"{folder}/plan.yaml"]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         try:
             while not ready.exists():
                 if process.poll() is not None:
                     sys.exit("bench: the lab did not start")
                 time.sleep(0.05)
+            (config / "began").touch()
             yield config
         finally:
             process.terminate()
@@ -79,6 +87,40 @@ def poll(config: Path, *extra: str) -> tuple[float, float, str]:
     base = _cpu(config, "--dry-run")[0]
     cpu, mb, line = _cpu(config, *extra)
     return cpu - base, mb, line
+
+
+def _bad_third(count: int, after_s: float) -> str:
+    """A fault plan: of twenty machines three never answer and three answer byte by byte, from some moment on."""
+    trickle, hang = ([n for n in range(count) if n % 20 in some] for some in ({0, 1, 2}, {3, 4, 5}))
+    faults = [
+        {"kind": "trickle", "every_s": 0.5, "part": "all", "machines": trickle, "after_s": after_s},
+        {"kind": "hang", "machines": hang, "after_s": after_s},
+    ]
+    return json.dumps({"faults": faults, "poll": {"timeout": 30}})
+
+
+def _lines(config: Path) -> Seen:
+    """One whole round."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "rmm", "poll", "--config", str(config), "--output", "ndjson"],
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    seen: Seen = {}
+    first = 0.0
+    for line in process.stdout:
+        now = time.monotonic()
+        one = json.loads(line)
+        first = first or now - one["duration_s"]
+        seen[one["endpoint"]] = (one["status"], one["duration_s"], now - first)
+    if process.wait() not in (0, 3):
+        sys.exit(f"bench: rmm poll ended with {process.returncode}")
+    return seen
+
+
+def _p95(seen: Seen, names: set[str], part: int) -> float:
+    ordered = sorted(float(seen[name][part]) for name in names)
+    return ordered[int(0.95 * (len(ordered) - 1))]
 
 
 def _cpu(config: Path, *extra: str) -> tuple[float, float, str]:
@@ -206,6 +248,53 @@ class Bench:
             with lab(self.endpoints) as config:
                 self.whole(config)
 
+    def delayed(self) -> None:
+        """B6: a script that takes two seconds, with as many in flight as there are endpoints."""
+        if not self.wanted("B6"):
+            return
+        inflight = 60 if self.quick else 500
+        with lab(inflight) as config:
+            self._delayed(config, inflight)
+
+    def _delayed(self, config: Path, inflight: int) -> None:
+        order: Row = {"transport": "winrm", "endpoints": inflight, "inflight": inflight, "sleep": DELAY_S}
+        rows = [client(config, **order) for _ in range(self.rounds)]
+        share = statistics.median(row["p99_s"] for row in rows) / DELAY_S
+        self.add(
+            "B6",
+            f"a {DELAY_S:g} s script, {inflight} in flight: p99 of the delay",
+            f"{share * DELAY_S:.2f} s, {share:.2f}x",
+            "at most 1.5x",
+            good=None if self.quick else share <= 1.5,
+        )
+
+    def bulkhead(self) -> None:
+        """B10: whole rounds of `rmm poll`; 30 % of the endpoints hang or trickle from a moment of the lab's life on."""
+        if not self.wanted("B10"):
+            return
+        count, after_s = (100, 60.0) if self.quick else (1000, BAD_AFTER_S)
+        with lab(count, _bad_third(count, after_s)) as config:
+            _lines(config)  # the first round also takes the inventory
+            clean = [_lines(config) for _ in range(self.rounds)]
+            until = (config / "began").stat().st_mtime + after_s
+            time.sleep(max(0.0, until - time.time()) + 1)
+            faulty = [_lines(config) for _ in range(1 + self.rounds)]
+        good = {name for name, (status, _, _) in faulty[-1].items() if status in ("OK", "PARTIAL")}
+        bad = len(faulty[-1]) - len(good)
+        if not 0.2 * count < bad < 0.4 * count:
+            sys.exit(f"bench: {bad} of {count} endpoints were bad, not about 30 %")
+        for what, part in (("a poll of", 1), ("from the round's start to", 2)):
+            before = statistics.median(_p95(one, good, part) for one in clean)
+            for name, rounds in (("first round", faulty[:1]), ("later rounds", faulty[1:])):
+                after = statistics.median(_p95(one, good, part) for one in rounds)
+                self.add(
+                    "B10",
+                    f"{bad} of {count} hang or trickle, {name}: {what} a healthy one, p95",
+                    f"{after:.2f} s of {before:.2f}, {after / before:.2f}x",
+                    "at most 1.25x",
+                    good=None if self.quick else after / before <= 1.25,
+                )
+
     def large(self) -> None:
         if self.quick or not self.wanted("B5"):
             return
@@ -248,6 +337,8 @@ def main() -> None:
     print(f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {machine}, {bench.endpoints} endpoints, {bench.rounds} rounds")
     with lab(bench.endpoints) as config:
         bench.small(config)
+    bench.delayed()
+    bench.bulkhead()
     bench.thousand()
     bench.large()
     RESULTS.mkdir(exist_ok=True)

@@ -54,6 +54,9 @@ async def one(transport: Any, target: Target, order: dict[str, Any], tally: dict
                     "SELECT CSName, LastBootUpTime FROM Win32_OperatingSystem", deadline=deadline
                 )
                 right = rows[0]["CSName"] == target.name
+            elif order.get("sleep"):
+                result = await session.run(Script(f"#lab:sleep {order['sleep']:g}"), deadline=deadline)
+                right = result.state == "completed"
             elif order.get("bundle"):
                 result = await session.run(Script(order["bundle"]), deadline=deadline)
                 right = len(result.output) == order["parts"] and f'"host":"{target.name}"' in result.output[0]

@@ -1,4 +1,4 @@
-"""Makes commands.md out of the commands, lab.md out of the kinds of faults, and the tables of the collectors' pages.
+"""Makes commands.md, lab.md (kinds of faults), failures.md (fault codes) and the tables of the collectors' pages.
 
 `--check` only compares.
 """
@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import faults  # of this folder
 import typer
 
 from rmm.catalog.golden import write_expected
@@ -193,7 +194,7 @@ def _meaning(parameter: Any) -> str:
 
 def main() -> None:
     """Write, or compare."""
-    pages = {PAGE: page(), LAB: lab_page()}
+    pages = {PAGE: page(), LAB: lab_page(), faults.PAGE: faults.page()}
     stale = [path for path, text in pages.items() if not path.is_file() or path.read_text(encoding="utf-8") != text]
     if "--check" in sys.argv:
         if stale:

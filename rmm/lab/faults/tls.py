@@ -1,7 +1,7 @@
-"""TLS. Option `how`: expired, early, self_signed, other_ca, wrong_name, changed_key, inspected, tls1.0, tls1.1, weak.
+"""TLS. Option `how`: one of HOW, or stalled, trickled.
 
-inspected: a re-signing proxy's CA. changed_key: the lab's CA, another key than before. `stalled` never answers the
-client's hello; `trickled` answers it byte by byte.
+ends: in `days`, and it is good until then. inspected: a re-signing proxy's CA. changed_key: the lab's CA, another key
+than before. stalled: the client's hello is never answered; trickled: it is answered byte by byte.
 """
 
 from __future__ import annotations
@@ -15,15 +15,27 @@ from rmm.lab.wire.http import ServerConnection
 from rmm.lab.wire.tls import OLD_HELLO, Authority
 
 TRICKLE_S = 0.5
-HOW = ("expired", "early", "self_signed", "other_ca", "wrong_name", "changed_key", "inspected", "tls1.0", "tls1.1")
+HOW = (
+    "expired",
+    "early",
+    "self_signed",
+    "other_ca",
+    "wrong_name",
+    "changed_key",
+    "inspected",
+    "tls1.0",
+    "tls1.1",
+    "ends",
+)
 
 
 class Tls(Fault):
-    def __init__(self, how: str) -> None:
+    def __init__(self, how: str, days: float) -> None:
         self._how = how
+        self._days = days
 
     def certified(self, authority: Authority, machine: Machine) -> ssl.SSLContext:
-        return authority.faulty(machine, self._how)
+        return authority.faulty(machine, self._how, days=self._days)
 
 
 class Stalled(Fault):
@@ -44,9 +56,9 @@ class Trickled(Fault):
             asyncio.get_running_loop().call_later(TRICKLE_S, self._next, connection, rest[1:])
 
 
-def build(how: str) -> Fault:
+def build(how: str, days: float = 0.0) -> Fault:
     if how in ("stalled", "trickled"):
         return Stalled() if how == "stalled" else Trickled()
     if how not in HOW:
         raise ValueError(f"`how` is one of {', '.join((*HOW, 'stalled', 'trickled'))}")
-    return Tls(how)
+    return Tls(how, float(days))

@@ -122,7 +122,7 @@ class Authority:
         replace_file(key_file, key.private_bytes(*plain), private=True)
         return certificate, key_file
 
-    def faulty(self, machine: Machine, how: str) -> ssl.SSLContext:
+    def faulty(self, machine: Machine, how: str, *, days: float = 0.0) -> ssl.SSLContext:
         """A context that is wrong in one way: see `rmm.lab.faults.tls`."""
         other = self._other_key
         if how.startswith("tls1"):
@@ -134,6 +134,8 @@ class Authority:
         now = datetime.now(UTC)
         if how == "expired":
             made = self._certificate(machine, self._key, (now - timedelta(days=30), now - timedelta(days=1)))
+        elif how == "ends":
+            made = self._certificate(machine, self._key, (now - timedelta(days=30), now + timedelta(days=days)))
         elif how == "early":
             made = self._certificate(machine, self._key, (now + timedelta(days=1), now + timedelta(days=30)))
         elif how == "wrong_name":

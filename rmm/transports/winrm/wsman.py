@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextvars import ContextVar
+from functools import lru_cache
 from typing import Any
 
 from rmm.errors import AccessError, ProtocolError, TransportError
@@ -153,8 +154,8 @@ async def open_wsman(target: Target, gate: Logons, deadline: float, telemetry: d
     connection = await open_connection(target, deadline)
     connected = time.perf_counter()
     telemetry["connect_ms"] = round((connected - began) * 1000, 3)
-    if connection.certificate:
-        telemetry["tls_days_left"] = _days_left(connection)
+    if connection.certificate and (days := days_left(connection.certificate)) is not None:
+        telemetry["tls_days_left"] = days
     host = f"[{target.host}]" if ":" in target.host else target.host
     head = (
         f"POST /wsman HTTP/1.1\r\nHost: {host}:{target.port}\r\nConnection: Keep-Alive\r\nUser-Agent: rmm\r\n"
@@ -170,13 +171,19 @@ async def open_wsman(target: Target, gate: Logons, deadline: float, telemetry: d
     return Wsman(connection, authentication, target)
 
 
-def _days_left(connection: Connection) -> float:
-    import ssl
+def days_left(certificate: bytes) -> float | None:
+    """Days until a certificate (DER) ends; None for one whose end cannot be told.
 
-    assert connection.transport is not None
-    certificate = connection.transport.get_extra_info("peercert") or {}
-    until = certificate.get("notAfter")
+    Read from the certificate itself: of one that is trusted by its pinned key the ssl module tells nothing.
+    """
     try:
-        return round((ssl.cert_time_to_seconds(until) - time.time()) / 86_400, 2) if until else 0.0
-    except ValueError:  # a year that Python's calendar does not have
-        return 0.0
+        return round((_end_of(certificate) - time.time()) / 86_400, 2)
+    except ValueError:  # such as a year that Python's calendar does not have
+        return None
+
+
+@lru_cache(maxsize=4096)
+def _end_of(certificate: bytes) -> float:
+    from cryptography import x509
+
+    return x509.load_der_x509_certificate(certificate).not_valid_after_utc.timestamp()
