@@ -13,31 +13,29 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from rmm.core.authentication import unfit
 from rmm.core.shard import selected, shard_of
 from rmm.errors import ConfigError, RmmError, TierError
 from rmm.loop import SystemClock, run
-from rmm.model.endpoint import Credential, Endpoint, Secret, Site, Target
+from rmm.model.endpoint import Credential, Endpoint, Secret
 from rmm.model.observation import Observation, decode_observation
 from rmm.model.round import PollRequest, PollSummary
 from rmm.model.settings import Settings
 from rmm.plugins import build
 from rmm.resources import shipped
 from rmm.settings.load import VAULT, load_settings, shipped_rules
+from rmm.settings.targets import Targets
 
 if TYPE_CHECKING:
     from rmm.coordinator import Coordinator
     from rmm.model.collector import Collector
     from rmm.model.rule import Rule
+    from rmm.poller.kit import Kit
     from rmm.poller.round import ShardWork
     from rmm.poller.tally import Tally
-    from rmm.poller.visit import Kit
     from rmm.ports import AuthGate, Channel, Transport
     from rmm.tiers.cold_sqlite import CollectorFields
     from rmm.vault import Vault
 
-PORTS = {"http": 5985, "https": 5986}
-SSH_PORT = 22
 PASSPHRASE_FILE = "passphrase"  # noqa: S105 - the name of a file; a lab has one beside its vault
 
 Passphrase = Callable[[], str]
@@ -51,6 +49,7 @@ class App:
         self.clock = SystemClock()
         self._passphrase = passphrase
         self._credentials: dict[str, Credential] = {}
+        self.targets = Targets(settings, self.credential, self.clock)
 
     @property
     def data(self) -> Path:
@@ -128,90 +127,15 @@ class App:
             self._credentials[name] = self.vault.credential(name)
         return self._credentials[name]
 
-    def site(self, endpoint: Endpoint) -> Site:
-        """The endpoint's site."""
-        return self.settings.sites[endpoint.site]
-
-    def endpoint(self, name: str) -> Endpoint:
-        """An endpoint by id or name. Raises ConfigError, with what is near, when there is none."""
-        wanted = name.lower()
-        for endpoint in self.settings.endpoints:
-            if wanted in (endpoint.id, endpoint.name.lower()):
-                return endpoint
-        import difflib
-
-        near = difflib.get_close_matches(wanted, [endpoint.id for endpoint in self.settings.endpoints], 3)
-        hint = f"Near: {', '.join(near)}." if near else "See `rmm endpoints list`."
-        raise ConfigError(f"there is no endpoint {name!r}", hint=hint)
-
-    def transport_of(self, endpoint: Endpoint) -> str:
-        """Name of the endpoint's transport."""
-        return endpoint.transport or self.site(endpoint).transport
-
-    def shell_of(self, endpoint: Endpoint) -> str:
-        """What runs on the endpoint where its transport leaves that open."""
-        return endpoint.shell or self.site(endpoint).shell
-
-    def target(self, endpoint: Endpoint) -> Target:
-        """Endpoint, site and credential resolved into what a transport needs."""
-        site = self.site(endpoint)
-        transport = self.transport_of(endpoint)
-        scheme = endpoint.scheme or site.scheme
-        credential = endpoint.credential or site.credential
-        if not credential:
-            raise ConfigError(
-                f"{endpoint.name}: neither the endpoint nor its site {site.id} names a credential",
-                hint="Set `credential` for the site in rmm.yaml, and `rmm credentials set` it.",
-            )
-        held = self.credential(credential)
-        if why := unfit(site.auth, transport, scheme, held.kind):
-            hint = f"Set another credential for it, or `auth` of the site {site.id}."
-            raise ConfigError(f"{endpoint.name}, credential {credential}: {why}", hint=hint)
-        return Target(
-            endpoint=endpoint.id,
-            name=endpoint.name,
-            host=endpoint.address or endpoint.name,
-            port=endpoint.port or site.port or (SSH_PORT if transport == "ssh" else PORTS[scheme]),
-            scheme=scheme,
-            transport=transport,
-            auth=site.auth,
-            session=site.session,
-            credential=held,
-            ca_file=site.ca_file,
-            known_hosts=site.known_hosts,
-            shell=self.shell_of(endpoint),
-            source=site.source,
-            configuration=endpoint.configuration or site.configuration,
-            fallback=site.fallback,
-            connect_timeout=self.settings.poll.connect_timeout,
-            dns=site.dns,
-            pin=endpoint.pin,
-            tls_allow=self._allowed.get(endpoint.id, ()),
-            negotiate=site.negotiate,
-            spn=site.spn,
-        )
-
-    @cached_property
-    def _allowed(self) -> dict[str, tuple[str, ...]]:
-        """Endpoint id -> the weaknesses of TLS that an exception in force allows today."""
-        today = self.clock.now().date().isoformat()
-        found: dict[str, tuple[str, ...]] = {}
-        for exception in self.settings.exceptions:
-            for name in exception.endpoints:
-                identity = self.endpoint(name).id
-                if exception.until >= today:
-                    found[identity] = (*found.get(identity, ()), *exception.allow)
-        return found
-
     def shard(self, endpoint: Endpoint) -> int:
         """The endpoint's storage shard within its site."""
-        return shard_of(endpoint.id, self.site(endpoint).shards)
+        return shard_of(endpoint.id, self.targets.site(endpoint).shards)
 
     def work(self, request: PollRequest) -> list[ShardWork]:
         """The shards and endpoints that a request covers."""
         from rmm.poller.round import ShardWork
 
-        wanted = {self.endpoint(name).id for name in request.endpoints}
+        wanted = {self.targets.endpoint(name).id for name in request.endpoints}
         for site in request.sites:
             if site not in self.settings.sites:
                 raise ConfigError(f"there is no site {site!r}; there are {', '.join(self.settings.sites)}")
@@ -240,7 +164,7 @@ class App:
         """
         from rmm.catalog.bundle import bundler, rights_script
         from rmm.poller.journal import installation
-        from rmm.poller.visit import Kit
+        from rmm.poller.kit import Kit
         from rmm.transports.ladders import ladder_of
         from rmm.transports.winrm.identify import identify
 
@@ -260,11 +184,11 @@ class App:
                 bundle=bundler(self.catalog),
                 rights=rights_script(),
                 identify=identify,
-                ladder=lambda target: ladder_of(target, self._neighbours(target), transport(target.transport)),
+                ladder=lambda target: ladder_of(target, self.targets.neighbours(target), transport(target.transport)),
                 transport=transport,
-                target=self.target,
-                transport_of=self.transport_of,
-                shell_of=self.shell_of,
+                target=self.targets.target,
+                transport_of=self.targets.transport_of,
+                shell_of=self.targets.shell_of,
                 poll=self.settings.poll,
                 clock=self.clock,
                 epoch=epoch,
@@ -273,20 +197,11 @@ class App:
             for used in transports.values():
                 await used.aclose()
 
-    def _neighbours(self, target: Target) -> dict[str, list[str]]:
-        """Address -> the other endpoints of the list that are reached by it, on the same port."""
-        found: dict[str, list[str]] = {}
-        for other in self.settings.endpoints:
-            same_port = not other.port or other.port == target.port
-            if other.address and other.enabled and same_port and other.id != target.endpoint:
-                found.setdefault(other.address, []).append(other.name)
-        return found
-
     def recorded(self, endpoint: Endpoint, file: Path, *, names: bool) -> AbstractContextManager[None]:
         """Record what is said to an endpoint while this lasts; see `rmm.transports.ladders.recorded`."""
         from rmm.transports.ladders import recorded
 
-        return recorded(self.target(endpoint), file, names=names, now=self.clock.now)
+        return recorded(self.targets.target(endpoint), file, names=names, now=self.clock.now)
 
     def intervals(self) -> dict[str, int]:
         """Collector name -> seconds, cheap ones first: what costs most waits behind what matters most."""
@@ -366,17 +281,15 @@ class App:
             raise
 
     def _unlock(self, work: Sequence[ShardWork]) -> None:
-        names = {
-            endpoint.credential or self.site(endpoint).credential for shard in work for endpoint in shard.endpoints
-        }
-        nameless = [e.name for shard in work for e in shard.endpoints if not (e.credential or self.site(e).credential)]
+        endpoints = [endpoint for shard in work for endpoint in shard.endpoints]
+        nameless = [endpoint.name for endpoint in endpoints if not self.targets.credential_of(endpoint)]
         if nameless:
             shown = ", ".join(nameless[:5]) + (f" and {len(nameless) - 5} more" if len(nameless) > 5 else "")
             raise ConfigError(
                 f"{shown}: neither the endpoint nor its site names a credential",
                 hint="Set `credential` for the site in rmm.yaml, and `rmm credentials set` it.",
             )
-        for name in sorted(names):
+        for name in sorted({self.targets.credential_of(endpoint) for endpoint in endpoints}):
             self.credential(name)
 
     async def _relocate(self, work: Sequence[ShardWork], outlet: Any) -> None:

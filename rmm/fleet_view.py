@@ -38,7 +38,7 @@ class FleetView:
 
     def readings(self, endpoint: str) -> dict[str, Any]:
         """The last reading of each collector of one endpoint."""
-        wanted = self._app.endpoint(endpoint)
+        wanted = self._app.targets.endpoint(endpoint)
         state = hot_json.read_endpoint(self._app.data, wanted.site, wanted.id)
         if state is None:
             return {}
@@ -49,7 +49,7 @@ class FleetView:
 
     def history(self, endpoint: str, metric: str, *, since: datetime, until: datetime) -> list[tuple[datetime, float]]:
         """Samples of one metric, oldest first."""
-        wanted = self._app.endpoint(endpoint)
+        wanted = self._app.targets.endpoint(endpoint)
         return ColdReader(self._app.data, wanted.site).history(wanted.id, metric, since=since, until=until)
 
 

@@ -48,7 +48,7 @@ def _list(config: object, state: str, endpoint: str, most: int, output: str) -> 
     if state and state not in STATES:
         raise ConfigError(f"--state {state}: there are {', '.join(STATES)}")
     application = open_app(config)  # type: ignore[arg-type]
-    wanted = application.endpoint(endpoint).id if endpoint else ""
+    wanted = application.targets.endpoint(endpoint).id if endpoint else ""
     found = FleetFile(application.data).alerts(states=(state,) if state else (), endpoint=wanted)
     found.sort(key=lambda alert: (alert["severity"] != "critical", alert["name"], alert["key"]))
     rows = [{**alert, "since": ago(alert["first_at"]), "last": ago(alert["last_at"])} for alert in found]

@@ -184,14 +184,10 @@ def test(
     from rmm.poller.doctor import logon
 
     application = open_app(config, passphrase_file)
-    users = [
-        e
-        for e in application.settings.endpoints
-        if (e.credential or application.site(e).credential) == name and e.enabled
-    ]
+    users = [e for e in application.settings.endpoints if application.targets.credential_of(e) == name and e.enabled]
     if not endpoint and not users:
         raise ConfigError(f"no endpoint uses {name}", hint="Name one with --endpoint.")
-    wanted = application.endpoint(endpoint) if endpoint else users[0]
+    wanted = application.targets.endpoint(endpoint) if endpoint else users[0]
     credential = application.credential(name)
 
     async def attempt() -> RmmError | None:

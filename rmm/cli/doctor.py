@@ -52,8 +52,8 @@ def doctor(
     """
     checked_output(output)
     application = open_app(config, passphrase_file)
-    wanted = application.endpoint(endpoint)
-    application.target(wanted)  # a missing passphrase or credential is said before the first rung
+    wanted = application.targets.endpoint(endpoint)
+    application.targets.target(wanted)  # a missing passphrase or credential is said before the first rung
     if rights and record is None:
         _rights(application, wanted, output)
         return
@@ -119,7 +119,7 @@ def _rights(application: App, wanted: Endpoint, output: str) -> None:
     show(rows, columns, output, empty="no collector reads anything here")
     bad = len(found.having(DENIED)) + len(found.having(EMPTY))
     if output == "table":
-        account = application.target(wanted).credential.username
+        account = application.targets.target(wanted).credential.username
         print(
             f"\n{account} on {wanted.name}, tried by {found.way}: {len(found.having(READABLE))} of {len(rows)} sources "
             f"are readable, {bad} are denied"

@@ -35,7 +35,7 @@ def history(
 
     checked_output(output)
     application = open_app(config)
-    wanted = application.endpoint(endpoint)
+    wanted = application.targets.endpoint(endpoint)
     end = _time(until) if until else datetime.now(UTC)
     begin = _time(since, end)
     reader = ColdReader(application.data, wanted.site)

@@ -29,7 +29,7 @@ def show(
 
     checked_output(output)
     application = open_app(config)
-    wanted = application.endpoint(endpoint)
+    wanted = application.targets.endpoint(endpoint)
     state = hot_json.read_endpoint(application.data, wanted.site, wanted.id)
     alerts = FleetFile(application.data).alerts(endpoint=wanted.id)
     if state is None:

@@ -15,8 +15,9 @@ import msgspec
 from rmm.core.rights import ABSENT, DENIED, EMPTY, NOT_TRIED, READABLE, Survey
 from rmm.errors import RmmError
 from rmm.model.endpoint import Credential, Endpoint
+from rmm.poller.kit import SHELL_TRANSPORTS, Kit
 from rmm.poller.rights import survey
-from rmm.poller.visit import SHELL_TRANSPORTS, Kit, Visitor
+from rmm.poller.visit import Visitor
 from rmm.ports import Look, Rung
 
 LEAST_S = 20.0  # for a rung, where polls have less

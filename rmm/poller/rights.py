@@ -12,7 +12,7 @@ from rmm.core.rights import Place, Seen, Survey
 from rmm.errors import TransportError
 from rmm.model.endpoint import Endpoint
 from rmm.model.observation import ACCESS_DENIED, UNSUPPORTED
-from rmm.poller.visit import Kit
+from rmm.poller.kit import Kit
 from rmm.ports import ScriptResult, Session
 
 MOST_BYTES = 1 << 20

@@ -23,9 +23,10 @@ from rmm.model.endpoint import Endpoint
 from rmm.model.observation import COLLECTOR_FAULT, TIMEOUT, Fault, Observation
 from rmm.model.state import EndpointState
 from rmm.poller.journal import VisitJournal
+from rmm.poller.kit import Kit
 from rmm.poller.lanes import SlowLane, open_files, sizes
 from rmm.poller.tally import Tally
-from rmm.poller.visit import Kit, Visitor
+from rmm.poller.visit import Visitor
 from rmm.poller.watch import STALLED, Watch
 from rmm.ports import Outlet, ShardStore
 

@@ -282,7 +282,7 @@ async def test_an_account_that_may_not_read_the_configuration(lab_in: Callable[.
 async def test_no_shell_is_left_behind(lab_in: Callable[..., Any]) -> None:
     async with lab_in() as app:
         await climbed(app)
-        port = app.target(app.settings.endpoints[0]).port
+        port = app.targets.target(app.settings.endpoints[0]).port
         url = f"http://127.0.0.1:{port}/lab/stats"
         text = await asyncio.to_thread(lambda: urllib.request.urlopen(url, timeout=5).read())
     assert json.loads(text)["shells_open"] == 0

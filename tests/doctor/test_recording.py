@@ -141,7 +141,7 @@ async def test_nothing_secret_is_in_the_file(names: bool, lab_in: Callable[..., 
     fault = {"kind": "record", "collector": "cpu", "error_id": "X", "message": f"net use /user:x {CANARY}"}
     async with lab_in([fault], password=CANARY, scheme="https") as app:
         await recorded(app, file, names=names)
-        account = app.target(app.settings.endpoints[0]).credential.username
+        account = app.targets.target(app.settings.endpoints[0]).credential.username
     data = file.read_bytes()
     text = data.decode().lower()
     assert CANARY.lower() not in text

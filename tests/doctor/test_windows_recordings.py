@@ -41,7 +41,7 @@ def message_of(one: Message) -> psrp.Message:
 
 
 async def ran(app: App, script: str) -> ScriptResult:
-    target = app.target(app.settings.endpoints[0])
+    target = app.targets.target(app.settings.endpoints[0])
     deadline = asyncio.get_running_loop().time() + 20
     async with app.kit("0123456789abcdef") as kit, kit.transport("winrm").session(target, deadline=deadline) as session:
         return await session.run(Script(script), deadline=deadline)

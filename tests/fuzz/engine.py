@@ -23,7 +23,7 @@ from typing import Any
 import msgspec
 
 from rmm.errors import RmmError
-from rmm.poller.visit import fault_of
+from rmm.poller.harvest import fault_of
 from tests.fuzz.mutate import MOST, mutated
 
 TARGETS = Path(__file__).parent / "targets"

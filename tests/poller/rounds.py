@@ -14,9 +14,9 @@ from rmm.loop import SystemClock
 from rmm.model.endpoint import Credential, Endpoint, Secret, Target
 from rmm.model.observation import Observation, decode_observation
 from rmm.model.settings import PollSettings
+from rmm.poller.kit import Kit
 from rmm.poller.outlet import BusOutlet
 from rmm.poller.round import Round, ShardWork
-from rmm.poller.visit import Kit
 from rmm.resources import shipped
 from rmm.tiers.shard_store import open_shard
 

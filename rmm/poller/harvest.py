@@ -1,0 +1,228 @@
+"""What the collectors that are due give in an endpoint's sessions: each its readings or its own fault.
+
+One that throws, hangs or floods loses its own part alone; the rest goes into another pipeline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from rmm.core.coerce import shown
+from rmm.core.counters import kept_counters
+from rmm.core.normalize import Normalizer
+from rmm.core.parts import Part, read_part
+from rmm.core.records import judge, result_of
+from rmm.errors import OutputError, RmmError, TransportError
+from rmm.model import observation as words
+from rmm.model.endpoint import Target
+from rmm.model.observation import CollectorResult, Fault
+from rmm.model.state import EndpointState
+from rmm.poller.kit import Kit
+from rmm.ports import ErrorRecord, ScriptResult, Session
+
+MOST_ERRORS = 5
+MOST_OUTPUTS = 2  # times poll.max_output that one poll takes from an endpoint, in however many pipelines
+ALONE = "Run `rmm doctor` for this endpoint to see this collector alone, with its time."
+_WHOSE = re.compile(r'\{"collector":"([a-z0-9_]{1,64})"')
+
+
+class Harvest:
+    """Grows over the sessions of one visit.
+
+    Args:
+        kit: of the process.
+        normalizers: by collector.
+        due: names of the collectors, in the order in which they run.
+        state: what is known of the endpoint.
+        until: loop time by which the last pipeline has to end.
+        observed_at: of the observation.
+        recognise: told each name that the machine gives itself; raises TransportError when it is another machine.
+    """
+
+    def __init__(
+        self,
+        kit: Kit,
+        normalizers: Mapping[str, Normalizer],
+        due: Sequence[str],
+        state: EndpointState | None,
+        *,
+        until: float,
+        observed_at: datetime,
+        recognise: Callable[[str], None],
+    ) -> None:
+        self.results: dict[str, CollectorResult] = {}
+        self.errors: tuple[str, ...] = ()  # of the pipeline, beside those of collectors
+        self.language = ""  # of the session that ran scripts
+        self._kit = kit
+        self._normalizers = normalizers
+        self._due = due
+        self._state = state
+        self._until = until
+        self._observed_at = observed_at
+        self._recognise = recognise
+        self._stopped = False
+        self._by_command = False  # the endpoint takes commands and no scripts
+
+    @property
+    def waiting(self) -> list[str]:
+        """The due collectors that need a session and have no result yet, in the order in which they run."""
+        collectors = self._kit.collectors
+        return [name for name in self._due if not collectors[name].session_free and name not in self.results]
+
+    async def collect(self, session: Session, target: Target) -> None:
+        """Run all that is waiting. Raises TransportError; what had arrived by then is kept."""
+        collectors = self._kit.collectors
+        names = self.waiting
+        by_wql = target.source == "wql" or target.transport == "wql"
+        for name in [name for name in names if by_wql and collectors[name].wql]:
+            await self._query(session, name)
+        rest = [name for name in names if not (by_wql and collectors[name].wql)]
+        if target.transport == "wql":
+            for name in rest:
+                self.results[name] = CollectorResult(outcome="unsupported")
+        elif rest:
+            self._by_command = target.source == "jea" and session.language == "powershell"
+            fitting = self._fitting(rest, session.language)
+            await self._run_scripts(session, fitting, "command" if self._by_command else session.language)
+            self.language = session.language
+
+    def _fitting(self, names: list[str], language: str) -> list[str]:
+        """Those that have a script in this language; the others are none of this endpoint's."""
+        collectors = self._kit.collectors
+        fitting = [name for name in names if (collectors[name].linux if language == "sh" else collectors[name].windows)]
+        for name in names:
+            if name not in fitting:
+                self.results[name] = CollectorResult(outcome="unsupported")
+        return fitting
+
+    async def _query(self, session: Session, name: str) -> None:
+        document: dict[str, list[dict[str, Any]]] = {}
+        deadline = min(self._until, self._now() + self._kit.collectors[name].manifest.timeout)
+        for source, wanted in self._kit.collectors[name].manifest.sources.items():
+            try:
+                document[source] = await session.query(wanted.wql, namespace=wanted.namespace, deadline=deadline)
+            except TransportError as error:
+                if wanted.optional and error.status == words.UNSUPPORTED:
+                    document[source] = []
+                    continue
+                if error.status in (words.UNSUPPORTED, words.ACCESS_DENIED):
+                    outcome = "unsupported" if error.status == words.UNSUPPORTED else "fault"
+                    self.results[name] = CollectorResult(outcome=outcome, fault=fault_of(error))
+                    return
+                raise
+        for row in document.get("os", ()):
+            if isinstance(host := row.get("CSName"), str):
+                self._recognise(host)
+        self.normalize(name, document, 0.0, 0)
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    async def _run_scripts(self, session: Session, names: list[str], language: str) -> None:
+        """All in one pipeline; when one hangs it alone is lost, and the rest goes into a pipeline of its own."""
+        waiting, room = names, MOST_OUTPUTS * self._kit.poll.max_output
+        while waiting:
+            if room <= 0:
+                self.give_up(waiting, "output.too_large", "other collectors used up this endpoint's share of output")
+                return
+            slowest = max(self._kit.collectors[name].manifest.timeout for name in waiting)
+            deadline = min(self._until, self._now() + slowest)
+            if deadline <= self._now():
+                self.give_up(waiting, "script.not_reached", "the poll's time was used up by other collectors")
+                return
+            script = self._kit.bundle(tuple(waiting), language)
+            try:
+                most = min(room, self._kit.poll.max_output)
+                result = await session.run(script, deadline=deadline, max_bytes=most)
+            except TransportError as error:
+                self._take_parts(error.partial, waiting)
+                raise
+            room -= result.bytes
+            self._take_parts(result.output, waiting)
+            if result.state == "completed":
+                self.errors = tuple(shown(record.error_id, 200) for record in result.errors[:MOST_ERRORS])
+            waiting = self._settle(result, [name for name in waiting if name not in self.results])
+
+    def _settle(self, result: ScriptResult, missing: list[str]) -> list[str]:
+        """Give the collectors without a part their fault; returns those that deserve another pipeline."""
+        if not missing:
+            return []
+        if result.state == "timed_out" and not result.broken:
+            self.give_up(missing[:1], "script.timeout", "this collector did not end in time and was stopped")
+            return missing[1:]
+        if result.state == "truncated":
+            self.give_up(missing[:1], "output.too_large", "the output of this collector passed the limit")
+            return missing[1:]
+        if result.state == "stopped" and not self._stopped:
+            self._stopped = True  # by somebody on the endpoint; once it is asked again
+            return missing
+        if not result.errors:
+            self.give_up(missing, "output.missing", f"pipeline {result.state} without its part")
+            return []
+        return self._settle_record(result.errors[-1], missing)
+
+    def _settle_record(self, record: ErrorRecord, missing: list[str]) -> list[str]:
+        """A record ended the pipeline: of the collector that was next, or of all that a poll sends there."""
+        verdict = judge(record.error_id, record.category, exception=record.exception, command=self._by_command)
+        reason = shown(f"{record.error_id}: {record.message}", 500)
+        if verdict.status == words.CONFIG and not self.results:
+            raise TransportError(
+                reason, code=verdict.code, retry=verdict.retry, hint=verdict.hint, status=verdict.status
+            )
+        asks = verdict.code == "script.asks"  # the one that asked was stopped; the others did nothing wrong
+        for name in missing[:1] if asks else missing:
+            self.results[name] = result_of(verdict, reason)
+        return missing[1:] if asks else []
+
+    def give_up(self, names: Iterable[str], code: str, message: str, hint: str = ALONE) -> None:
+        """These collectors end with a fault."""
+        for name in names:
+            self.results[name] = CollectorResult(outcome="fault", fault=Fault(code, "RB", hint, message))
+
+    def _take_parts(self, outputs: Iterable[Any], expected: Sequence[str]) -> None:
+        for output in outputs:
+            if not isinstance(output, str) or not output.startswith("{"):
+                continue
+            try:
+                part = read_part(output)
+            except OutputError as error:
+                self._refuse_part(output, expected, error)
+                continue
+            if part.collector in expected and part.collector not in self.results:
+                self._take_part(part, len(output))
+
+    def _refuse_part(self, text: str, expected: Sequence[str], error: OutputError) -> None:
+        """A part that is no part is its collector's fault, if it says whose it is; else that collector is missing."""
+        name = _WHOSE.match(text)
+        if name is not None and name[1] in expected and name[1] not in self.results:
+            self.results[name[1]] = CollectorResult(outcome="fault", fault=fault_of(error), bytes=len(text))
+
+    def _take_part(self, part: Part, size: int) -> None:
+        self._recognise(part.host)
+        if part.error is None:
+            self.normalize(part.collector, part.document, part.ms, size)
+            return
+        error = part.error
+        failed = result_of(judge(error.id, error.category, error.hresult), shown(str(error), 500))
+        self.results[part.collector] = msgspec.structs.replace(failed, gather_ms=part.ms, bytes=size)
+
+    def normalize(self, name: str, document: Mapping[str, Any], gather_ms: float, size: int) -> None:
+        """A document becomes this collector's readings, or its fault."""
+        previous = self._state.collectors.get(name) if self._state else None
+        counters = kept_counters(previous.result) if previous else None
+        try:
+            result = self._normalizers[name].read(document, counters=counters, observed_at=self._observed_at)
+        except OutputError as error:
+            result = CollectorResult(outcome="fault", fault=fault_of(error))
+        self.results[name] = msgspec.structs.replace(result, gather_ms=gather_ms, bytes=size)
+
+
+def fault_of(error: RmmError) -> Fault:
+    """The fault that an error becomes in an observation."""
+    return Fault(error.code, error.retry, error.hint, shown(str(error), 500))

@@ -1,0 +1,112 @@
+"""An endpoint with its site's defaults, its credential and the exceptions that concern it: what a transport needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+
+from rmm.core.authentication import unfit
+from rmm.errors import ConfigError
+from rmm.model.endpoint import Credential, Endpoint, Site, Target
+from rmm.model.settings import Settings
+from rmm.ports import Clock
+
+PORTS = {"http": 5985, "https": 5986}
+SSH_PORT = 22
+
+
+class Targets:
+    """The endpoints of a configuration by name, and as targets. `credential` gives credentials by name."""
+
+    def __init__(self, settings: Settings, credential: Callable[[str], Credential], clock: Clock) -> None:
+        self._settings = settings
+        self._credential = credential
+        self._clock = clock
+
+    def site(self, endpoint: Endpoint) -> Site:
+        """The endpoint's site."""
+        return self._settings.sites[endpoint.site]
+
+    def endpoint(self, name: str) -> Endpoint:
+        """An endpoint by id or name. Raises ConfigError, with what is near, when there is none."""
+        wanted = name.lower()
+        for endpoint in self._settings.endpoints:
+            if wanted in (endpoint.id, endpoint.name.lower()):
+                return endpoint
+        import difflib
+
+        near = difflib.get_close_matches(wanted, [endpoint.id for endpoint in self._settings.endpoints], 3)
+        hint = f"Near: {', '.join(near)}." if near else "See `rmm endpoints list`."
+        raise ConfigError(f"there is no endpoint {name!r}", hint=hint)
+
+    def transport_of(self, endpoint: Endpoint) -> str:
+        """Name of the endpoint's transport."""
+        return endpoint.transport or self.site(endpoint).transport
+
+    def shell_of(self, endpoint: Endpoint) -> str:
+        """What runs on the endpoint where its transport leaves that open."""
+        return endpoint.shell or self.site(endpoint).shell
+
+    def credential_of(self, endpoint: Endpoint) -> str:
+        """Name of the endpoint's credential; empty where neither it nor its site names one."""
+        return endpoint.credential or self.site(endpoint).credential
+
+    def target(self, endpoint: Endpoint) -> Target:
+        """Endpoint, site and credential resolved into what a transport needs."""
+        site = self.site(endpoint)
+        transport = self.transport_of(endpoint)
+        scheme = endpoint.scheme or site.scheme
+        credential = self.credential_of(endpoint)
+        if not credential:
+            raise ConfigError(
+                f"{endpoint.name}: neither the endpoint nor its site {site.id} names a credential",
+                hint="Set `credential` for the site in rmm.yaml, and `rmm credentials set` it.",
+            )
+        held = self._credential(credential)
+        if why := unfit(site.auth, transport, scheme, held.kind):
+            hint = f"Set another credential for it, or `auth` of the site {site.id}."
+            raise ConfigError(f"{endpoint.name}, credential {credential}: {why}", hint=hint)
+        return Target(
+            endpoint=endpoint.id,
+            name=endpoint.name,
+            host=endpoint.address or endpoint.name,
+            port=endpoint.port or site.port or (SSH_PORT if transport == "ssh" else PORTS[scheme]),
+            scheme=scheme,
+            transport=transport,
+            auth=site.auth,
+            session=site.session,
+            credential=held,
+            ca_file=site.ca_file,
+            known_hosts=site.known_hosts,
+            shell=self.shell_of(endpoint),
+            source=site.source,
+            configuration=endpoint.configuration or site.configuration,
+            fallback=site.fallback,
+            connect_timeout=self._settings.poll.connect_timeout,
+            dns=site.dns,
+            pin=endpoint.pin,
+            tls_allow=self._allowed.get(endpoint.id, ()),
+            negotiate=site.negotiate,
+            spn=site.spn,
+        )
+
+    @cached_property
+    def _allowed(self) -> dict[str, tuple[str, ...]]:
+        """Endpoint id -> the weaknesses of TLS that an exception in force allows today."""
+        today = self._clock.now().date().isoformat()
+        found: dict[str, tuple[str, ...]] = {}
+        for exception in self._settings.exceptions:
+            for name in exception.endpoints:
+                identity = self.endpoint(name).id
+                if exception.until >= today:
+                    found[identity] = (*found.get(identity, ()), *exception.allow)
+        return found
+
+    def neighbours(self, target: Target) -> dict[str, list[str]]:
+        """Address -> the other endpoints of the list that are reached by it, on the same port."""
+        found: dict[str, list[str]] = {}
+        for other in self._settings.endpoints:
+            same_port = not other.port or other.port == target.port
+            if other.address and other.enabled and same_port and other.id != target.endpoint:
+                found.setdefault(other.address, []).append(other.name)
+        return found
