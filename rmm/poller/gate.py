@@ -254,11 +254,12 @@ class _Book:
         try:
             if self._guard is not before:
                 self._file.write(self._guard)
+            if time.monotonic() < self._until:
+                self._pump()
             self._file.note(len(self._flights), durable=False)
         finally:
-            self._changed.set()
-        if time.monotonic() < self._until:
-            self._pump()
+            if not self._flights:
+                self._changed.set()
 
     def _apply(self, flight: Flight, outcome: str) -> None:
         now, limits = self._clock.now(), self._limits()

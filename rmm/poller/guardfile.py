@@ -35,6 +35,7 @@ class GuardFile:
         self._wanted = data / "locks" / f"auth-{key}.wanted"
         self._lock = FileLock(data / "locks" / f"auth-{key}.lock", thread_local=False)
         self._note: Any = None
+        self._noted = -1  # what this process has noted since it took the lock
 
     @property
     def held(self) -> bool:
@@ -72,7 +73,7 @@ class GuardFile:
         """Let go of the lock."""
         if self._note is not None:
             self._note.close()
-            self._note = None
+            self._note, self._noted = None, -1
         self._lock.release()
 
     def wanted(self) -> bool:
@@ -106,13 +107,17 @@ class GuardFile:
 
     def note(self, number: int, *, durable: bool) -> None:
         """Note how many logons are in flight. Raises TierError, and then none may leave."""
+        if number == self._noted and not durable:
+            return
         try:
             self._note.seek(0)
             self._note.write(bytes([min(number, 255)]))
             if durable:
                 os.fsync(self._note.fileno())
         except OSError as error:
+            self._noted = -1
             raise self._error(error) from error
+        self._noted = number
 
     def _error(self, error: OSError) -> TierError:
         return TierError(f"{self._path}: {error.strerror or error}", code=disk_code(error))
