@@ -20,7 +20,7 @@ import msgspec
 
 from rmm.core import authguard
 from rmm.core.authguard import CANARY, GO, HELD, SUSPECT, WAIT, Allowance, Answer, Flight
-from rmm.errors import AuthError, AuthHeld, RmmError
+from rmm.errors import AuthError, AuthHeld, RmmError, TlsError
 from rmm.model.endpoint import Credential
 from rmm.model.settings import LockoutSettings
 from rmm.poller.guardfile import GuardFile, key_of
@@ -36,6 +36,10 @@ KNOWN_S = 1.0  # how long an answer "held" may be given again without looking at
 MOST_QUIET = 10  # looks (half a TICK_S apart) at an account that nobody asks for
 VERDICT_S = 2.0  # how long the first endpoint that rejects a proven secret waits for the canary's answer
 
+# Our own refusals of a certificate, in the middle of what a library does in one call: connect and log on.
+BEFORE_THE_LOGON = frozenset(
+    {"tls.expired", "tls.untrusted", "tls.name", "tls.protocol", "tls.not_tls", "tls.ca_file", "tls.pin"}
+)
 UNSENT, ACCEPTED, REJECTED, BROKEN = "unsent", "accepted", "rejected", "broken"
 
 
@@ -75,6 +79,10 @@ class Gate:
             if attempt.outcome == REJECTED and await book.is_the_host(flight):
                 raise _host_error(credential.username, host) from error
             raise
+        except TlsError as error:
+            if error.code in BEFORE_THE_LOGON:
+                attempt.unsent()
+            raise
         finally:
             attempt.end()
 
@@ -103,6 +111,10 @@ class _Attempt:
 
     def rejected(self) -> None:
         self._settle(REJECTED)
+
+    def unsent(self) -> None:
+        """Nothing that comes of the secret has left."""
+        self._settle(UNSENT)
 
     def end(self) -> None:
         """The caller is done; without a word from it the outcome is unknown."""
