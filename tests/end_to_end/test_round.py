@@ -109,7 +109,7 @@ EXPECTED = {
     3: ("TIMEOUT", "timeout.trickle"),
     4: ("PROTOCOL_ERROR", "http.not_winrm"),
     5: ("PROTOCOL_ERROR", "http.short"),
-    6: ("AUTH_REJECTED", "auth.rejected"),
+    6: ("AUTH_REJECTED", "auth.host"),  # the others accept the account, so it is this machine
     7: ("PROTOCOL_ERROR", "http.garbage"),
 }
 
@@ -141,7 +141,7 @@ def test_a_bad_endpoint_is_one_observation_and_delays_nobody(lab_of: Callable[..
     assert (again.returncode, again.stdout) == (3, "")
 
 
-def test_a_wrong_password_is_tried_once_in_a_round_and_twice_in_half_an_hour(lab_of: Callable[..., Any]) -> None:
+def test_a_wrong_password_is_tried_once_and_then_held(lab_of: Callable[..., Any]) -> None:
     lab = lab_of(80)
     wrong = lab.rmm("credentials", "set", "lab", "--username", lab.info["username"], input="not it\n")
     assert wrong.returncode == 0, wrong.stderr
@@ -152,7 +152,7 @@ def test_a_wrong_password_is_tried_once_in_a_round_and_twice_in_half_an_hour(lab
         statuses = Counter(json.loads(line)["status"] for line in done.stdout.splitlines())
         assert sum(statuses.values()) == 80
         counts.append(lab.stats()["logons_rejected"])
-    assert counts == [1, 2, 2]
+    assert counts == [1, 1, 1]
     right = lab.rmm("credentials", "set", "lab", "--username", lab.info["username"], input=lab.info["password"] + "\n")
     assert right.returncode == 0
     assert {o["status"] for o in lab.observations()} == {"OK"}
