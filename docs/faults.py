@@ -146,8 +146,9 @@ def _fault(call: ast.Call, names: dict[str, ast.expr]) -> Known | None:
         order = ("code", "retry", "hint", "status")
         given = {"status": ast.Name("PARTIAL")} | dict(zip(order, call.args, strict=False)) | given
         return _known(given, errors.RmmError, names)
-    if name == "_give_up" or (isinstance(call.func, ast.Attribute) and call.func.attr == "_give_up"):
-        given = dict(zip(("names", "code", "message", "hint"), call.args, strict=False)) | {"retry": ast.Constant("RB")}
+    if isinstance(call.func, ast.Attribute) and call.func.attr == "give_up":
+        given = dict(zip(("names", "code", "message", "hint"), call.args, strict=False))
+        given |= {"retry": ast.Constant("RB"), "status": ast.Name("PARTIAL")}
         given.setdefault("hint", ast.Name("ALONE"))
     kind = getattr(errors, name, errors.RmmError)
     if "code" not in given or not (isinstance(kind, type) and issubclass(kind, errors.RmmError)):
@@ -175,10 +176,10 @@ def _text(node: ast.expr, names: dict[str, ast.expr], depth: int = 0) -> str:
         return "NAME"
     if isinstance(node, ast.BinOp):
         return _text(node.left, names, depth) + _text(node.right, names, depth)
-    if isinstance(node, ast.Name) and node.id in names and depth < 3:
-        return _text(names[node.id], names, depth + 1)
     name = node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
-    return name if name in _words() else "-"
+    if name in _words():
+        return name
+    return _text(names[name], names, depth + 1) if isinstance(node, ast.Name) and name in names and depth < 3 else "-"
 
 
 @lru_cache(maxsize=1)
