@@ -146,6 +146,9 @@ def _fault(call: ast.Call, names: dict[str, ast.expr]) -> Known | None:
         order = ("code", "retry", "hint", "status")
         given = {"status": ast.Name("PARTIAL")} | dict(zip(order, call.args, strict=False)) | given
         return _known(given, errors.RmmError, names)
+    if name == "_Meaning":  # of the Kerberos transport's table by the KDC's numbers
+        given = dict(zip(("code", "status", "retry", "what", "hint"), call.args, strict=False)) | given
+        return _known(given, errors.AuthError, names)
     if isinstance(call.func, ast.Attribute) and call.func.attr == "give_up":
         given = dict(zip(("names", "code", "message", "hint"), call.args, strict=False))
         given |= {"retry": ast.Constant("RB"), "status": ast.Name("PARTIAL")}
