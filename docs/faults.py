@@ -17,6 +17,8 @@ from rmm.model import observation
 SOURCE = Path(errors.__file__).parent
 PAGE = Path(__file__).with_name("failures.md")
 END = 1_000_000  # a line behind all others
+# Rows of tables by number or identifier: core.records, winrm.kdc.
+TABLES = {"Verdict": ("code", "retry", "hint", "status"), "_Meaning": ("code", "status", "retry", "text", "hint")}
 LEFT_OUT = {"lab"}  # what the lab raises, no administrator of a fleet sees
 
 HEAD = """# What can fail, and what to do
@@ -142,17 +144,12 @@ def _fault(call: ast.Call, names: dict[str, ast.expr]) -> Known | None:
     if name == "Fault":
         given = dict(zip(("code", "retry", "hint"), call.args, strict=False)) | given
         return _known(given, errors.RmmError, names) if "code" in given else None
-    if name == "Verdict":  # of core.records, a table by identifier and HRESULT
-        order = ("code", "retry", "hint", "status")
-        given = {"status": ast.Name("PARTIAL")} | dict(zip(order, call.args, strict=False)) | given
+    if name in TABLES:
+        given = {"status": ast.Name("PARTIAL")} | dict(zip(TABLES[name], call.args, strict=False)) | given
         return _known(given, errors.RmmError, names)
-    if name == "_Meaning":  # of the Kerberos transport's table by the KDC's numbers
-        given = dict(zip(("code", "status", "retry", "what", "hint"), call.args, strict=False)) | given
-        return _known(given, errors.AuthError, names)
-    if isinstance(call.func, ast.Attribute) and call.func.attr == "give_up":
-        given = dict(zip(("names", "code", "message", "hint"), call.args, strict=False))
-        given |= {"retry": ast.Constant("RB"), "status": ast.Name("PARTIAL")}
-        given.setdefault("hint", ast.Name("ALONE"))
+    if name == "give_up" or (isinstance(call.func, ast.Attribute) and call.func.attr == "give_up"):
+        given = dict(zip(("names", "code", "message", "hint"), call.args, strict=False)) | {"retry": ast.Constant("RB")}
+        given = {"hint": ast.Name("ALONE"), "status": ast.Name("PARTIAL")} | given
     kind = getattr(errors, name, errors.RmmError)
     if "code" not in given or not (isinstance(kind, type) and issubclass(kind, errors.RmmError)):
         return None

@@ -45,10 +45,16 @@ class Time:
 
 
 def observation(
-    endpoint: str, at: datetime, seq: int, status: str = "OK", site: str = "hq", **rows: Any
+    endpoint: str,
+    at: datetime,
+    seq: int,
+    status: str = "OK",
+    site: str = "hq",
+    code: str = "tcp.timeout",
+    **rows: Any,
 ) -> Observation:
     """`rows` is collector=[row, ...]."""
-    fault = None if status == "OK" else Fault("tcp.timeout", "R1", "hint", "message")
+    fault = None if status == "OK" else Fault(code, "R1", "hint", "message")
     results = {name: CollectorResult(outcome="ok", readings=tuple(found)) for name, found in rows.items()}
     return Observation(
         endpoint=endpoint, name=endpoint.upper(), site=site, shard=0, observed_at=at, duration_s=0.1, status=status,

@@ -6,6 +6,7 @@ import random
 import sqlite3
 import time
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from folding import Opener, Time, content, encoded
 
 from rmm.channels.memory import MemoryChannel
 from rmm.errors import TierError
-from rmm.model.observation import decode_observation
+from rmm.model.observation import Fault, decode_observation
 from rmm.tiers.fleet_sqlite import FleetFile, FleetStore
 from rmm.tiers.fleet_sqlite.writer import SQL
 from rmm.tiers.migrations import migrate
@@ -76,6 +77,105 @@ async def test_redelivery_and_order_change_nothing(opened: Opener, clock: Time, 
                 await coordinator.fold(again)
     assert content(tmp_path / "once") == content(tmp_path / "thrice")
     assert content(tmp_path / "once")["outbox"]
+
+
+def storm(clock: Time, hours: float) -> list[bytes]:
+    """What a site's spool held back: busy for an hour, then well, an endpoint that was off, one that is busy still."""
+    made = []
+    for number in range(int(hours * 12)):
+        at = clock.at + timedelta(minutes=5 * number)
+        made += [
+            encoded("a", at, number + 1, cpu=cpu(97.0 if number < 12 else 20.0)),
+            encoded("b", at, number + 1, "UNREACHABLE" if 6 <= number < 12 else "OK"),
+            encoded("c", at, number + 1, cpu=cpu(97.0)),
+        ]
+    return made
+
+
+async def test_late_data_is_no_storm(opened: Opener, clock: Time, channel: MemoryChannel) -> None:
+    """Six hours arrive at once after the link is back: only what still holds is told."""
+    late = storm(clock, 6)
+    clock.add(hours=6)
+    async with opened() as coordinator:
+        for start in range(0, len(late), 64):  # in batches, as they come over a bus
+            await coordinator.fold(late[start : start + 64])
+        await coordinator.finish()
+    assert told(channel) == [("firing", "cpu_high|c|_Total")]
+
+
+async def test_who_heard_that_it_fires_hears_of_its_end_although_it_is_late(
+    opened: Opener, clock: Time, channel: MemoryChannel
+) -> None:
+    async with opened() as coordinator:
+        for number, busy in enumerate((85.0, 85.0)):
+            await coordinator.fold([encoded("a", clock.at, number + 1, cpu=cpu(busy))])
+            await coordinator.finish()
+            clock.add(minutes=5)
+        assert told(channel) == [("firing", "cpu_high|a|_Total")]
+        # Then the link is down: it gets worse, and is over, before anything of that arrives.
+        late = [
+            encoded("a", clock.at + timedelta(minutes=5 * n), n + 3, cpu=cpu(97.0 if n < 3 else 9.0)) for n in range(9)
+        ]
+        clock.add(hours=4)
+        await coordinator.fold(late)
+        await coordinator.finish()
+    assert told(channel) == [("firing", "cpu_high|a|_Total"), ("resolved", "cpu_high|a|_Total")]
+
+
+async def test_one_trouble_is_told_once_whoever_finds_it(opened: Opener, clock: Time, channel: MemoryChannel) -> None:
+    """The poller says that it stood still, and endpoints have that as their fault: one alert, in every round."""
+    stalled = Fault("collector.stalled", "R0", "hint", "the collector stood still for 5.0 s")
+    async with opened() as coordinator:
+        for number in range(3):
+            clock.add(minutes=5)
+            await coordinator.fold(
+                [
+                    encoded(f"e{n}", clock.at, number * 50 + n, "COLLECTOR_FAULT", code="collector.stalled")
+                    for n in range(20)
+                ]
+            )
+            await coordinator.finish([stalled])
+    assert told(channel) == [("firing", "collector_stalled||hq")]
+
+
+@pytest.mark.parametrize(
+    ("code", "rule"),
+    [("dns.failure", "collector_dns"), ("kdc.unreachable", "collector_kdc"), ("kdc.skew", "collector_clock")],
+)
+async def test_a_service_that_all_need_is_one_alert(
+    opened: Opener, clock: Time, channel: MemoryChannel, code: str, rule: str
+) -> None:
+    async with opened() as coordinator:
+        for number in range(3):
+            clock.add(minutes=5)
+            bad = [encoded(f"e{n}", clock.at, number * 50 + n, "UNREACHABLE", code=code) for n in range(15)]
+            good = [encoded(f"e{n}", clock.at, number * 50 + n) for n in range(15, 30)]
+            await coordinator.fold([*bad, *good])
+            await coordinator.finish()
+        assert told(channel) == [("firing", f"{rule}||hq")]
+        clock.add(minutes=5)
+        await coordinator.fold([encoded(f"e{n}", clock.at, 900 + n) for n in range(30)])
+        await coordinator.finish()
+    assert told(channel)[1:] == [("resolved", f"{rule}||hq")]
+
+
+async def test_two_endpoints_of_one_machine_are_one_alert_and_stay_two(
+    opened: Opener, clock: Time, channel: MemoryChannel, tmp_path: Path
+) -> None:
+    rows = [{"uuid": "4C4C4544-0042-3510-8052-B4C04F4A4D31"}]
+    async with opened() as coordinator:
+        for number in range(2):
+            clock.add(minutes=5)
+            await coordinator.fold([encoded(name, clock.at, number + 1, hardware=rows) for name in ("a", "b", "old")])
+            await coordinator.finish(listed={"a", "b"})  # `old` is not in the endpoint list any more
+        assert [kind for kind, _ in told(channel)] == ["firing"]
+        assert "A (hq), B (hq) report" in channel.sent[0].alerts[0].summary
+        assert len(FleetFile(tmp_path / "data").endpoints()) == 3
+        await coordinator.finish(listed={"a"})
+        clock.add(minutes=5)
+        await coordinator.fold([encoded("a", clock.at, 9)])
+        await coordinator.finish(listed={"a"})
+    assert [kind for kind, _ in told(channel)] == ["firing", "resolved"]
 
 
 async def test_one_batch_or_many(opened: Opener, clock: Time, tmp_path: Path) -> None:
