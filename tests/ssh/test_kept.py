@@ -29,9 +29,9 @@ async def test_powershell_whose_connection_was_lost_meanwhile_is_started_anew(cl
 
 async def test_of_two_sessions_of_one_endpoint_one_is_kept(client: Any, sshd: Any) -> None:
     target = client.target(sshd, shell="sh", session="connection")
-    async with client.transport.session(target, deadline=deadline()) as first:
-        async with client.transport.session(target, deadline=deadline()) as second:
-            pass
+    sessions = [client.transport.session(target, deadline=deadline()) for _ in range(2)]
+    async with sessions[0] as first, sessions[1] as second:
+        pass
     await client.transport.aclose()
     assert not first._alive
     assert not second._alive
