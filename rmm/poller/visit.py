@@ -87,7 +87,7 @@ class Visitor:
             collectors=run.harvest.results,
             epoch=self._kit.epoch,
             seq=seq,
-            identity=run.identity,
+            identity=run.evidence(),
             telemetry=run.telemetry | run.left(),
             errors=run.harvest.errors,
         )
@@ -116,6 +116,7 @@ class _Run:
         self.identity: dict[str, str] = {}
         self.telemetry: dict[str, float] = {}
         self.orphans = orphans
+        self._another = False  # another machine answered
         self._in_session = False
         self._sessions: list[Session] = []
         self._clean_up = min(CLEAN_UP_S, CLEAN_UP_SHARE * kit.poll.timeout)
@@ -204,6 +205,13 @@ class _Run:
             return TransportError("the transport did not keep its deadline", code="timeout", status=words.TIMEOUT)
         return None
 
+    def evidence(self) -> dict[str, str]:
+        """What is kept of the identity. The newest takes the place of all that was known, so it has that too."""
+        if not self.identity or self._another:
+            return {}  # another machine's tells nothing of this one; without any, what is known is kept
+        known = self.state.identity if self.state else {}
+        return {key: known[key] for key in ("name", "language") if key in known} | self.identity
+
     def left(self) -> dict[str, float]:
         """How many shells of ours are on the endpoint after all; nothing where there are none."""
         count = sum(session.telemetry.get("shells_left", 0.0) for session in self._sessions)
@@ -229,6 +237,7 @@ class _Run:
         known = self.state.identity if self.state else {}
         reason = identity.mismatch(self.endpoint.name, known, {"name": seen})
         if reason:
+            self._another = True
             raise TransportError(
                 reason,
                 code="identity.mismatch",
