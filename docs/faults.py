@@ -57,7 +57,7 @@ and `rmm poll --output ndjson` show them; `rmm doctor ENDPOINT` walks the same w
 | `R0` | not in this round; the next one tries as always |
 | `R1` | once more at once, on a fresh connection; what is shown failed twice |
 | `RB` | later and later, with jitter, up to an hour; `Retry-After` is honoured. `rmm poll` by hand tries always |
-| `RH` | held until the configuration or the credential changes |
+| `RH` | held until configuration or credential change or are released; schedules look again once an hour |
 
 ## Whose trouble it is
 

@@ -23,7 +23,7 @@ from rmm.model.settings import Settings
 from rmm.plugins import build
 from rmm.resources import shipped
 from rmm.settings.load import VAULT, load_settings, shipped_rules
-from rmm.settings.targets import Targets
+from rmm.settings.targets import Targets, changed_at
 
 if TYPE_CHECKING:
     from rmm.coordinator import Coordinator
@@ -192,6 +192,7 @@ class App:
                 poll=self.settings.poll,
                 clock=self.clock,
                 epoch=epoch,
+                changed_at=changed_at(Path(self.settings.folder)),
             )
         finally:
             for used in transports.values():

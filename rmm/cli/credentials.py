@@ -154,6 +154,7 @@ def release(
             hint="Wait, or unlock the account in the directory, and then say so with --unlocked.",
         )
     held.release(application.data, names[name], forget=unlocked)
+    (folder_of(config) / VAULT).touch()  # a change for `held_back`: endpoints that wait for one are due again
     print(f"{names[name]} is released; the next poll tries it once")
 
 

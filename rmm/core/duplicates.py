@@ -5,7 +5,6 @@ They are never merged: an endpoint is what the list says, and which of the two i
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -14,21 +13,11 @@ from typing import NamedTuple
 import msgspec
 
 from rmm.core.alerting.lifecycle import FIRING, RESOLVED, Change
-from rmm.core.identity import short_name
+from rmm.core.identity import own_uuid, short_name
 from rmm.model.rule import Alert
 
 RULE = "duplicate_identity"
 MOST_NAMED = 10
-_UUID = re.compile(r"[0-9A-F]{8}(-[0-9A-F]{4}){3}-[0-9A-F]{12}\Z")
-# What boards carry whose maker never set a UUID, in both byte orders; those of one repeated digit are in no list.
-PLACEHOLDERS = frozenset(
-    {
-        "03000200-0400-0500-0006-000700080009",
-        "00020003-0004-0005-0006-000700080009",
-        "12345678-1234-5678-90AB-CDDEEFAABBCC",
-        "78563412-3412-7856-90AB-CDDEEFAABBCC",
-    }
-)
 
 
 class Reported(NamedTuple):
@@ -39,14 +28,6 @@ class Reported(NamedTuple):
     site: str
     uuid: str
     computer_name: str
-
-
-def own_uuid(text: str) -> str:
-    """The SMBIOS UUID in the form in which two are compared; empty for one that tells no machine from another."""
-    uuid = text.strip().strip("{}").upper()
-    if not _UUID.match(uuid) or len(set(uuid) - {"-"}) == 1 or uuid in PLACEHOLDERS:
-        return ""
-    return uuid
 
 
 def duplicates(fleet: Iterable[Reported]) -> dict[str, list[Reported]]:

@@ -3,7 +3,25 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Mapping
+
+import msgspec
+
+from rmm.model.observation import CollectorResult
+from rmm.model.state import CollectorState
+
+_UUID = re.compile(r"[0-9A-F]{8}(-[0-9A-F]{4}){3}-[0-9A-F]{12}\Z")
+# What boards carry whose maker never set a UUID, in both byte orders; those of one repeated digit are in no list.
+PLACEHOLDERS = frozenset(
+    {
+        "03000200-0400-0500-0006-000700080009",
+        "00020003-0004-0005-0006-000700080009",
+        "12345678-1234-5678-90AB-CDDEEFAABBCC",
+        "78563412-3412-7856-90AB-CDDEEFAABBCC",
+    }
+)
+_SERIAL = re.compile(r"(?=.*[1-9])[0-9A-Za-z-]{5,}\Z")  # makers who set none write words, or count from zero
 
 
 def short_name(name: str) -> str:
@@ -27,6 +45,50 @@ def mismatch(expected: str, known: Mapping[str, str], evidence: Mapping[str, str
     if not wanted or short_name(wanted) == short_name(seen):
         return ""
     return f"{wanted} was asked, {seen} answered"
+
+
+def own_uuid(text: str) -> str:
+    """The SMBIOS UUID in the form in which two are compared; empty for one that tells no machine from another."""
+    uuid = text.strip().strip("{}").upper()
+    if not _UUID.match(uuid) or len(set(uuid) - {"-"}) == 1 or uuid in PLACEHOLDERS:
+        return ""
+    return uuid
+
+
+class _Readings(msgspec.Struct):
+    readings: tuple[dict[str, object], ...] = ()
+
+
+_decoder = msgspec.json.Decoder(_Readings)
+
+
+def hardware_mismatch(uuid: str, known: CollectorState | None, result: CollectorResult | None) -> str:
+    """Why a machine of the right name is another one all the same: its SMBIOS UUID, or its serial number without one.
+
+    Args:
+        uuid: what the endpoint list says that it must be; where empty, what was read before counts.
+        known: the last reading of the collector `hardware`.
+        result: what this poll read of it; None where it was not due.
+    """
+    if result is None or not result.readings:
+        return ""
+    try:
+        before = _decoder.decode(bytes(known.result)).readings if known is not None else ()
+    except msgspec.DecodeError:
+        before = ()
+    old, new = before[0] if before else {}, result.readings[0]
+    wanted, seen = own_uuid(uuid) or own_uuid(_text(old, "uuid")), own_uuid(_text(new, "uuid"))
+    if wanted and seen:
+        return f"the machine with the UUID {wanted} was asked, {seen} answered" if wanted != seen else ""
+    was, now = _text(old, "serial"), _text(new, "serial")
+    if was == now or not (_SERIAL.match(was) and _SERIAL.match(now)):
+        return ""
+    return f"the machine with the serial number {was} was asked, {now} answered"
+
+
+def _text(reading: Mapping[str, object], field: str) -> str:
+    value = reading.get(field)
+    return value.strip() if isinstance(value, str) else ""
 
 
 def _is_address(text: str) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Sequence
 
 import msgspec
 
@@ -45,28 +47,49 @@ _ESCAPES = re.compile(r"\\\\|\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\u[dD][89a-fA-F
 def read_part(text: str) -> Part:
     """Decode one part.
 
-    Of a key that is there twice the last one counts.
-
     Raises:
-        OutputError: it is not what a runner writes: another shape, a nested value, a number that is not finite, too
-            long, too many values. A lone surrogate is replaced, since a single odd name must not lose the whole
-            document.
+        OutputError: it is not what a runner writes: another shape, a nested value, a number that is not finite, a key
+            that is there twice, too long, too many values. A lone surrogate is replaced, since a single odd name must
+            not lose the whole document.
     """
     if len(text) > MAX_PART:
         raise OutputError(f"a part of {len(text)} characters", code="output.too_large")
     if len(text) > MAX_VALUES and text.count(",") + text.count("{") + text.count("[") > MAX_VALUES:
         raise OutputError("a part with more values than any collector writes", code="output.too_large")
     try:
-        return _decoder.decode(text)
+        part = _decoder.decode(text)
     except (ValueError, RecursionError) as error:
         if isinstance(error, UnicodeError) or "\\ud" in text or "\\uD" in text:
-            return _repaired(text)
+            part, text = _repaired(text)
+        else:
+            raise OutputError(f"not a part: {error}"[:300]) from error
+    if text.count('":') != _keys(part):  # a key twice, one that is not ours, or a text that looks like one
+        _refuse_doubles(text)
+    return part
+
+
+def _keys(part: Part) -> int:
+    if part.error is not None:
+        return 8
+    return 4 + len(part.document) + sum(len(row) for rows in part.document.values() for row in rows)
+
+
+def _refuse_doubles(text: str) -> None:
+    """Decoders differ in which of two equal keys counts, so neither does."""
+
+    def pairs(found: Sequence[tuple[str, object]]) -> None:
+        if len(dict(found)) != len(found):
+            raise OutputError("not a part: a key is there twice")
+
+    try:
+        json.loads(text, object_pairs_hook=pairs)
+    except (ValueError, RecursionError) as error:  # in a field that is not ours
         raise OutputError(f"not a part: {error}"[:300]) from error
 
 
-def _repaired(text: str) -> Part:
+def _repaired(text: str) -> tuple[Part, str]:
     clean = _ESCAPES.sub(lambda match: match[0] if len(match[0]) in (2, 12) else "\\ufffd", text)
     try:
-        return _decoder.decode(clean.encode("utf-8", "replace"))
+        return _decoder.decode(clean.encode("utf-8", "replace")), clean
     except (ValueError, RecursionError) as error:
         raise OutputError(f"not a part: {error}"[:300]) from error

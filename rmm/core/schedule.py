@@ -76,9 +76,25 @@ def backoff(failures: int, jitter: float) -> timedelta:
     return timedelta(seconds=step * (0.5 + 0.5 * jitter))
 
 
-def held_back(state: EndpointState | None, now: datetime, *, mode: str) -> bool:
-    """Whether back-off keeps a scheduled round (`due`) from this endpoint; a person's own round tries everything."""
+def rest_after(retry: str, failures: int, jitter: float) -> timedelta:
+    """How long an endpoint is left alone after a fault with this retry word.
+
+    R0: not at all, the next round tries as always. RH: as long as the longest back-off, from the first failure on; a
+    change of configuration or credential ends it (`held_back`), and so does a person's own round. R1, RB: `backoff`.
+    """
+    if retry == "R0":
+        return timedelta(0)
+    return timedelta(seconds=BACKOFF_CAP_S) if retry == "RH" else backoff(failures, jitter)
+
+
+def held_back(state: EndpointState | None, now: datetime, *, mode: str, changed_at: datetime | None = None) -> bool:
+    """Whether back-off keeps a scheduled round (`due`) from this endpoint; a person's own round tries everything.
+
+    `changed_at` is when configuration or credentials were changed last: what was found before says nothing any more.
+    """
     if mode != "due" or state is None or state.not_before is None:
+        return False
+    if changed_at is not None and state.observed_at < changed_at <= now:
         return False
     # A date further away than the longest back-off comes from a clock that was set back since.
     return now < state.not_before <= now + timedelta(seconds=BACKOFF_CAP_S)

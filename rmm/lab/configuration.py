@@ -27,7 +27,7 @@ VAULT, PASSPHRASE, CREDENTIAL = "credentials.vault", "passphrase", "lab"
 PER_SHARD = 250
 _COLUMNS = (
     "Id", "ComputerName", "IPAddress", "SiteId", "GroupId", "Tags", "Description", "Transport", "Scheme", "Port",
-    "Credential", "Configuration", "Pin", "Enabled",
+    "Credential", "Configuration", "Pin", "Uuid", "Enabled",
 )  # fmt: skip
 
 

@@ -26,6 +26,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     configuration: str = ""  # session configuration, such as Microsoft.PowerShell or PowerShell.7
     pin: str = ""  # sha256//BASE64 of the public key that its certificate must have (RFC 7469 2.4)
     shell: str = ""  # auto | powershell | sh: what runs there over ssh
+    uuid: str = ""  # SMBIOS UUID that the machine must have; where empty, the one that was read first
     enabled: bool = True
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
 
 import msgspec
 
@@ -30,3 +31,4 @@ class Kit(msgspec.Struct, frozen=True, kw_only=True):
     poll: PollSettings
     clock: Clock
     epoch: str
+    changed_at: datetime | None = None  # when a file of the configuration, or the vault, was changed last

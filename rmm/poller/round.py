@@ -173,7 +173,7 @@ class Round:
 
     def _due(self, endpoint: Endpoint, state: EndpointState | None) -> tuple[str, ...]:
         now = self._kit.clock.now()
-        if schedule.held_back(state, now, mode=self._mode):
+        if schedule.held_back(state, now, mode=self._mode, changed_at=self._kit.changed_at):
             return ()
         intervals = self._visitor.intervals(endpoint, self._kit.transport_of(endpoint), state)
         return schedule.due(intervals, state, now, mode=self._mode, endpoint=endpoint.id)
@@ -313,7 +313,7 @@ class Round:
         if observation.fault is None:
             return None
         failures = (state.failures if state else 0) + 1
-        wait = schedule.backoff(failures, random.random())
+        wait = schedule.rest_after(observation.fault.retry, failures, random.random())
         asked = min(observation.telemetry.get("retry_after_s", 0.0), schedule.BACKOFF_CAP_S)
         return observation.observed_at + max(wait, timedelta(seconds=asked))
 

@@ -140,6 +140,7 @@ class _Run:
             lost, tries = lost or self._in_session, tries + 1
         if outcome is not None and not self._in_session:
             outcome = self._restarting(outcome, lost_session=lost)
+        outcome = self._other_hardware() or outcome
         if outcome is not None and "availability" in self.due:
             await self._probe(outcome)
         self._availability(outcome)
@@ -237,16 +238,23 @@ class _Run:
         known = self.state.identity if self.state else {}
         reason = identity.mismatch(self.endpoint.name, known, {"name": seen})
         if reason:
-            self._another = True
-            raise TransportError(
-                reason,
-                code="identity.mismatch",
-                status=words.IDENTITY_MISMATCH,
-                retry="RH",
-                hint="DNS or DHCP gave this address to another machine, or the name was changed; nothing was stored.",
-            )
+            hint = "DNS or DHCP gave this address to another machine, or the name was changed; nothing was stored."
+            raise self._refused(reason, hint)
         if seen:
             self.identity["name"] = seen
+
+    def _other_hardware(self) -> TransportError | None:
+        """The machine has the right name and is another one: set up anew under an old name, or a clone."""
+        known = self.state.collectors.get("hardware") if self.state else None
+        reason = identity.hardware_mismatch(self.endpoint.uuid, known, self.harvest.results.get("hardware"))
+        if not reason:
+            return None
+        hint = "Was it replaced? Then write its UUID into the column Uuid of the endpoint list; nothing was stored."
+        return self._refused(reason, hint)
+
+    def _refused(self, reason: str, hint: str) -> TransportError:
+        self._another = True
+        return TransportError(reason, code="identity.mismatch", status=words.IDENTITY_MISMATCH, retry="RH", hint=hint)
 
     async def _probe(self, outcome: RmmError) -> None:
         """After a poll without a session: does TCP connect, does WinRM answer? Costs a good poll nothing."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from rmm.core.identity import own_uuid
 from rmm.durable import replace_file
 from rmm.errors import ConfigError
 from rmm.model.endpoint import Endpoint
@@ -36,6 +37,7 @@ COLUMNS = {
     "Configuration": "configuration",
     "Pin": "pin",
     "Shell": "shell",
+    "Uuid": "uuid",
     "Enabled": "enabled",
 }
 _BY_LOWER = {name.lower(): field for name, field in COLUMNS.items()}
@@ -120,6 +122,9 @@ def _pinned(given: Mapping[str, str]) -> Iterable[str]:
     pin = given.get("pin", "")
     if pin and not _PIN.match(pin):
         yield f"Pin {pin!r} is not sha256//BASE64; `rmm doctor` shows the endpoint's own"
+    uuid = given.get("uuid", "")
+    if uuid and not own_uuid(uuid):
+        yield f"Uuid {uuid!r} is not the SMBIOS UUID of one machine; `rmm show` has the endpoint's own"
     configuration = given.get("configuration", "")
     if configuration and not CONFIGURATION.match(configuration):
         yield f"Configuration {configuration!r} is not the name of a session configuration"
@@ -142,6 +147,7 @@ def _endpoint(given: Mapping[str, str], sites: Iterable[str]) -> Endpoint:
         configuration=given.get("configuration", ""),
         pin=given.get("pin", ""),
         shell=given.get("shell", "").lower(),
+        uuid=given.get("uuid", "").upper(),
         enabled=given.get("enabled", "").lower() not in _NO,
     )
 
@@ -339,7 +345,7 @@ def cells_of(endpoint: Endpoint) -> list[str]:
     return [
         *(endpoint.id, endpoint.name, endpoint.address, endpoint.site, endpoint.group, ";".join(endpoint.tags)),
         *(endpoint.description, endpoint.transport, endpoint.scheme, str(endpoint.port or ""), endpoint.credential),
-        *(endpoint.configuration, endpoint.pin, endpoint.shell),
+        *(endpoint.configuration, endpoint.pin, endpoint.shell, endpoint.uuid),
         "true" if endpoint.enabled else "false",
     ]
 

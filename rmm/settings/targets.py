@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import cached_property
+from pathlib import Path
 
 from rmm.core.authentication import unfit
 from rmm.errors import ConfigError
 from rmm.model.endpoint import Credential, Endpoint, Site, Target
 from rmm.model.settings import Settings
 from rmm.ports import Clock
+from rmm.settings.endpoints import ENDPOINTS
+from rmm.settings.load import SETTINGS, VAULT
 
 PORTS = {"http": 5985, "https": 5986}
 SSH_PORT = 22
+
+
+def changed_at(folder: Path) -> datetime | None:
+    """When settings, endpoint list or credentials were changed last; None where there are none."""
+    times = []
+    for name in (SETTINGS, ENDPOINTS, VAULT):
+        with contextlib.suppress(OSError):
+            times.append((folder / name).stat().st_mtime)
+    return datetime.fromtimestamp(max(times), UTC) if times else None
 
 
 class Targets:

@@ -20,6 +20,11 @@ def test_a_document() -> None:
     assert part.document == {"perf": [{"Name": "_Total", "V": 2**64 - 1}]}
 
 
+def test_a_text_that_looks_like_a_key_and_a_key_that_is_not_ours() -> None:
+    part = read_part(GOOD.replace("_Total", r"a\":b").replace('"ms":', '"new":1,"ms":'))
+    assert part.document["perf"][0]["Name"] == 'a":b'
+
+
 def test_an_error() -> None:
     text = json.dumps({"id": "X,Y", "category": "NotSpecified", "hresult": -2147217392, "message": "schade"})
     part = read_part('{"collector":"cpu","host":"S","ms":1,"error":' + text + "}")
@@ -34,6 +39,10 @@ def test_an_error() -> None:
         GOOD.replace('"_Total"', '{"deep":1}'), GOOD.replace('"_Total"', "1e999"), GOOD.replace('"cpu"', "null"),
         GOOD.replace("[{", "{").replace("}]", "}"), "[" * 100_000, '{"collector":' + '{"a":' * 100_000,
         GOOD.replace('"_Total"', "[[1]]"),
+        GOOD.replace('"V":', '"Name":'), GOOD.replace('"V":', '"V":1,"V":'), GOOD.replace('"ms":', '"ms":1,"ms":'),
+        GOOD.replace('"document":', '"document":{},"document":'), GOOD.replace('"perf":', '"perf":[],"perf":'),
+        GOOD.replace('"V":', r'"S":"\ud800","V":1,"V":'), GOOD.replace('"ms":', '"x":{"y":1,"y":2},"ms":'),
+        GOOD.replace('"ms":', f'"x":{"9" * 5000},"ms":'), GOOD.replace('"ms":', f'"x":{"[" * 2000}{"]" * 2000},"ms":'),
     ],
 )  # fmt: skip
 def test_anything_else_is_refused(text: str) -> None:

@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from rmm.core.duplicates import MOST_NAMED, Reported, changes, own_uuid
+from rmm.core.duplicates import MOST_NAMED, Reported, changes
+from rmm.core.identity import own_uuid
 from rmm.model.rule import Alert
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

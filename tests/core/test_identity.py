@@ -1,6 +1,16 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import msgspec
 import pytest
 
-from rmm.core.identity import mismatch
+from rmm.core.identity import hardware_mismatch, mismatch
+from rmm.model.observation import CollectorResult
+from rmm.model.state import CollectorState
+
+ONE, TWO = "4C4C4544-0034-4410-8056-B4C04F4E3132", "4C4C4544-0034-4410-8056-B4C04F4E3133"
+NONE = "03000200-0400-0500-0006-000700080009"
 
 
 @pytest.mark.parametrize(
@@ -19,3 +29,40 @@ from rmm.core.identity import mismatch
 )
 def test_another_machine_is_noticed(expected: str, known: dict[str, str], seen: str, wrong: bool) -> None:
     assert bool(mismatch(expected, known, {"name": seen})) is wrong
+
+
+def read(uuid: str | None, serial: str | None = None) -> CollectorResult:
+    return CollectorResult(outcome="ok", readings=({"uuid": uuid, "serial": serial},))
+
+
+@pytest.mark.parametrize(
+    ("listed", "before", "now", "wrong"),
+    [
+        ("", None, read(ONE), False),
+        ("", read(ONE), read(ONE.lower()), False),
+        ("", read(ONE, "PF1AB2C3"), read(ONE, "PF9ZZ9Z9"), False),
+        ("", read(ONE), read(TWO), True),
+        ("", read(ONE), read(NONE), False),  # the board has none: nothing can be said
+        ("", read(NONE, "PF1AB2C3"), read(NONE, "PF9ZZ9Z9"), True),
+        ("", read(NONE, "To be filled by O.E.M."), read(NONE, "PF9ZZ9Z9"), False),
+        ("", read(None, "00000000"), read(None, "PF9ZZ9Z9"), False),
+        ("", read(ONE), None, False),
+        ("", read(ONE), CollectorResult(outcome="fault"), False),
+        (TWO, read(ONE), read(TWO), False),  # replaced, and the list says so
+        (TWO, None, read(ONE), True),
+        (TWO, None, read(NONE), False),
+    ],
+)
+def test_other_hardware_is_noticed(
+    listed: str, before: CollectorResult | None, now: CollectorResult | None, wrong: bool
+) -> None:
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    known = None
+    if before is not None:
+        known = CollectorState(attempted_at=at, at=at, result=msgspec.Raw(msgspec.json.encode(before)))
+    assert bool(hardware_mismatch(listed, known, now)) is wrong
+
+
+def test_a_state_that_is_no_reading_says_nothing() -> None:
+    known = CollectorState(attempted_at=datetime(2026, 1, 1, tzinfo=UTC), result=msgspec.Raw(b'{"readings": 1}'))
+    assert hardware_mismatch("", known, read(ONE)) == ""

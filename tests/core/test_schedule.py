@@ -88,5 +88,18 @@ def test_backoff_holds_scheduled_rounds_only() -> None:
     assert schedule.held_back(failing, NOW, mode="due")
     assert not schedule.held_back(failing, NOW, mode="round")
     assert not schedule.held_back(failing, NOW + timedelta(minutes=6), mode="due")
+    before, after = failing.observed_at - timedelta(seconds=1), failing.observed_at + timedelta(seconds=1)
+    assert schedule.held_back(failing, NOW, mode="due", changed_at=before)
+    assert not schedule.held_back(failing, NOW + timedelta(seconds=2), mode="due", changed_at=after)
+    assert schedule.held_back(failing, NOW, mode="due", changed_at=NOW + timedelta(days=1))  # a clock was set back
     stuck = msgspec.structs.replace(failing, not_before=NOW + timedelta(days=300))
     assert not schedule.held_back(stuck, NOW, mode="due")
+
+
+@pytest.mark.parametrize(
+    ("retry", "failures", "low", "high"),
+    [("R0", 9, 0, 0), ("R1", 1, 30, 60), ("RB", 2, 60, 120), ("RB", 50, 1800, 3600), ("RH", 1, 3600, 3600)],
+)
+def test_each_retry_word_rests_as_it_says(retry: str, failures: int, low: float, high: float) -> None:
+    assert schedule.rest_after(retry, failures, 0.0).total_seconds() == low
+    assert schedule.rest_after(retry, failures, 0.999999).total_seconds() == pytest.approx(high, abs=0.01)

@@ -293,6 +293,8 @@ def problems(seen: dict[str, Any]) -> list[str]:
         for key, value in expected.get("lab", {}).items()
         if seen["lab"][key] != value
     ]
+    if (stored := sorted(seen["collectors"])) != expected.get("stored", stored):
+        found.append(f"stored: {', '.join(stored)}")
     if seen["others"] != expected.get("others", seen["others"]):
         found.append(f"others {seen['others']}")
     found += [f"alert {rule}" for rule in expected.get("no_alerts", ()) if rule in seen["alerts"]]
