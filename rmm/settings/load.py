@@ -105,9 +105,10 @@ def load_settings(folder: Path, flags: Mapping[str, Any] | None = None) -> Setti
     lines = _lines(path, problems)
     rules, found = read_rules(folder / "rules")
     lines += found
-    # Sites with mistakes count as well, so that their endpoints are not reported for it.
+    # Sites with mistakes count as well, so that their endpoints are not reported for it; nor are they where the file
+    # names no site that can be read.
     ids = {str(value["id"]) for value in top.sites if value.get("id")} if lines else {site.id for site in sites}
-    endpoints, found = read_endpoints(folder / ENDPOINTS, ids)
+    endpoints, found = read_endpoints(folder / ENDPOINTS, ids) if ids or not lines else ([], [])
     lines += found
     lines += endpoint_problems(endpoints, {site.id: site for site in sites}, folder / ENDPOINTS)
     lines += _unfit(folder / ENDPOINTS, endpoints, {site.id: site for site in sites})
