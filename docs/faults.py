@@ -146,6 +146,9 @@ def _fault(call: ast.Call, names: dict[str, ast.expr]) -> Known | None:
         order = ("code", "retry", "hint", "status")
         given = {"status": ast.Name("PARTIAL")} | dict(zip(order, call.args, strict=False)) | given
         return _known(given, errors.RmmError, names)
+    if name == "_Meaning":  # of what Kerberos and SSPI say, a table by number
+        order = ("code", "status", "retry", "text", "hint")
+        return _known(dict(zip(order, call.args, strict=False)) | given, errors.RmmError, names)
     if name == "_give_up" or (isinstance(call.func, ast.Attribute) and call.func.attr == "_give_up"):
         given = dict(zip(("names", "code", "message", "hint"), call.args, strict=False)) | {"retry": ast.Constant("RB")}
         given.setdefault("hint", ast.Name("ALONE"))
@@ -162,7 +165,8 @@ def _known(given: dict[str, ast.expr], kind: type[errors.RmmError], names: dict[
     texts = {
         key: _text(given[key], names) if key in given else getattr(kind, key) for key in ("status", "retry", "hint")
     }
-    return Known(code, texts["status"], texts["retry"], texts["hint"])
+    hint = "-" if texts["hint"] == "NAME." else texts["hint"]
+    return Known(code, texts["status"], texts["retry"], hint)
 
 
 def _text(node: ast.expr, names: dict[str, ast.expr], depth: int = 0) -> str:
@@ -175,7 +179,7 @@ def _text(node: ast.expr, names: dict[str, ast.expr], depth: int = 0) -> str:
         return "NAME"
     if isinstance(node, ast.BinOp):
         return _text(node.left, names, depth) + _text(node.right, names, depth)
-    if isinstance(node, ast.Name) and node.id in names and depth < 3:
+    if isinstance(node, ast.Name) and node.id in names and node.id not in _words() and depth < 3:
         return _text(names[node.id], names, depth + 1)
     name = node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
     return name if name in _words() else "-"

@@ -310,8 +310,10 @@ def _no_token(response: Response, offers: list[str]) -> TransportError:
     if response.status == 401:
         names = ", ".join(offer.split(" ")[0][:20] for offer in offers) or "nothing"
         if names.lower() == "basic":
-            hint = "Basic would send the password itself: refused, and nothing was sent. Turn Negotiate on there; "
-            hint += "if it was on before, something between has taken it away."
+            hint = (
+                "Basic would send the password itself: refused, and nothing was sent. Turn Negotiate on there; if it "
+                "was on before, something between has taken it away."
+            )
             return AuthError("the endpoint offers Basic alone", code="auth.downgrade", status="CONFIG", hint=hint)
         hint = "Negotiate is turned off there (winrm get winrm/config/service/auth), or this is not WinRM."
         return AuthError(
