@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from functools import cached_property
 
@@ -10,6 +11,8 @@ from rmm.errors import ConfigError
 from rmm.model.endpoint import Credential, Endpoint, Site, Target
 from rmm.model.settings import Settings
 from rmm.ports import Clock
+
+log = logging.getLogger(__name__)
 
 PORTS = {"http": 5985, "https": 5986}
 SSH_PORT = 22
@@ -96,10 +99,13 @@ class Targets:
         today = self._clock.now().date().isoformat()
         found: dict[str, tuple[str, ...]] = {}
         for exception in self._settings.exceptions:
-            for name in exception.endpoints:
-                identity = self.endpoint(name).id
-                if exception.until >= today:
-                    found[identity] = (*found.get(identity, ()), *exception.allow)
+            for name in exception.endpoints if exception.until >= today else ():
+                try:
+                    identity = self.endpoint(name).id
+                except ConfigError as error:  # taken off the list, or misspelt: nothing is allowed to anybody by it
+                    log.warning("exceptions of rmm.yaml, owner %s: %s", exception.owner, error)
+                    continue
+                found[identity] = (*found.get(identity, ()), *exception.allow)
         return found
 
     def neighbours(self, target: Target) -> dict[str, list[str]]:
