@@ -218,9 +218,10 @@ class _People(_Quiet):
         super().add(observation)
         if observation.fault is not None:
             fault = observation.fault
+            told = f"{fault.message.rstrip('.')}. {fault.hint}"
             self._failed.append(
                 {"endpoint": observation.name, "site": observation.site, "status": observation.status,
-                 "duration_s": observation.duration_s, "code": fault.code, "hint": f"{fault.message}. {fault.hint}"}
+                 "duration_s": observation.duration_s, "code": fault.code, "hint": told}
             )  # fmt: skip
         if self._bar is not None:
             bad = f"{len(self._failed)} failed" if self._failed else ""
