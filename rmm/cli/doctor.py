@@ -6,6 +6,8 @@ import contextlib
 import json
 import secrets
 import sys
+import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -77,23 +79,32 @@ def _climb(application: App, wanted: Endpoint, output: str) -> list[Step]:
 
     steps: list[Step] = []
     waiting: list[Step] = []  # what is skipped for the same reason takes one line together
+    alike: list[Step] = []  # a failure that was told, and those after it that say the same
+    patience = Patience()
 
     async def climbing() -> None:
         async with application.kit(secrets.token_hex(8)) as kit:
-            async for step in climb(kit, wanted):
+            async for step in patience.over(climb(kit, wanted)):
                 steps.append(step)
                 if output == "table":
                     if waiting and (step.verdict, step.detail) != (waiting[0].verdict, waiting[0].detail):
                         _print_together(waiting)
+                    if alike and _said(step) != _said(alike[0]):
+                        _print_alike(alike)
                     if step.code == "needs":
                         waiting.append(step)
+                    elif alike:
+                        alike.append(step)
                     else:
                         _print(step)
+                        if step.verdict == "failed":
+                            alike.append(step)
                 elif output == "ndjson":
                     print(json.dumps(_plain(step), ensure_ascii=False), flush=True)
 
     run(climbing())
     _print_together(waiting)
+    _print_alike(alike)
     return steps
 
 
@@ -136,6 +147,55 @@ def _print_together(waiting: list[Step]) -> None:
         names = ", ".join(step.name for step in waiting)
         print(f"{_mark('skipped')} {waiting[0].detail}: {names}", flush=True)
         waiting.clear()
+
+
+def _said(step: Step) -> tuple[str, str, str]:
+    return step.verdict, step.detail, step.fix
+
+
+def _print_alike(alike: list[Step]) -> None:
+    if len(alike) > 1:
+        print(f"{_mark('failed')} as {alike[0].name}: {', '.join(step.name for step in alike[1:])}", flush=True)
+    alike.clear()
+
+
+class Patience:
+    """On a terminal, how long the rung takes that is climbed now; nothing in a pipe."""
+
+    def __init__(self, every_s: float = 1.0) -> None:
+        self._every_s = every_s
+        self._began = 0.0
+        self._shown = False
+
+    async def over(self, steps: AsyncIterator[Step]) -> AsyncIterator[Step]:
+        """The same steps; the line is gone before each."""
+        import asyncio
+
+        self._began = time.monotonic()
+        ticking = asyncio.create_task(self._tick()) if sys.stdout.isatty() and sys.stderr.isatty() else None
+        try:
+            async for step in steps:
+                self._wipe()
+                yield step
+                self._began = time.monotonic()
+        finally:
+            if ticking is not None:
+                ticking.cancel()
+            self._wipe()
+
+    async def _tick(self) -> None:
+        import asyncio
+
+        while True:
+            await asyncio.sleep(self._every_s)
+            if (seconds := time.monotonic() - self._began) >= self._every_s:
+                self._shown = True
+                print(f"\r        no answer yet, {seconds:.0f} s\x1b[K", end="", file=sys.stderr, flush=True)
+
+    def _wipe(self) -> None:
+        if self._shown:
+            self._shown = False
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
 def _mark(verdict: str) -> str:

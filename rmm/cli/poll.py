@@ -218,9 +218,10 @@ class _People(_Quiet):
         super().add(observation)
         if observation.fault is not None:
             fault = observation.fault
+            told = f"{fault.message.rstrip('.')}. {fault.hint}"
             self._failed.append(
                 {"endpoint": observation.name, "site": observation.site, "status": observation.status,
-                 "duration_s": observation.duration_s, "code": fault.code, "hint": f"{fault.message}. {fault.hint}"}
+                 "duration_s": observation.duration_s, "code": fault.code, "hint": told}
             )  # fmt: skip
         if self._bar is not None:
             bad = f"{len(self._failed)} failed" if self._failed else ""
@@ -231,10 +232,11 @@ class _People(_Quiet):
 
     def end(self, summary: PollSummary) -> None:
         if self._failed:
-            shown = sorted(self._failed, key=lambda row: (row["status"], row["endpoint"]))[:40]
+            shown = _together(sorted(self._failed, key=lambda row: (row["status"], row["endpoint"])))[:40]
             table(shown, _SHOWN)
-            if len(self._failed) > len(shown):
-                print(f"... and {len(self._failed) - len(shown)} more: `rmm status`")
+            left = len(self._failed) - sum(row["count"] for row in shown)
+            if left:
+                print(f"... and {left} more: `rmm status`")
         words = ", ".join(f"{count} {status}" for status, count in sorted(summary.statuses.items()))
         skipped = f", {summary.skipped} not due or backing off" if summary.skipped else ""
         alerts = ""
@@ -244,6 +246,21 @@ class _People(_Quiet):
         print(clean(f"{head}: {words or 'none'}{skipped}{alerts}"))
         for fault in summary.faults:
             print(clean(f"this site collector: {fault.message} ({fault.code}). {fault.hint}"))
+
+
+def _together(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of which more than three say the same become one, so that a held account does not fill the screen."""
+    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row[name] for name in ("site", "status", "code", "hint")), []).append(row)
+    found: list[dict[str, Any]] = []
+    for group in groups.values():
+        if len(group) > 3:
+            name = f"{group[0]['endpoint']} and {len(group) - 1} more"
+            found.append({**group[0], "endpoint": name, "duration_s": None, "count": len(group)})
+        else:
+            found += [{**row, "count": 1} for row in group]
+    return found
 
 
 def _printer(output: str, *, quiet: bool, total: int) -> _Quiet:

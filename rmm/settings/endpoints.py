@@ -44,6 +44,9 @@ _BY_LOWER = {name.lower(): field for name, field in COLUMNS.items()}
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,63}\Z")
 _HOST = re.compile(r"[^\s/\\:*?\"<>|,;'`$(){}\x00-\x1f]{1,255}\Z")
 _ADDRESS = re.compile(r"[0-9A-Za-z.:%_-]{1,255}\Z")
+_DIGITS = re.compile(r"[0-9.]+\Z")  # what has no letter is no name
+_OCTET = r"(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])"
+_IPV4 = re.compile(rf"{_OCTET}(\.{_OCTET}){{3}}\Z")
 _PIN = re.compile(r"sha256//[A-Za-z0-9+/]{43}=\Z")
 CONFIGURATION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
 _YES, _NO = ("", "true", "yes", "1", "y"), ("false", "no", "0", "n")
@@ -102,7 +105,7 @@ def _problems(given: Mapping[str, str], known: Sequence[str]) -> Iterable[str]:
         yield f"ComputerName {name!r} is not a computer's name" if name else "ComputerName is missing"
     if site not in known:
         yield f"SiteId {site!r} is not one of {', '.join(known)}" if site else "SiteId is missing"
-    if address and not _ADDRESS.match(address):
+    if address and (not _ADDRESS.match(address) or (_DIGITS.match(address) and not _IPV4.match(address))):
         yield f"IPAddress {address!r} is neither an address nor a name"
     port = given.get("port", "") or "0"
     if not (port.isascii() and port.isdigit() and len(port) < 6 and int(port) <= 65_535):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cached_property
@@ -15,6 +16,8 @@ from rmm.model.settings import Settings
 from rmm.ports import Clock
 from rmm.settings.endpoints import ENDPOINTS
 from rmm.settings.load import SETTINGS, VAULT
+
+log = logging.getLogger(__name__)
 
 PORTS = {"http": 5985, "https": 5986}
 SSH_PORT = 22
@@ -110,10 +113,13 @@ class Targets:
         today = self._clock.now().date().isoformat()
         found: dict[str, tuple[str, ...]] = {}
         for exception in self._settings.exceptions:
-            for name in exception.endpoints:
-                identity = self.endpoint(name).id
-                if exception.until >= today:
-                    found[identity] = (*found.get(identity, ()), *exception.allow)
+            for name in exception.endpoints if exception.until >= today else ():
+                try:
+                    identity = self.endpoint(name).id
+                except ConfigError as error:  # taken off the list, or misspelt: nothing is allowed to anybody by it
+                    log.warning("exceptions of rmm.yaml, owner %s: %s", exception.owner, error)
+                    continue
+                found[identity] = (*found.get(identity, ()), *exception.allow)
         return found
 
     def neighbours(self, target: Target) -> dict[str, list[str]]:

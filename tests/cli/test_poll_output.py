@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from rmm.cli.poll import _printer
+from rmm.cli.poll import _printer, _together
 from rmm.model.observation import Fault, Observation
 from rmm.model.round import PollSummary
 
@@ -42,3 +42,13 @@ def test_csv_has_the_message(capsys: pytest.CaptureFixture[str]) -> None:
     [row] = csv.DictReader(io.StringIO(printed("csv", capsys)))
     assert row["message"] == "ntlm cannot use a keytab"
     assert (row["code"], row["hint"]) == ("config", "Set another credential for it.")
+
+
+def test_what_befalls_many_alike_takes_one_line() -> None:
+    held = {"site": "hq", "status": "AUTH_HELD", "duration_s": 0.1, "code": "auth.held", "hint": "It ends then."}
+    rows = [{**held, "endpoint": f"SRV{number:02}"} for number in range(10)]
+    other = {**held, "endpoint": "SRV99", "status": "TIMEOUT", "code": "timeout"}
+    first, last = _together([*rows, other])
+    assert (first["endpoint"], first["count"], first["code"]) == ("SRV00 and 9 more", 10, "auth.held")
+    assert (last["endpoint"], last["count"]) == ("SRV99", 1)
+    assert [row["endpoint"] for row in _together(rows[:3])] == ["SRV00", "SRV01", "SRV02"]

@@ -27,5 +27,7 @@ def test_refused(
     (tmp_path / "rmm.yaml").write_text("sites:\n  - {id: hq, credential: polling}\n", encoding="utf-8")
     (tmp_path / "endpoints.csv").write_text("ComputerName,SiteId\nSRV01,hq\n", encoding="utf-8")
     monkeypatch.setattr("sys.argv", ["rmm", *words, "--config", str(tmp_path)])
-    assert main() == 2
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
     assert f"error: {wanted}\n" in capsys.readouterr().err

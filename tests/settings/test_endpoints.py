@@ -193,3 +193,15 @@ def test_ten_thousand_rows_cost_little(tmp_path: Path) -> None:
     began = time.process_time()
     assert read_endpoints(tmp_path / "endpoints.csv", SITES) == (endpoints, [])
     assert time.process_time() - began < 1.0  # 0.2 s on the machine that it was written on
+
+
+@pytest.mark.parametrize(
+    ("address", "right"),
+    [
+        ("10.20.0.11", True), ("255.255.255.255", True), ("fe80::1%eth0", True), ("srv01.corp.example", True),
+        ("10.20.0.999", False), ("1.2.3", False), ("1.2.3.4.5", False), ("1.2.3.4.", False), ("12", False),
+    ],
+)  # fmt: skip
+def test_what_looks_like_an_address_is_one(address: str, right: bool) -> None:
+    [row] = rows_of_csv(f"ComputerName,IPAddress\nSRV01,{address}\n", ["hq"])
+    assert row.problem == ("" if right else f"IPAddress {address!r} is neither an address nor a name")

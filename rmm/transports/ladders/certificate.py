@@ -54,9 +54,11 @@ def described(facts: dict[str, Any]) -> str:
     if "pin" not in facts:
         return f"a certificate that cannot be read ({facts.get('unreadable', '')})"
     names = ", ".join(facts["names"]) or "no names"
+    days = facts["days_left"]
+    left = f"{days} days left" if days >= 0 else "over"
     return (
         f"{facts['subject']}, issued by {facts['issuer']}, for {names}, {facts['not_before'][:10]} to "
-        f"{facts['not_after'][:10]} ({facts['days_left']} days left), pin {facts['pin']}"
+        f"{facts['not_after'][:10]} ({left}), pin {facts['pin']}"
     )
 
 
