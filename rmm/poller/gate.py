@@ -117,8 +117,12 @@ class _Attempt:
         self._settle(UNSENT)
 
     def end(self) -> None:
-        """The caller is done; without a word from it the outcome is unknown."""
-        self._settle(BROKEN)
+        """The caller is done; without a word from it the outcome is unknown.
+
+        It raises nothing, or a cancellation would be lost: what cannot be written stays counted as in flight.
+        """
+        with contextlib.suppress(RmmError):
+            self._settle(BROKEN)
 
     def _settle(self, outcome: str) -> None:
         if not self.outcome:

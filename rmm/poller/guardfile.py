@@ -91,7 +91,7 @@ class GuardFile:
             return _decoder.decode(self._path.read_bytes())
         except FileNotFoundError:
             return Guard()
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             return None
         except OSError as error:
             raise self._error(error) from error
@@ -127,5 +127,5 @@ class GuardFile:
 def guards(data: Path) -> Iterator[tuple[Path, Guard]]:
     """All guards of a data folder, as they are now, for showing."""
     for path in sorted((data / FOLDER).glob("*.json")):
-        with contextlib.suppress(OSError, msgspec.DecodeError):
+        with contextlib.suppress(OSError, msgspec.DecodeError, UnicodeDecodeError):
             yield path, _decoder.decode(path.read_bytes())

@@ -59,14 +59,19 @@ class Threads:
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(MOST_THREADS, thread_name_prefix="winrm")
 
-    async def call(self, function: Callable[[], T], *, deadline: float) -> T:
-        """Run `function` in a thread. Raises DeadlineError when it takes longer than `deadline` and some grace."""
+    async def call(
+        self, function: Callable[[], T], *, deadline: float, late: Callable[[asyncio.Future[T]], None] | None = None
+    ) -> T:
+        """Run `function` in a thread. Raises DeadlineError when it takes longer than `deadline` and some grace.
+
+        `late` is called with what it came to all the same, then.
+        """
         future = asyncio.get_running_loop().run_in_executor(self._pool, function)
         try:
             async with asyncio.timeout_at(deadline + GRACE_S):
                 return await asyncio.shield(future)
         except TimeoutError as error:
-            future.add_done_callback(_forget)
+            future.add_done_callback(late or _forget)
             raise DeadlineError("no answer in time") from error
 
     async def stoppable(self, function: Callable[[threading.Event], T], *, deadline: float) -> T:
@@ -239,7 +244,9 @@ class ThreadTransport(Generic[H, S]):
             if left <= 0:
                 attempt.unsent()
                 raise DeadlineError("no time was left for the logon: others of the same account went first")
-            opening = asyncio.ensure_future(self._threads.call(lambda: self._opened(target, left), deadline=deadline))
+            opening = asyncio.ensure_future(
+                self._threads.call(lambda: self._opened(target, left), deadline=deadline, late=self._close_late)
+            )
             try:
                 handle = await asyncio.shield(opening)
             except AuthError:
@@ -283,7 +290,7 @@ class ThreadTransport(Generic[H, S]):
         return made, self._logons.attempt(target.credential, target.host)
 
     def _close_late(self, done: asyncio.Future[H]) -> None:
-        """A logon that was cancelled may succeed all the same: what it opened is closed then."""
+        """A logon that was cancelled, or given up, may succeed all the same: what it opened is closed then."""
         if not done.cancelled() and done.exception() is None:
             closing = asyncio.ensure_future(self._close(done.result()))
             self._late.add(closing)

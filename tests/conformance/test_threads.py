@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
@@ -17,18 +18,19 @@ from tests.winrm.test_unsent import Queue
 NO_CONFIGURATION = 2150858811
 
 
-async def visit(gate: Queue, opened: Any, seconds: float = 10.0) -> None:
+async def visit(gate: Queue, opened: Any, seconds: float = 10.0, closed: Any = id) -> None:
     server = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     target = Target(
         endpoint="e", name="e", host="127.0.0.1", port=port, scheme="http", transport="pypsrp", auth="ntlm",
         session="new", credential=Credential(name="c", username="CORP\\poll", secret=Secret("x")),
     )  # fmt: skip
-    transport: Any = ThreadTransport("pypsrp", gate, opened=opened, closed=lambda _: None, session=lambda *_: None)
+    transport: Any = ThreadTransport("pypsrp", gate, opened=opened, closed=closed, session=lambda *_: None)
     try:
         async with transport.session(target, deadline=asyncio.get_running_loop().time() + seconds):
             pass
     finally:
+        await asyncio.sleep(1.0 if closed is not id else 0.0)
         await transport.aclose()
         server.close()
 
@@ -49,3 +51,16 @@ async def test_a_turn_that_came_after_the_deadline() -> None:
     with pytest.raises(DeadlineError):
         await visit(gate, lambda *_: called.append(1), seconds=0.5)
     assert (gate.log, called) == (["unsent"], [])
+
+
+async def test_what_was_opened_too_late_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rmm.transports.threads.GRACE_S", 0.1)
+
+    def opened(target: Target, seconds: float) -> str:
+        time.sleep(0.8)
+        return "shell"
+
+    closed: list[str] = []
+    with pytest.raises(DeadlineError):
+        await visit(Queue(), opened, seconds=0.3, closed=closed.append)
+    assert closed == ["shell"]

@@ -198,10 +198,12 @@ async def test_who_is_cancelled_while_it_waits_takes_nothing_along(tmp_path: Pat
     assert set(await round_of(domain, gate, 10)) == {"accepted"}
 
 
-async def test_a_damaged_file_counts_as_one_bad_logon_and_stops_nobody(tmp_path: Path) -> None:
+@pytest.mark.parametrize("damaged", [b"\x00garbage", b'{"account": "\xff"}', b""])
+async def test_a_damaged_file_counts_as_one_bad_logon_and_stops_nobody(tmp_path: Path, damaged: bytes) -> None:
     domain = Domain()
     await domain.visit(Gate(tmp_path, Hands()), "h1")
-    next((tmp_path / "authguard").glob("*.json")).write_bytes(b"\x00garbage")
+    next((tmp_path / "authguard").glob("*.json")).write_bytes(damaged)
+    assert list(guards(tmp_path)) == []
     domain.good = "1"
     assert await domain.visit(Gate(tmp_path, Hands()), "h1") == "accepted"
 

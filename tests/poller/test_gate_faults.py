@@ -79,3 +79,22 @@ async def test_a_defect_of_ours_leaves_nobody_waiting(tmp_path: Path, monkeypatc
     async with asyncio.timeout(5):
         with pytest.raises(ZeroDivisionError):
             await Domain("1").visit(Gate(tmp_path, Hands()), "h1")
+
+
+async def test_a_cancellation_is_not_lost_to_a_file_that_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, domain = Gate(tmp_path, Hands()), Domain("1")
+
+    def full(*_: object) -> None:
+        raise TierError("no space", code="disk.full")
+
+    logon = asyncio.ensure_future(domain.visit(gate, "h1", seconds=30))
+    await asyncio.sleep(0.1)
+    with monkeypatch.context() as patch:
+        patch.setattr(GuardFile, "write", full)
+        logon.cancel()
+        await asyncio.gather(logon, return_exceptions=True)
+        assert logon.cancelled()
+        await asyncio.sleep(0.3)
+    assert await domain.visit(gate, "h2") == "accepted"

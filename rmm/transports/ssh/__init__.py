@@ -5,7 +5,6 @@ Host keys are verified against known_hosts before anything secret is sent; there
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -13,6 +12,7 @@ import msgspec
 
 from rmm.model.endpoint import Target
 from rmm.ports import AuthGate
+from rmm.transports.kept import Kept
 from rmm.transports.ssh.session import SshSession
 
 __all__ = ["SshTransport", "build"]
@@ -25,7 +25,7 @@ class SshTransport:
 
     def __init__(self, gate: AuthGate) -> None:
         self._gate = gate
-        self._kept: dict[str, SshSession] = {}
+        self._kept: Kept[SshSession] = Kept()
         self._languages: dict[str, str] = {}  # endpoint -> what it spoke: the subsystem is tried once, not every time
 
     @asynccontextmanager
@@ -33,35 +33,14 @@ class SshTransport:
         """Connect, verify the host key, log on, and settle the language."""
         remembered = self._languages.get(target.endpoint, target.language)
         target = msgspec.structs.replace(target, language="")
-        kept = self._kept.pop(target.endpoint, None) if target.session != "new" else None
-        if kept is not None and kept.target != target:
-            await kept.aclose()
-            kept = None
-        session = kept or SshSession(target, self._gate)
-        whole = False
-        try:
+        async with self._kept.lend(target, lambda: SshSession(target, self._gate)) as session:
             await session.open(deadline, remembered)
             self._languages[target.endpoint] = session.language
             yield session
-            whole = True
-        finally:
-            # Shielded: a cancelled poll ends its processes all the same.
-            leaving = asyncio.ensure_future(session.leave() if whole else session.aclose())
-            try:
-                await asyncio.shield(leaving)
-            except asyncio.CancelledError:
-                await leaving
-                await session.aclose()
-                raise
-        if target.session != "new":
-            other, self._kept[target.endpoint] = self._kept.get(target.endpoint), session
-            if other is not None:  # of a poll that overlapped this one
-                await other.aclose()
 
     async def aclose(self) -> None:
         """End all that is kept. Idempotent."""
-        kept, self._kept = list(self._kept.values()), {}
-        await asyncio.gather(*(session.aclose() for session in kept))
+        await self._kept.aclose()
 
 
 def build(*, gate: AuthGate, **_: object) -> SshTransport:

@@ -151,9 +151,9 @@ class WinrmSession:
         finally:
             self.count()
 
-    async def leave(self, *, failed: bool = False) -> None:
-        """The poll is over: keep what the policy keeps, nothing where it failed; delete the rest, within CLEAN_UP_S."""
-        keep = "new" if failed else self.target.session
+    async def leave(self) -> None:
+        """The poll is over: keep what the policy keeps, delete the rest, within CLEAN_UP_S."""
+        keep = self.target.session
         good = self._wsman is not None and self._wsman.usable
         if self._shell is not None and (keep != "runspace" or self._shell.broken or not good):
             await self._delete_shell()
@@ -170,6 +170,7 @@ class WinrmSession:
             await self._delete_shell()
         finally:
             self._drop()
+            self.count()
 
     async def _delete_shell(self) -> None:
         """Delete the shell over its connection, or over a new one where that is lost in the middle of a request."""
