@@ -30,6 +30,9 @@ class Open:
     def rejected(self) -> None:
         raise SystemExit("a logon was rejected")
 
+    def unsent(self) -> None:
+        """Nothing to note."""
+
 
 def targets(lab: dict[str, Any], order: dict[str, Any]) -> list[Target]:
     credential = Credential(name="lab", username=lab["username"], secret=Secret(lab["password"]))

@@ -163,7 +163,8 @@ def _known(given: dict[str, ast.expr], kind: type[errors.RmmError], names: dict[
     texts = {
         key: _text(given[key], names) if key in given else getattr(kind, key) for key in ("status", "retry", "hint")
     }
-    return Known(code, texts["status"], texts["retry"], texts["hint"])
+    hint = "-" if texts["hint"] == "NAME." else texts["hint"]
+    return Known(code, texts["status"], texts["retry"], hint)
 
 
 def _text(node: ast.expr, names: dict[str, ast.expr], depth: int = 0) -> str:

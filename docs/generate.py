@@ -84,7 +84,7 @@ encryption, TLS. Any WinRM client can talk to it; `lab.json` says how. `rmm poll
 
 ```yaml
 faults:
-  - {kind: refuse, machines: [1]}                        # by index
+  - {kind: refuse, machines: [1]}                        # by index, from 0
   - {kind: hang, groups: [server2019]}                   # by operating system
   - {kind: trickle, share: 0.3, every_s: 0.5}            # 30 % of the fleet, chosen by a hash of the name
   - {kind: connection, how: reset, step: receive, skip: 2, times: 1, names: [LAB-SRV-001]}

@@ -131,14 +131,18 @@ class App:
         """The endpoint's storage shard within its site."""
         return shard_of(endpoint.id, self.targets.site(endpoint).shards)
 
+    def known_site(self, site: str) -> None:
+        """ConfigError where no site has this id."""
+        if site not in self.settings.sites:
+            raise ConfigError(f"there is no site {site!r}; there are {', '.join(self.settings.sites)}")
+
     def work(self, request: PollRequest) -> list[ShardWork]:
         """The shards and endpoints that a request covers."""
         from rmm.poller.round import ShardWork
 
         wanted = {self.targets.endpoint(name).id for name in request.endpoints}
         for site in request.sites:
-            if site not in self.settings.sites:
-                raise ConfigError(f"there is no site {site!r}; there are {', '.join(self.settings.sites)}")
+            self.known_site(site)
         shards: dict[tuple[str, int], list[Endpoint]] = {}
         for endpoint in self.settings.endpoints:
             if not endpoint.enabled or (wanted and endpoint.id not in wanted):

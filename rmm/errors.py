@@ -50,7 +50,7 @@ class ConfigError(RmmError):
     code = "config"
     retry = "RH"
     status = "CONFIG"
-    hint = "Correct the places named above; nothing was polled."
+    hint = "Correct what is named above; nothing was done."
 
     def __init__(self, message: str = "", *, problems: tuple[str, ...] = (), hint: str | None = None) -> None:
         super().__init__(message or "\n".join(problems), hint=hint)

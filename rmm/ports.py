@@ -174,11 +174,15 @@ class AuthGate(Protocol):
 
 
 class AuthAttempt(Protocol):
-    """One permitted logon. Neither method called: the outcome is unknown (connection lost)."""
+    """One permitted logon. No method called: the outcome is unknown (connection lost)."""
 
     def accepted(self) -> None: ...
 
     def rejected(self) -> None: ...
+
+    def unsent(self) -> None:
+        """It did not take place: nothing that comes of the secret has left."""
+        ...
 
 
 class Bus(Protocol):

@@ -86,7 +86,10 @@ def list_endpoints(
     import msgspec
 
     checked_output(output)
-    found = [endpoint for endpoint in open_app(config).settings.endpoints if site in ("", endpoint.site)]
+    application = open_app(config)
+    if site:
+        application.known_site(site)
+    found = [endpoint for endpoint in application.settings.endpoints if site in ("", endpoint.site)]
     rows = [{field: getattr(endpoint, field) for field in type(endpoint).__struct_fields__} for endpoint in found]
     hint = "no endpoints; `rmm endpoints import FILE` adds some"
     show([msgspec.to_builtins(row) for row in rows], COLUMNS, output, empty=hint)

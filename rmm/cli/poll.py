@@ -30,6 +30,7 @@ _COLUMNS = {
     "code": "FAULT",
     "hint": "WHAT TO DO",
 }
+_SHOWN = {**_COLUMNS, "hint": "WHAT, AND WHAT TO DO"}
 
 
 @app.command()
@@ -176,10 +177,10 @@ class _Whole(_Quiet):
             print(json.dumps(self._rows, ensure_ascii=False, indent=1))
         else:
             flat = [
-                {**row, "code": (row["fault"] or {}).get("code"), "hint": (row["fault"] or {}).get("hint")}
+                {**row, **{name: (row["fault"] or {}).get(name) for name in ("code", "hint", "message")}}
                 for row in self._rows
             ]
-            print(csv_text(flat, [*_COLUMNS, "observed_at"]), end="")
+            print(csv_text(flat, [*_COLUMNS, "observed_at", "message"]), end="")
 
 
 class _People(_Quiet):
@@ -219,7 +220,7 @@ class _People(_Quiet):
             fault = observation.fault
             self._failed.append(
                 {"endpoint": observation.name, "site": observation.site, "status": observation.status,
-                 "duration_s": observation.duration_s, "code": fault.code, "hint": fault.hint}
+                 "duration_s": observation.duration_s, "code": fault.code, "hint": f"{fault.message}. {fault.hint}"}
             )  # fmt: skip
         if self._bar is not None:
             bad = f"{len(self._failed)} failed" if self._failed else ""
@@ -231,7 +232,7 @@ class _People(_Quiet):
     def end(self, summary: PollSummary) -> None:
         if self._failed:
             shown = sorted(self._failed, key=lambda row: (row["status"], row["endpoint"]))[:40]
-            table(shown, _COLUMNS)
+            table(shown, _SHOWN)
             if len(self._failed) > len(shown):
                 print(f"... and {len(self._failed) - len(shown)} more: `rmm status`")
         words = ", ".join(f"{count} {status}" for status, count in sorted(summary.statuses.items()))

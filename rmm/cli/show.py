@@ -10,6 +10,7 @@ import typer
 
 from rmm.cli.options import Config, Output, checked_output, open_app
 from rmm.cli.printing import ago, clean, csv_text, table
+from rmm.errors import ConfigError
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -30,6 +31,8 @@ def show(
     checked_output(output)
     application = open_app(config)
     wanted = application.targets.endpoint(endpoint)
+    if collector and collector not in application.catalog:
+        raise ConfigError(f"there is no collector {collector!r}", hint="See `rmm collector list`.")
     state = hot_json.read_endpoint(application.data, wanted.site, wanted.id)
     alerts = FleetFile(application.data).alerts(endpoint=wanted.id)
     if state is None:

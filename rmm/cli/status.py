@@ -32,6 +32,8 @@ def status(
 
     checked_output(output)
     application = open_app(config)
+    if site:
+        application.known_site(site)
     rows = FleetFile(application.data).endpoints(site=site)
     polled = {row["endpoint"] for row in rows}
     rows += [

@@ -21,7 +21,7 @@ from rmm.core.alerting.site import Trouble
 from rmm.core.health import health
 from rmm.core.rules import compile_rules
 from rmm.durable import hold
-from rmm.errors import LeaseLost, RmmError
+from rmm.errors import LeaseLost, RmmError, TierError
 from rmm.model.observation import Fault, Observation, decode_observation
 from rmm.model.rule import Alert, Notification, Rule
 from rmm.ports import Channel, Clock
@@ -360,7 +360,10 @@ async def _send(channel: Channel, notification: Notification, clock: Clock) -> t
         return clock.now().isoformat(), receipt
     except (RmmError, TimeoutError) as error:
         result = str(error)[:500] or "no answer in time"
-        log.warning("channel %s: %s", channel.name, result)
+        # A channel that writes to the disk that is full adds nothing to the error that the round ends with.
+        log.log(
+            logging.INFO if isinstance(error, TierError) else logging.WARNING, "channel %s: %s", channel.name, result
+        )
     except Exception as error:  # a plugin's bug must not keep the other channels from being told
         result = f"{type(error).__name__}: {error}"[:500]
         log.exception("channel %s failed", channel.name)

@@ -189,9 +189,10 @@ class _Book:
                     self._file.give_back()
                     self._until = 0.0
                 await asyncio.sleep(TURN_S if self._waiters and self._file.wanted() else 0)
-        except RmmError as error:  # the data folder cannot be written: nothing may leave
-            for waiter in self._take_all():
-                waiter.future.set_exception(error)
+        except Exception as error:  # mostly that the data folder cannot be written: nothing may leave
+            self._refuse_all(error)
+            if not isinstance(error, RmmError):
+                raise  # a defect of ours: the loop reports it as well
         finally:
             self._task = None
 
@@ -247,9 +248,13 @@ class _Book:
                 self._waiters.pop(waiter)
                 waiter.future.set_exception(self._held(answer))
             elif answer.word in (GO, CANARY):
-                self._waiters.pop(waiter)
                 flight = Flight(waiter.version, waiter.host, now)
-                self._file.note(len(self._flights) + 1, durable=answer.word == CANARY)
+                try:
+                    self._file.note(len(self._flights) + 1, durable=answer.word == CANARY)
+                except RmmError as error:  # theirs alone: this may run for one who is done with his logon
+                    self._refuse_all(error)
+                    return
+                self._waiters.pop(waiter)
                 self._flights.append(flight)
                 waiter.future.set_result(flight)
 
@@ -316,10 +321,11 @@ class _Book:
                 )
                 waiter.future.set_exception(AuthHeld(text, retry="RB", hint=hint))
 
-    def _take_all(self) -> list[_Waiter]:
-        waiting = [waiter for waiter in self._waiters if not waiter.future.done()]
-        self._waiters.clear()
-        return waiting
+    def _refuse_all(self, error: Exception) -> None:
+        waiting, self._waiters = list(self._waiters), {}
+        for waiter in waiting:
+            if not waiter.future.done():
+                waiter.future.set_exception(error)
 
 
 _WHY = {

@@ -52,10 +52,11 @@ class GuardFile:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             Path(self._lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            self._wanted.touch()
-            return False
+            try:
+                self._lock.acquire(timeout=0)
+            except Timeout:
+                self._wanted.touch()
+                return False
         except OSError as error:
             raise self._error(error) from error
         try:

@@ -27,7 +27,7 @@ class BusOutlet:
         self._queue: asyncio.Queue[tuple[str, int, bytes]] = asyncio.Queue(CAPACITY)
         self._open: dict[tuple[str, int], int] = {}
         self._progress = asyncio.Event()
-        self._error: RmmError | None = None
+        self._error: Exception | None = None
 
     @classmethod
     @asynccontextmanager
@@ -38,11 +38,13 @@ class BusOutlet:
         try:
             yield outlet
         finally:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(1.0):
-                    await outlet.drain()
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            try:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(1.0):
+                        await outlet.drain()
+            finally:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
 
     async def publish(self, site: str, shard: int, data: bytes) -> None:
         """Queue one encoded observation; waits while the coordinator is behind."""
@@ -77,6 +79,9 @@ class BusOutlet:
                     await self._fold([data for _, _, data in batch])
                 except RmmError as error:
                     log.warning("the coordinator could not take observations: %s", error)
+                    self._error = error
+                except Exception as error:  # a defect of ours must not leave the shards waiting for ever
+                    log.exception("the coordinator failed inside rmm")
                     self._error = error
             for site, shard, _ in batch:
                 self._open[(site, shard)] -= 1

@@ -255,7 +255,7 @@ class Round:
                 if _left_clean(observation, orphans=one.endpoint.id in journal.unclean):
                     journal.left(one.endpoint.id)
                 await self._keep_one(self._judged(observation, began), one)
-        except RmmError as error:
+        except Exception as error:  # also a defect of ours: who waits for this endpoint's end would wait for ever
             self._fail(error)
         finally:
             self._visits.discard(visit)

@@ -87,7 +87,7 @@ class Visitor:
             collectors=run.harvest.results,
             epoch=self._kit.epoch,
             seq=seq,
-            identity=run.identity,
+            identity=run.evidence(),
             telemetry=run.telemetry | run.left(),
             errors=run.harvest.errors,
         )
@@ -116,6 +116,7 @@ class _Run:
         self.identity: dict[str, str] = {}
         self.telemetry: dict[str, float] = {}
         self.orphans = orphans
+        self._another = False  # another machine answered
         self._in_session = False
         self._sessions: list[Session] = []
         self._clean_up = min(CLEAN_UP_S, CLEAN_UP_SHARE * kit.poll.timeout)
@@ -205,6 +206,13 @@ class _Run:
             return TransportError("the transport did not keep its deadline", code="timeout", status=words.TIMEOUT)
         return None
 
+    def evidence(self) -> dict[str, str]:
+        """What is kept of the identity. The newest takes the place of all that was known, so it has that too."""
+        if not self.identity or self._another:
+            return {}  # another machine's tells nothing of this one; without any, what is known is kept
+        known = self.state.identity if self.state else {}
+        return {key: known[key] for key in ("name", "language") if key in known} | self.identity
+
     def left(self) -> dict[str, float]:
         """How many shells of ours are on the endpoint after all; nothing where there are none."""
         count = sum(session.telemetry.get("shells_left", 0.0) for session in self._sessions)
@@ -231,7 +239,7 @@ class _Run:
         reason = identity.mismatch(self.endpoint.name, known, {"name": seen})
         if reason:
             hint = "DNS or DHCP gave this address to another machine, or the name was changed; nothing was stored."
-            raise _another(reason, hint)
+            raise self._refused(reason, hint)
         if seen:
             self.identity["name"] = seen
 
@@ -242,7 +250,11 @@ class _Run:
         if not reason:
             return None
         hint = "Was it replaced? Then write its UUID into the column Uuid of the endpoint list; nothing was stored."
-        return _another(reason, hint)
+        return self._refused(reason, hint)
+
+    def _refused(self, reason: str, hint: str) -> TransportError:
+        self._another = True
+        return TransportError(reason, code="identity.mismatch", status=words.IDENTITY_MISMATCH, retry="RH", hint=hint)
 
     async def _probe(self, outcome: RmmError) -> None:
         """After a poll without a session: does TCP connect, does WinRM answer? Costs a good poll nothing."""
@@ -278,10 +290,6 @@ class _Run:
             ]
         }
         self.harvest.normalize("availability", document, 0.0, 0)
-
-
-def _another(reason: str, hint: str) -> TransportError:
-    return TransportError(reason, code="identity.mismatch", status=words.IDENTITY_MISMATCH, retry="RH", hint=hint)
 
 
 def verdict(outcome: RmmError | None) -> str:

@@ -105,9 +105,10 @@ def load_settings(folder: Path, flags: Mapping[str, Any] | None = None) -> Setti
     lines = _lines(path, problems)
     rules, found = read_rules(folder / "rules")
     lines += found
-    # Sites with mistakes count as well, so that their endpoints are not reported for it.
+    # Sites with mistakes count as well, so that their endpoints are not reported for it; nor are they where the file
+    # names no site that can be read.
     ids = {str(value["id"]) for value in top.sites if value.get("id")} if lines else {site.id for site in sites}
-    endpoints, found = read_endpoints(folder / ENDPOINTS, ids)
+    endpoints, found = read_endpoints(folder / ENDPOINTS, ids) if ids or not lines else ([], [])
     lines += found
     lines += endpoint_problems(endpoints, {site.id: site for site in sites}, folder / ENDPOINTS)
     lines += _unfit(folder / ENDPOINTS, endpoints, {site.id: site for site in sites})
@@ -241,7 +242,8 @@ def _unfit(path: Path, endpoints: Iterable[Endpoint], sites: Mapping[str, Site])
             yield f"{path}: {one.name}: its site's auth does not go with it: {why}"
 
 
-def _exceptions(document: Document, top: _Top, problems: list[Problem]) -> Iterable[TlsException]:
+def _exceptions(document: Document, top: _Top, problems: list[Problem]) -> list[TlsException]:
+    found: list[TlsException] = []
     for index, value in enumerate(top.exceptions):
         place: tuple[str | int, ...] = ("exceptions", index)
         values = checked(document, place, TlsException, value, problems)
@@ -250,7 +252,8 @@ def _exceptions(document: Document, top: _Top, problems: list[Problem]) -> Itera
         one = TlsException(**values)
         for key, text in _exception(one):
             problems.append(Problem(document.line((*place, key)), dotted((*place, key)), text))
-        yield one
+        found.append(one)
+    return found
 
 
 def _exception(one: TlsException) -> Iterable[tuple[str, str]]:
@@ -261,9 +264,11 @@ def _exception(one: TlsException) -> Iterable[tuple[str, str]]:
         yield "allow", f"one or more of {', '.join(sorted(ALLOWANCES))}"
     if not one.owner.strip():
         yield "owner", "name who answers for it"
-    try:
-        date.fromisoformat(one.until)
+    try:  # the one form whose texts compare as days do
+        right = date.fromisoformat(one.until).isoformat() == one.until
     except ValueError:
+        right = False
+    if not right:
         yield "until", f"{one.until!r} is not a day such as 2027-01-31"
 
 

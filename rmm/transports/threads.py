@@ -175,6 +175,8 @@ class _Unguarded:
 
     def rejected(self) -> None: ...
 
+    def unsent(self) -> None: ...
+
 
 async def _reachable(target: Target, deadline: float) -> None:
     """Connect once, and close: who is not there must not take the account's turn, which the library's logon is.
@@ -232,16 +234,21 @@ class ThreadTransport(Generic[H, S]):
         check_fit(target)
         await _reachable(target, deadline)
         target, guard = await self._prepared(target, deadline)
-        left = deadline - asyncio.get_running_loop().time()
         async with guard as attempt:
+            left = deadline - asyncio.get_running_loop().time()
+            if left <= 0:
+                attempt.unsent()
+                raise DeadlineError("no time was left for the logon: others of the same account went first")
             opening = asyncio.ensure_future(self._threads.call(lambda: self._opened(target, left), deadline=deadline))
             try:
                 handle = await asyncio.shield(opening)
             except AuthError:
                 attempt.rejected()
                 raise
-            except (AccessError, QuotaError):
-                attempt.accepted()  # refused for another reason, so the logon was good
+            except RmmError as error:
+                # Refused for another reason, so the logon was good; either library calls a fault so.
+                if isinstance(error, AccessError | QuotaError) or type(error.__cause__).__name__ == "WSManFaultError":
+                    attempt.accepted()
                 raise
             except asyncio.CancelledError:
                 opening.add_done_callback(self._close_late)

@@ -41,6 +41,8 @@ class Open:
     def rejected(self) -> None:
         self.log.append("rejected")
 
+    def unsent(self) -> None: ...
+
 
 async def name(lab: KerberosLab, credential: Credential, transport: str, **changes: Any) -> tuple[Any, list[str]]:
     gate = Open()

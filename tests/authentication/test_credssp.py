@@ -33,6 +33,8 @@ class Gate:
     def rejected(self) -> None:
         self.log.append("rejected")
 
+    def unsent(self) -> None: ...
+
 
 async def run(lab: KerberosLab, script: str = "$env:COMPUTERNAME", *, secret: str = "", **changes: Any) -> Any:
     gate = Gate()

@@ -44,6 +44,8 @@ class Gate:
     def rejected(self) -> None:
         self.log.append("rejected")
 
+    def unsent(self) -> None: ...
+
 
 class Client:
     """The native transport with its gate."""

@@ -72,6 +72,8 @@ class Gate:
     def rejected(self) -> None:
         self.log.append("rejected")
 
+    def unsent(self) -> None: ...
+
 
 class Bench:
     """One transport with a target that works."""

@@ -35,6 +35,8 @@ class Everyone:
 
     def rejected(self) -> None: ...
 
+    def unsent(self) -> None: ...
+
 
 class Lab:
     """A lab that is up."""

@@ -34,6 +34,17 @@ def test_listed(code: str, file: str) -> None:
     assert code in LISTED, f"{file} raises {code}: run `make docs`"
 
 
+def test_every_code_has_a_status_and_a_retry_word() -> None:
+    import rmm.model.observation as words
+
+    known = {name for name, value in vars(words).items() if name.isupper() and name == value} | {"-"}
+    rows = re.findall(r"^\| `([^`]+)` \| ([^|]+) \| ([^|]+) \| (.+) \|$", PAGE, re.MULTILINE)
+    codes = [row for row in rows if row[2] in ("R0", "R1", "RB", "RH", "-")]
+    assert {row[0] for row in codes if row[1] not in known} == set()
+    assert {row[0] for row in codes if row[3].endswith((" ", ";", ","))} == set()
+    assert {"kdc.skew", "kdc.unreachable", "auth.keytab"} <= {row[0] for row in codes}  # of a table by number
+
+
 def test_status_and_retry_words_are_explained() -> None:
     import rmm.model.observation as words
 

@@ -13,6 +13,7 @@ import os
 import random
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections import Counter
@@ -105,21 +106,15 @@ class Fleet:
         with urllib.request.urlopen(self.info["accounts"], data=json.dumps(change).encode(), timeout=30):
             pass
 
-    def start(self) -> list[subprocess.Popen[str]]:
+    def start(self) -> list[_Reader]:
         """One `rmm poll` for each site."""
-        return [
-            subprocess.Popen(
-                [sys.executable, "-m", "rmm", "poll", "--site", f"s{n}", "--config", str(self.config), "-o", "ndjson"],
-                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            )
-            for n in range(SITES)
-        ]  # fmt: skip
+        command = [sys.executable, "-m", "rmm", "poll", "--config", str(self.config), "--output", "ndjson", "--site"]
+        return [_Reader([*command, f"s{number}"]) for number in range(SITES)]
 
-    def round(self, name: str, processes: list[subprocess.Popen[str]] | None = None) -> Counter[str]:
+    def round(self, name: str, processes: list[_Reader] | None = None) -> Counter[str]:
         """A round of all sites to its end: status -> endpoints."""
         began, found = time.monotonic(), Counter[str]()
-        readers = [_Reader(process) for process in processes or self.start()]
-        for reader in readers:
+        for reader in processes or self.start():
             out, err = reader.end()
             assert reader.process.returncode in (0, 3, 4), err
             found.update(_status(json.loads(line)) for line in out.splitlines())
@@ -137,21 +132,21 @@ class Fleet:
         self.administrator(state="ok")
         self.rmm("credentials", "release", "lab", "--unlocked")
 
-    def kill_all(self, dice: random.Random, processes: list[subprocess.Popen[str]] | None = None) -> int:
+    def kill_all(self, dice: random.Random, processes: list[_Reader] | None = None) -> int:
         """SIGKILL for all site processes, at a random moment around a logon; returns how many were alive."""
         before = self._notes() if processes is None else {}
         running = processes or self.start()
         until = time.monotonic() + 60
-        while time.monotonic() < until and all(one.poll() is None for one in running):
+        while time.monotonic() < until and all(one.process.poll() is None for one in running):
             if any(note != before.get(path) and note[1] == b"\1" for path, note in self._notes().items()):
                 break  # a logon is in the air, and not only one that the last kill left there
             time.sleep(0.005)
         time.sleep(dice.uniform(0.0, 1.5 * LATE_S))
-        alive = [one for one in running if one.poll() is None]
+        alive = [one for one in running if one.process.poll() is None]
         for one in alive:
-            one.kill()
+            one.process.kill()
         for one in running:
-            one.communicate()
+            one.end()
         return len(alive)
 
     def _notes(self) -> dict[Path, tuple[int, bytes]]:
@@ -198,12 +193,10 @@ def _status(observation: dict[str, Any]) -> str:
 
 
 class _Reader:
-    """Reads a process's output while others run: pipes are small."""
+    """A process whose output is read while others run: pipes are small, and who waits on one keeps its locks."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        import threading
-
-        self.process = process
+    def __init__(self, command: list[str]) -> None:
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self._got: tuple[str, str] = ("", "")
         self._thread = threading.Thread(target=self._read)
         self._thread.start()

@@ -51,7 +51,7 @@ async def abandoned(lab: Any, name: str) -> None:
     session = WinrmSession(lab.target(), lab.gate, name)
     await session.open(deadline)
     await session._reopen(deadline)
-    await session._drop()
+    session._drop()
 
 
 @pytest.mark.crash

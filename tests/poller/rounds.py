@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 from rmm.catalog.load import load_catalog
 from rmm.errors import ConnectError, DeadlineError, RmmError
@@ -69,11 +69,29 @@ class Refusing(Sleepy):
         yield Session()
 
 
+class Peer(Sleepy):
+    """Sessions of a peer that says who it is."""
+
+    def __init__(self, peer: Mapping[str, str]) -> None:
+        super().__init__(lambda _: 0.0)
+        self.peer = peer
+
+    @asynccontextmanager
+    async def session(self, target: Target, *, deadline: float) -> AsyncIterator[Session]:
+        session = Session()
+        session.peer = self.peer
+        yield session
+
+
 def work(shards: int, each: int) -> list[ShardWork]:
     return [
         ShardWork("hq", n, tuple(Endpoint(id=f"e{n}-{k}", name=f"E{n}-{k}", site="hq") for k in range(each)))
         for n in range(shards)
     ]
+
+
+async def _nobody(target: Target, deadline: float) -> NoReturn:
+    raise ConnectError("refused", code="tcp.refused")
 
 
 class Bench:
@@ -87,11 +105,9 @@ class Bench:
         self.folded: list[Observation] = []
         self.failure: RmmError | None = None
 
-    async def round(self, shards: list[ShardWork], epoch: str) -> Round:
-        self.seen = []
-        clock = SystemClock()
+    def kit(self, epoch: str, clock: SystemClock) -> Kit:
         catalog = load_catalog([shipped("collectors")])
-        kit = Kit(
+        return Kit(
             collectors={COLLECTOR: catalog[COLLECTOR]},
             intervals={COLLECTOR: 60},
             bundle=cast("Any", None),
@@ -100,12 +116,17 @@ class Bench:
             transport_of=lambda _: "winrm",
             shell_of=lambda _: "auto",
             rights=cast("Any", None),
-            identify=cast("Any", None),
+            identify=_nobody,
             ladder=cast("Any", None),
             poll=self.poll,
             clock=clock,
             epoch=epoch,
         )
+
+    async def round(self, shards: list[ShardWork], epoch: str) -> Round:
+        self.seen = []
+        clock = SystemClock()
+        kit = self.kit(epoch, clock)
         began = clock.monotonic()
         async with BusOutlet.open(self._fold) as outlet:
             one = Round(
@@ -113,11 +134,14 @@ class Bench:
                 data=self.data,
                 open_store=lambda site, shard: open_shard(self.data, site, shard, fields={}, now=clock.now),
                 outlet=outlet,
-                on_observation=lambda o: self.seen.append((clock.monotonic() - began, o)),
+                on_observation=lambda o: self.on_observation(clock.monotonic() - began, o),
                 mode="all",
             )
             await one.run(shards)
         return one
+
+    def on_observation(self, at: float, observation: Observation) -> None:
+        self.seen.append((at, observation))
 
     async def _fold(self, batch: Any) -> None:
         if self.failure is not None:

@@ -115,3 +115,15 @@ async def test_a_failing_shard_ends_the_round(tmp_path: Path, monkeypatch: pytes
         await asyncio.wait_for(bench.round(work(3, 2), "e0"), 20)
     assert "1.sqlite" in str(caught.value)
     assert bench.transport.open == 0
+
+
+async def test_a_defect_after_a_visit_ends_the_round(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(tmp_path, Sleepy(lambda _: 0.01), concurrency=4, timeout=TIMEOUT_S)
+
+    def broken(at: float, observation: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(bench, "on_observation", broken)
+    async with asyncio.timeout(10):
+        with pytest.raises(ZeroDivisionError):
+            await bench.round(work(1, 8), "e0")

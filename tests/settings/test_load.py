@@ -278,3 +278,27 @@ def test_what_lock_out_protection_may_spend_is_bounded(write: Write) -> None:
     assert load_settings(folder).lockout == LockoutSettings(budget=4, window=600, duration=900, parallel=8)
     found = problems(write(GOOD + "lockout: {budget: 0, parallel: 1000, threshold: 3}\n"))
     assert [line.split(": ")[1] for line in found] == ["lockout.budget", "lockout.parallel", "lockout.threshold"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "wanted"),
+    [
+        ("{endpoints: [OLD-01], allow: [tls1.1], until: 2027-01-31}", "exceptions[0].owner: missing"),
+        ("{endpoints: [OLD-01], allow: [tls1.1], owner: x}", "exceptions[0].until: missing"),
+        ('{endpoints: [OLD-01], allow: [tls1.1], owner: " ", until: 2027-01-31}', "exceptions[0].owner: name who"),
+        ("{endpoints: [OLD-01], allow: [tls9], owner: x, until: 2027-01-31}", "exceptions[0].allow: one or more of"),
+        ("{endpoints: [], allow: [name], owner: x, until: 2027-01-31}", "exceptions[0].endpoints: name the"),
+        ("{endpoints: [OLD-01], allow: [name], owner: x, until: never}", "exceptions[0].until: 'never' is not a day"),
+        ("{endpoints: [OLD-01], allow: [name], owner: x, until: '20270131'}", "exceptions[0].until: '20270131' is"),
+    ],
+)
+def test_an_exception_without_owner_or_end_is_none(write: Write, entry: str, wanted: str) -> None:
+    [line] = problems(write(f"{GOOD}exceptions:\n  - {entry}\n"))
+    assert line.startswith(f"rmm.yaml:4: {wanted}")
+
+
+@pytest.mark.parametrize("text", ["sites: [\n", "\tsites:\n", "just text\n", ""])
+def test_endpoints_are_not_reported_where_the_file_names_no_site(write: Write, text: str) -> None:
+    found = problems(write(text, "ComputerName,SiteId\nSRV01,hq\nSRV02,hq\n"))
+    assert len(found) == 1
+    assert found[0].startswith("rmm.yaml:")

@@ -40,6 +40,8 @@ class Gate:
     def rejected(self) -> None:
         self.log.append("rejected")
 
+    def unsent(self) -> None: ...
+
 
 class Client:
     """The transport, and how to reach one server with it."""

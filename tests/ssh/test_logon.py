@@ -13,8 +13,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from rmm.errors import AuthError, AuthHeld, ConfigError, RmmError
+from rmm.errors import AuthError, AuthHeld, ConfigError, RmmError, TransportError
 from rmm.model.endpoint import Credential, Secret
+from rmm.transports.ssh import SshTransport
+from tests.winrm.test_unsent import Queue
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="the SSH server of these tests is a Linux matter")
 
@@ -276,3 +278,17 @@ async def test_a_credential_of_another_kind(client: Any, sshd: Any) -> None:
     with pytest.raises(AuthError) as caught:
         await client.run(client.target(sshd, credential=keytab))
     assert caught.value.code == "auth.scheme"
+
+
+async def test_a_server_that_gives_up_while_the_logon_waits_has_refused_nothing(
+    client: Any, start_sshd: Callable[..., Any]
+) -> None:
+    server = start_sshd(*PASSWORDS, "LoginGraceTime 1")
+    gate = Queue(lambda: asyncio.sleep(2.5))
+    transport = SshTransport(gate)
+    target = client.target(server, credential=password(server.user, "wrong"))
+    with pytest.raises(TransportError):
+        async with transport.session(target, deadline=asyncio.get_running_loop().time() + 20):
+            pass
+    assert gate.log == ["unsent"]
+    await transport.aclose()

@@ -27,6 +27,8 @@ class Open:
 
     def rejected(self) -> None: ...
 
+    def unsent(self) -> None: ...
+
 
 def target(lab: Any, index: int = 0, **changes: Any) -> Target:
     machine = lab.endpoints[index]

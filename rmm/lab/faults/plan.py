@@ -9,6 +9,7 @@ it strikes: `step` (one or more of STEPS), `skip` (chances that pass first), `ti
 from __future__ import annotations
 
 import importlib
+import inspect
 import pkgutil
 import ssl
 import time
@@ -178,6 +179,8 @@ def load_plan(path: Path) -> Plan:
         plan = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}", hint="Name a readable fault plan with --faults.") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 text: {error}", hint="Name a fault plan with --faults.") from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not YAML: {error}", hint="See config/lab/mixed.yaml for an example.") from error
     entries = plan.get("faults") if isinstance(plan, dict) else None
@@ -204,8 +207,21 @@ def _entry(entry: Any) -> Entry:
     if len(given) != 1:
         raise ValueError(f"name the machines by one of {', '.join(_MATCHERS)}")
     options = {name: value for name, value in entry.items() if name not in ("kind", *_MATCHERS, *_WHEN)}
-    fault: Fault = importlib.import_module(f"rmm.lab.faults.{entry['kind']}").build(**options)
-    return Entry(fault, _matcher(entry), entry)
+    return Entry(_built(entry["kind"], options), _matcher(entry), entry)
+
+
+def _built(kind: str, options: Mapping[str, Any]) -> Fault:
+    build: Callable[..., Fault] = importlib.import_module(f"rmm.lab.faults.{kind}").build
+    wanted = inspect.signature(build).parameters
+    open_end = any(one.kind is one.VAR_KEYWORD for one in wanted.values())
+    unknown = [] if open_end else [str(name) for name in options if name not in wanted]
+    if unknown:
+        raise ValueError(f"{kind} has no option {', '.join(unknown)}; it has {', '.join(wanted) or 'none'}")
+    given = (*options, *(name for name, one in wanted.items() if one.kind is one.VAR_KEYWORD))
+    missing = [name for name, one in wanted.items() if one.default is one.empty and name not in given]
+    if missing:
+        raise ValueError(f"{kind} needs {', '.join(missing)}")
+    return build(**options)
 
 
 def _matcher(entry: Mapping[str, Any]) -> Callable[[Machine], bool]:
@@ -219,4 +235,6 @@ def _matcher(entry: Mapping[str, Any]) -> Callable[[Machine], bool]:
         groups = {str(name).lower() for name in entry["groups"]}
         return lambda machine: machine.profile.lower() in groups
     share = float(entry["share"])
+    if not 0 <= share <= 1:
+        raise ValueError(f"share {share:g}: 0 to 1 are allowed")
     return lambda machine: zlib.crc32(machine.name.encode()) / 2**32 < share

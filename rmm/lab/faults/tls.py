@@ -1,8 +1,8 @@
-"""TLS. Option `how`: one of HOW, or stalled, trickled, reset.
+"""TLS. Option `how`, one of the names below.
 
-ends: in `days`, and it is good until then. inspected: a re-signing proxy's CA. changed_key: the lab's CA, another key
-than before. stalled: the client's hello is never answered; trickled: it is answered byte by byte;
-reset: the connection is reset in the handshake.
+expired, early, self_signed, other_ca, wrong_name, tls1.0, tls1.1: what the name says. ends: in `days`, and it is good
+until then. inspected: a re-signing proxy's CA. changed_key: the lab's CA, another key than before. stalled: the
+client's hello is never answered; trickled: it is answered byte by byte; reset: the connection is reset meanwhile.
 """
 
 from __future__ import annotations

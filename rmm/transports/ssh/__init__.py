@@ -51,9 +51,12 @@ class SshTransport:
                 await asyncio.shield(leaving)
             except asyncio.CancelledError:
                 await leaving
+                await session.aclose()
                 raise
         if target.session != "new":
-            self._kept[target.endpoint] = session
+            other, self._kept[target.endpoint] = self._kept.get(target.endpoint), session
+            if other is not None:  # of a poll that overlapped this one
+                await other.aclose()
 
     async def aclose(self) -> None:
         """End all that is kept. Idempotent."""

@@ -112,6 +112,9 @@ async def _logged_on(
             # A refusal; or the server hangs up on it, as OpenSSH does after MaxAuthTries.
             attempt.rejected()
             raise logon.refusal() from error
+        finally:
+            if not logon.sent:
+                attempt.unsent()
         attempt.accepted()
         return connection
 

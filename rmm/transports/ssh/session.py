@@ -50,7 +50,7 @@ class SshSession:
         """Be connected and logged on, and know the language; what is kept and still good is used."""
         self.telemetry = {"requests": 0.0, "bytes_in": 0.0, "bytes_out": 0.0}
         if not self._alive:
-            await self._drop()
+            await self.aclose()  # PowerShell was lost with its connection
             self._connection = await connect(self.target, self._gate, deadline, self.telemetry)
             self.language = ""
         wanted = self.target.shell if self.target.shell != "auto" else remembered or "auto"

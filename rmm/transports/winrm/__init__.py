@@ -31,19 +31,24 @@ class WinrmTransport:
             await kept.aclose()
             kept = None
         session = kept or WinrmSession(target, self._gate, self._owner)
+        failed = True
         try:
             await session.open(deadline)
             yield session
+            failed = False
         finally:
             # Shielded: a cancelled poll deletes its shell all the same.
-            leaving = asyncio.ensure_future(session.leave())
+            leaving = asyncio.ensure_future(session.leave(failed=failed))
             try:
                 await asyncio.shield(leaving)
             except asyncio.CancelledError:
                 await leaving
+                await session.aclose()
                 raise
         if target.session != "new":
-            self._kept[target.endpoint] = session
+            other, self._kept[target.endpoint] = self._kept.get(target.endpoint), session
+            if other is not None:  # of a poll that overlapped this one
+                await other.aclose()
 
     async def aclose(self) -> None:
         """Delete all that is kept. Idempotent."""

@@ -22,9 +22,9 @@ from typing import Any
 
 from rmm.core.authentication import schemes_of, unfit
 from rmm.core.coerce import shown
-from rmm.errors import AuthError, ConnectError, ProtocolError, TlsError, TransportError, UnsupportedError
+from rmm.errors import AuthError, ConnectError, DeadlineError, ProtocolError, TlsError, TransportError, UnsupportedError
 from rmm.model.endpoint import Credential, Target
-from rmm.ports import AuthGate
+from rmm.ports import AuthAttempt, AuthGate
 from rmm.transports.winrm import kerberos
 from rmm.transports.winrm.http import Connection, Response
 from rmm.transports.winrm.kdc import TicketError, may_fall_back
@@ -180,6 +180,7 @@ class Authentication:
         self.peer = target_names(challenge)
         token = _step(context, challenge)
         async with gate.attempt(target.credential, target.host) as attempt:
+            _check_still_there(connection, attempt, deadline)
             response = await self._leg(connection, token, deadline)
             _finish(response, attempt, ntlm_hint(target))
         if not context.complete:
@@ -243,6 +244,7 @@ class Authentication:
             pair = f"{target.credential.username}:{target.credential.secret.reveal()}".encode()
             self._constant = b"Authorization: Basic %b\r\n" % base64.b64encode(pair)
         async with gate.attempt(target.credential, target.host) as attempt:
+            _check_still_there(connection, attempt, deadline)
             try:
                 response = await connection.request(self._head + self._constant + SOAP, b"", deadline)
             except ConnectError as error:
@@ -325,7 +327,18 @@ def _no_token(response: Response, offers: list[str]) -> TransportError:
     return status_error(response)
 
 
-def _finish(response: Response, attempt: Any, hint: str = "") -> None:
+def _check_still_there(connection: Connection, attempt: AuthAttempt, deadline: float) -> None:
+    """After the wait for permission: what is not sent for want of a connection or of time is no logon."""
+    if asyncio.get_running_loop().time() >= deadline:
+        attempt.unsent()
+        raise DeadlineError("no time was left for the logon: others of the same account went first")
+    if not connection.usable:
+        attempt.unsent()
+        hint = "It waited for other logons of the same account, and the endpoint, or a firewall, did not wait."
+        raise ConnectError("the endpoint closed the connection", code="tcp.reset", retry="R1", hint=hint)
+
+
+def _finish(response: Response, attempt: AuthAttempt, hint: str = "") -> None:
     """The answer to the leg that carried the proof."""
     if response.status == 401:
         attempt.rejected()

@@ -125,10 +125,14 @@ class Logons:
             try:
                 got = await self._ask(realm, about, lambda: kerberos.log_on(credential, password), deadline)
             except TicketError as error:
+                password.close()  # from here on it cannot be used any more by a thread that goes on unheard
                 # A keytab's key cannot be watched as a password can: its bytes may have left.
-                error.spent = error.code == "kdc.unreachable" and (password.used or credential.kind == "keytab")
+                left = password.used or credential.kind == "keytab"
+                error.spent = error.code == "kdc.unreachable" and left
                 if error.refused:
                     attempt.rejected()
+                elif not left:
+                    attempt.unsent()
                 raise
             finally:
                 password.close()

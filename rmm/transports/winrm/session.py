@@ -9,7 +9,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from rmm.core.sessions import WINRS, order
-from rmm.errors import ProtocolError, QuotaError, TransportError, UnsupportedError
+from rmm.errors import ProtocolError, QuotaError, RmmError, UnsupportedError
 from rmm.model.endpoint import Target
 from rmm.ports import Script, ScriptResult
 from rmm.transports.winrm import envelope
@@ -51,7 +51,7 @@ class WinrmSession:
         if self._wsman is not None and self._wsman.usable:
             self._counted = self._totals()
             return
-        await self._drop()
+        self._drop()
         self._counted = (0, 0, 0)
         self._wsman = await open_wsman(self.target, self._gate, deadline, self.telemetry)
 
@@ -80,7 +80,7 @@ class WinrmSession:
 
     async def shell(self, deadline: float) -> Shell:
         """The shell in which the next script runs; opened where there is none, or none that is still good."""
-        if self._shell is None or not self._shell.fresh:
+        if self._shell is None or not self._shell.fresh or self._shell.wsman is not self._wsman:
             began = time.perf_counter()
             await self._reopen(deadline)
             self.telemetry["open_ms"] = round((time.perf_counter() - began) * 1000, 3)
@@ -151,9 +151,9 @@ class WinrmSession:
         finally:
             self.count()
 
-    async def leave(self) -> None:
-        """The poll is over: keep what the policy keeps, delete the rest, within CLEAN_UP_S."""
-        keep = self.target.session
+    async def leave(self, *, failed: bool = False) -> None:
+        """The poll is over: keep what the policy keeps, nothing where it failed; delete the rest, within CLEAN_UP_S."""
+        keep = "new" if failed else self.target.session
         good = self._wsman is not None and self._wsman.usable
         if self._shell is not None and (keep != "runspace" or self._shell.broken or not good):
             await self._delete_shell()
@@ -161,14 +161,15 @@ class WinrmSession:
         if self._shell is not None:
             self.telemetry["shells_left"] = 1.0
         if keep == "new" or not good:
-            await self._drop()
+            self._drop()
         self.count()
 
     async def aclose(self) -> None:
         """Keep nothing."""
-        if self._shell is not None:
+        try:
             await self._delete_shell()
-        await self._drop()
+        finally:
+            self._drop()
 
     async def _delete_shell(self) -> None:
         """Delete the shell over its connection, or over a new one where that is lost in the middle of a request."""
@@ -176,18 +177,16 @@ class WinrmSession:
         if shell is None or not shell.exists:
             return
         self.telemetry["shells_left"] = self.telemetry.get("shells_left", 0.0) + 1
-        with contextlib.suppress(TransportError, TimeoutError):
+        with contextlib.suppress(RmmError, TimeoutError):
             # What cannot be deleted now is reaped by the endpoint after its idle timeout.
             async with asyncio.timeout(CLEAN_UP_S):
-                if self._wsman is not None and self._wsman.usable:
-                    await shell.delete()
-                else:
-                    await self._drop()
+                if self._wsman is None or not self._wsman.usable:
+                    self._drop()
                     deadline = asyncio.get_running_loop().time() + CLEAN_UP_S
                     self._wsman = await open_wsman(self.target, self._gate, deadline, {})
-                    await shell.delete(self._wsman)
+                await shell.delete(self._wsman)
             self.telemetry["shells_left"] -= 1
 
-    async def _drop(self) -> None:
+    def _drop(self) -> None:
         if self._wsman is not None:
             self._wsman.connection.abort()
