@@ -15,6 +15,7 @@ from rmm.lab.wire.soap import Call
 
 BOMB = gzip.compress(b" " * (32 << 20), 9)
 HOW = ("short", "gzip", "empty", "chunks", "page", "unasked")
+PROXY = "<html><body><h1>Proxy Authentication Required</h1></body></html>"
 
 
 class Status(Fault):
@@ -58,8 +59,10 @@ class Odd(Fault):
 def build(how: str = "", status: int = 0, headers: list[str] | None = None, body: str = "") -> Fault:
     if status:
         return Status(int(status), list(headers or ()), body)
+    if how == "proxy":
+        return Status(407, ["Proxy-Authenticate: Basic realm=proxy", "Content-Type: text/html"], PROXY)
     if how == "swapped":
         return Swapped()
     if how not in HOW:
-        raise ValueError(f"name a `status`, or `how`: {', '.join((*HOW, 'swapped'))}")
+        raise ValueError(f"name a `status`, or `how`: {', '.join((*HOW, 'swapped', 'proxy'))}")
     return Odd(how)

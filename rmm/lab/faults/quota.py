@@ -2,6 +2,7 @@
 
 Options: `shells` per user, `commands` per shell that were not terminated, `envelope` (bytes that the machine takes),
 `output` (bytes of output after which it ends a shell). `foreign` shells of other clients are there from the start.
+`over`: a quota, one of OVER, that others have used up; name the `step` at which it shows.
 """
 
 from __future__ import annotations
@@ -12,7 +13,13 @@ from rmm.lab.faults.plan import Fault
 from rmm.lab.machine import Execution, Machine
 from rmm.lab.wire.soap import Call, WsmanFault, shell_gone
 
-SHELLS, OPERATIONS, ENVELOPE = 2150859173, 2150859174, 2150858790
+SHELLS, ENVELOPE = 2150859173, 2150858790
+OVER = {
+    "limit": 2150858815, "shells": SHELLS, "operations": 2150859174, "user": 2150859175, "system": 2150859176,
+    "users": 2150859179, "plugin_user_shells": 2150859236, "plugin_users": 2150859237, "plugin_shells": 2150859238,
+    "plugin_operations": 2150859239, "plugin_user_operations": 2150859240, "plugin_commands": 2150859241,
+    "plugin_least": 2150859242,
+}  # fmt: skip
 
 
 class Quota(Fault):
@@ -70,5 +77,17 @@ class Memory(Fault):
                 raise shell_gone()
 
 
-def build(shells: int = 0, foreign: int = 0, commands: int = 0, envelope: int = 0, output: int = 0) -> Quota | Memory:
+class UsedUp(Fault):
+    def __init__(self, code: int) -> None:
+        self._code = code
+
+    def called(self, call: Call, machine: Machine) -> None:
+        raise WsmanFault(self._code, "w:QuotaLimit", "A quota is used up.")
+
+
+def build(
+    shells: int = 0, foreign: int = 0, commands: int = 0, envelope: int = 0, output: int = 0, over: str = ""
+) -> Fault:
+    if over:
+        return UsedUp(OVER[over])
     return Memory(int(output)) if output else Quota(int(shells), int(foreign), int(commands), int(envelope))

@@ -368,6 +368,9 @@ def status_error(response: Response) -> TransportError:
     if status == 401:
         hint = "The endpoint ended the authenticated state of the connection."
         return ProtocolError("HTTP 401 after the logon", code="http.unauthenticated", retry="R1", hint=hint)
+    if status in (407, 502, 504):
+        hint = "A proxy stands in between: rmm uses none, whatever the environment names. Let WinRM's port pass it by."
+        return ProtocolError(f"HTTP {status} of a proxy", code="http.proxy", retry="R0", hint=hint)
     if 300 <= status < 400:
         hint = "A proxy or another web server answers; redirects are never followed."
         return ProtocolError(f"HTTP {status} redirects", code="http.redirect", retry="R0", hint=hint)

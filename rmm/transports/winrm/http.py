@@ -25,6 +25,7 @@ LEAST_BYTES = 2000  # ... and must then bring this many bytes in every further p
 TELLING_S = 5.0  # an answer that was this slow for so long, when its deadline came, was a trickle as well
 
 CUT_HINT = "A proxy, a firewall or a restart of WinRM cut the connection."
+RESET_HINT = "WinRM was restarted or the machine is rebooting, or a firewall ends connections."
 SLOW_HINT = "The endpoint answers byte by byte: look for a broken network path or a hostile machine."
 
 
@@ -81,7 +82,7 @@ class Connection(asyncio.Protocol):
                     f"the endpoint closed the connection{f' ({error})' if error else ''}",
                     code="tcp.reset",
                     retry="R1",
-                    hint="WinRM was restarted or the machine is rebooting, or a firewall ends connections.",
+                    hint=RESET_HINT,
                 )
                 lost.__cause__ = error
                 waiter.set_exception(lost)

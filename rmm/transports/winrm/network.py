@@ -16,7 +16,7 @@ from pathlib import Path
 
 from rmm.errors import AuthError, ConnectError, DeadlineError, TlsError, TransportError
 from rmm.model.endpoint import Credential, Target
-from rmm.transports.winrm.http import Connection, connect
+from rmm.transports.winrm.http import RESET_HINT, Connection, connect
 from rmm.transports.winrm.names import resolve
 
 log = logging.getLogger(__name__)
@@ -246,7 +246,7 @@ def connect_error(error: Exception, target: Target) -> TransportError:
     if number in (errno.EHOSTUNREACH, errno.ENETUNREACH):
         return ConnectError(f"there is no route to {place}", code="tcp.no_route")
     if number in (errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE):
-        return ConnectError(f"{place} reset the connection", code="tcp.reset", retry="R1")
+        return ConnectError(f"{place} reset the connection", code="tcp.reset", retry="R1", hint=RESET_HINT)
     if number in (errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL):
         hint = "The site collector ran out of sockets: lower poll.concurrency or raise its limit of open files."
         return ConnectError(
