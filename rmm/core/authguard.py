@@ -6,9 +6,10 @@ the account at its threshold. A fleet shares one account and tries hundreds of l
 * **The budget belongs to the account**: rejected logons, logons that a crash of ours left unanswered, and logons in
   flight are never more than `budget` together. It does not matter which secret, vault entry, site or process tried.
 * **The proof belongs to the secret's version**: one that was accepted once is worth more than one that never was.
-  A password that was changed in the directory costs two (below), and then the new secret must be tried: one canary of
-  a version that was never tried goes beyond the budget, if all that was spent was spent by a secret which had been
-  accepted before. (Active Directory does not count the last two passwords, so there it is the first that counts.)
+  A password that was changed in the directory costs two (below), so the new one waits for the window, or for an
+  operator who vouches that the directory has forgotten. Where it is told that the directory `forgives` (Active
+  Directory does not count the last two passwords), a version that was never tried gets one canary at once, if all
+  that was spent was spent by a secret which had been accepted before.
 
     state     who may go                          accepted       rejected       no answer
     unproven  one (the canary); the others wait   proven         open           unproven, another endpoint next
@@ -181,7 +182,7 @@ def _held(guard: Guard, version: str, host: str, now: datetime, limits: LockoutS
 
 def _budget(guard: Guard, version: str, now: datetime, limits: LockoutSettings) -> int:
     bad = _recent(guard.bad, now, limits)
-    replaced = version not in guard.proofs and bool(bad) and guard.rotated >= len(bad)
+    replaced = limits.forgives and version not in guard.proofs and bool(bad) and guard.rotated >= len(bad)
     return limits.budget + replaced
 
 

@@ -35,6 +35,7 @@ class LockoutSettings(msgspec.Struct, frozen=True, kw_only=True):
     budget: int = 2  # bad logons per account and window, over everything; must be below the directory's threshold
     window: float = 1800.0  # "reset account lockout counter after"
     duration: float = 1800.0  # "account lockout duration"
+    forgives: bool = False  # it does not count the last passwords (Active Directory): see docs/decisions/0004
     parallel: int = 1  # logons of one proven account without their answer at once, over all processes
 
 

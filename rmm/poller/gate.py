@@ -91,9 +91,7 @@ class Gate:
         allowed = self._allowance.at(self._clock.now())
         if allowed >= self._limits.budget:
             return self._limits
-        return LockoutSettings(
-            budget=allowed, window=self._limits.window, duration=self._limits.duration, parallel=self._limits.parallel
-        )
+        return msgspec.structs.replace(self._limits, budget=allowed)
 
 
 class _Attempt:
@@ -309,7 +307,9 @@ class _Book:
     def _held(self, answer: Answer) -> AuthHeld:
         until = f"{answer.until:%Y-%m-%d %H:%M} UTC" if answer.until else "later"
         code = "auth.host" if answer.reason == "host" else "auth.held"
-        return AuthHeld(f"{_WHY[answer.reason].format(account=self._account)}; not tried before {until}", code=code)
+        hint = _SPENT if answer.reason == "budget" else None
+        text = f"{_WHY[answer.reason].format(account=self._account)}; not tried before {until}"
+        return AuthHeld(text, code=code, hint=hint)
 
     def _dismiss_late(self) -> None:
         while self._waiters:
@@ -332,6 +332,10 @@ class _Book:
                 waiter.future.set_exception(error)
 
 
+_SPENT = (
+    "It ends with the window, or with `rmm credentials release NAME --unlocked` once an administrator has seen that "
+    "the account is not locked and has no bad logons; `lockout.forgives` spares that with Active Directory."
+)
 _WHY = {
     "host": "this endpoint rejected {account}, which others accept",
     "rejected": "{account} was rejected",

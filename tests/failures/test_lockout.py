@@ -234,7 +234,10 @@ def test_a_wrong_password_at_the_start_and_at_rotation(fleet: Fleet) -> None:
     fleet.all_good("corrected")
     fleet.administrator(password="rotated")
     fleet.all_held("changed in the directory")
+    fleet.vault("mistyped again")
+    assert fleet.all_held("and mistyped in the vault")["AUTH_REJECTED"] == 0
     fleet.vault("rotated")
+    fleet.forget()
     fleet.all_good("changed in the vault")
 
     processes = fleet.start()  # and in the middle of a round
@@ -246,6 +249,7 @@ def test_a_wrong_password_at_the_start_and_at_rotation(fleet: Fleet) -> None:
     assert found["AUTH_HELD"] > 0
     fleet.check()
     fleet.vault("again")
+    fleet.forget()
     fleet.all_good("changed in the vault again")
 
 
