@@ -33,7 +33,6 @@ from rmm.transports.winrm.network import connect_error
 from rmm.transports.winrm.rejection import UNMAPPED, ntlm_hint, rejection, ticket_refused
 
 log = logging.getLogger(__name__)
-MOST_LEGS = 4
 LEG_S = 10.0  # WinRM answers a leg of the logon at once, or something is wrong with it
 SOAP = b"Content-Type: application/soap+xml;charset=UTF-8\r\n"
 CERTIFICATE = b"http://schemas.dmtf.org/wbem/wsman/1/wsman/secprofile/https/mutual"  # DSP0226 C.3.4
