@@ -14,7 +14,7 @@ UNKNOWN = (
     "Wrong, locked, expired, disabled or not allowed to log on over the network: NTLM does not say which. Or NTLM is "
     "refused (Protected Users, a policy: Kerberos required), or RootSDDL does not admit the account. Check it with "
     "`rmm credentials test`; no other endpoint tries it until the secret is changed, the hold has passed, or "
-    "`rmm credentials release`."
+    "`rmm credentials release`. Is it this machine? Release it, then `rmm credentials test NAME --endpoint OTHER`."
 )
 _LOCAL = " For a local account also: LocalAccountTokenFilterPolicy is 0, which refuses it over the network."
 _TLS = " Over https also: EPA/CBT is strict (CbtHardeningLevel) and something between re-signs TLS."
