@@ -7,13 +7,14 @@ asked for is imported, and at this level only typer and the standard library: th
 from __future__ import annotations
 
 import importlib
+import io
 import logging
 import os
 import pkgutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import typer
 
@@ -75,12 +76,22 @@ def _root(
         os.environ["RMM_DEBUG"] = "1"
 
 
+def _whole(stream: TextIO) -> TextIO:
+    """A stream that writes all of a text: with PYTHONUNBUFFERED, Python's own drops what a full pipe did not take."""
+    raw = getattr(stream, "buffer", None)
+    if not isinstance(raw, io.RawIOBase):
+        return stream
+    writer: Any = io.BufferedWriter(raw)
+    return io.TextIOWrapper(writer, encoding="utf-8", errors="replace", line_buffering=True)
+
+
 def main() -> None:
     """The entry point; ends the process with one of the documented exit codes."""
     for stream in (sys.stdout, sys.stderr):
         # A Windows console or a redirected stream may have a code page that lacks half of what machines are called.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="replace")
+    sys.stdout = _whole(sys.stdout)
     wanted = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
     names = groups()
     out = sys.stdout

@@ -10,6 +10,7 @@ import contextlib
 import queue
 import sys
 import threading
+from io import RawIOBase
 from typing import Any, BinaryIO
 
 import msgspec
@@ -97,8 +98,12 @@ class WorkerPipe:
         self._loop = asyncio.get_running_loop()
         self._incoming: asyncio.Queue[Message | None] = asyncio.Queue()
         self._outgoing: queue.Queue[bytes | None] = queue.Queue(maxsize=512)
-        self._writer = threading.Thread(target=self._write, args=(sys.stdout.buffer,), daemon=True)
-        threading.Thread(target=self._read, args=(sys.stdin.buffer,), daemon=True).start()
+        # Files of our own: Python's stdout may be unbuffered (PYTHONUNBUFFERED), which then writes a part and says
+        # nothing; and a thread that waits in its buffered stdin keeps the interpreter from ending.
+        outgoing = open(sys.stdout.fileno(), "wb", closefd=False)  # noqa: SIM115 - for as long as the process
+        incoming = open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)  # noqa: SIM115
+        self._writer = threading.Thread(target=self._write, args=(outgoing,), daemon=True)
+        threading.Thread(target=self._read, args=(incoming,), daemon=True).start()
         self._writer.start()
 
     async def receive(self) -> Message | None:
@@ -119,7 +124,7 @@ class WorkerPipe:
         self._outgoing.put(None)
         await asyncio.to_thread(self._writer.join, 2.0)
 
-    def _read(self, stream: BinaryIO) -> None:
+    def _read(self, stream: RawIOBase) -> None:
         message: Any = None
         while True:
             try:
@@ -142,8 +147,11 @@ class WorkerPipe:
                 return
 
 
-def _exactly(stream: BinaryIO, size: int) -> bytes:
-    data = stream.read(size)
-    if len(data) < size:
-        raise EOFError
-    return data
+def _exactly(stream: RawIOBase, size: int) -> bytes:
+    data = bytearray()
+    while len(data) < size:
+        more = stream.read(size - len(data))
+        if not more:
+            raise EOFError
+        data += more
+    return bytes(data)
