@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,7 @@ async def test_what_was_found_is_remembered_and_tried_anew_after_a_week(lab_up: 
         hot.write_text(json.dumps(state), encoding="utf-8")
         third = await poll(lab.folder)
         assert third.telemetry["requests"] == first.telemetry["requests"]
-        assert third.identity["session_at"] > second.identity["session_at"]
+        assert datetime.fromisoformat(third.identity["session_at"]) > old
         # Where the configured one has come meanwhile, nothing is remembered any more.
         settings = yaml.safe_load((lab.folder / "rmm.yaml").read_text(encoding="utf-8"))
         settings["sites"][0] |= {"configuration": "winrs", "fallback": []}
