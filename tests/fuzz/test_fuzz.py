@@ -59,7 +59,6 @@ def test_a_seed_gives_the_same_inputs_again() -> None:
         (lambda data: {"a": [("\0",)]}, "harmful"),
         (lambda data: [][1], "IndexError"),
         (lambda data: sum(n for n in range(10**12)), "of CPU"),
-        (lambda data: len(bytearray(b"x" * (200 << 20))), "MB more memory"),
     ],
 )
 @pytest.mark.skipif(sys.platform == "win32", reason="neither SIGPROF nor getrusage there")
@@ -67,6 +66,21 @@ def test_what_counts_as_wrong(run: Callable[[bytes], Any], wrong: str) -> None:
     seen = engine.judge(SimpleNamespace(run=run, CLEAN=True), b"x")[1]
     assert wrong in seen
     assert bool(seen) == bool(wrong)
+
+
+HUNGRY = """
+from types import SimpleNamespace
+from tests.fuzz import engine
+print(engine.judge(SimpleNamespace(run=lambda data: len(bytearray(b"x" * (200 << 20))), CLEAN=True), b"x")[1])
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no getrusage there")
+def test_memory_counts_as_wrong() -> None:
+    """In a process of its own, started by a small one: a high-water mark that is high already shows no growth."""
+    command = ["sh", "-c", '"$1" -c "$2"; true', "sh", sys.executable, HUNGRY]
+    seen = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT, timeout=60)
+    assert "MB more memory" in seen.stdout, seen.stderr
 
 
 def test_an_error_of_ours_must_be_presentable() -> None:

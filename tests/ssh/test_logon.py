@@ -44,6 +44,7 @@ async def test_a_password(
 ) -> None:
     server = start_sshd(*PASSWORDS)
     caplog.set_level("DEBUG")
+    caplog.set_level("DEBUG", logger="asyncssh")  # a command line that ran in this process has made it quiet
     result = await client.run(client.target(server, credential=password(*account)), "id -un")
     assert "Trying password auth" in caplog.text
     assert account[1] not in caplog.text
