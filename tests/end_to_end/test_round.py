@@ -208,5 +208,6 @@ def test_ten_thousand_endpoints_in_one_process(lab_of: Callable[..., Any]) -> No
     assert "10000 OK" in done.stdout
     _, code, megabytes, _ = done.stdout.splitlines()[-1].split()
     assert code == "0"
-    assert int(megabytes) <= 200
+    # Shards that wait for their slow endpoints stay open, so that the next ones are not kept waiting: 25 MB each.
+    assert int(megabytes) <= 400
     assert lab.stats()["shells_open"] == 0
