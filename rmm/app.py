@@ -22,7 +22,8 @@ from rmm.model.round import PollRequest, PollSummary
 from rmm.model.settings import Settings
 from rmm.plugins import build
 from rmm.resources import shipped
-from rmm.settings.load import VAULT, load_settings, shipped_rules
+from rmm.settings.load import VAULT, load_settings
+from rmm.settings.rules import shipped_rules
 from rmm.settings.targets import Targets, changed_at
 
 if TYPE_CHECKING:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import msgspec
@@ -137,3 +138,11 @@ def checked(
         if field.required and key not in values:
             problems.append(Problem(document.line(place), dotted((*place, key)), "missing"))
     return result if len(problems) == before else None
+
+
+def lines_of(file: str, problems: Iterable[Problem]) -> list[str]:
+    """One line per problem, in the order of the file; line 0 stands for what is not of the file."""
+    return [
+        f"{f'{file}:{p.line}: ' if p.line else ''}{p.key + ': ' if p.key else ''}{p.message}"
+        for p in sorted(set(problems))
+    ]

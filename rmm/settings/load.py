@@ -13,13 +13,12 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 
 from rmm.core.authentication import unfit
-from rmm.document import Document, Problem, checked, dotted, read_document
+from rmm.document import Document, Problem, checked, dotted, lines_of, read_document
 from rmm.errors import ConfigError
 from rmm.model.endpoint import Endpoint, Site, TlsException
-from rmm.model.rule import Rule
 from rmm.model.settings import CollectorSettings, LockoutSettings, PollSettings, Settings
-from rmm.resources import shipped
 from rmm.settings.endpoints import ENDPOINTS, RESERVED, SCHEMES, SHELLS, TRANSPORTS, read_endpoints
+from rmm.settings.rules import read_rules
 from rmm.settings.sessions import endpoint_problems, site_problems
 
 SETTINGS = "rmm.yaml"
@@ -47,8 +46,6 @@ ENVIRONMENT = {
     "RMM_POLL_CONNECT_TIMEOUT": ("poll", "connect_timeout"),
     "RMM_POLL_STAGGER": ("poll", "stagger"),
 }
-OPERATORS = (">", ">=", "<", "<=", "==", "!=", "in")
-QUARTERS = ("availability", "performance", "security", "compliance")
 _LIMITS = {
     "concurrency": (1, 500),
     "workers": (1, 64),
@@ -102,7 +99,7 @@ def load_settings(folder: Path, flags: Mapping[str, Any] | None = None) -> Setti
     _check_lockout(document, lockout, problems)
     _check_channels(document, top, problems)
     exceptions = _exceptions(document, top, problems)
-    lines = _lines(path, problems)
+    lines = lines_of(str(path), problems)
     rules, found = read_rules(folder / "rules")
     lines += found
     # Sites with mistakes count as well, so that their endpoints are not reported for it; nor are they where the file
@@ -130,14 +127,6 @@ def load_settings(folder: Path, flags: Mapping[str, Any] | None = None) -> Setti
         channels=top.channels,
         retention_days=top.retention_days,
     )
-
-
-def _lines(path: Path, problems: Iterable[Problem]) -> list[str]:
-    """One line per problem, in the order of the file; line 0 stands for what is not of the file."""
-    return [
-        f"{f'{path}:{p.line}: ' if p.line else ''}{p.key + ': ' if p.key else ''}{p.message}"
-        for p in sorted(set(problems))
-    ]
 
 
 def _flag(flags: Mapping[str, Any] | None, name: str) -> Any:
@@ -325,67 +314,6 @@ def _channels() -> list[str]:
     here = Path(__file__).parent.parent / "channels"
     found = {item.name for item in pkgutil.iter_modules([str(here)])}
     return sorted(found | {entry.name for entry in entry_points(group="rmm.channels")})
-
-
-def read_rules(folder: Path) -> tuple[list[Rule], list[str]]:
-    """The rules of a folder's YAML files (a list under `rules:`), and the problems found."""
-    rules: list[Rule] = []
-    lines: list[str] = []
-    for path in sorted(folder.glob("*.yaml")) if folder.is_dir() else ():
-        try:
-            document = read_document(path.read_text(encoding="utf-8-sig"))
-        except (OSError, UnicodeDecodeError) as error:
-            lines.append(f"{path}:1: cannot be read: {error}")
-            continue
-        problems = list(document.problems)
-        rules += _rules(document, problems)
-        lines += _lines(path, problems)
-    return rules, lines
-
-
-def _rules(document: Document, problems: list[Problem]) -> Iterable[Rule]:
-    given = document.data.get("rules") if isinstance(document.data, dict) else document.data
-    if given is not None and not isinstance(given, list):
-        problems.append(Problem(1, "rules", "a list of rules is expected"))
-        return
-    for index, value in enumerate(given or ()):
-        # A file may be the list itself.
-        place: tuple[str | int, ...] = ("rules", index) if isinstance(document.data, dict) else (index,)
-        if not isinstance(value, dict):
-            problems.append(Problem(document.line(place), dotted(place), "a mapping of keys is expected"))
-        elif (values := checked(document, place, Rule, value, problems)) is not None:
-            rule = Rule(**values)
-            found = list(_rule(rule))
-            problems += [Problem(document.line((*place, key)), dotted((*place, key)), text) for key, text in found]
-            if not found:
-                yield rule
-
-
-def _rule(rule: Rule) -> Iterable[tuple[str, str]]:
-    """(key, problem) of one rule."""
-    for key, allowed in (("op", OPERATORS), ("quarter", QUARTERS)):
-        if getattr(rule, key) not in allowed:
-            yield key, f"{getattr(rule, key)!r} is not one of {' '.join(allowed)}"
-    if rule.warning is None and rule.critical is None:
-        yield "id", f"{rule.id}: name a threshold, `warning` or `critical`"
-    for key in ("warning", "critical"):
-        threshold = getattr(rule, key)
-        if rule.op == "in" and threshold is not None and not isinstance(threshold, list):
-            yield key, "`op: in` compares with a list"
-        if rule.op in OPERATORS[:4] and not isinstance(threshold, int | float | None):
-            yield key, f"`op: {rule.op}` compares with a number"
-    if rule.for_s < 0 or rule.hysteresis < 0:
-        yield "for_s" if rule.for_s < 0 else "hysteresis", "cannot be negative"
-    if not 0 <= rule.points <= 25:
-        yield "points", "0 to 25 are allowed"
-
-
-def shipped_rules() -> list[Rule]:
-    """The rules that come with rmm and belong to no collector."""
-    rules, problems = read_rules(shipped("config") / "rules")
-    if problems:
-        raise ConfigError(problems=tuple(problems))
-    return rules
 
 
 def find_folder(given: Path | None) -> Path:

@@ -11,7 +11,7 @@ import pytest
 from rmm.channels.memory import MemoryChannel
 from rmm.coordinator import Coordinator
 from rmm.ports import Channel
-from rmm.settings.load import shipped_rules
+from rmm.settings.rules import shipped_rules
 
 sys.path.insert(0, str(Path(__file__).parent))
 

@@ -180,7 +180,7 @@ from pathlib import Path
 from rmm.channels.webhook import WebhookChannel
 from rmm.coordinator import Coordinator
 from rmm.model.rule import Rule
-from rmm.settings.load import shipped_rules
+from rmm.settings.rules import shipped_rules
 from rmm.app import SystemClock
 
 class Stopped(WebhookChannel):

@@ -17,7 +17,8 @@ from rmm.errors import ConfigError
 from rmm.model.endpoint import Site
 from rmm.model.settings import CollectorSettings, LockoutSettings, PollSettings
 from rmm.resources import shipped
-from rmm.settings.load import ENVIRONMENT, SETTINGS, load_settings, shipped_rules
+from rmm.settings.load import ENVIRONMENT, SETTINGS, load_settings
+from rmm.settings.rules import shipped_rules
 
 GOOD = "sites:\n  - {id: hq, credential: polling}\n"
 Write = Callable[..., Path]

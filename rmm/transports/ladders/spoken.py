@@ -13,10 +13,11 @@ from typing import Any
 from rmm.errors import ProtocolError, TransportError
 from rmm.model.endpoint import Target
 from rmm.ports import Look
-from rmm.transports.winrm.auth import status_error, target_names
+from rmm.transports.winrm.auth import target_names
 from rmm.transports.winrm.http import Response
 from rmm.transports.winrm.identify import ask, head_of
 from rmm.transports.winrm.network import open_connection
+from rmm.transports.winrm.rejection import status_error
 from rmm.transports.winrm.wsman import RECORDER
 
 CLOCK_S = 60.0  # a difference that is worth a word

@@ -30,7 +30,7 @@ from rmm.transports.winrm.http import Connection, Response
 from rmm.transports.winrm.kdc import TicketError, may_fall_back
 from rmm.transports.winrm.logons import Logons
 from rmm.transports.winrm.network import connect_error
-from rmm.transports.winrm.rejection import UNMAPPED, ntlm_hint, rejection, ticket_refused
+from rmm.transports.winrm.rejection import UNMAPPED, ntlm_hint, rejection, status_error, ticket_refused
 
 log = logging.getLogger(__name__)
 LEG_S = 10.0  # WinRM answers a leg of the logon at once, or something is wrong with it
@@ -346,37 +346,6 @@ def _finish(response: Response, attempt: AuthAttempt, hint: str = "") -> None:
         attempt.accepted()
         return
     raise status_error(response)
-
-
-def status_error(response: Response) -> TransportError:
-    """What an HTTP status means that WinRM does not send in the normal course of things."""
-    status = response.status
-    if status in (503, 429, 425):
-        hint = "WinRM is starting or overloaded; it is tried again later."
-        error = ProtocolError(f"HTTP {status}", code="http.unavailable", retry="RB", status="UNREACHABLE", hint=hint)
-        after = response.headers.get("retry-after", "")
-        error.retry_after_s = float(after) if after.isascii() and after.isdigit() and len(after) < 6 else 0.0
-        return error
-    if status == 404:
-        hint = "No WinRM at /wsman: another web server listens on this port."
-        return ProtocolError("HTTP 404", code="http.not_winrm", retry="R0", hint=hint)
-    if status == 403:
-        return ProtocolError(
-            "HTTP 403", code="http.forbidden", retry="R0", status="CONFIG", hint="Check port and scheme."
-        )
-    if status == 401:
-        hint = "The endpoint ended the authenticated state of the connection."
-        return ProtocolError("HTTP 401 after the logon", code="http.unauthenticated", retry="R1", hint=hint)
-    if status in (407, 502, 504):
-        hint = "A proxy stands in between: rmm uses none, whatever the environment names. Let WinRM's port pass it by."
-        return ProtocolError(f"HTTP {status} of a proxy", code="http.proxy", retry="R0", hint=hint)
-    if 300 <= status < 400:
-        hint = "A proxy or another web server answers; redirects are never followed."
-        return ProtocolError(f"HTTP {status} redirects", code="http.redirect", retry="R0", hint=hint)
-    hint = (
-        "It refuses a request of ours: MaxEnvelopeSizekb may be too small; if not, please report it with `rmm doctor`."
-    )
-    return ProtocolError(f"HTTP {status}", code="http.status", retry="R0", hint=hint)
 
 
 def _binding(connection: Connection) -> bytes:

@@ -1,4 +1,4 @@
-"""What a 401 after the proof means. Windows answers the same to many causes; told apart is only what can be."""
+"""What a refusal by HTTP means: a 401 after the proof, whose causes Windows hardly tells apart, and other statuses."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from rmm.errors import AuthError, ProtocolError, TransportError
 from rmm.model.endpoint import Target
+from rmm.transports.winrm.http import Response
 from rmm.transports.winrm.kdc import TicketError
 
 UNKNOWN = (
@@ -88,3 +89,34 @@ def _bytes(text: str) -> bytes:
         return base64.b64decode(text.strip(), validate=True)
     except binascii.Error:
         return b""
+
+
+def status_error(response: Response) -> TransportError:
+    """What an HTTP status means that WinRM does not send in the normal course of things."""
+    status = response.status
+    if status in (503, 429, 425):
+        hint = "WinRM is starting or overloaded; it is tried again later."
+        error = ProtocolError(f"HTTP {status}", code="http.unavailable", retry="RB", status="UNREACHABLE", hint=hint)
+        after = response.headers.get("retry-after", "")
+        error.retry_after_s = float(after) if after.isascii() and after.isdigit() and len(after) < 6 else 0.0
+        return error
+    if status == 404:
+        hint = "No WinRM at /wsman: another web server listens on this port."
+        return ProtocolError("HTTP 404", code="http.not_winrm", retry="R0", hint=hint)
+    if status == 403:
+        return ProtocolError(
+            "HTTP 403", code="http.forbidden", retry="R0", status="CONFIG", hint="Check port and scheme."
+        )
+    if status == 401:
+        hint = "The endpoint ended the authenticated state of the connection."
+        return ProtocolError("HTTP 401 after the logon", code="http.unauthenticated", retry="R1", hint=hint)
+    if status in (407, 502, 504):
+        hint = "A proxy stands in between: rmm uses none, whatever the environment names. Let WinRM's port pass it by."
+        return ProtocolError(f"HTTP {status} of a proxy", code="http.proxy", retry="R0", hint=hint)
+    if 300 <= status < 400:
+        hint = "A proxy or another web server answers; redirects are never followed."
+        return ProtocolError(f"HTTP {status} redirects", code="http.redirect", retry="R0", hint=hint)
+    hint = (
+        "It refuses a request of ours: MaxEnvelopeSizekb may be too small; if not, please report it with `rmm doctor`."
+    )
+    return ProtocolError(f"HTTP {status}", code="http.status", retry="R0", hint=hint)

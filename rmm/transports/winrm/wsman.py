@@ -12,12 +12,13 @@ from rmm.errors import AccessError, ProtocolError, TransportError
 from rmm.model.endpoint import Target
 from rmm.ports import Recorder
 from rmm.transports.winrm import envelope
-from rmm.transports.winrm.auth import Authentication, check_fit, status_error
+from rmm.transports.winrm.auth import Authentication, check_fit
 from rmm.transports.winrm.envelope import Answer
 from rmm.transports.winrm.faults import Fault, error_of
 from rmm.transports.winrm.http import Connection
 from rmm.transports.winrm.logons import Logons
 from rmm.transports.winrm.network import open_connection
+from rmm.transports.winrm.rejection import status_error
 
 FIRST_SIZE = 153_600  # MaxEnvelopeSize until the endpoint showed protocol 2.2 or later ...
 FULL_SIZE = 512_000  # ... and what every supported Windows takes from then on, unless its administrator chose less

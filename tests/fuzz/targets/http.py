@@ -9,8 +9,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from rmm.transports.winrm.auth import Authentication, _no_token, _offers, _token, status_error
+from rmm.transports.winrm.auth import Authentication, _no_token, _offers, _token
 from rmm.transports.winrm.http import _Parser
+from rmm.transports.winrm.rejection import status_error
 from tests.fuzz import corpus
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2;x=y\r\nlo\r\n0\r\nA: b\r\n\r\n"
