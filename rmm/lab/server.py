@@ -229,6 +229,22 @@ def _listener(port: int) -> socket.socket:
     return listener
 
 
+def _lab(options: LabOptions, fleet: LabFleet | RecordedFleet, engine: Engine, access: LabAccess, plan: Plan) -> Lab:
+    """The machines with their accounts, and the ways in which they let one log on."""
+    try:
+        lab = Lab(fleet, engine, accounts_of(access.username, access.password, plan.document))
+    except ValueError as error:
+        raise ConfigError(f"accounts of the fault plan: {error}", hint="See docs/security.md, the lab.") from error
+    lab.idle_rate = options.idle_rate
+    mapped = {options.client_certificate: access.username} if options.client_certificate else {}
+    lab.ways = Ways(
+        kerberos=Acceptor(options.keytab) if options.keytab else None,
+        credssp=options.credssp,
+        mapped={} if options.unmapped else mapped,
+    )
+    return lab
+
+
 async def serve(options: LabOptions, engine: Engine, *, ready: Callable[[LabInfo], None], stop: asyncio.Event) -> None:
     """Serve until `stop` is set. Raises ConfigError when something it was given cannot be used."""
     loop = asyncio.get_running_loop()
@@ -244,17 +260,7 @@ async def serve(options: LabOptions, engine: Engine, *, ready: Callable[[LabInfo
     access = LabAccess(
         http_port, https_port, ca_file, password, scheme=options.scheme, dns_port=dns_port if options.by_name else 0
     )
-    try:
-        lab = Lab(fleet, engine, accounts_of(access.username, password, plan.document))
-    except ValueError as error:
-        raise ConfigError(f"accounts of the fault plan: {error}", hint="See docs/security.md, the lab.") from error
-    lab.idle_rate = options.idle_rate
-    mapped = {options.client_certificate: access.username} if options.client_certificate else {}
-    lab.ways = Ways(
-        kerberos=Acceptor(options.keytab) if options.keytab else None,
-        credssp=options.credssp,
-        mapped={} if options.unmapped else mapped,
-    )
+    lab = _lab(options, fleet, engine, access, plan)
     front = _Front(lab, authority, plan)
     if options.client_certificate:
         authority.asks_for_certificates = True
