@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+from collections.abc import Iterator
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
@@ -47,14 +48,15 @@ async def open_writer(path: Path, scripts: Traversable, *, page_size: int = 4096
 
 
 async def migrate(connection: aiosqlite.Connection, scripts: Traversable) -> None:
-    """Apply `NNN_*.sql` in order, each in a transaction of its own with the new `user_version`."""
-    cursor = await connection.execute("PRAGMA user_version")
-    row = await cursor.fetchone()
-    version = int(row[0]) if row else 0
+    """Apply `NNN_*.sql` in order, each in a transaction of its own with the new `user_version`.
+
+    Of several processes that open a new file at once one migrates it; the others wait and find it done.
+    """
     names = sorted(
         entry.name for entry in scripts.iterdir() if entry.name[:3].isdigit() and entry.name.endswith(".sql")
     )
     newest = int(names[-1][:3]) if names else 0
+    version = await _version(connection)
     if version > newest:
         raise TierError(
             f"the file has schema {version}, this rmm knows {newest}",
@@ -62,10 +64,37 @@ async def migrate(connection: aiosqlite.Connection, scripts: Traversable) -> Non
             hint="It was written by a newer rmm: install that version.",
         )
     for name in names:
-        number = int(name[:3])
-        if number > version:
-            text = (scripts / name).read_text(encoding="utf-8")
-            await connection.executescript(f"BEGIN IMMEDIATE;\n{text}\nPRAGMA user_version = {number:d};\nCOMMIT;")
+        if int(name[:3]) <= version:
+            continue
+        await connection.execute("BEGIN IMMEDIATE")
+        try:
+            version = await _version(connection)  # another process may have been first
+            if int(name[:3]) > version:
+                for statement in _statements((scripts / name).read_text(encoding="utf-8")):
+                    await connection.execute(statement)
+                await connection.execute(f"PRAGMA user_version = {int(name[:3]):d}")
+            await connection.execute("COMMIT")
+        except BaseException:
+            await connection.rollback()
+            raise
+
+
+async def _version(connection: aiosqlite.Connection) -> int:
+    cursor = await connection.execute("PRAGMA user_version")
+    row = await cursor.fetchone()
+    return int(row[0]) if row else 0
+
+
+def _statements(script: str) -> Iterator[str]:
+    """The statements of a script one by one: `executescript` would end the transaction that they belong to."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+    if statement.strip():
+        yield statement
 
 
 def tier_error(path: Path, error: Exception) -> TierError:

@@ -275,6 +275,29 @@ async def test_a_fresh_schema_equals_a_migrated_one(tmp_path: Path) -> None:
     fresh.close()
 
 
+def test_of_several_processes_that_open_a_new_file_one_makes_it(tmp_path: Path) -> None:
+    opening = """
+import asyncio, sys
+from importlib.resources import files
+from pathlib import Path
+from rmm.tiers.migrations import open_writer
+
+async def race():
+    for number in range(20):
+        path = Path(sys.argv[1]) / f"{number}.sqlite"
+        connection = await open_writer(path, files("rmm.tiers.fleet_sqlite") / "sql")
+        await connection.close()
+
+asyncio.run(race())
+"""
+    racers = [
+        subprocess.Popen([sys.executable, "-c", opening, str(tmp_path)], stderr=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    said = [racer.communicate(timeout=60)[1] for racer in racers]
+    assert ["".join(text.splitlines()[-1:]) for text in said] == [""] * 4
+
+
 async def test_a_newer_file_and_a_broken_file_are_refused_with_a_reason(tmp_path: Path) -> None:
     newer = sqlite3.connect(tmp_path / "newer.sqlite")
     newer.execute("PRAGMA user_version = 99")
