@@ -50,10 +50,16 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     negotiate: tuple[str, ...] = ("kerberos", "ntlm")  # the order that `auth: negotiate` tries, and nothing else
     spn: str = "HTTP"  # service class of the Kerberos name SPN/host
     session: str = "new"  # new | connection | runspace: what is kept between polls
-    source: str = "script"  # script | wql | jea: how collectors that offer both are read; jea: commands, no scripts
+    source: str = "script"  # script | wql | auto | jea: how collectors that offer both are read
     configuration: str = "Microsoft.PowerShell"  # session configuration
     fallback: tuple[str, ...] = ()  # tried in order where `configuration` does not exist; `winrs` is the command shell
     shards: int = 1
+
+
+class Group(msgspec.Struct, frozen=True, kw_only=True):
+    """What the endpoints of a group (column GroupId of the endpoint list) have instead of their site's, if anything."""
+
+    source: str = ""  # script | wql | auto | jea
 
 
 class TlsException(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,7 +133,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     known_hosts: str = ""
     shell: str = "auto"  # auto | powershell | sh
     language: str = ""  # powershell | sh: what the endpoint spoke at its last poll, which saves `auto` a try
-    source: str = "script"  # script | wql | jea
+    source: str = "script"  # script | wql | auto | jea
     configuration: str = "Microsoft.PowerShell"
     fallback: tuple[str, ...] = ()
     chosen: str = ""  # the one of these that an earlier poll found to be there

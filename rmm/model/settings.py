@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from rmm.model.endpoint import Endpoint, Site, TlsException
+from rmm.model.endpoint import Endpoint, Group, Site, TlsException
 from rmm.model.rule import Rule
 
 
@@ -49,6 +49,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     poll: PollSettings = PollSettings()
     collectors: CollectorSettings = CollectorSettings()
     lockout: LockoutSettings = LockoutSettings()
+    groups: dict[str, Group] = {}  # by the GroupId of the endpoint list
     exceptions: tuple[TlsException, ...] = ()
     rules: tuple[Rule, ...] = ()  # from config/rules/*.yaml; override a shipped rule of the same id
     channels: dict[str, dict[str, Any]] = {}  # channel name -> {"type": file name in rmm/channels, ...its options}

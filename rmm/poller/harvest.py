@@ -29,6 +29,7 @@ from rmm.ports import ErrorRecord, ScriptResult, Session
 MOST_ERRORS = 5
 MOST_OUTPUTS = 2  # times poll.max_output that one poll takes from an endpoint, in however many pipelines
 ALONE = "Run `rmm doctor` for this endpoint to see this collector alone, with its time."
+QUERYING = frozenset({"winrm", "wql", "pypsrp"})  # transports whose sessions answer WQL
 _WHOSE = re.compile(r'\{"collector":"([a-z0-9_]{1,64})"')
 
 
@@ -79,10 +80,14 @@ class Harvest:
         """Run all that is waiting. Raises TransportError; what had arrived by then is kept."""
         collectors = self._kit.collectors
         names = self.waiting
-        by_wql = target.source == "wql" or target.transport == "wql"
-        for name in [name for name in names if by_wql and collectors[name].wql]:
-            await self._query(session, name)
-        rest = [name for name in names if not (by_wql and collectors[name].wql)]
+        can = [name for name in names if collectors[name].wql] if target.transport in QUERYING else []
+        # One pipeline costs about the same for one script as for twenty, so a query saves something only where there
+        # is no script to run.
+        auto = target.source == "auto" and can == names
+        asked = can if auto or target.source == "wql" or target.transport == "wql" else []
+        for name in asked:
+            await self._query(session, name, then_script=auto)
+        rest = [name for name in names if name not in self.results]
         if target.transport == "wql":
             for name in rest:
                 self.results[name] = CollectorResult(outcome="unsupported")
@@ -101,7 +106,7 @@ class Harvest:
                 self.results[name] = CollectorResult(outcome="unsupported")
         return fitting
 
-    async def _query(self, session: Session, name: str) -> None:
+    async def _query(self, session: Session, name: str, *, then_script: bool) -> None:
         document: dict[str, list[dict[str, Any]]] = {}
         deadline = min(self._until, self._now() + self._kit.collectors[name].manifest.timeout)
         for source, wanted in self._kit.collectors[name].manifest.sources.items():
@@ -112,6 +117,8 @@ class Harvest:
                     document[source] = []
                     continue
                 if error.status in (words.UNSUPPORTED, words.ACCESS_DENIED):
+                    if then_script:  # with the same account: WMI's rights over WSMan are others than a shell's
+                        return
                     outcome = "unsupported" if error.status == words.UNSUPPORTED else "fault"
                     self.results[name] = CollectorResult(outcome=outcome, fault=fault_of(error))
                     return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -15,11 +16,13 @@ import msgspec
 from rmm.core.authentication import unfit
 from rmm.document import Document, Problem, checked, dotted, lines_of, read_document
 from rmm.errors import ConfigError
-from rmm.model.endpoint import Endpoint, Site, TlsException
+from rmm.model.endpoint import Endpoint, Group, Site, TlsException
 from rmm.model.settings import CollectorSettings, LockoutSettings, PollSettings, Settings
 from rmm.settings.endpoints import ENDPOINTS, RESERVED, SCHEMES, SHELLS, TRANSPORTS, read_endpoints
 from rmm.settings.rules import read_rules
 from rmm.settings.sessions import endpoint_problems, site_problems
+
+log = logging.getLogger(__name__)
 
 SETTINGS = "rmm.yaml"
 VAULT = "credentials.vault"
@@ -29,12 +32,13 @@ _NAME_SERVER = re.compile(
 )
 SAFE = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_")
 
+SOURCES = ("script", "wql", "auto", "jea")
 _CHOICES = {
     "transport": TRANSPORTS,
     "scheme": SCHEMES,
     "auth": ("ntlm", "kerberos", "negotiate", "certificate", "basic", "credssp"),
     "session": ("new", "connection", "runspace"),
-    "source": ("script", "wql", "jea"),
+    "source": SOURCES,
     "shell": SHELLS,
 }
 # Environment variable -> (section, key): for containers and scheduled tasks.
@@ -62,6 +66,7 @@ class _Top(msgspec.Struct):
     data: str = "data"
     sites: list[dict[str, Any]] = []
     poll: dict[str, Any] = {}
+    groups: dict[str, dict[str, Any]] = {}
     exceptions: list[dict[str, Any]] = []
     collectors: dict[str, Any] = {}
     lockout: dict[str, Any] = {}
@@ -98,6 +103,7 @@ def load_settings(folder: Path, flags: Mapping[str, Any] | None = None) -> Setti
     _check_limits(document, poll, problems)
     _check_lockout(document, lockout, problems)
     _check_channels(document, top, problems)
+    groups = _groups(document, top, problems)
     exceptions = _exceptions(document, top, problems)
     lines = lines_of(str(path), problems)
     rules, found = read_rules(folder / "rules")
@@ -107,6 +113,8 @@ def load_settings(folder: Path, flags: Mapping[str, Any] | None = None) -> Setti
     ids = {str(value["id"]) for value in top.sites if value.get("id")} if lines else {site.id for site in sites}
     endpoints, found = read_endpoints(folder / ENDPOINTS, ids) if ids or not lines else ([], [])
     lines += found
+    for name in groups.keys() - {one.group for one in endpoints}:
+        log.warning("%s: groups.%s: no endpoint of the list is in this group", path, name)
     lines += endpoint_problems(endpoints, {site.id: site for site in sites}, folder / ENDPOINTS)
     lines += _unfit(folder / ENDPOINTS, endpoints, {site.id: site for site in sites})
     if lines:
@@ -122,6 +130,7 @@ def load_settings(folder: Path, flags: Mapping[str, Any] | None = None) -> Setti
             collectors, folders=tuple(str((folder / name).resolve()) for name in collectors.folders)
         ),
         lockout=lockout,
+        groups=groups,
         exceptions=tuple(exceptions),
         rules=tuple(rules),
         channels=top.channels,
@@ -229,6 +238,20 @@ def _unfit(path: Path, endpoints: Iterable[Endpoint], sites: Mapping[str, Site])
             continue
         if why := unfit(site.auth, one.transport or site.transport, one.scheme or site.scheme):
             yield f"{path}: {one.name}: its site's auth does not go with it: {why}"
+
+
+def _groups(document: Document, top: _Top, problems: list[Problem]) -> dict[str, Group]:
+    found: dict[str, Group] = {}
+    for name, value in top.groups.items():
+        place = ("groups", name)
+        values = checked(document, place, Group, value, problems)
+        if values is None:
+            continue
+        found[name] = group = Group(**values)
+        if group.source and group.source not in SOURCES:
+            text = f"{group.source!r} is not one of {', '.join(SOURCES)}"
+            problems.append(Problem(document.line((*place, "source")), dotted((*place, "source")), text))
+    return found
 
 
 def _exceptions(document: Document, top: _Top, problems: list[Problem]) -> list[TlsException]:

@@ -64,6 +64,11 @@ class Targets:
         """What runs on the endpoint where its transport leaves that open."""
         return endpoint.shell or self.site(endpoint).shell
 
+    def source_of(self, endpoint: Endpoint) -> str:
+        """How collectors that offer both a script and WQL are read on it."""
+        group = self._settings.groups.get(endpoint.group)
+        return (group.source if group else "") or self.site(endpoint).source
+
     def credential_of(self, endpoint: Endpoint) -> str:
         """Name of the endpoint's credential; empty where neither it nor its site names one."""
         return endpoint.credential or self.site(endpoint).credential
@@ -96,7 +101,7 @@ class Targets:
             ca_file=site.ca_file,
             known_hosts=site.known_hosts,
             shell=self.shell_of(endpoint),
-            source=site.source,
+            source=self.source_of(endpoint),
             configuration=endpoint.configuration or site.configuration,
             fallback=site.fallback,
             connect_timeout=self._settings.poll.connect_timeout,
