@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from rmm.catalog.wql import Query, parse_query
+from rmm.core.change import is_inventory
 from rmm.core.formulas import FORMULAS
 from rmm.core.normalize import NOTES
 from rmm.core.rates import CLOCKS
 from rmm.model.collector import Field, Manifest, Source
-from rmm.model.rule import Rule
+from rmm.model.rule import EVENTS, Rule
 
 Path = tuple[str | int, ...]
 Found = Iterator[tuple[Path, str]]
@@ -23,7 +24,7 @@ KINDS = {
     "text": ("text",), "bool": ("bool",), "time": ("time",),
 }  # fmt: skip
 COSTS = ("C0", "C1", "C2", "C3", "C4")
-OPERATORS = (">", ">=", "<", "<=", "==", "!=", "in")
+OPERATORS = (">", ">=", "<", "<=", "==", "!=", "in", *EVENTS)
 QUARTERS = ("availability", "performance", "security", "compliance")
 _HIVE = re.compile(r"HK(LM|U|CR|CU)\\[^\\]", re.IGNORECASE)
 
@@ -198,7 +199,12 @@ def _alert_rules(manifest: Manifest) -> Found:
         place: Path = ("rules", index)
         if not NAME.match(rule.id):
             yield (*place, "id"), "must be lower-case letters, digits and _"
-        for section, names in (("field", [rule.field]), ("where", rule.where), ("unless", rule.unless)):
+        fields = [rule.field] if rule.field or rule.op not in ("added", "removed") else []
+        if rule.op in EVENTS and not is_inventory(manifest):
+            yield (*place, "op"), "changes are told of an inventory only: set unchanged_ttl"
+        if rule.op in ("added", "removed") and not manifest.key:
+            yield (*place, "op"), "rows come and go only where there is a `key`"
+        for section, names in (("field", fields), ("where", rule.where), ("unless", rule.unless)):
             for name in names:
                 if name not in manifest.fields:
                     yield (*place, section), f"no field {name}"

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 
-from rmm.cli.options import Config, Output, checked_output, open_app
+from rmm.cli.options import Config, Output, checked_output, open_app, time_of
 from rmm.cli.printing import show
 from rmm.errors import ConfigError
 
 app = typer.Typer(rich_markup_mode=None)
 
-_UNITS = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _BARS = "▁▂▃▄▅▆▇█"
 WIDTH = 60
 
@@ -36,8 +34,8 @@ def history(
     checked_output(output)
     application = open_app(config)
     wanted = application.targets.endpoint(endpoint)
-    end = _time(until) if until else datetime.now(UTC)
-    begin = _time(since, end)
+    end = time_of(until) if until else datetime.now(UTC)
+    begin = time_of(since, end)
     reader = ColdReader(application.data, wanted.site)
     if not metric:
         names = reader.metrics(wanted.id, since=begin, until=end)
@@ -55,17 +53,6 @@ def history(
         print(_sparkline([value for _, value in found]))
     empty = f"no samples of {metric} since {begin:%Y-%m-%d %H:%M} UTC; `rmm history {wanted.id}` lists the metrics"
     show(rows, {"at": "AT", "value": "VALUE"}, output, empty=empty)
-
-
-def _time(text: str, end: datetime | None = None) -> datetime:
-    span = re.fullmatch(r"(\d{1,6})([mhdw])", text)
-    if span:
-        return (end or datetime.now(UTC)) - timedelta(seconds=int(span[1]) * _UNITS[span[2]])
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise ConfigError(f"{text!r} is no time", hint="Write 30m, 24h, 7d or 2026-11-24T12:00.") from error
-    return at if at.tzinfo else at.astimezone(UTC)
 
 
 def _sparkline(values: list[float]) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
 import sys
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -31,6 +33,7 @@ PassphraseFile = Annotated[
 ]
 Output = Annotated[str, typer.Option("--output", "-o", help="table, json, ndjson or csv.")]
 
+_UNITS = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 OUTPUTS = ("table", "json", "ndjson", "csv")
 
 
@@ -83,3 +86,15 @@ def checked_output(output: str) -> str:
     if output not in OUTPUTS:
         raise ConfigError(f"--output {output}: there are {', '.join(OUTPUTS)}", hint="Choose one of them.")
     return output
+
+
+def time_of(text: str, end: datetime | None = None) -> datetime:
+    """A moment as people write it: 30m, 24h, 7d or 2w before `end` (without: now), or an ISO time. Or ConfigError."""
+    span = re.fullmatch(r"(\d{1,6})([mhdw])", text)
+    if span:
+        return (end or datetime.now(UTC)) - timedelta(seconds=int(span[1]) * _UNITS[span[2]])
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ConfigError(f"{text!r} is no time", hint="Write 30m, 24h, 7d or 2026-11-24T12:00.") from error
+    return at if at.tzinfo else at.astimezone(UTC)

@@ -10,7 +10,7 @@ import operator
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from rmm.model.rule import Rule
+from rmm.model.rule import EVENTS, Rule
 
 Row = Mapping[str, Any]
 
@@ -73,6 +73,8 @@ def _values(value: Any) -> tuple[Any, ...]:
 
 
 def _severity(rule: Rule) -> Callable[[Row, str], str]:
+    if rule.op in EVENTS:
+        return lambda row, held: UNKNOWN  # no row has it: it is told of changes
     levels = [("critical", rule.critical), ("warning", rule.warning)]
     tests = [(name, _test(rule, threshold)) for name, threshold in levels if threshold is not None]
 

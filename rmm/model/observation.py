@@ -34,6 +34,21 @@ class Fault(msgspec.Struct, frozen=True):
     message: str = ""
 
 
+class Change(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A change of an inventory: a row was added or removed, or one of its fields changed.
+
+    `key`: the row's key fields, joined by |; empty where there is one row only. `row`: as it is now; of one that was
+    removed, as it was.
+    """
+
+    what: str  # added | removed | changed
+    key: str = ""
+    field: str = ""
+    before: Any = None
+    after: Any = None
+    row: Row = {}
+
+
 class CollectorResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One collector's part of an observation.
 
@@ -48,6 +63,7 @@ class CollectorResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     notes: dict[str, str] = {}
     gather_ms: float = 0.0  # on the endpoint, as the runner measured it
     bytes: int = 0  # size of the raw output
+    changes: tuple[Change, ...] = ()  # of an inventory, since the reading before
     counters: dict[str, Any] = {}  # the raw samples that the next poll's rates need; not shown to people
 
 

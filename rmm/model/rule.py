@@ -7,9 +7,15 @@ from typing import Any
 
 import msgspec
 
+EVENTS = ("added", "removed", "changed", "increased", "decreased")
+
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A condition on the rows of one collector, or on the status of observations (`collector: ""`).
+
+    On an inventory, `op` may also be added, removed, changed, increased or decreased (EVENTS): a change that fires at
+    once, `critical: true` or `warning: true`, and resolves by itself after `hold_s` seconds without another one.
+    `field` is what has changed, empty for added and removed.
 
     A row that matches `where` is tested: `field` `op` threshold. `for_s` is how long the condition must hold
     before the alert fires; `hysteresis` is how far (in the field's unit) the value must come back to resolve.
@@ -20,10 +26,11 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     field: str = ""
     where: dict[str, Any] = {}  # row field -> value or list of values
     unless: dict[str, Any] = {}  # row field -> value or list of values: such rows are not tested
-    op: str = ">"  # > >= < <= == != in
+    op: str = ">"  # > >= < <= == != in, or one of EVENTS
     warning: Any = None
     critical: Any = None
     for_s: int = 0
+    hold_s: int = 86_400  # of EVENTS alone
     hysteresis: float = 0.0
     summary: str = ""  # text with {field} placeholders of the row, {value}, {endpoint}
     quarter: str = "performance"  # availability | performance | security | compliance: where it costs health

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from rmm.core.change import changes, is_inventory
 from rmm.core.coerce import shown
 from rmm.core.counters import kept_counters
 from rmm.core.normalize import Normalizer
@@ -21,8 +22,8 @@ from rmm.core.records import judge, result_of
 from rmm.errors import OutputError, RmmError, TransportError
 from rmm.model import observation as words
 from rmm.model.endpoint import Target
-from rmm.model.observation import CollectorResult, Fault
-from rmm.model.state import EndpointState
+from rmm.model.observation import Change, CollectorResult, Fault
+from rmm.model.state import CollectorState, EndpointState
 from rmm.poller.kit import Kit
 from rmm.ports import ErrorRecord, ScriptResult, Session
 
@@ -30,6 +31,7 @@ MOST_ERRORS = 5
 MOST_OUTPUTS = 2  # times poll.max_output that one poll takes from an endpoint, in however many pipelines
 ALONE = "Run `rmm doctor` for this endpoint to see this collector alone, with its time."
 QUERYING = frozenset({"winrm", "wql", "pypsrp"})  # transports whose sessions answer WQL
+_previous = msgspec.json.Decoder(CollectorResult)
 _WHOSE = re.compile(r'\{"collector":"([a-z0-9_]{1,64})"')
 
 
@@ -227,7 +229,19 @@ class Harvest:
             result = self._normalizers[name].read(document, counters=counters, observed_at=self._observed_at)
         except OutputError as error:
             result = CollectorResult(outcome="fault", fault=fault_of(error))
-        self.results[name] = msgspec.structs.replace(result, gather_ms=gather_ms, bytes=size)
+        found = self._changes(name, previous, result) if previous else ()
+        self.results[name] = msgspec.structs.replace(result, gather_ms=gather_ms, bytes=size, changes=found)
+
+    def _changes(self, name: str, previous: CollectorState, result: CollectorResult) -> tuple[Change, ...]:
+        """What an inventory tells that the reading before it did not."""
+        manifest = self._kit.collectors[name].manifest
+        if previous.at is None or not is_inventory(manifest):
+            return ()
+        try:
+            before = _previous.decode(bytes(previous.result))
+        except msgspec.DecodeError:  # of an older version, or damaged: then nothing can be compared
+            return ()
+        return changes(manifest, before, result)
 
 
 def fault_of(error: RmmError) -> Fault:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from rmm.document import Document, Problem, checked, dotted, lines_of, read_document
 from rmm.errors import ConfigError
-from rmm.model.rule import Rule
+from rmm.model.rule import EVENTS, Rule
 from rmm.resources import shipped
 
-OPERATORS = (">", ">=", "<", "<=", "==", "!=", "in")
+OPERATORS = (">", ">=", "<", "<=", "==", "!=", "in", *EVENTS)
 QUARTERS = ("availability", "performance", "security", "compliance")
 
 
@@ -61,6 +61,8 @@ def _rule(rule: Rule) -> Iterable[tuple[str, str]]:
             yield key, "`op: in` compares with a list"
         if rule.op in OPERATORS[:4] and not isinstance(threshold, int | float | None):
             yield key, f"`op: {rule.op}` compares with a number"
+    if rule.op in EVENTS and (rule.for_s or rule.hysteresis):
+        yield "op", f"`op: {rule.op}` fires at once: no `for_s`, no `hysteresis`"
     if rule.for_s < 0 or rule.hysteresis < 0:
         yield "for_s" if rule.for_s < 0 else "hysteresis", "cannot be negative"
     if not 0 <= rule.points <= 25:

@@ -70,7 +70,7 @@ class MemoryTier:
         return sorted(names)
 
     def changes(self, endpoint: str, *, since: datetime, until: datetime) -> list[dict[str, Any]]:
-        """Every change: at, collector, row key, field, value. The first value of a field counts as one."""
+        """Every change: at, collector, key, field, before, value, first; see `ColdReader.changes`."""
         known: dict[str, changes.Values] = {}
         told: list[dict[str, Any]] = []
         for observation in self._of(endpoint, datetime.min.replace(tzinfo=until.tzinfo), until):
@@ -78,9 +78,11 @@ class MemoryTier:
                 fields = self._fields.get(name)
                 if fields is None or not fields.changes or result.outcome not in ("ok", "partial"):
                     continue
+                first = name not in known
                 before, known[name] = known.get(name, {}), changes.values_of(result.readings, fields)
                 told += [
-                    {"at": observation.observed_at, "collector": name, "key": key, "field": field, "value": value}
-                    for key, field, value in changes.told(before, known[name])
+                    {"at": observation.observed_at, "collector": name, "key": key, "field": field}
+                    | {"before": old, "value": value, "first": first}
+                    for key, field, old, value in changes.told(before, known[name])
                 ]
         return [change for change in told if change["at"] >= since]

@@ -6,6 +6,7 @@
     is gone       -               dropped                resolved
     is unknown    -               -                      -
 
+An event (`rmm.model.rule.EVENTS`) fires at once and resolves when it was the last one for `hold_s`.
 A row that is no longer in the reading is a condition that is gone; a collector that failed leaves all as it is.
 The hysteresis eases the way back of what fires; what is pending has to meet the threshold itself each time.
 """
@@ -18,8 +19,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from rmm.core.rules import CLEAR, UNKNOWN, Compiled, row_name, summary_of
+from rmm.model.observation import Change as Event
 from rmm.model.observation import Observation
-from rmm.model.rule import Alert, Notification, Rule
+from rmm.model.rule import EVENTS, Alert, Notification, Rule
 
 PENDING, FIRING, ACKNOWLEDGED, RESOLVED = "pending", "firing", "acknowledged", "resolved"
 LIVE = (PENDING, FIRING, ACKNOWLEDGED)
@@ -58,8 +60,60 @@ def evaluate(
     for name, result in observation.collectors.items():
         if result.outcome in ("ok", "partial"):
             for compiled in rules.get(name, ()):
-                changes += _one(compiled, observation, result.readings, keys.get(name, ()), live)
-    return changes
+                if compiled.rule.op in EVENTS:
+                    changes += _events(compiled, observation, result.changes, live)
+                else:
+                    changes += _one(compiled, observation, result.readings, keys.get(name, ()), live)
+    return changes + _over(observation, live, rules, {change.alert.key for change in changes})
+
+
+def _events(
+    compiled: Compiled, observation: Observation, found: Iterable[Event], live: Mapping[str, Alert]
+) -> list[Change]:
+    """An alert for each change that the rule is about; one that fires already is told again."""
+    rule = compiled.rule
+    made: dict[str, Change] = {}
+    severity = "critical" if rule.critical else "warning"
+    for event in found:
+        if not _concerns(rule, event) or not compiled.matches(event.row):
+            continue
+        name = f"{rule.id}|{observation.endpoint}|{event.key}"
+        row = {**event.row, "before": event.before, "after": event.after, "key": event.key}
+        value = event.after if event.what == "changed" else event.what
+        known = live.get(name)
+        at = observation.observed_at
+        alert = Alert(
+            key=name, rule=rule.id, endpoint=observation.endpoint, name=observation.name, site=observation.site,
+            severity=severity, state=FIRING, summary=summary_of(rule, row, value, observation.name), value=value,
+            first_at=known.first_at if known else at, last_at=at, count=known.count + 1 if known else 1, row=event.key,
+        )  # fmt: skip
+        made[name] = Change(alert, FIRING)
+    return list(made.values())
+
+
+def _concerns(rule: Rule, event: Event) -> bool:
+    if event.what != "changed" or event.field != rule.field:
+        return event.what == rule.op and event.what != "changed"
+    if rule.op in ("increased", "decreased"):
+        if not all(isinstance(value, int | float) for value in (event.before, event.after)):
+            return False
+        return bool(event.after > event.before) is (rule.op == "increased")
+    return rule.op == "changed"
+
+
+def _over(
+    observation: Observation, live: Mapping[str, Alert], rules: Mapping[str, Sequence[Compiled]], again: set[str]
+) -> list[Change]:
+    """The events of this endpoint that have been shown for long enough."""
+    if not live:
+        return []
+    holds = {c.rule.id: c.rule.hold_s for listed in rules.values() for c in listed if c.rule.op in EVENTS}
+    at = observation.observed_at
+    return [
+        gone(alert, observation)
+        for key, alert in live.items()
+        if key not in again and alert.rule in holds and (at - alert.last_at).total_seconds() >= holds[alert.rule]
+    ]
 
 
 def _one(

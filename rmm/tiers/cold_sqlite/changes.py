@@ -67,13 +67,17 @@ def unpack(data: bytes) -> Delta:
     return _decode(data if data[:1] == b"{" else zlib.decompress(data))
 
 
-def told(before: Values, after: Values) -> Iterator[tuple[str, str, Any]]:
-    """(row key, field, value) of everything that differs; field '' tells that a row came (True) or went (None)."""
+def told(before: Values, after: Values) -> Iterator[tuple[str, str, Any, Any]]:
+    """(row key, field, old value, value) of everything that differs.
+
+    The field '' tells that a row came (None, True) or went (True, None).
+    """
     for key, values in sorted(difference(before, after).items()):
         if values is None:
-            yield key, "", None
+            yield key, "", True, None
             continue
+        known = before.get(key, {})
         if key and key not in before:
-            yield key, "", True
+            yield key, "", None, True
         for field, value in sorted(values.items()):
-            yield key, field, value
+            yield key, field, known.get(field), value

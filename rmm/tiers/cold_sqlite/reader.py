@@ -90,12 +90,27 @@ class ColdReader:
         ]
 
     def changes(self, endpoint: str, *, since: datetime, until: datetime) -> list[Change]:
-        """Every change: at, collector, row key, field, value. The first value of a field counts as one.
+        """Every change: at, collector, key (of the row), field, before, value, first.
 
-        The field '' tells that a row came (True) or went (None).
+        The field '' tells that a row came (value True) or went (value None). `first`: nothing was known of this
+        collector before.
         """
         first = micros(since)
         return [change for at, change in self._told(endpoint, until) if at >= first]
+
+    def changed(self, *, since: datetime, until: datetime) -> dict[str, set[str]]:
+        """Endpoint -> collectors of which something was stored in this time, over all files of the site."""
+        found: dict[str, set[str]] = {}
+        for path in sorted(self._folder.glob("*.sqlite")):
+            try:
+                with contextlib.closing(_open(path)) as connection:
+                    if connection.execute("PRAGMA user_version").fetchone() == (0,):
+                        continue
+                    for endpoint, collector in connection.execute(self._sql["changed"], (micros(since), micros(until))):
+                        found.setdefault(endpoint, set()).add(collector)
+            except sqlite3.Error as error:
+                raise tier_error(path, error) from error
+        return found
 
     def values(self, endpoint: str, metric: str, *, since: datetime, until: datetime) -> list[tuple[datetime, Any]]:
         """What a text, state, boolean or time was: the value that stood at `since`, then each that differs.
@@ -120,13 +135,14 @@ class ColdReader:
         rows = [row for _, found in self._ask(endpoint, "changes", micros(until)) for row in found]
         known: dict[str, changes.Values] = {}
         for collector, at, whole, data in sorted(rows, key=lambda row: (row[1], row[0])):
-            before = known.get(collector, {})
+            before, first = known.get(collector, {}), collector not in known
             try:
                 known[collector] = after = changes.apply(before, changes.unpack(data), whole=bool(whole))
             except (zlib.error, msgspec.DecodeError) as error:
                 raise tier_error(self._folder, error) from error
-            for key, field, value in changes.told(before, after):
-                yield at, {"at": _moment(at), "collector": collector, "key": key, "field": field, "value": value}
+            for key, field, old, value in changes.told(before, after):
+                told = {"collector": collector, "key": key, "field": field, "before": old, "value": value}
+                yield at, {"at": _moment(at), **told, "first": first}
 
 
 def _open(path: Path) -> sqlite3.Connection:

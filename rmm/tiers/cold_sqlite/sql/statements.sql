@@ -45,6 +45,9 @@ SELECT at, whole, value FROM change WHERE endpoint = ? AND collector = ? AND at 
 -- name: changes
 SELECT collector, at, whole, value FROM change WHERE endpoint = ? AND at <= ? ORDER BY at, collector;
 
+-- name: changed
+SELECT DISTINCT e.id, c.collector FROM change AS c JOIN endpoint AS e ON e.no = c.endpoint WHERE c.at BETWEEN ? AND ?;
+
 -- name: old_changes
 SELECT endpoint, collector, max(at) FROM change WHERE at < ? GROUP BY endpoint, collector HAVING count(*) > 1 LIMIT ?;
 

@@ -1,0 +1,125 @@
+"""`rmm changes`: what has changed in inventories: what, when, from, to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rmm.cli.options import Config, Output, checked_output, open_app, time_of
+from rmm.cli.printing import clean, show
+from rmm.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rmm.model.collector import Collector
+
+app = typer.Typer(rich_markup_mode=None)
+
+COLUMNS = {
+    "at": "AT", "endpoint": "ENDPOINT", "collector": "COLLECTOR", "what": "WHAT", "row": "ROW", "field": "FIELD",
+    "from": "FROM", "to": "TO",
+}  # fmt: skip
+SHOWN = 60  # characters of a value in a table
+Row = dict[str, Any]
+
+
+@app.command()
+def changes(
+    endpoint: Annotated[str, typer.Argument(help="Id or name; without: the whole fleet.")] = "",
+    config: Config = None,
+    since: Annotated[str, typer.Option(help="How far back (24h, 7d, 4w) or an ISO time.")] = "7d",
+    until: Annotated[str, typer.Option(help="An ISO time; without: now.")] = "",
+    collector: Annotated[list[str] | None, typer.Option(help="Only this collector; may be repeated.")] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="States that come and go too, such as those of services, and times.")
+    ] = False,
+    most: Annotated[int, typer.Option(min=0, help="At most so many rows, the newest; 0: all.")] = 0,
+    output: Output = "table",
+) -> None:
+    """Show what has changed in inventories: hardware, software, accounts, settings.
+
+    What a collector says for the first time is no change.
+    """
+    from rmm.core.change import is_inventory
+
+    checked_output(output)
+    application = open_app(config)
+    catalog = application.catalog
+    if unknown := sorted(set(collector or ()) - set(catalog)):
+        raise ConfigError(f"there is no collector {unknown[0]!r}", hint="See `rmm collector list`.")
+    wanted = {
+        name: one
+        for name, one in catalog.items()
+        if (name in collector if collector else everything or is_inventory(one.manifest))
+    }
+    end = time_of(until) if until else datetime.now(UTC)
+    begin = time_of(since, end)
+    chosen = [application.targets.endpoint(endpoint)] if endpoint else application.settings.endpoints
+    rows: list[Row] = []
+    for site in sorted({one.site for one in chosen}):
+        names = {one.id: one.name for one in chosen if one.site == site}
+        rows += _of_site(application.data, site, names, wanted, begin, end, everything=everything)
+    rows.sort(key=lambda row: (row["at"], row["endpoint"]))
+    left_out = max(0, len(rows) - most) if most else 0
+    show(
+        [_short(row) for row in rows[left_out:]] if output == "table" else rows[left_out:],
+        COLUMNS,
+        output,
+        empty=f"nothing has changed since {begin:%Y-%m-%d %H:%M} UTC",
+    )
+    if left_out and output == "table":
+        print(f"... and {left_out} older ones; --most 0 shows all")
+
+
+def _of_site(
+    data: Any, site: str, names: dict[str, str], wanted: dict[str, Collector], begin: datetime, end: datetime,
+    *, everything: bool,
+) -> Iterator[Row]:  # fmt: skip
+    from rmm.core.change import changing
+    from rmm.tiers.cold_sqlite import ColdReader
+
+    reader = ColdReader(data, site)
+    fields = {name: set(changing(one.manifest)) for name, one in wanted.items()}
+    for identity, touched in sorted(reader.changed(since=begin, until=end).items()):
+        if identity not in names or not touched & wanted.keys():
+            continue
+        found = [
+            change
+            for change in reader.changes(identity, since=begin, until=end)
+            if change["collector"] in wanted and not change["first"]
+        ]
+        for row in _rows(found, None if everything else fields):
+            yield {"at": row.pop("at").isoformat(timespec="seconds"), "endpoint": names[identity], **row}
+
+
+def _rows(found: Sequence[Row], fields: dict[str, set[str]] | None) -> Iterator[Row]:
+    """One row per row that came or went, with its values together, and one per field that changed."""
+    came: dict[tuple[Any, ...], Row] = {}
+    for change in found:
+        place = (change["at"], change["collector"], change["key"])
+        head = {"at": change["at"], "collector": change["collector"], "row": change["key"]}
+        if not change["field"]:
+            what = "removed" if change["value"] is None else "added"
+            row = {**head, "what": what, "field": "", "from": None, "to": None}
+            if what == "added":
+                came[place] = row = {**row, "to": {}}
+            yield row
+        elif place in came:
+            if change["value"] is not None:
+                came[place]["to"][change["field"]] = change["value"]
+        elif fields is None or change["field"] in fields[change["collector"]]:
+            changed: Row = {"what": "changed", "field": change["field"]}
+            yield {**head, **changed, "from": change["before"], "to": change["value"]}
+
+
+def _short(row: Row) -> Row:
+    to = row["to"]
+    text = ", ".join(f"{name} {clean(value)}" for name, value in to.items()) if isinstance(to, dict) else clean(to)
+    cut = {name: _cut(value) for name, value in (("from", clean(row["from"])), ("to", text))}
+    return {**row, "at": row["at"][:16].replace("T", " "), **cut}
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
