@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -55,21 +56,20 @@ def check(
     config: Config = None,
 ) -> None:
     """Check manifests and scripts; what Windows PowerShell 5.1 lacks is refused with file, line and column."""
-    from rmm.catalog.check import check_folder, check_folders
+    from rmm.catalog.check import check_folders
+    from rmm.catalog.powershell import VARIABLE, find_powershell
     from rmm.resources import shipped
     from rmm.settings.load import SETTINGS
 
-    if folders:
-        findings = [
-            finding
-            for folder in folders
-            for finding in (check_folder(folder) if (folder / "collector.yaml").exists() else check_folders([folder]))
-        ]
-    else:
-        wanted = [shipped("collectors")]
-        if config is not None or (folder_of(config) / SETTINGS).is_file():
-            wanted += [Path(name) for name in open_app(config).settings.collectors.folders]
-        findings = check_folders(wanted)
+    wanted = list(folders or [shipped("collectors")])
+    if not folders and (config is not None or (folder_of(config) / SETTINGS).is_file()):
+        wanted += [Path(name) for name in open_app(config).settings.collectors.folders]
+    powershell = find_powershell()
+    if not powershell:
+        print(
+            f"note: no PowerShell here ({VARIABLE} or pwsh on PATH), so its own parser was not asked", file=sys.stderr
+        )
+    findings = check_folders(wanted, powershell)
     for finding in findings:
         print(finding)
     print(f"{len(findings)} findings" if findings else "no findings")

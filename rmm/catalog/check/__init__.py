@@ -2,5 +2,6 @@
 
 from rmm.catalog.check.finding import Finding
 from rmm.catalog.check.folder import check_folder, check_folders, check_script, check_shell
+from rmm.catalog.check.own_parser import Script, own_findings
 
-__all__ = ["Finding", "check_folder", "check_folders", "check_script", "check_shell"]
+__all__ = ["Finding", "Script", "check_folder", "check_folders", "check_script", "check_shell", "own_findings"]

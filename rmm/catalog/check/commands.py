@@ -20,6 +20,8 @@ _READING = frozenset(
      "split", "resolve", "compare", "find", "search"}
 )  # fmt: skip
 _ALSO = frozenset({"out-null", "out-string", "write-output", "new-object", "new-timespan", "set-strictmode"})
+BY_OPERATOR = ("dynamic", "the operators & and . run what is not in the text")
+INTO_FILE = ("writes", "nothing is written to the endpoint")
 _REFUSED = {
     "invoke-expression": ("dynamic", "Invoke-Expression runs text as code"),
     "get-wmiobject": ("wmi", "use Get-CimInstance: Get-WmiObject is gone from newer PowerShell and needs DCOM"),
@@ -34,7 +36,7 @@ def command_marks(root: Node) -> Marks:
         if node.type == "command":
             yield from _command(node, own)
         elif node.type == "redirected_file_name" and text(node).strip().casefold() != "$null":
-            yield Mark(node, "writes", "nothing is written to the endpoint")
+            yield Mark(node, *INTO_FILE)
 
 
 def name_of(command: Node) -> Node | None:
@@ -44,22 +46,27 @@ def name_of(command: Node) -> Node | None:
 
 def _command(node: Node, own: set[str]) -> Marks:
     if any(child.type == "command_invocation_operator" for child in node.children):
-        yield Mark(node, "dynamic", "the operators & and . run what is not in the text")
+        yield Mark(node, *BY_OPERATOR)
         return
     place = name_of(node)
     if place is None:
         return
     name = text(place)
-    plain = name.casefold()
-    if plain in own or plain[:1].isdigit():  # the parser takes a range such as 1..3 for a command
+    if name.casefold() in own or name[:1].isdigit():  # the parser takes a range such as 1..3 for a command
         return
-    if reason := _refusal(name, plain):
+    if reason := command_problem(name):
         yield Mark(place, *reason)
         return
-    yield from _parameters(node, name)
+    for child in walk(node):
+        if child.type == "command_parameter" and _command_of(child) == node:
+            given = text(child).lstrip("-").rstrip(":")
+            if reason := parameter_problem(name, given):
+                yield Mark(child, *reason)
 
 
-def _refusal(name: str, plain: str) -> tuple[str, str] | None:
+def command_problem(name: str) -> tuple[str, str] | None:
+    """(rule, message) of a command that may not stand in a script."""
+    plain = name.casefold()
     if plain in _REFUSED:
         return _REFUSED[plain]
     if plain in facts.aliases():
@@ -74,20 +81,16 @@ def _refusal(name: str, plain: str) -> tuple[str, str] | None:
     return None
 
 
-def _parameters(node: Node, name: str) -> Marks:
-    plain = name.casefold()
+def parameter_problem(command: str, given: str) -> tuple[str, str] | None:
+    """(rule, message) of a parameter that a command of 5.1 lacks, or that is not written out."""
+    plain = command.casefold()
     known = facts.commands()[plain] | COMMON | _DYNAMIC.get(plain, frozenset())
-    for child in walk(node):
-        if child.type != "command_parameter" or _command_of(child) != node:
-            continue
-        given = text(child).lstrip("-").rstrip(":")
-        if given.casefold() in known:
-            continue
-        longer = sorted(full for full in known if full.startswith(given.casefold()))
-        if longer:
-            yield Mark(child, "abbreviation", f"-{given} is short for -{longer[0]}: write it out")
-        else:
-            yield Mark(child, "parameter-5.1", f"{name} of Windows PowerShell 5.1 has no parameter -{given}")
+    if given.casefold() in known:
+        return None
+    longer = sorted(full for full in known if full.startswith(given.casefold()))
+    if longer:
+        return "abbreviation", f"-{given} is short for -{longer[0]}: write it out"
+    return "parameter-5.1", f"{command} of Windows PowerShell 5.1 has no parameter -{given}"
 
 
 def _command_of(node: Node) -> Node | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from rmm.catalog.check.commands import command_marks
 from rmm.catalog.check.finding import Finding, Mark, text, walk
 from rmm.catalog.check.members import member_marks
+from rmm.catalog.check.own_parser import Script, own_findings
 from rmm.catalog.check.queries import query_marks, query_problem
 from rmm.catalog.check.syntax import parse, syntax_marks
 from rmm.catalog.load import LINUX, MANIFEST, WINDOWS, read_collector
@@ -20,16 +21,27 @@ _SHOWN = re.compile(r"(?P<file>.*?):(?P<line>[0-9]+): (?P<message>.*)", re.DOTAL
 _SHELL_WRITES = re.compile(r"(?<![<&0-9])(?:[0-9]?>>?)\s*(?!&|/dev/null|\$|=)(?P<file>[A-Za-z./~\"'][^\s;|]*)")
 
 
-def check_folders(folders: Sequence[Path]) -> list[Finding]:
-    """Every finding of every collector folder below `folders`, or of a folder that is itself a collector."""
+def check_folders(folders: Sequence[Path], powershell: str = "") -> list[Finding]:
+    """Every finding of every collector folder below `folders`, or of a folder that is itself a collector.
+
+    `powershell`: the program whose own parser is asked too.
+    """
     found: list[Finding] = []
+    scripts: list[Script] = []
     for folder in folders:
         places = [folder] if (folder / MANIFEST).is_file() else sorted(p.parent for p in folder.glob(f"*/{MANIFEST}"))
         if not places:
             found.append(Finding(str(folder), 1, 1, "folder", f"no {MANIFEST} here or one level below"))
         for place in places:
             found += check_folder(place)
-    return found
+            if (place / WINDOWS).is_file():
+                scripts.append(Script(str(place / WINDOWS), _text(place / WINDOWS)))
+    if not powershell:
+        return found
+    # What both parsers see at one place is said once, in the order of the files.
+    seen = {finding[:4] for finding in found}
+    more = [one for each in own_findings(powershell, scripts) for one in each if one[:4] not in seen]
+    return [*found, *more] if not more else sorted([*found, *more])
 
 
 def check_folder(folder: Path) -> list[Finding]:
@@ -38,13 +50,17 @@ def check_folder(folder: Path) -> list[Finding]:
     found = [_from_manifest(folder, problem) for problem in problems]
     windows, linux = folder / WINDOWS, folder / LINUX
     if windows.is_file():
-        found += check_script(windows.read_text(encoding="utf-8-sig", errors="replace"), str(windows))
+        found += check_script(_text(windows), str(windows))
     if linux.is_file():
-        found += check_shell(linux.read_text(encoding="utf-8-sig", errors="replace"), str(linux))
+        found += check_shell(_text(linux), str(linux))
     if collector is not None:
         found += _queries(folder, collector)
         found += _samples(folder, collector)
     return sorted(found)
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8-sig", errors="replace")
 
 
 def check_script(source: str, file: str) -> list[Finding]:

@@ -38,13 +38,16 @@ def type_name(node: Node) -> str:
     return name
 
 
-def _known(name: str) -> bool:
-    return facts.is_own_type(name) or facts.members(name) is not None
+def type_problem(name: str) -> tuple[str, str] | None:
+    """(rule, message) of a type that 5.1 lacks; `name` as `type_name` gives it."""
+    if facts.is_own_type(name) or facts.members(name) is not None:
+        return None
+    return "type-5.1", f"the .NET Framework of Windows PowerShell 5.1 has no type {name}"
 
 
 def _type(node: Node) -> Marks:
-    if not _known(type_name(node)):
-        yield Mark(node, "type-5.1", f"the .NET Framework of Windows PowerShell 5.1 has no type {text(node)}")
+    if reason := type_problem(type_name(node)):
+        yield Mark(node, *reason)
 
 
 def _new_object(node: Node) -> Marks:
@@ -53,8 +56,8 @@ def _new_object(node: Node) -> Marks:
         return
     strings = [literal(child) for child in walk(node) if child.type == "string_literal"]
     names = [word for word in [*words, *strings] if word and not word.startswith("-")]
-    if names and not _known(names[0]):
-        yield Mark(node, "type-5.1", f"the .NET Framework of Windows PowerShell 5.1 has no type {names[0]}")
+    if names and (reason := type_problem(names[0])):
+        yield Mark(node, *reason)
 
 
 def _member(node: Node) -> Marks:
@@ -65,15 +68,19 @@ def _member(node: Node) -> Marks:
     if not place.children or place.children[0].type != "simple_name":
         yield Mark(place, "dynamic", "a member is named by a constant")
         return
-    calls = node.type == "invocation_expression"
-    if calls and _ACTING.match(name):
-        yield Mark(place, "writes", f"{name}() does more than read")
-        return
     receiver = node.children[0]
+    count = _arguments(node) if node.type == "invocation_expression" else None
     if any(child.type == "::" for child in node.children):
-        yield from _static(place, receiver, name, _arguments(node) if calls else None)
-    elif calls:
-        yield from _instance(place, receiver, name, _arguments(node))
+        owner = type_name(receiver) if receiver.type == "type_literal" else None
+        reason = static_problem(owner, name, count)
+    else:
+        reason = instance_problem(_kind_of(receiver), name, count)
+    if reason:
+        yield Mark(place, *reason)
+
+
+def _acting(name: str, count: int | None) -> tuple[str, str] | None:
+    return ("writes", f"{name}() does more than read") if count is not None and _ACTING.match(name) else None
 
 
 def _arguments(node: Node) -> int:
@@ -82,38 +89,40 @@ def _arguments(node: Node) -> int:
     return sum(1 for found in inner for child in found.children if child.is_named)
 
 
-def _static(place: Node, receiver: Node, name: str, count: int | None) -> Marks:
-    if receiver.type != "type_literal":
-        return
-    known = facts.members(type_name(receiver))
-    if known is None:
-        return
+def static_problem(owner: str | None, name: str, count: int | None) -> tuple[str, str] | None:
+    """(rule, message) of a static member that 5.1 lacks or that acts; `count` of arguments, None for a property."""
+    known = facts.members(owner) if owner else None
+    if (acting := _acting(name, count)) or known is None:
+        return acting
     plain = name.casefold()
     if count is None:
         fields = known.get("static_properties", frozenset()) | known.get("static_fields", frozenset())
-        if plain not in fields:
-            yield Mark(place, "member-5.1", f"{text(receiver)} of Windows PowerShell 5.1 has no static {name}")
+        lacks = plain not in fields
+        message = f"[{owner}] of Windows PowerShell 5.1 has no static {name}"
     elif plain == "new":
-        if str(count) not in known.get("constructors", frozenset()):
-            yield Mark(place, "member-5.1", f"{text(receiver)} of 5.1 has no constructor with {count} arguments")
-    elif f"{plain}/{count}" not in known.get("static_methods", frozenset()):
-        yield Mark(place, "member-5.1", f"{text(receiver)}::{name} with {count} arguments does not exist in 5.1")
+        lacks = str(count) not in known.get("constructors", frozenset())
+        message = f"[{owner}] of 5.1 has no constructor with {count} arguments"
+    else:
+        lacks = f"{plain}/{count}" not in known.get("static_methods", frozenset())
+        message = f"[{owner}]::{name} with {count} arguments does not exist in 5.1"
+    return ("member-5.1", message) if lacks else None
 
 
-def _instance(place: Node, receiver: Node, name: str, count: int) -> Marks:
+def instance_problem(kind: str | None, name: str, count: int | None) -> tuple[str, str] | None:
+    """(rule, message) of a method that no object, or none of type `kind`, has in 5.1, or that acts."""
+    if (acting := _acting(name, count)) or count is None:
+        return acting
     wanted = f"{name.casefold()}/{count}"
-    kind = _kind_of(receiver)
     known = facts.members(kind) if kind else None
     if known is not None:
-        if wanted not in known.get("methods", frozenset()):
-            yield Mark(place, "member-5.1", f"{name} with {count} arguments does not exist on {kind} in 5.1")
-        return
+        lacks = wanted not in known.get("methods", frozenset())
+        return ("member-5.1", f"{name} with {count} arguments does not exist on {kind} in 5.1") if lacks else None
     usual = facts.usual_methods()
     if any(method.startswith(f"{name.casefold()}/") for method in usual):
-        if wanted not in usual:
-            yield Mark(place, "member-5.1", f"{name} with {count} arguments does not exist in 5.1")
-    elif wanted not in facts.all_methods():
-        yield Mark(place, "member-5.1", f"no type of the .NET Framework has a method {name} with {count} arguments")
+        return None if wanted in usual else ("member-5.1", f"{name} with {count} arguments does not exist in 5.1")
+    if wanted in facts.all_methods():
+        return None
+    return "member-5.1", f"no type of the .NET Framework has a method {name} with {count} arguments"
 
 
 def _kind_of(node: Node) -> str | None:
