@@ -34,7 +34,9 @@ def _page(manifest: Manifest) -> Iterator[str]:
     ]
     yield from _table(("field", "what", "type", "unit", "kind", "from"), rows)
     yield "\n## Sources\n"
-    yield from _table(("source", "where from"), [(f"`{n}`", _origin(s)) for n, s in manifest.sources.items()])
+    yield from _table(
+        ("source", "where from"), [(f"`{n}`", _origin(s) or _own(manifest)) for n, s in manifest.sources.items()]
+    )
     if manifest.rules:
         yield "\n## Rules\n"
         yield from _table(("rule", "field", "warning", "critical", "for", "on"), [_rule(r) for r in manifest.rules])
@@ -43,12 +45,18 @@ def _page(manifest: Manifest) -> Iterator[str]:
 def _facts(manifest: Manifest) -> tuple[str, ...]:
     key = ", ".join(f"`{name}`" for name in manifest.key)
     rows = f"one per {key}" if key else "one"
+    if top := manifest.top:
+        rows += f", the {top.rows} highest by each of {', '.join(top.by)}"
     return f"{manifest.interval} s", manifest.cost, ", ".join(manifest.os), manifest.rights, rows
 
 
 def _from(manifest: Manifest, name: str) -> str:
     field = manifest.fields[name]
     source = f" of `{field.source}`" if field.source else ""
+    for theirs, ours in field.match.items():
+        source += f" whose `{theirs}` is the row's `{ours}`"
+    if field.missing:
+        source += f", not {_shown(list(field.missing))}"
     prop = f"`{field.prop}`" if field.prop else ""
     if not field.formula:
         return f"{prop}{source}"
@@ -70,9 +78,13 @@ def _origin(source: Source) -> str:
         return f"`{' '.join(source.wql.split())}`" + optional
     keys = ", ".join(f"`{key}`" for key in source.registry or source.registry_keys)
     if not keys:
-        return "what the poller measured" + optional
+        return ""
     values = f": {', '.join(source.values)}" if source.values else ""
     return f"{'subkeys of ' if source.registry_keys else ''}{keys}{values}{optional}"
+
+
+def _own(manifest: Manifest) -> str:
+    return "what the poller measured" if manifest.cost == "C0" else "what the script found"
 
 
 def _rule(rule: Rule) -> tuple[str, ...]:

@@ -32,7 +32,7 @@ _HIVE = re.compile(r"HK(LM|U|CR|CU)\\[^\\]", re.IGNORECASE)
 def manifest_problems(manifest: Manifest, folder: str, *, has_windows: bool, linux: bool) -> list[tuple[Path, str]]:
     """Every violation with the path of the key it is about."""
     found: list[tuple[Path, str]] = []
-    for check in (_head, _sources, _rows, _fields, _alert_rules):
+    for check in (_head, _sources, _rows, _top, _fields, _alert_rules):
         found += check(manifest)
     if manifest.name != folder:
         found.append((("name",), f"must be the folder's name, {folder}"))
@@ -96,6 +96,22 @@ def _rows(manifest: Manifest) -> Found:
             yield ("key", index), "a rate cannot name a row"
 
 
+def _top(manifest: Manifest) -> Found:
+    top = manifest.top
+    if top is None:
+        return
+    if not 1 <= top.rows <= 100:
+        yield ("top", "rows"), "must be 1 to 100"
+    for index, name in enumerate(top.by):
+        if name not in manifest.fields or manifest.fields[name].type not in ("int", "float"):
+            yield ("top", "by", index), f"no field {name} with a number"
+    for name in top.always:
+        if name not in manifest.fields:
+            yield ("top", "always", name), f"no field {name}"
+    if not manifest.rows or not top.by:
+        yield ("top",), "needs `rows` and fields in `by`"
+
+
 def properties(source: Source) -> tuple[str, ...] | None:
     """The properties of a source's instances; None when the manifest does not say (a script's own source)."""
     if source.wql:
@@ -139,7 +155,29 @@ def _formula(manifest: Manifest, place: Path, field: Field, earlier: list[str]) 
     yield from _property(place, field, known)
     if formula.rate and known is not None and (lacking := [clock for clock in CLOCKS if clock not in known]):
         yield (*place, "formula"), f"a rate needs {', '.join(lacking)} in its source"
+    yield from _matched(manifest, place, field, known)
     yield from _arguments(manifest, place, field, known, earlier)
+
+
+def _matched(manifest: Manifest, place: Path, field: Field, known: tuple[str, ...] | None) -> Found:
+    formula = FORMULAS[field.formula]
+    if field.missing and not formula.prop:
+        yield (*place, "missing"), "needs a formula with `prop`"
+    if not field.match:
+        return
+    if len(field.match) != 1 or not field.source or not manifest.rows or field.source == manifest.rows:
+        yield (*place, "match"), "one pair, of another source than the rows'"
+    elif formula.whole or formula.rate:
+        yield (
+            (*place, "match"),
+            f"does not go with {field.formula}, which reads no single instance, or two polls' worth",
+        )
+    else:
+        ((theirs, ours),) = field.match.items()
+        if known is not None and theirs not in known:
+            yield (*place, "match", theirs), f"source {field.source} has no property {theirs}"
+        if not _has(manifest.sources[manifest.rows], ours):
+            yield (*place, "match", theirs), f"source {manifest.rows} has no property {ours}"
 
 
 def _property(place: Path, field: Field, known: tuple[str, ...] | None) -> Found:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from rmm.core import rated, values
+from rmm.core import rated, sddl, texts, values
 from rmm.core.context import Reader, Site
 
 
@@ -30,11 +30,17 @@ class Formula(NamedTuple):
 
 FORMULAS: dict[str, Formula] = {
     "": Formula(values.copied, {}),
-    "scale": Formula(values.scale, {"by": "number"}),
+    "scale": Formula(values.scale, {"by": "number", "plus": "number?"}),
     "map": Formula(values.mapped, {"values": "map", "default": "any?"}),
     "equals": Formula(values.equals, {"values": "list"}),
+    "has_bits": Formula(values.has_bits, {"mask": "number"}),
     "trim": Formula(values.trim, {"end": "text"}),
     "day": Formula(values.day, {}),
+    "filetime": Formula(values.filetime, {}),
+    "joined": Formula(texts.joined, {}),
+    "collected": Formula(texts.collected, {"props": "props", "between": "text?"}, prop=False, whole=True),
+    "up_to": Formula(texts.up_to, {"mark": "text"}),
+    "granted": Formula(sddl.granted, {"to": "list"}),
     "first_of": Formula(values.first_of, {"props": "props"}, prop=False),
     "present": Formula(values.present, {"props": "props"}, prop=False, whole=True),
     "exists": Formula(values.exists, {}, prop=False, whole=True),
@@ -44,6 +50,7 @@ FORMULAS: dict[str, Formula] = {
     "percent_of_sums": Formula(values.percent_of_sums, {"part": "prop", "whole": "prop"}, prop=False, whole=True),
     "sum": Formula(values.summed, {}, whole=True),
     "count": Formula(values.count, {}, prop=False, whole=True),
+    "count_where": Formula(values.count_where, {"values": "list"}, whole=True),
     "listed": Formula(values.listed, {"in": "text"}, whole=True),
     "any_of": Formula(values.any_of, {"fields": "fields"}, prop=False, whole=True),
     "names_of": Formula(values.names_of, {"fields": "fields"}, prop=False, whole=True),
@@ -51,7 +58,8 @@ FORMULAS: dict[str, Formula] = {
     "clock_skew": Formula(values.clock_skew, {}, prop=False),
     "per_second": Formula(rated.per_second, {"wraps": "number?"}, rate=True),
     "percent_of_time": Formula(rated.percent_of_time, {"inverse": "flag?"}, rate=True),
-    "percent_of_base": Formula(rated.percent_of_base, {"base": "prop"}, rate=True),
+    "percent_of_processors": Formula(rated.percent_of_processors, {"from": "source", "prop": "text"}, rate=True),
+    "percent_of_base": Formula(rated.percent_of_base, {"base": "prop", "wraps": "number?"}, rate=True),
     "average_level": Formula(rated.average_level, {}, rate=True),
     "average_duration": Formula(rated.average_duration, {"base": "prop", "wraps": "number?"}, rate=True),
     "average_wait": Formula(rated.average_wait, {"base": "prop", "wraps": "number?"}, rate=True),

@@ -16,6 +16,7 @@ from rmm.core import coerce, rates
 from rmm.core.coerce import Convert, Invalid
 from rmm.core.context import INVALID, UNKNOWN, UNSUPPORTED, Context, Instance, Missing, Reader, Site
 from rmm.core.formulas import FORMULAS
+from rmm.core.top import highest
 from rmm.errors import OutputError
 from rmm.model.collector import Field, Manifest
 from rmm.model.observation import CollectorResult, Row
@@ -107,7 +108,8 @@ class Normalizer:
                 self._sample(context, self._rows, key, [instance], before, after)
             self._fill(self._fields, context, instance, row, notes)
             rows[key] = row
-        return tuple(rows.values())
+        kept = list(rows.values())
+        return tuple(kept if self._manifest.top is None else highest(kept, self._manifest.top))
 
     @staticmethod
     def _fill(
@@ -151,9 +153,13 @@ class Normalizer:
         formula = FORMULAS[field.formula]
         source = field.source or self._rows
         read = formula.build(Site(field, source, lambda prop, bits: self._slot(source, prop, bits)))
-        if source == self._rows or formula.whole:
-            return _converted(read, coerce.TYPES[field.type]) if field.formula else _plain(field)
-        return _converted(_about_first(source, read), coerce.TYPES[field.type])
+        if field.missing:
+            read = _but_not(field, read)
+        elif source == self._rows and not field.formula:
+            return _plain(field)
+        if source != self._rows and not formula.whole:
+            read = _about_matching(source, field.match, read) if field.match else _about_first(source, read)
+        return _converted(read, coerce.TYPES[field.type])
 
     def _slot(self, source: str, prop: str, bits: int) -> int:
         wanted = self._counters.setdefault(source, [])
@@ -197,6 +203,29 @@ def _converted(read: Reader, convert: Convert) -> Reader:
 
 def _about_first(source: str, read: Reader) -> Reader:
     return lambda context, instance: read(context, context.first(source))
+
+
+def _about_matching(source: str, match: Mapping[str, str], read: Reader) -> Reader:
+    """No instance matches: no value. The source is empty: its reason."""
+    ((theirs, ours),) = match.items()
+
+    def about(context: Context, instance: Instance) -> Any:
+        if not context.lists[source]:
+            raise Missing(context.reasons[source])
+        wanted = instance.get(ours)
+        found = None if wanted is None else context.index(source, theirs).get(str(wanted).casefold())
+        return None if found is None else read(context, found)
+
+    return about
+
+
+def _but_not(field: Field, read: Reader) -> Reader:
+    prop, missing = field.prop, {str(value).casefold() for value in field.missing}
+
+    def known(context: Context, instance: Instance) -> Any:
+        return None if str(instance.get(prop)).casefold() in missing else read(context, instance)
+
+    return known
 
 
 def _counter(value: Any) -> int | None:

@@ -32,10 +32,23 @@ def percent_of_time(site: Site) -> Reader:
     return lambda context, instance: round(rates.share_of_time(*grown(context, source, slot), inverse=inverse), 3)
 
 
+def percent_of_processors(site: Site) -> Reader:
+    """Growth in 100 ns as percent of the wall time of all processors, whose number is `prop` of source `from`."""
+    source, slot = site.source, site.slot(site.field.prop, 0)
+    other, theirs = site.field.args["from"], site.field.args["prop"]
+
+    def read(context: Context, instance: Instance) -> Any:
+        growth, passed = grown(context, source, slot)
+        processors = number(context.first(other).get(theirs))
+        return None if not processors else round(min(100.0, 100.0 * growth / passed.wall / processors), 3)
+
+    return read
+
+
 def percent_of_base(site: Site) -> Reader:
     """Growth as percent of the growth of `base` (PERF_PRECISION_100NS_TIMER)."""
-    source, slot = site.source, site.slot(site.field.prop, 0)
-    base = site.slot(site.field.args["base"], 0)
+    source, slot = site.source, site.slot(site.field.prop, site.field.args.get("wraps", 0))
+    base = site.slot(site.field.args["base"], site.field.args.get("wraps", 0))
 
     def read(context: Context, instance: Instance) -> Any:
         share = rates.share_of_base(grown(context, source, slot)[0], grown(context, source, base)[0])

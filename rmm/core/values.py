@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from rmm.core import coerce
@@ -16,13 +17,16 @@ def copied(site: Site) -> Reader:
 
 
 def scale(site: Site) -> Reader:
-    """The property times `by`."""
-    prop, by = site.field.prop, site.field.args["by"]
-    convert = integer if type(by) is int else number
+    """The property times `by`, and `plus`."""
+    prop, by, plus = site.field.prop, site.field.args["by"], site.field.args.get("plus", 0)
+    whole = type(by) is int and type(plus) is int
+    convert = integer if whole else number
 
     def read(context: Context, instance: Instance) -> Any:
         value = convert(instance.get(prop))
-        return None if value is None else value * by
+        if value is None:
+            return None
+        return value * by + plus if whole else round(value * by + plus, 6)
 
     return read
 
@@ -52,6 +56,17 @@ def equals(site: Site) -> Reader:
     def read(context: Context, instance: Instance) -> Any:
         value = instance.get(prop)
         return None if value is None else str(value).casefold() in wanted
+
+    return read
+
+
+def has_bits(site: Site) -> Reader:
+    """Whether all bits of `mask` are set in the property."""
+    prop, mask = site.field.prop, site.field.args["mask"]
+
+    def read(context: Context, instance: Instance) -> Any:
+        value = integer(instance.get(prop))
+        return None if value is None else value & mask == mask
 
     return read
 
@@ -178,6 +193,20 @@ def count(site: Site) -> Reader:
     return read
 
 
+def count_where(site: Site) -> Reader:
+    """How many instances of the source have one of `values` in the property."""
+    source, prop = site.source, site.field.prop
+    wanted = {str(value).casefold() for value in site.field.args["values"]}
+
+    def read(context: Context, instance: Instance) -> Any:
+        found = context.lists[source]
+        if not found and context.reasons[source] in (DENIED, UNKNOWN):
+            raise Missing(context.reasons[source])
+        return sum(str(i.get(prop)).casefold() in wanted for i in found)
+
+    return read
+
+
 def listed(site: Site) -> Reader:
     """Whether field `prop` of this row equals property `in` of an instance of the source."""
     source, prop, theirs = site.source, site.field.prop, site.field.args["in"]
@@ -236,5 +265,21 @@ def day(site: Site) -> Reader:
     def read(context: Context, instance: Instance) -> Any:
         value = str(instance.get(prop))
         return value if len(value) == 8 and value.isascii() and value.isdigit() and "19" <= value[:2] <= "20" else None
+
+    return read
+
+
+_FILETIME_ZERO = datetime(1601, 1, 1, tzinfo=UTC)
+
+
+def filetime(site: Site) -> Reader:
+    """The property (100 ns since 1601 UTC) as a time; nothing where it is 0 or beyond the year 9999."""
+    prop = site.field.prop
+
+    def read(context: Context, instance: Instance) -> Any:
+        value = integer(instance.get(prop))
+        if value is None or not 0 < value < 2_650_467_744_000_000_000:
+            return None
+        return (_FILETIME_ZERO + timedelta(microseconds=value // 10)).isoformat()
 
     return read

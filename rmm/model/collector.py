@@ -45,9 +45,19 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     nullable: bool = True
     title: str = ""
     formula: str = ""  # name of a derivation; plain copy of property `prop` where empty
-    source: str = ""  # other source than the rows' own
+    source: str = ""  # other source than the rows' own: its first instance, or the one that `match` finds
+    match: dict[str, str] = {}  # one pair: a property of `source` -> the property of the row's instance that it equals
+    missing: tuple[Any, ...] = ()  # values of `prop` by which Windows says that it knows none
     prop: str = ""
     args: dict[str, Any] = {}
+
+
+class Top(msgspec.Struct, frozen=True, kw_only=True):
+    """Which rows of many are kept: of each field in `by` the `rows` highest, and those that match `always`."""
+
+    rows: int
+    by: tuple[str, ...]
+    always: dict[str, Any] = {}  # field -> value or list of values
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -66,6 +76,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     where: dict[str, Any] = {}  # property -> required value or list of values; other instances are dropped
     exclude: dict[str, Any] = {}  # property -> values that drop an instance
     key: tuple[str, ...] = ()  # fields that name a row, unique within a reading
+    top: Top | None = None
     sources: dict[str, Source] = {}
     rights: str = "user"  # user | admin
     roles: tuple[str, ...] = ()
