@@ -3,7 +3,8 @@ $notes = @()
 $triggers = @()
 try {
     # One look at the whole branch; keys that this account may not read are skipped.
-    $keys = Get-Item -Path 'HKLM:\SYSTEM\CurrentControlSet\Services\*\TriggerInfo' -ErrorAction SilentlyContinue
+    $keys = Get-Item -Path 'HKLM:\SYSTEM\CurrentControlSet\Services\*\TriggerInfo' -ErrorAction SilentlyContinue -ErrorVariable problems
+    if (-not $keys -and $problems) { throw $problems[0] }
     $triggers = @(foreach ($key in $keys) { @{ KeyName = @($key.Name -split '\\')[-2] } })
 } catch {
     $reason = 'unknown'

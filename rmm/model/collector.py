@@ -82,6 +82,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     roles: tuple[str, ...] = ()
     os: tuple[str, ...] = ("windows",)
     powershell: str = "5.1"
+    constrained: bool = True  # the script works in Constrained Language Mode
     unchanged_ttl: int = 0
     rules: tuple[Rule, ...] = ()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from rmm.catalog.load import load_catalog
 from rmm.model.collector import Collector
 from rmm.resources import shipped
+from tests.collectors.executor import Executor
 
 
 class Sample(NamedTuple):
@@ -44,12 +46,26 @@ def samples(catalog: dict[str, Collector]) -> list[Sample]:
     return list(read_samples(catalog))
 
 
+def pwsh_program() -> str:
+    """PowerShell's path; skips where there is none."""
+    program = os.environ.get("RMM_PWSH") or shutil.which("pwsh")
+    if not program:
+        pytest.skip("no PowerShell: set RMM_PWSH to its program")
+    return program
+
+
+@pytest.fixture(scope="session")
+def executor() -> Iterator[Executor]:
+    """Real PowerShell with the stand-ins for Windows' commands."""
+    one = Executor(pwsh_program())
+    yield one
+    one.close()
+
+
 @pytest.fixture(scope="session")
 def pwsh(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], list[str]]:
     """Runs a script in real PowerShell ($RMM_PWSH) and gives its output lines."""
-    program = os.environ.get("RMM_PWSH", "")
-    if not program:
-        pytest.skip("no PowerShell: set RMM_PWSH to its program")
+    program = pwsh_program()
     folder = tmp_path_factory.mktemp("pwsh")
 
     def run(script: str) -> list[str]:

@@ -1,7 +1,8 @@
 """Microsoft's own engine parses every script, runs the runner, and runs each collector on its samples' raw data.
 
-It is PowerShell 7 without CIM and registry: the commands that read those are stand-ins here, fed from the samples.
-That a script is fit for Windows PowerShell 5.1 is shown by `test_check.py`.
+It is PowerShell 7 outside Windows: CIM, registry and the like are the stand-ins of `rmm/lab/windows`, which read the
+state of a machine that is made from each sample. That a script is fit for Windows PowerShell 5.1 is shown by
+`test_check.py`.
 """
 
 from __future__ import annotations
@@ -13,8 +14,13 @@ from typing import Any
 import pytest
 
 from rmm.catalog.bundle import powershell_bundle
+from rmm.catalog.load import load_catalog
 from rmm.core.parts import Part, read_part
-from rmm.model.collector import Collector, Field, Manifest, Source
+from rmm.lab.windows.state import state_of_sample
+from rmm.model.collector import Collector, Field, Manifest
+from rmm.resources import shipped
+from tests.collectors.conftest import Sample, read_samples
+from tests.collectors.executor import CULTURES, Executor
 
 Run = Callable[[str], list[str]]
 
@@ -90,84 +96,41 @@ def test_each_collector_of_a_bundle_is_isolated(pwsh: Run, mode: str) -> None:
     assert (missing.category, missing.hresult) == ("ObjectNotFound", -2146233087)
 
 
-# Shows that the mode is in force: it would end the script otherwise.
-CONFINED = {
-    "FullLanguage": "",
-    "ConstrainedLanguage": "try { [System.Console]::Clear(); exit 7 } "
-    "catch { if ($_.FullyQualifiedErrorId -notlike '*ConstrainedLanguage') { exit 8 } }",
-}
+def runs_of(sample_collector: Collector) -> list[tuple[str, str]]:
+    """Both language modes, unless the manifest says that one is too little, under every culture."""
+    modes = ("FullLanguage", "ConstrainedLanguage") if sample_collector.manifest.constrained else ("FullLanguage",)
+    return [(mode, culture) for mode in modes for culture in CULTURES]
 
 
-STAND_INS = """
-$answers = ConvertFrom-Json -InputObject $cases -AsHashtable
-function Find-Answer { param($Key) $found = $script:answers[$script:case][($Key -replace '\\s+', ' ').Trim()]
-  foreach ($item in $found) {
-    $object = [ordered]@{}
-    foreach ($entry in $item.GetEnumerator()) { $object[$entry.Key] = $entry.Value }
-    [pscustomobject]$object } }
-function Get-CimInstance { param([string]$Query) Find-Answer $Query }
-function Get-ItemProperty { [CmdletBinding()] param([string]$LiteralPath, [string]$Path)
-  Find-Answer "$LiteralPath$Path" }
-function Get-Item { [CmdletBinding()] param([string]$Path)
-  if ($script:case -in $denied) {
-    $PSCmdlet.ThrowTerminatingError([System.Management.Automation.ErrorRecord]::new(
-      [System.UnauthorizedAccessException]::new('no'), 'x', 'PermissionDenied', $Path)) }
-  Find-Answer $Path }
-function Test-Path { param([string]$LiteralPath) $script:answers[$script:case].Contains($LiteralPath) }
-function Invoke-Case { param($Name, [scriptblock]$Script) $script:case = $Name; $out = & $Script; $Name; $out }
-"""
+NAMES = sorted(name for name, c in load_catalog([shipped("collectors")]).items() if c.windows)
 
 
-@pytest.mark.parametrize("mode", ["FullLanguage", "ConstrainedLanguage"])
-def test_each_script_writes_the_document_of_its_samples(pwsh: Run, samples: list[Any], mode: str) -> None:
-    chosen = [s for s in samples if s.collector.windows and not s.case.startswith("linux")]
-    cases = {f"{s.collector.name}/{s.case}": answers(s) for s in chosen}
-    denied = [f"{s.collector.name}/{s.case}" for s in chosen if s.content["document"].get("notes")]
-    calls = [f"Invoke-Case '{s.collector.name}/{s.case}' {{\n{s.collector.windows}\n}}" for s in chosen]
-    text = json.dumps(cases)
-    head = f"$cases = {quoted(text)}\n$denied = @({', '.join(map(quoted, denied))})\n{STAND_INS}\n"
-    # The stand-ins keep the language in which they were made, as Windows' own commands do.
-    head += f"$ExecutionContext.SessionState.LanguageMode = '{mode}'\n{CONFINED[mode]}\n"
-    script = head + "\n".join(calls)
-    lines = pwsh(script)
-    assert len(lines) == 2 * len(chosen) >= 88
-    for sample, name, line in zip(chosen, lines[::2], lines[1::2], strict=True):
-        assert name == f"{sample.collector.name}/{sample.case}"
-        assert json.loads(line) == expected(sample), name
+@pytest.mark.parametrize("name", NAMES)
+def test_each_script_writes_the_document_of_its_samples(
+    executor: Executor, catalog: dict[str, Collector], name: str
+) -> None:
+    chosen = catalog[name]
+    executed = 0
+    for sample in read_samples({name: chosen}):
+        if sample.case.startswith("linux"):
+            continue
+        state = state_of_sample(chosen, sample.content, sample.case)
+        runs = runs_of(chosen)
+        results = executor.run(chosen.windows, state, runs, sample.content.get("arguments"))
+        for run, result in zip(runs, results, strict=True):
+            where = f"{chosen.folder}/collect.ps1, sample {sample.case}, {run}"
+            assert result.error is None, f"{where}: line {result.error['line']}: {result.error}"
+            assert not result.refusals, f"{where}: {result.refusals}"
+            assert json.loads(result.output[-1]) == expected(sample), where
+        executed += 1
+    assert executed >= 3
 
 
-def answers(sample: Any) -> dict[str, Any]:
-    """What the stand-ins must know: query or path -> instances."""
-    found: dict[str, Any] = {}
-    document = sample.content["document"]
-    for name, source in sample.collector.manifest.sources.items():
-        if source.wql:
-            found[" ".join(source.wql.split())] = document[name]
-        elif source.registry_keys:
-            _programs(found, source, document[name])
-        elif document[name]:
-            for key in source.registry:
-                found[key.replace("\\", ":\\", 1)] = [_key(key, row) for row in document[name]]
-    return found
-
-
-def _key(path: str, row: dict[str, Any]) -> dict[str, Any]:
-    """An item of the provider: its Name is the whole path."""
-    full = path.replace("HKLM", "HKEY_LOCAL_MACHINE", 1).replace("*", str(row.get("KeyName", "")))
-    return {**row, "Name": full}
-
-
-def _programs(found: dict[str, Any], source: Source, instances: list[dict[str, Any]]) -> None:
-    for root, key in enumerate(source.registry_keys):
-        path = "Registry::" + key.replace("HKLM", "HKEY_LOCAL_MACHINE").replace("HKU", "HKEY_USERS") + "\\*"
-        found[path] = [
-            {**row, "PSChildName": row["KeyName"], "PSPath": "x"} for row in instances if row["Root"] == root
-        ]
-
-
-def expected(sample: Any) -> dict[str, Any]:
+def expected(sample: Sample) -> dict[str, Any]:
+    """The sample's document, without rows that no key of the registry gives: of another place, or without a name."""
     document: dict[str, Any] = dict(sample.content["document"])
-    if sample.collector.name == "software":
-        document["uninstall"] = [row for row in document["uninstall"] if row["Root"] is not None]
-        document["uninstall"].sort(key=lambda row: row["Root"])
+    for name, source in sample.collector.manifest.sources.items():
+        if source.registry_keys:
+            possible = [row for row in document[name] if row["Root"] is not None and row["KeyName"]]
+            document[name] = sorted(possible, key=lambda row: int(row["Root"]))
     return document

@@ -1,0 +1,16 @@
+@{
+    RootModule = 'RmmLab.Windows.psm1'
+    ModuleVersion = '1.0.0'
+    GUID = '7d2f1d0e-6a52-4a3c-9a1b-3f0f5f0c5b11'
+    Author = 'MyTech RMM'
+    Description = "Stand-ins for Windows' commands, fed from a machine's state"
+    PowerShellVersion = '7.0'
+    # A function bears the name of the type whose place it takes, so that its errors bear it too; scripts know the alias.
+    FunctionsToExport = @(
+        'Import-RmmLabState', 'Get-RmmLabRefusal'
+        'Microsoft.Management.Infrastructure.CimCmdlets.GetCimInstanceCommand'
+    )
+    AliasesToExport = @('Get-CimInstance')
+    CmdletsToExport = @()
+    VariablesToExport = @()
+}
