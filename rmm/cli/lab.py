@@ -28,6 +28,9 @@ def up(
     http_port: Annotated[int, typer.Option(min=0, max=65_535, help="0: a free one.")] = 0,
     https_port: Annotated[int, typer.Option(min=0, max=65_535, help="0: a free one.")] = 0,
     seed: Annotated[int, typer.Option(help="Other seeds give other fleets.")] = 1,
+    profile: Annotated[
+        list[str] | None, typer.Option(help="Kind of machine, such as server2022-dc-de; may be repeated.")
+    ] = None,
     faults: Annotated[Path | None, typer.Option(help="Fault plan (YAML); see config/lab/mixed.yaml.")] = None,
     ready_file: Annotated[Path | None, typer.Option(help="Written when the lab can be polled.")] = None,
     scheme: Annotated[str, typer.Option(help="http or https: what the written configuration uses.")] = "http",
@@ -59,9 +62,26 @@ def up(
     options = LabOptions(
         endpoints=endpoints, config=config, http_port=http_port, https_port=https_port, seed=seed, faults=faults,
         ready_file=ready_file, scheme=scheme, recording=recording, keytab=keytab, credssp=credssp,
-        client_certificate=client_certificate,
+        client_certificate=client_certificate, profiles=tuple(profile or ()),
     )  # fmt: skip
     run(options, SamplesEngine(load_catalog([shipped("collectors")])), ready=ready)
+
+
+@app.command()
+def profiles() -> None:
+    """List kinds of machines for `rmm lab up --profile`, and the words of which their names are made."""
+    from rmm.lab.kinds import CONDITIONS, FORMS
+    from rmm.lab.profile import load_catalogue
+
+    catalogue = load_catalogue()
+    print(f"systems:    {' '.join(catalogue.systems)}")
+    print(f"of servers: core {' '.join(catalogue.roles)}")
+    print(f"of clients: {' '.join(FORMS)}")
+    print(f"languages:  {' '.join(catalogue.languages)}")
+    print(f"conditions: {' '.join(CONDITIONS)}")
+    print("A name is a system and any of these words; what it does not say is left to chance. For example:")
+    for name in catalogue.profiles:
+        print(f"  {name}")
 
 
 @app.command()

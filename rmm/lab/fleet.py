@@ -7,12 +7,11 @@ from datetime import UTC, datetime
 
 from rmm.lab.cim import Cim
 from rmm.lab.dice import Dice
+from rmm.lab.kinds import LAPTOP, fits, parse_kind, system_of, words
 from rmm.lab.profile import Catalogue, Language, load_catalogue, load_schema
 from rmm.lab.simulated import LabMachine
 
 PER_BLOCK = 250  # addresses used of each /24
-_ROLES = ("file", "sql", "web", "app", "hv", "net", "dc", "file", "app", "web")
-_PREFIX = {"file": "FS", "sql": "SQL", "web": "WEB", "app": "APP", "hv": "HV", "net": "NET", "dc": "DC"}
 
 
 def address_of(index: int) -> str:
@@ -42,7 +41,8 @@ class LabFleet:
     """All machines of one lab; implements `rmm.lab.machine.Fleet`.
 
     Equal (`count`, `seed`, `started`) give equal machines. `started` is when the lab began: boot times, and how far
-    disks have filled, are counted from it. `profiles` limits the operating systems.
+    disks have filled, are counted from it. `profiles` (see `rmm.lab.kinds`) says what there is: one of each first, then
+    more of them as the dice fall; without, every operating system.
     """
 
     def __init__(
@@ -58,12 +58,13 @@ class LabFleet:
         self.count, self.seed = count, seed
         self.started = (started or datetime.now(UTC)).timestamp()
         self.catalogue = catalogue or load_catalogue()
-        unknown = set(profiles) - set(self.catalogue.systems)
-        if unknown:
-            raise ValueError(f"no such profile: {', '.join(sorted(unknown))}")
         self.cim = Cim(self.catalogue, load_schema())
-        self._systems = [self.catalogue.systems[name] for name in profiles or self.catalogue.systems]
-        self._weighted = [system for system in self._systems for _ in range(system.weight)]
+        self._kinds = [parse_kind(name, self.catalogue) for name in profiles or self.catalogue.systems]
+        weights = {name: system.weight for name, system in self.catalogue.systems.items()}
+        self._weighted = [kind for kind in self._kinds for _ in range(weights[kind.system])]
+        roles = self.catalogue.roles
+        most = max(role.weight for role in roles.values())
+        self._roles = [name for turn in range(most) for name, role in roles.items() if role.weight > turn]
         self._machines: dict[int, LabMachine] = {}
 
     def __len__(self) -> int:
@@ -88,15 +89,17 @@ class LabFleet:
     def _make(self, index: int) -> LabMachine:
         dice = Dice(self.seed, index, "kind")
         # The first machines are one of each system, so that a small lab shows all of them.
-        profile = self._systems[index] if index < len(self._systems) else dice.pick(self._weighted)
-        language = self._language(index)
+        kind = self._kinds[index] if index < len(self._kinds) else dice.pick(self._weighted)
+        profile = system_of(kind, self.catalogue)
+        language = self.catalogue.languages[kind.language] if kind.language else self._language(index)
         models = [model for model in self.catalogue.models(profile.kind) for _ in range(model.weight)]
-        model = dice.pick(models)
-        role = dice.pick(_ROLES) if profile.kind == "server" else ""
+        model = dice.pick([model for model in models if fits(kind, model)])
+        role = (kind.role or dice.pick(self._roles)) if profile.kind == "server" else ""
         if profile.kind == "client":
-            prefix = "NB" if model.chassis == 10 else "PC"
+            prefix = "NB" if model.chassis == LAPTOP else "PC"
         else:
-            prefix = f"SRV{profile.name.removeprefix('server20')}{_PREFIX[role]}"
+            prefix = f"SRV{profile.name.removeprefix('server20')}{self.catalogue.roles[role].prefix}"
+        known = kind._replace(role=role)
         return LabMachine(
             self.cim,
             seed=self.seed,
@@ -105,6 +108,8 @@ class LabFleet:
             address=address_of(index),
             role=role,
             profile=profile,
+            condition=kind.condition,
+            words=words(known, language, self.catalogue),
             language=language,
             model=model,
             started=self.started,

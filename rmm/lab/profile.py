@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 FOLDER = Path(__file__).resolve().parent / "profiles"
-_TABLES = frozenset({"services", "software", "hardware", "languages"})
+CORE = "Server Core"
+_TABLES = frozenset({"services", "software", "hardware", "languages", "roles"})
 _ACCOUNTS = {"S": "LocalSystem", "L": "NT AUTHORITY\\LocalService", "N": "NT AUTHORITY\\NetworkService"}
 
 
@@ -61,6 +62,8 @@ class Language(msgspec.Struct, frozen=True):
     adapters: dict[str, str]
     services: dict[str, str]
     name: str = ""
+    also: tuple[str, ...] = ()  # other words for it in the names of samples
+    architecture: str = "64-bit"
 
 
 class Model(msgspec.Struct, frozen=True):
@@ -104,6 +107,7 @@ class Flags(NamedTuple):
             other_kind not in self.words
             and int(limits.get("min", 0)) <= profile.build <= int(limits.get("max", 1 << 30))
             and limits.get("role", role) == role
+            and not ("desktop" in self.words and profile.installation == CORE)
             and limits.get("language", language) == language
             and limits.get("vm", model.vm) == model.vm
             and limits.get("maker", model.maker) in model.maker
@@ -132,8 +136,16 @@ class SoftwareSpec(NamedTuple):
     flags: Flags
 
 
+class Role(msgspec.Struct, frozen=True):
+    """What a server is for. `also`: other words by which samples of such a machine are known."""
+
+    prefix: str
+    weight: int
+    also: tuple[str, ...] = ()
+
+
 class Catalogue(NamedTuple):
-    """All of the folder."""
+    """All of the folder. `profiles`: the names that stand for what there is, see `rmm.lab.kinds`."""
 
     systems: dict[str, OsProfile]
     languages: dict[str, Language]
@@ -142,6 +154,8 @@ class Catalogue(NamedTuple):
     software: tuple[SoftwareSpec, ...]
     servers: tuple[Model, ...]
     clients: tuple[Model, ...]
+    roles: dict[str, Role]
+    profiles: tuple[str, ...]
 
     def models(self, kind: str) -> tuple[Model, ...]:
         return self.servers if kind == "server" else self.clients
@@ -153,6 +167,7 @@ def load_catalogue(folder: Path = FOLDER) -> Catalogue:
         msgspec.convert(_yaml(path), OsProfile) for path in sorted(folder.glob("*.yaml")) if path.stem not in _TABLES
     ]
     hardware, services = _yaml(folder / "hardware.yaml"), _yaml(folder / "services.yaml")
+    roles = _yaml(folder / "roles.yaml")
     languages = {
         name: msgspec.convert({**facts, "name": name}, Language)
         for name, facts in _yaml(folder / "languages.yaml").items()
@@ -165,6 +180,8 @@ def load_catalogue(folder: Path = FOLDER) -> Catalogue:
         tuple(_software(row) for row in _yaml(folder / "software.yaml")),
         tuple(msgspec.convert(row, Model) for row in hardware["servers"]),
         tuple(msgspec.convert(row, Model) for row in hardware["clients"]),
+        msgspec.convert(roles["roles"], dict[str, Role]),
+        tuple(roles["profiles"]),
     )
 
 

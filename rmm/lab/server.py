@@ -42,6 +42,9 @@ class LabOptions(msgspec.Struct, kw_only=True):
     http_port: int = 0
     https_port: int = 0
     seed: int = 1
+    profiles: tuple[
+        str, ...
+    ] = ()  # kinds of machines, see `rmm.lab.kinds`; without: one of each system, then at random
     faults: Path | None = None
     plan: Plan | None = None  # instead of `faults`
     by_name: bool = False  # endpoints are reached by name, through the lab's own name server
@@ -245,10 +248,17 @@ def _lab(options: LabOptions, fleet: LabFleet | RecordedFleet, engine: Engine, a
     return lab
 
 
+def _simulated(options: LabOptions) -> LabFleet:
+    try:
+        return LabFleet(options.endpoints, options.seed, profiles=options.profiles)
+    except ValueError as error:
+        raise ConfigError(str(error), hint="`rmm lab profiles` lists some.") from error
+
+
 async def serve(options: LabOptions, engine: Engine, *, ready: Callable[[LabInfo], None], stop: asyncio.Event) -> None:
     """Serve until `stop` is set. Raises ConfigError when something it was given cannot be used."""
     loop = asyncio.get_running_loop()
-    fleet = RecordedFleet(options.recording) if options.recording else LabFleet(options.endpoints, options.seed)
+    fleet = RecordedFleet(options.recording) if options.recording else _simulated(options)
     plan = options.plan or (load_plan(options.faults) if options.faults else Plan())
     options.config.mkdir(parents=True, exist_ok=True)
     ca_file = options.config / "lab-ca.pem"

@@ -83,18 +83,25 @@ class MachineState:
         "stopped",
         "uuid",
         "variant",
+        "words",
         "zone",
     )
 
     def __init__(
         self, *, seed: int, index: int, name: str, address: str, role: str, profile: OsProfile, language: Language,
-        model: Model, started: float, may_stop: tuple[str, ...],
+        model: Model, started: float, may_stop: tuple[str, ...], condition: str = "",
+        words: frozenset[str] = frozenset(),
     ) -> None:  # fmt: skip
         self.seed, self.index, self.name, self.address = seed, index, name, address
         self.role, self.os, self.language, self.started = role, profile, language, started
         self._identity(Dice(seed, index, "identity"), model)
         self._parts(Dice(seed, index, "parts"), model)
         self._life(Dice(seed, index, "life"), may_stop)
+        self.words = words
+        if condition == "healthy":
+            self._heal()
+        elif condition == "degraded":
+            self._degrade(may_stop)
 
     def _identity(self, dice: Dice, model: Model) -> None:
         workgroup = self.os.kind == "client" and dice.chance(0.15)
@@ -133,6 +140,26 @@ class MachineState:
         reasons = ("component_servicing", "windows_update", "file_rename", "computer_rename", "domain_join")
         often = (0.04, 0.07, 0.05, 0.01, 0.003)
         self.pending = tuple(reason for reason, share in zip(reasons, often, strict=True) if dice.chance(share))
+
+    def _heal(self) -> None:
+        """Nothing that an administrator would have to look at."""
+        self.boot = max(self.boot, self.started - 20 * DAY)
+        self.skew = 0.1
+        self.load, self.memory_load, self.net_load = min(self.load, 0.4), min(self.memory_load, 0.7), 0.01
+        self.stopped, self.pending = frozenset(), ()
+        self.drives = tuple(
+            drive._replace(used=min(drive.used, 0.6), fill=0.0, latency=0.002, dirty=False) for drive in self.drives
+        )
+
+    def _degrade(self, may_stop: tuple[str, ...]) -> None:
+        """Everything that the shipped rules are about at once."""
+        self.boot = min(self.boot, self.started - 120 * DAY)
+        self.install = min(self.install, self.boot - DAY)
+        self.skew = 190.0
+        self.load, self.memory_load, self.net_load = 0.96, 0.96, 0.92
+        self.stopped = frozenset(may_stop[:2])
+        self.pending = ("component_servicing", "windows_update", "file_rename")
+        self.drives = tuple(drive._replace(used=0.97, fill=0.0005, latency=0.06, dirty=True) for drive in self.drives)
 
     @property
     def profile(self) -> str:

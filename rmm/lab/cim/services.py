@@ -9,7 +9,7 @@ from rmm.lab.dice import Dice
 from rmm.lab.profile import Language, ServiceSpec
 from rmm.lab.state import MachineState
 
-MAX_LISTS = 1024  # systems x roles x languages x variants are 180
+MAX_LISTS = 1024  # systems x roles x languages x variants are 600
 _NEVER_STARTED = 1077  # ERROR_SERVICE_NEVER_STARTED
 _ABORTED = 1067  # ERROR_PROCESS_ABORTED
 
@@ -37,7 +37,7 @@ def installed(moment: Moment) -> dict[str, ServiceSpec]:
     """
     machine, kept = moment.machine, moment.world.installed
     model = machine.hardware.model
-    key = (machine.os.name, machine.role, machine.language.name, model.model)
+    key = (machine.os.name, machine.os.installation, machine.role, machine.language.name, model.model)
     found = kept.get(key)
     if found is None:
         every, kind = moment.world.catalogue.services, (machine.os, machine.role, machine.language.name, model)
@@ -57,7 +57,7 @@ def services(moment: Moment) -> list[dict[str, Any]]:
 
 def _alike(moment: Moment) -> Services:
     machine, lists = moment.machine, moment.world.services
-    key = (machine.os.name, machine.language.name, machine.variant, machine.role)
+    key = (machine.os.name, machine.os.installation, machine.language.name, machine.variant, machine.role)
     found: Services | None = lists.get(key)
     if found is None:
         specs = list(installed(moment).values())

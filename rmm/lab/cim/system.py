@@ -42,7 +42,7 @@ def operating_system(moment: Moment) -> list[Row]:
         "MaxNumberOfProcesses": 4294967295, "MaxProcessMemorySize": 137438953344,
         "Name": f"{machine.os.caption}|{_WINDOWS}|\\Device\\Harddisk0\\Partition3", "NumberOfLicensedUsers": 0,
         "NumberOfProcesses": processes(moment)[0], "NumberOfUsers": 2 + machine.index % 3,
-        "OSArchitecture": "64-Bit" if language.name == "de" else "64 ビット" if language.name == "ja" else "64-bit",
+        "OSArchitecture": language.architecture,
         "OSLanguage": language.language, "OSProductSuite": 272 if machine.os.kind == "server" else 256, "OSType": 18,
         "OperatingSystemSKU": machine.os.sku, "Organization": "Lab", "PortableOperatingSystem": False, "Primary": True,
         "ProductType": 1 if machine.os.kind == "client" else 2 if machine.role == "dc" else 3,
