@@ -24,8 +24,8 @@ class Script(msgspec.Struct, frozen=True):
 
     `language` is powershell, sh, or command: then the text is the name of one PowerShell command, which a session
     without a language takes too. Equal (text, argument types) may be serialised once and reused. `steps` says how
-    many seconds each output may take after the one before; a transport that sees outputs as they come stops a script
-    whose next one is overdue (state timed_out), so that one that hangs does not use up the time of those behind it.
+    many seconds each output may take after the one before; a script whose next output is `overdue` is stopped (state
+    timed_out), so that one that hangs does not use up the time of those behind it.
     """
 
     text: str
@@ -48,6 +48,7 @@ class ScriptResult(msgspec.Struct, frozen=True, kw_only=True):
 
     `state`: completed, failed (a terminating error, last in `errors`), stopped, timed_out (the deadline passed and
     the pipeline was stopped; the session is still usable unless `broken`), truncated (`max_bytes` reached).
+    `overdue`: timed_out because of the script's `steps`, and not because the deadline came.
     """
 
     output: tuple[Any, ...]
@@ -56,6 +57,7 @@ class ScriptResult(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
     bytes: int = 0
     broken: bool = False
+    overdue: bool = False
 
 
 @runtime_checkable

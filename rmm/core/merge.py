@@ -119,7 +119,11 @@ def _collectors(
 
 
 def _collector(before: CollectorState, result: CollectorResult, at: datetime, digest: str) -> CollectorState:
-    """The newest attempt gives `fault`, the newest reading gives `result`."""
+    """The newest attempt gives `fault`, the newest reading gives `result`; what did not fit was no attempt."""
+    if result.outcome == "not_run":
+        if at <= max(before.attempted_at, before.deferred_at or _never):
+            return before
+        return msgspec.structs.replace(before, deferred_at=at)
     attempt = at > before.attempted_at or (at == before.attempted_at and _encode(result.fault) > _encode(before.fault))
     encoded = b""
     if result.outcome in GAVE_READINGS and (before.at is None or at >= before.at):
@@ -136,5 +140,6 @@ def _collector(before: CollectorState, result: CollectorResult, at: datetime, di
         result=msgspec.Raw(encoded) if encoded else before.result,
         fault=result.fault if attempt else before.fault,
         digest=digest if encoded else before.digest,
+        deferred_at=before.deferred_at if before.deferred_at and before.deferred_at > at else None,
         hung_at=hung_at,
     )

@@ -10,7 +10,8 @@ import msgspec
 
 from rmm.errors import OutputError
 
-MAX_PART = 16 << 20  # characters
+MAX_DOCUMENT = 4 << 20  # characters; the runners on the endpoint have the same limit and write an error instead
+MAX_PART = MAX_DOCUMENT + (64 << 10)
 MAX_VALUES = 500_000  # commas and open brackets: what is written in two characters may take a hundred bytes in memory
 
 Value = str | int | float | bool | None | list[str | int | float | bool | None]

@@ -122,6 +122,9 @@ ERROR_IDS: dict[str, Verdict] = {
     "ReceivedObjectSizeExceededMaximumServer": _LARGE,
     "ReceivedDataSizeExceededMaximumClient": _LARGE,
     "ReceivedDataSizeExceededMaximumServer": _LARGE,
+    "DocumentTooLarge": Verdict(
+        "output.too_large", "R0", "This collector wrote more than 4 MiB: it must ask for less. The others were read."
+    ),
     "HostCallRefused": Verdict("script.asks", "R0", "The collector waits for input, which a poll never gives."),
     "HostFunctionNotImplemented": Verdict("script.asks", "R0", "The collector asks something of a person."),
     "OutOfMemory": Verdict("quota.memory", "RB", "The shell is out of memory (MaxMemoryPerShellMB).", QUOTA),

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from rmm.core.resting import rest
 from rmm.core.shard import phase
-from rmm.model.state import EndpointState
+from rmm.model.state import CollectorState, EndpointState
 
 FAST_S = 300  # collectors at most this slow run in every round that a person starts
 STAGGER_FROM_S = 3600  # slower collectors are spread over their interval, endpoint by endpoint
@@ -21,7 +21,7 @@ SLACK_S = 15.0
 def due(
     intervals: Mapping[str, int], state: EndpointState | None, now: datetime, *, mode: str, endpoint: str
 ) -> tuple[str, ...]:
-    """Names of the collectors to run now, in the order of `intervals`.
+    """Names of the collectors to run now: those that did not fit into the last poll first, then by `intervals`.
 
     Args:
         intervals: collector name -> seconds.
@@ -30,14 +30,21 @@ def due(
         mode: `all` (everything), `round` (fast ones always, slower ones by interval), `due` (strictly by interval).
         endpoint: id, for the stagger.
     """
-    if state is None or mode == "all":
+    if state is None:
         return tuple(intervals)
-    return tuple(name for name, interval in intervals.items() if _is_due(name, interval, state, now, mode, endpoint))
+    names = [
+        name for name, each in intervals.items() if mode == "all" or _is_due(name, each, state, now, mode, endpoint)
+    ]
+    return tuple(sorted(names, key=lambda name: not _deferred(state.collectors.get(name))))
+
+
+def _deferred(known: CollectorState | None) -> bool:
+    return known is not None and known.deferred_at is not None
 
 
 def _is_due(name: str, interval: int, state: EndpointState, now: datetime, mode: str, endpoint: str) -> bool:
     known = state.collectors.get(name)
-    if known is None:
+    if known is None or known.deferred_at is not None:
         return True
     if known.attempted_at > now + timedelta(seconds=SLACK_S):
         return True  # the clock was set back: an attempt in the future must not hold the collector for ever

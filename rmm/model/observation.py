@@ -53,7 +53,8 @@ class CollectorResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     """One collector's part of an observation.
 
     `outcome`: ok (readings), partial (readings, and `notes` says which fields are missing and why), unsupported,
-    or fault. A field that could not be had is None in its row and `notes[field]` is one of no_data_yet,
+    fault, or not_run (it did not fit into the poll, `fault` says why, and it comes first in the next one). A field
+    that could not be had is None in its row and `notes[field]` is one of no_data_yet,
     unsupported, access_denied, unknown, invalid.
     """
 
@@ -64,7 +65,7 @@ class CollectorResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     gather_ms: float = 0.0  # on the endpoint, as the runner measured it
     bytes: int = 0  # size of the raw output
     changes: tuple[Change, ...] = ()  # of an inventory, since the reading before
-    counters: dict[str, Any] = {}  # the raw samples that the next poll's rates need; not shown to people
+    counters: dict[str, Any] = {}  # what the next poll needs of this one: raw samples, bookmarks; not shown to people
 
 
 class Observation(msgspec.Struct, frozen=True, kw_only=True):

@@ -21,6 +21,7 @@ class CollectorState(msgspec.Struct, frozen=True, kw_only=True):
     result: msgspec.Raw = msgspec.Raw(b"null")
     fault: Fault | None = None
     digest: str = ""  # of the values that are stored when they change; equal digest, nothing to store
+    deferred_at: datetime | None = None  # the newest poll since the last attempt in which it did not fit
     hung_at: tuple[datetime, ...] = ()  # the newest attempts that hung since `at`, ascending
 
 

@@ -1,6 +1,8 @@
 """What the collectors that are due give in an endpoint's sessions: each its readings or its own fault.
 
-One that throws, hangs or floods loses its own part alone; the rest goes into another pipeline.
+One that throws, hangs or floods loses its own part alone; the rest goes into another pipeline, and where the one that
+hangs could not be stopped (COM and WMI calls may not heed it) into another session. What the time does not reach is
+`not_run`.
 """
 
 from __future__ import annotations
@@ -25,10 +27,12 @@ from rmm.model.endpoint import Target
 from rmm.model.observation import Change, CollectorResult, Fault
 from rmm.model.state import CollectorState, EndpointState
 from rmm.poller.kit import Kit
-from rmm.ports import ErrorRecord, ScriptResult, Session
+from rmm.ports import ErrorRecord, Script, ScriptResult, Session
 
 MOST_ERRORS = 5
+MOST_SHARE = 0.75  # of the time that is left: what one collector may use while others wait behind it
 MOST_OUTPUTS = 2  # times poll.max_output that one poll takes from an endpoint, in however many pipelines
+NOT_REACHED = "It comes first in the next poll. Where this happens often, raise poll.timeout or disable what is slow."
 ALONE = "Run `rmm doctor` for this endpoint to see this collector alone, with its time."
 QUERYING = frozenset({"winrm", "wql", "pypsrp"})  # transports whose sessions answer WQL
 _previous = msgspec.json.Decoder(CollectorResult)
@@ -70,6 +74,7 @@ class Harvest:
         self._observed_at = observed_at
         self._recognise = recognise
         self._stopped = False
+        self._lost: list[str] = []  # collectors whose hanging cost their session
         self._by_command = False  # the endpoint takes commands and no scripts
 
     @property
@@ -79,9 +84,12 @@ class Harvest:
         return [name for name in self._due if not collectors[name].session_free and name not in self.results]
 
     async def collect(self, session: Session, target: Target) -> None:
-        """Run all that is waiting. Raises TransportError; what had arrived by then is kept."""
+        """Run all that is waiting. Raises TransportError; what had arrived by then is kept.
+
+        What waits afterwards needs another session: this one was lost to a collector that hangs.
+        """
         collectors = self._kit.collectors
-        names = self.waiting
+        names, lost = self.waiting, len(self._lost)
         can = [name for name in names if collectors[name].wql] if target.transport in QUERYING else []
         # One pipeline costs about the same for one script as for twenty, so a query saves something only where there
         # is no script to run.
@@ -89,6 +97,8 @@ class Harvest:
         asked = can if auto or target.source == "wql" or target.transport == "wql" else []
         for name in asked:
             await self._query(session, name, then_script=auto)
+            if len(self._lost) > lost:
+                return
         rest = [name for name in names if name not in self.results]
         if target.transport == "wql":
             for name in rest:
@@ -110,6 +120,9 @@ class Harvest:
 
     async def _query(self, session: Session, name: str, *, then_script: bool) -> None:
         document: dict[str, list[dict[str, Any]]] = {}
+        if self._now() >= self._until:
+            self.not_run([name])
+            return
         deadline = min(self._until, self._now() + self._kit.collectors[name].manifest.timeout)
         for source, wanted in self._kit.collectors[name].manifest.sources.items():
             try:
@@ -124,6 +137,9 @@ class Harvest:
                     outcome = "unsupported" if error.status == words.UNSUPPORTED else "fault"
                     self.results[name] = CollectorResult(outcome=outcome, fault=fault_of(error))
                     return
+                if error.status == words.TIMEOUT and self._now() < self._until:
+                    self._hung(name, lost=True)
+                    return
                 raise
         for row in document.get("os", ()):
             if isinstance(host := row.get("CSName"), str):
@@ -135,17 +151,14 @@ class Harvest:
 
     async def _run_scripts(self, session: Session, names: list[str], language: str) -> None:
         """All in one pipeline; when one hangs it alone is lost, and the rest goes into a pipeline of its own."""
-        waiting, room = names, MOST_OUTPUTS * self._kit.poll.max_output
-        while waiting:
-            if room <= 0:
-                self.give_up(waiting, "output.too_large", "other collectors used up this endpoint's share of output")
+        waiting, room, lost = names, MOST_OUTPUTS * self._kit.poll.max_output, len(self._lost)
+        while waiting and len(self._lost) == lost:
+            began = self._now()
+            if room <= 0 or began >= self._until:
+                self.not_run(waiting, "share of output" if room <= 0 else "time")
                 return
-            slowest = max(self._kit.collectors[name].manifest.timeout for name in waiting)
-            deadline = min(self._until, self._now() + slowest)
-            if deadline <= self._now():
-                self.give_up(waiting, "script.not_reached", "the poll's time was used up by other collectors")
-                return
-            script = self._kit.bundle(tuple(waiting), language)
+            script = self._script(waiting, language, self._until - began)
+            deadline = min(self._until, began + sum(script.steps))
             try:
                 most = min(room, self._kit.poll.max_output)
                 result = await session.run(script, deadline=deadline, max_bytes=most)
@@ -156,14 +169,30 @@ class Harvest:
             self._take_parts(result.output, waiting)
             if result.state == "completed":
                 self.errors = tuple(shown(record.error_id, 200) for record in result.errors[:MOST_ERRORS])
-            waiting = self._settle(result, [name for name in waiting if name not in self.results])
+            known = sum(max(0.0, self.results[name].gather_ms) for name in waiting if name in self.results)
+            missing = [name for name in waiting if name not in self.results]
+            waiting = self._settle(result, missing, deadline - began - known / 1000)
 
-    def _settle(self, result: ScriptResult, missing: list[str]) -> list[str]:
-        """Give the collectors without a part their fault; returns those that deserve another pipeline."""
+    def _script(self, names: list[str], language: str, left: float) -> Script:
+        """The bundle; of the seconds that are left none may use so much that nothing remains for those behind it."""
+        script = self._kit.bundle(tuple(names), language)
+        steps = (*(min(step, MOST_SHARE * left) for step in script.steps[:-1]), *script.steps[-1:])
+        return script if steps == script.steps else msgspec.structs.replace(script, steps=steps)
+
+    def _settle(self, result: ScriptResult, missing: list[str], ran_s: float) -> list[str]:
+        """Give the collectors without a part their fault; returns those that deserve another pipeline.
+
+        `ran_s`: for how long the first of them ran, if the pipeline was stopped at the deadline.
+        """
         if not missing:
             return []
-        if result.state == "timed_out" and not result.broken:
-            self.give_up(missing[:1], "script.timeout", "this collector did not end in time and was stopped")
+        if result.state == "timed_out":
+            # The end of the poll says something of a collector only where that had its time, or most of a poll's.
+            share = min(self._kit.collectors[missing[0]].manifest.timeout, self._kit.poll.timeout / 2)
+            if result.overdue or ran_s >= share:
+                self._hung(missing[0], lost=result.broken)
+            else:
+                self.not_run(missing[:1])
             return missing[1:]
         if result.state == "truncated":
             self.give_up(missing[:1], "output.too_large", "the output of this collector passed the limit")
@@ -175,6 +204,23 @@ class Harvest:
             self.give_up(missing, "output.missing", f"pipeline {result.state} without its part")
             return []
         return self._settle_record(result.errors[-1], missing)
+
+    def _hung(self, name: str, *, lost: bool) -> None:
+        """`lost`: it did not heed the stop, and the session is lost with it."""
+        how = "could not be stopped" if lost else "was stopped"
+        self.give_up([name], "script.timeout", f"this collector did not end in time and {how}")
+        if lost:
+            self._lost.append(name)
+
+    def acquit(self) -> None:
+        """No session could be had after one that was lost: that says more of the endpoint than of a collector."""
+        for name in self._lost:
+            self.results.pop(name, None)
+
+    def not_run(self, names: Iterable[str], what: str = "time") -> None:
+        """These collectors were not asked, and come first in the next poll."""
+        message = f"other collectors used up this poll's {what}"
+        self.give_up(names, "script.not_reached", message, NOT_REACHED, outcome="not_run")
 
     def _settle_record(self, record: ErrorRecord, missing: list[str]) -> list[str]:
         """A record ended the pipeline: of the collector that was next, or of all that a poll sends there."""
@@ -189,10 +235,12 @@ class Harvest:
             self.results[name] = result_of(verdict, reason)
         return missing[1:] if asks else []
 
-    def give_up(self, names: Iterable[str], code: str, message: str, hint: str = ALONE) -> None:
+    def give_up(
+        self, names: Iterable[str], code: str, message: str, hint: str = ALONE, *, outcome: str = "fault"
+    ) -> None:
         """These collectors end with a fault."""
         for name in names:
-            self.results[name] = CollectorResult(outcome="fault", fault=Fault(code, "RB", hint, message))
+            self.results[name] = CollectorResult(outcome=outcome, fault=Fault(code, "RB", hint, message))
 
     def _take_parts(self, outputs: Iterable[Any], expected: Sequence[str]) -> None:
         for output in outputs:

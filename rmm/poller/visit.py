@@ -130,8 +130,8 @@ class _Run:
         had = len(self.harvest.results)
         outcome = await self._once()
         lost, tries = self._in_session, 1
-        while outcome is not None and self._may_help(outcome, tries, had):
-            pause = random.uniform(*REFUSED_PAUSE_S) if outcome.code == "tcp.refused" else RETRY_PAUSE_S
+        while self._may_help(outcome, tries, had):
+            pause = random.uniform(*REFUSED_PAUSE_S) if outcome and outcome.code == "tcp.refused" else RETRY_PAUSE_S
             if self._left() <= self._clean_up + pause:
                 break
             await asyncio.sleep(pause)
@@ -141,22 +141,29 @@ class _Run:
         if outcome is not None and not self._in_session:
             outcome = self._restarting(outcome, lost_session=lost)
         outcome = self._other_hardware() or outcome
+        if outcome is not None:
+            self.harvest.acquit()
         if outcome is not None and "availability" in self.due:
             await self._probe(outcome)
         self._availability(outcome)
         if outcome is None:
-            failed = self.harvest.errors or any(result.outcome == "fault" for result in self.harvest.results.values())
+            self.harvest.not_run(self.harvest.waiting)
+            lacking = any(result.outcome in ("fault", "not_run") for result in self.harvest.results.values())
+            failed = self.harvest.errors or lacking
             return (words.PARTIAL if failed else words.OK), None
         if outcome.status == words.IDENTITY_MISMATCH:
             self.harvest.results.clear()  # data of another machine is never stored under this endpoint
         return outcome.status, fault_of(outcome)
 
-    def _may_help(self, outcome: RmmError, tries: int, had: int) -> bool:
+    def _may_help(self, outcome: RmmError | None, tries: int, had: int) -> bool:
         """Whether another session may bring what this one did not.
 
-        Once it is what the fault says. Further ones are for a shell that is lost again: without the collectors that it
-        has read meanwhile it may live, and when it had read none, without the one at which it was lost.
+        It may where a collector that hangs cost the last one, and once where the fault says so. Further ones are for a
+        shell that is lost again: without the collectors that it has read meanwhile it may live, and when it had read
+        none, without the one at which it was lost.
         """
+        if outcome is None:
+            return bool(self.harvest.waiting) and tries < MOST_TRIES
         if outcome.retry != "R1" or tries == 1 or outcome.code not in SHELL_LOST:
             return outcome.retry == "R1" and tries == 1
         if len(self.harvest.results) == had:

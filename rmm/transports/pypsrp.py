@@ -20,6 +20,7 @@ from rmm.transports.winrm.faults import Fault, error_of
 from rmm.transports.winrm.kdc import status_error, ticket_error
 from rmm.transports.winrm.kerberos import number_of
 from rmm.transports.winrm.network import verified_name
+from rmm.transports.winrm.pipeline import Pace
 
 RUNNING = 1
 
@@ -41,10 +42,10 @@ class PypsrpSession:
         if script.language not in ("powershell", "command"):
             raise UnsupportedError(f"WinRM runs PowerShell, not {script.language}", code="unsupported.language")
         left = deadline - asyncio.get_running_loop().time()
-        return await self._threads.stoppable(lambda stop: self._run(script, left, stop), deadline=deadline)
+        return await self._threads.stoppable(lambda stop: self._run(script, left, max_bytes, stop), deadline=deadline)
 
-    def _run(self, script: Script, seconds: float, stop: threading.Event) -> ScriptResult:
-        until = time.monotonic() + seconds
+    def _run(self, script: Script, seconds: float, max_bytes: int, stop: threading.Event) -> ScriptResult:
+        pace = Pace(script.steps, time.monotonic() + seconds)
         shell = PowerShell(self._pool)
         if script.language == "command":
             shell.add_cmdlet(script.text)
@@ -54,18 +55,24 @@ class PypsrpSession:
             shell.add_parameter(name, value) if name else shell.add_argument(value)
         try:
             shell.begin_invoke()
-            while shell.state == RUNNING and time.monotonic() < until and not stop.is_set():
-                shell.poll_invoke(timeout=max(1, min(SLICE_S, int(until - time.monotonic()))))
-            late = shell.state == RUNNING
-            if late:
+            cut = ""
+            while shell.state == RUNNING and not cut:
+                left = pace.limit(len(shell.output), time.monotonic()) - time.monotonic()
+                if left <= 0 or stop.is_set():
+                    cut = "timed_out"
+                elif _size(shell) > max_bytes:
+                    cut = "truncated"
+                else:
+                    shell.poll_invoke(timeout=max(1, min(SLICE_S, int(left))))
+            if cut:
                 shell.stop()
         except Exception as error:  # whatever the library meets is translated once, here
             raise _error(error, self._target) from error
-        return self._result(shell, late=late)
+        return self._result(shell, cut, overdue=cut == "timed_out" and pace.stepped)
 
-    def _result(self, shell: PowerShell, *, late: bool) -> ScriptResult:
+    def _result(self, shell: PowerShell, cut: str, *, overdue: bool) -> ScriptResult:
         states = {3: "stopped", 4: "completed", 5: "failed"}
-        state = "timed_out" if late else states.get(shell.state, "failed")
+        state = cut or states.get(shell.state, "failed")
         errors = tuple(
             ErrorRecord(
                 str(record.fq_error or ""),
@@ -76,13 +83,18 @@ class PypsrpSession:
             for record in shell.streams.error
         )
         output = tuple(shell.output)
-        size = sum(len(item) for item in output if isinstance(item, str))
         warnings = tuple(str(item.message) for item in shell.streams.warning)
-        return ScriptResult(output=output, state=state, errors=errors, warnings=warnings, bytes=size)
+        return ScriptResult(
+            output=output, state=state, errors=errors, warnings=warnings, bytes=_size(shell), overdue=overdue
+        )
 
     async def query(self, wql: str, *, namespace: str = "root/cimv2", deadline: float) -> list[dict[str, Any]]:
         """Left to the native transport."""
         raise UnsupportedError("WQL is read by the native transport", hint="Use transport: winrm for this endpoint.")
+
+
+def _size(shell: PowerShell) -> int:
+    return sum(len(item) for item in shell.output if isinstance(item, str))
 
 
 def _open(target: Target, seconds: float) -> RunspacePool:

@@ -17,6 +17,7 @@ from rmm.ports import AuthGate, Script, ScriptResult
 from rmm.transports.threads import SLICE_S, Threads, ThreadTransport, account, check_ca, translate
 from rmm.transports.winrm.command import LINE, SEND_BYTES, error_records, output_lines
 from rmm.transports.winrm.faults import Fault, error_of
+from rmm.transports.winrm.pipeline import Pace
 
 
 class PywinrmSession:
@@ -41,7 +42,7 @@ class PywinrmSession:
         return await self._threads.stoppable(lambda stop: self._run(script, left, max_bytes, stop), deadline=deadline)
 
     def _run(self, script: Script, seconds: float, max_bytes: int, stop: threading.Event) -> ScriptResult:
-        until = time.monotonic() + seconds
+        pace = Pace(script.steps, time.monotonic() + seconds)
         out, err, code, state = b"", b"", 0, "completed"
         try:
             command = self._protocol.run_command(self._shell, LINE, [], skip_cmd_shell=True)
@@ -57,7 +58,8 @@ class PywinrmSession:
                     out, err = out + more, err + failed
                 except WinRMOperationTimeoutError:
                     pass  # nothing to say yet
-                if not done and (stop.is_set() or time.monotonic() >= until):
+                late = time.monotonic() >= pace.limit(out.count(b"\n"), time.monotonic())
+                if not done and (stop.is_set() or late):
                     state = "timed_out"
                 elif len(out) > max_bytes:
                     state = "truncated"
@@ -67,8 +69,9 @@ class PywinrmSession:
         errors = error_records(err)
         if state == "completed" and code:
             state = "failed"
+        overdue = state == "timed_out" and pace.stepped
         lines = output_lines(out, whole=state not in ("timed_out", "truncated"))
-        return ScriptResult(output=lines, state=state, errors=errors, bytes=len(out))
+        return ScriptResult(output=lines, state=state, errors=errors, bytes=len(out), overdue=overdue)
 
     async def query(self, wql: str, *, namespace: str = "root/cimv2", deadline: float) -> list[dict[str, Any]]:
         """Left to the native transport."""

@@ -62,6 +62,10 @@ SCRIPTS = {
     "noisy": "# a comment\n'noise'\n    '{\"a\":[]}'",
     "culture": "'{\"a\":[{\"b\":' + 1.5 + '}]}'",
     "meddling": "$Script = 1; $Name = 'x'; $started = $null; function Invoke-RmmCollector { 'mine' }\n'{}'",
+    "chatty": "Write-Host 'a'; Write-Warning 'b'; Write-Information 'c' -InformationAction Continue; '{}'",
+    "flood": "'{\"a\":[{\"b\":\"' + ('x' * 5000000) + '\"}]}'",
+    "wordy": "throw ('y' * 9000000)",
+    "stream": "foreach ($n in 1..200000) { $n }; '{}'",
     "last": "'{}'",
 }
 
@@ -80,9 +84,12 @@ def test_each_collector_of_a_bundle_is_isolated(pwsh: Run, mode: str) -> None:
     assert by_name["good"].document == {"a": [{"b": 1.5}]}
     assert by_name["culture"].document == {"a": [{"b": 1.5}]}
     assert by_name["noisy"].document == {"a": []}
-    for name in ("meddling", "last"):
+    for name in ("meddling", "chatty", "stream", "last"):
         assert by_name[name].error is None, name
     ids = {name: part.error.id for name, part in by_name.items() if part.error}
+    wordy = ids.pop("wordy")
+    assert set(wordy) == {"y"}
+    assert len(wordy) == 2000
     assert ids == {
         "thrower": 'boom "x" \\',
         "missing": "CommandNotFoundException",
@@ -90,7 +97,10 @@ def test_each_collector_of_a_bundle_is_isolated(pwsh: Run, mode: str) -> None:
         "silent": "NoDocument",
         "stray": "NoDocument",
         "leaving": "NoDocument",
+        "flood": "DocumentTooLarge",
     }
+    assert all(0 <= part.ms < 60_000 for part in parts)
+    assert by_name["stream"].ms > 0
     missing = by_name["missing"].error
     assert missing is not None
     assert (missing.category, missing.hresult) == ("ObjectNotFound", -2146233087)

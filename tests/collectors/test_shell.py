@@ -95,6 +95,9 @@ SCRIPTS = {
     "noise": "echo hello",
     "unknown": "no_such_program_here",
     "settings": "rmm_host=x; PATH=/; set -e; false",
+    "flood": "while :; do echo 0123456789012345678901234567890123456789012345678901234567890123; done",
+    "fails_large": "head -c 6000000 /dev/zero | tr '\\0' x; exit 3",
+    "wordy": "head -c 9000000 /dev/zero | tr '\\0' x >&2; exit 4",
     "last": "echo '{}'",
 }
 
@@ -110,7 +113,10 @@ def test_each_collector_of_a_bundle_is_isolated(shell: str) -> None:
     errors = {name: part.error for name, part in parts.items() if part.error}
     assert {name: error.id for name, error in errors.items()} == {
         "exits": "exit.3", "silent": "no.document", "noise": "no.document", "unknown": "exit.127", "settings": "exit.1",
+        "flood": "DocumentTooLarge", "fails_large": "DocumentTooLarge", "wordy": "exit.4",
     }  # fmt: skip
+    assert set(errors["wordy"].message) == {"x"}
+    assert len(errors["wordy"].message) <= 2000
     assert errors["exits"].message == 'no "such" \\thing\nsecond'
 
 

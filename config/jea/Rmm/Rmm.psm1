@@ -4,27 +4,28 @@ $ProgressPreference = 'SilentlyContinue'
 $WarningPreference = 'SilentlyContinue'
 try { [System.Threading.Thread]::CurrentThread.CurrentCulture = [System.Globalization.CultureInfo]::InvariantCulture } catch { $null = $_ }
 function Invoke-RmmCollector {
-param([string]$Name, [scriptblock]$Script)
+param([string]$Name, [scriptblock]$Script, [hashtable]$Arguments = @{})
+if ($null -eq $Arguments) { $Arguments = @{} }
 $started = Get-Date
-$failure = $null
+$facts = $null
 $document = $null
 do {
-try { $document = & $Script | Select-Object -Last 1 } catch { $failure = $_ }
-} while ($false)
-if ($null -eq $failure -and ($document -isnot [string] -or $document -notlike '{*}')) {
-return '{"collector":"' + $Name + '","host":' + (ConvertTo-Json -InputObject "$env:COMPUTERNAME" -Compress) + ',"ms":0,"error":{"id":"NoDocument","category":"InvalidResult","message":"the script wrote no document"}}'
-}
-$head = '{"collector":"' + $Name + '","host":' + (ConvertTo-Json -InputObject "$env:COMPUTERNAME" -Compress)
-$head += ',"ms":' + [int]((Get-Date) - $started).TotalMilliseconds
-if ($null -eq $failure) { return $head + ',"document":' + $document + '}' }
+try { $document = & $Script @Arguments 3>$null 4>$null 5>$null 6>$null | Select-Object -Last 1 } catch {
 $hresult = 0
-if ($failure.Exception.HResult) { $hresult = $failure.Exception.HResult }
-$facts = @{
-id = "$($failure.FullyQualifiedErrorId)"
-category = "$($failure.CategoryInfo.Category)"
-hresult = $hresult
-message = "$($failure.Exception.Message)"
+if ($_.Exception.HResult) { $hresult = $_.Exception.HResult }
+$facts = @{ id = "$($_.FullyQualifiedErrorId)"; category = "$($_.CategoryInfo.Category)"; hresult = $hresult; message = "$($_.Exception.Message)" }
 }
+} while ($false)
+$ms = [int]((Get-Date) - $started).TotalMilliseconds
+if ($null -ne $facts) { $document = $null }
+elseif ($document -isnot [string] -or $document -notlike '{*}') {
+$facts = @{ id = 'NoDocument'; category = 'InvalidResult'; hresult = 0; message = 'the script wrote no document' }
+} elseif ($document.Length -gt 4194304) {
+$facts = @{ id = 'DocumentTooLarge'; category = 'LimitsExceeded'; hresult = 0; message = "the script wrote $($document.Length) characters" }
+}
+$head = '{"collector":"' + $Name + '","host":' + (ConvertTo-Json -InputObject "$env:COMPUTERNAME" -Compress) + ',"ms":' + $ms
+if ($null -eq $facts) { return $head + ',"document":' + $document + '}' }
+foreach ($text in 'id', 'message') { if ($facts[$text].Length -gt 2000) { $facts[$text] = $facts[$text].Substring(0, 2000) } }
 $head + ',"error":' + (ConvertTo-Json -InputObject $facts -Compress) + '}'
 }
 # A restricted session replaces these commands by functions of fewer parameters; here Windows' own are meant.

@@ -112,7 +112,7 @@ class Runspace:
             try:
                 events = await self._next(pace.limit(len(run.output), asyncio.get_running_loop().time()), "run")
             except DeadlineError:
-                run.state = "timed_out"
+                run.state, run.overdue = "timed_out", pace.stepped
                 return
             for event in events:
                 if event.kind == "data" and event.guid == pipeline:

@@ -53,6 +53,7 @@ class _Command:
         self.size = 0
         self.state = "completed"
         self.broken = False
+        self.overdue = False
         self._max = max_bytes
         self._pace = pace
         self._count = 0  # whole lines of standard output
@@ -75,7 +76,7 @@ class _Command:
                 await asyncio.gather(*readers)
                 await process.wait_closed()
         except TimeoutError:
-            self.state = "timed_out"
+            self.state, self.overdue = "timed_out", self._pace.stepped
         except _TooMuchError:
             self.state = "truncated"
         except (OSError, asyncssh.Error) as error:
@@ -112,7 +113,9 @@ class _Command:
         if state == "completed" and status not in (0, None):
             state = "failed"
             errors.append(ErrorRecord(f"exit {status}", "OperationStopped", f"the script ended with status {status}"))
-        return ScriptResult(output=tuple(self._lines()), state=state, errors=tuple(errors[:1000]), bytes=self.size)
+        return ScriptResult(
+            output=tuple(self._lines()), state=state, errors=tuple(errors[:1000]), bytes=self.size, overdue=self.overdue
+        )
 
 
 class _TooMuchError(Exception):

@@ -15,6 +15,7 @@ from rmm.ports import ErrorRecord, Script, ScriptResult
 from rmm.transports.winrm import envelope
 from rmm.transports.winrm.clixml import unescape
 from rmm.transports.winrm.envelope import RSP, Answer
+from rmm.transports.winrm.pipeline import Pace
 from rmm.transports.winrm.shell import IDLE_S, Shell
 from rmm.transports.winrm.wsman import Wsman
 
@@ -84,12 +85,14 @@ class CommandShell(Shell):
         self.pipelines += 1
         try:
             command = await self._begin(script.text.encode(), deadline)
+            pace = Pace(script.steps, deadline)
             while not run.state:
-                if asyncio.get_running_loop().time() >= deadline:
-                    run.state = "timed_out"
+                limit = pace.limit(run.lines, asyncio.get_running_loop().time())
+                if asyncio.get_running_loop().time() >= limit:
+                    run.state, run.overdue = "timed_out", pace.stepped
                 elif len(run.out) > max_bytes:
                     run.state = "truncated"
-                elif (answer := await self._receive(command, deadline, "stdout stderr")) is not None:
+                elif (answer := await self._receive(command, limit, "stdout stderr")) is not None:
                     run.take(answer)
             await self.signal(command)  # also one that ended: only then does Windows let go of it
         except TransportError as error:
@@ -127,7 +130,9 @@ class _Process:
     def __init__(self) -> None:
         self.out = bytearray()
         self.err = bytearray()
+        self.lines = 0  # of standard output that are whole
         self.state = ""
+        self.overdue = False
 
     def take(self, answer: Answer) -> None:
         if answer.body is None:
@@ -139,6 +144,7 @@ class _Process:
                 raise ProtocolError("a stream that is not base64", code="winrs.stream") from error
             if stream.get("Name") == "stdout":
                 self.out += data
+                self.lines += data.count(b"\n")
             elif len(self.err) < MOST_ERRORS:
                 self.err += data
         state = answer.body.find(f"{{{RSP}}}CommandState")
@@ -153,4 +159,5 @@ class _Process:
             state=self.state,
             errors=error_records(bytes(self.err)),
             bytes=len(self.out),
+            overdue=self.overdue,
         )

@@ -26,14 +26,15 @@ class Pace:
         self._deadline = deadline
         self._seen = -1
         self._since = 0.0
+        self.stepped = False  # whether the last limit was that of a step
 
     def limit(self, outputs: int, now: float) -> float:
         """The time by which something must have come, after so many outputs."""
         if outputs != self._seen:
             self._seen, self._since = outputs, now
-        if outputs >= len(self._steps):
-            return self._deadline
-        return min(self._deadline, self._since + self._steps[outputs])
+        due = self._since + self._steps[outputs] if outputs < len(self._steps) else self._deadline
+        self.stepped = due < self._deadline
+        return min(self._deadline, due)
 
 
 class Pipeline:
@@ -51,6 +52,7 @@ class Pipeline:
         self.state = ""
         self.final = False  # the endpoint announced the end
         self.broken = False
+        self.overdue = False
         self._max = max_bytes
         self._mine = 0  # of `held`
 
@@ -123,6 +125,7 @@ class Pipeline:
             warnings=tuple(self.warnings),
             bytes=self.size + self.defragment.pending,
             broken=broken,
+            overdue=self.overdue,
         )
 
 

@@ -129,7 +129,7 @@ class Shell:
             while not run.ended:
                 limit = pace.limit(len(run.output), asyncio.get_running_loop().time())
                 if limit <= asyncio.get_running_loop().time():
-                    run.state = "timed_out"
+                    run.state, run.overdue = "timed_out", pace.stepped
                 elif run.full:
                     run.state = "truncated"
                 else:
