@@ -117,6 +117,13 @@ def test_what_5_1_has_passes(script: str) -> None:
     assert rules(script) == []
 
 
+def test_classes_of_a_role_or_product_are_known_by_name() -> None:
+    query = "$a = Get-CimInstance -Namespace root/SecurityCenter2 -Query 'SELECT {} FROM {}'"
+    assert rules(query.format("displayName, productState", "AntiVirusProduct")) == []
+    assert [rule for _, _, rule in rules(query.format("displayNam", "AntiVirusProduct"))] == ["cim"]
+    assert [rule for _, _, rule in rules(query.format("displayName", "AntiVirusProducts"))] == ["cim"]
+
+
 def test_the_document_must_be_written() -> None:
     assert [f.rule for f in check_script("$a = 1\n", "x.ps1")] == ["document"]
     assert [f.rule for f in check_script("ConvertTo-Json -InputObject 1\n", "x.ps1")] == ["document"]

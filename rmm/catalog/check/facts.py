@@ -55,10 +55,23 @@ def aliases() -> frozenset[str]:
 def classes(namespace: str) -> dict[str, frozenset[str]] | None:
     """Lower-case class name -> lower-case properties; None for an unknown namespace."""
     wanted = namespace.replace("\\", "/").strip("/").casefold()
-    for name, found in _load("cim").items():
-        if name.casefold() == wanted:
-            return {key.casefold(): frozenset(map(str.casefold, props)) for key, props in found.items()}
-    return None
+    result: dict[str, frozenset[str]] = {}
+    for spaces in (_load("cim"), _extra_classes()):
+        for name, found in spaces.items():
+            if name.casefold() == wanted:
+                for key, props in found.items():
+                    have = result.get(key.casefold(), frozenset())
+                    result[key.casefold()] = have | frozenset(map(str.casefold, props))
+    return result or None
+
+
+@cache
+def _extra_classes() -> dict[str, dict[str, dict[str, str]]]:
+    """Classes that come with a role or product; the list lies with the stand-ins that execute scripts."""
+    import yaml
+
+    text = (files("rmm") / "lab" / "windows" / "extra_classes.yaml").read_text(encoding="utf-8")
+    return yaml.safe_load(text) or {}
 
 
 @cache
