@@ -55,6 +55,8 @@ def _from(manifest: Manifest, name: str) -> str:
     source = f" of `{field.source}`" if field.source else ""
     for theirs, ours in field.match.items():
         source += f" whose `{theirs}` is the row's `{ours}`"
+    for theirs, value in field.unless.items():
+        source += f", unless `{theirs}` is {_shown(value)}"
     if field.missing:
         source += f", not {_shown(list(field.missing))}"
     prop = f"`{field.prop}`" if field.prop else ""

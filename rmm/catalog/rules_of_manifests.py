@@ -21,7 +21,7 @@ NAME = re.compile(r"[a-z][a-z0-9_]{0,39}\Z")
 TYPES = ("text", "int", "float", "bool", "time")
 KINDS = {
     "gauge": ("int", "float"), "counter": ("int", "float"), "state": TYPES,
-    "text": ("text",), "bool": ("bool",), "time": ("time",),
+    "text": ("text",), "bool": ("bool",), "time": ("time",), "now": TYPES,
 }  # fmt: skip
 COSTS = ("C0", "C1", "C2", "C3", "C4")
 OPERATORS = (">", ">=", "<", "<=", "==", "!=", "in", *EVENTS)
@@ -161,6 +161,9 @@ def _formula(manifest: Manifest, place: Path, field: Field, earlier: list[str]) 
 
 def _matched(manifest: Manifest, place: Path, field: Field, known: tuple[str, ...] | None) -> Found:
     formula = FORMULAS[field.formula]
+    for prop in field.unless:
+        if not manifest.rows or not _has(manifest.sources[manifest.rows], prop):
+            yield (*place, "unless", prop), f"source {manifest.rows} has no property {prop}"
     if field.missing and not formula.prop:
         yield (*place, "missing"), "needs a formula with `prop`"
     if not field.match:

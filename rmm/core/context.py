@@ -36,10 +36,17 @@ class Missing(Exception):
 class Context:
     """One document being read. `row` is the row so far, `changes` the counters' growth per source."""
 
-    __slots__ = ("_clocks", "_indexes", "changes", "lists", "observed_at", "reasons", "row", "samples")
+    __slots__ = ("_clocks", "_indexes", "changes", "lists", "observed_at", "reasons", "row", "samples", "told")
 
-    def __init__(self, lists: dict[str, list[Instance]], reasons: dict[str, str], observed_at: datetime) -> None:
+    def __init__(
+        self,
+        lists: dict[str, list[Instance]],
+        reasons: dict[str, str],
+        observed_at: datetime,
+        told: frozenset[str] = frozenset(),
+    ) -> None:
         self.lists = lists
+        self.told = told  # sources whose reason the endpoint itself gave
         self.reasons = reasons  # source -> why it has no instances
         self.observed_at = observed_at
         self.row: Instance = {}

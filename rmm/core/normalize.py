@@ -65,6 +65,8 @@ class Normalizer:
             if source != self._rows:
                 self._sample(context, source, "", context.lists[source][:1], before, after)
         notes: dict[str, str] = {}
+        if self._rows in context.told and not context.lists[self._rows]:
+            notes["rows"] = context.reasons[self._rows]
         readings = self._readings(context, before, after, notes)
         if after:
             after["layout"] = self._layout
@@ -82,7 +84,7 @@ class Normalizer:
             lists[name] = [i for i in given[: MAX_ROWS + 1] if type(i) is dict] if type(given) is list else []
             plain = UNSUPPORTED if source.optional else UNKNOWN
             reasons[name] = told.get(name, plain)
-        return Context(lists, reasons, observed_at)
+        return Context(lists, reasons, observed_at, frozenset(told))
 
     def _readings(
         self, context: Context, before: Mapping[str, Any], after: dict[str, Any], notes: dict[str, str]
@@ -155,10 +157,12 @@ class Normalizer:
         read = formula.build(Site(field, source, lambda prop, bits: self._slot(source, prop, bits)))
         if field.missing:
             read = _but_not(field, read)
-        elif source == self._rows and not field.formula:
+        elif not field.unless and source == self._rows and not field.formula:
             return _plain(field)
         if source != self._rows and not formula.whole:
             read = _about_matching(source, field.match, read) if field.match else _about_first(source, read)
+        if field.unless:
+            read = _where([_matcher(prop, values, False) for prop, values in field.unless.items()], read)
         return _converted(read, coerce.TYPES[field.type])
 
     def _slot(self, source: str, prop: str, bits: int) -> int:
@@ -226,6 +230,10 @@ def _but_not(field: Field, read: Reader) -> Reader:
         return None if str(instance.get(prop)).casefold() in missing else read(context, instance)
 
     return known
+
+
+def _where(keep: list[_Predicate], read: Reader) -> Reader:
+    return lambda context, instance: read(context, instance) if all(test(instance) for test in keep) else None
 
 
 def _counter(value: Any) -> int | None:

@@ -34,8 +34,8 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Field(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One field of a reading.
 
-    `type`: text, int, float, bool, time. `kind`: gauge, counter, state, text, bool, time; numbers of kind gauge
-    and counter are samples of the cold tier, everything else is stored when it changes.
+    `type`: text, int, float, bool, time. `kind`: gauge, counter, state, text, bool, time, now; numbers of kind gauge
+    and counter are samples of the cold tier, `now` is in the last state only, all else is stored when it changes.
     The derivation (`from`, `source`, `formula` and its arguments) is documented in `rmm.core.normalize`.
     """
 
@@ -47,6 +47,7 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     formula: str = ""  # name of a derivation; plain copy of property `prop` where empty
     source: str = ""  # other source than the rows' own: its first instance, or the one that `match` finds
     match: dict[str, str] = {}  # one pair: a property of `source` -> the property of the row's instance that it equals
+    unless: dict[str, Any] = {}  # property of the row's instance -> values for which this field says nothing
     missing: tuple[Any, ...] = ()  # values of `prop` by which Windows says that it knows none
     prop: str = ""
     args: dict[str, Any] = {}

@@ -17,6 +17,7 @@ from rmm.core.sddl import access
 from rmm.core.top import highest
 from rmm.model.collector import Field, Manifest, Source, Top
 from rmm.model.observation import CollectorResult
+from rmm.tiers.cold_sqlite.series import CollectorFields, fields_of
 
 AT = datetime(2026, 11, 20, 10, tzinfo=UTC)
 CLOCKS = "Timestamp_Sys100NS, Timestamp_PerfTime, Frequency_PerfTime"
@@ -74,6 +75,28 @@ def test_a_value_that_stands_for_none_is_none(value: Any, expected: Any) -> None
     assert one(scaled, {"N": value})[0] == (None if expected is None else expected * 60)
     matched = Field(type="int", source="b", prop="V", match={"Id": "Id"}, missing=(71582788,))
     assert one(matched, {"Id": 1}, b=[{"Id": 1, "V": value}]) == (expected, "")
+
+
+def test_a_field_may_say_nothing_of_some_rows() -> None:
+    fields = {"id": Field(type="text", prop="Id"), "f": Field(type="int", prop="N", unless={"Id": ["_total"]})}
+    result = read(fields, {"a": [{"Id": "x", "N": 1}, {"Id": "_Total", "N": 2}]}, key=("id",))
+    assert [row["f"] for row in result.readings] == [1, None]
+    assert result.notes == {}
+
+
+@pytest.mark.parametrize(
+    ("reason", "outcome"), [("unsupported", "ok"), ("access_denied", "partial"), ("unknown", "partial")]
+)
+def test_rows_that_could_not_be_read_are_told_from_none(reason: str, outcome: str) -> None:
+    document = {"a": [], "notes": [{"Source": "a", "Reason": reason}]}
+    result = read({"f": Field(type="int", prop="N")}, document)
+    assert (result.readings, result.notes, result.outcome) == ((), {"rows": reason}, outcome)
+    assert read({"f": Field(type="int", prop="N")}, {"a": []}).notes == {}
+
+
+def test_what_is_only_of_now_is_not_kept_by_the_cold_tier() -> None:
+    fields = {"id": Field(type="text", kind="text", prop="Id"), "f": Field(type="int", kind="now", prop="N")}
+    assert fields_of(manifest(fields, key=("id",))) == CollectorFields(("id",), (), ())
 
 
 SINGLE: list[tuple[str, dict[str, Any], str, Any, Any]] = [

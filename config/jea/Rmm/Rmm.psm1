@@ -46,6 +46,123 @@ perf = @($perf | Select-Object -Property Name, DiskReadsPersec, DiskWritesPersec
 }
 ConvertTo-Json -InputObject $document -Compress -Depth 4
 }
+disk_health = {
+function Get-Reason {
+param($Failure)
+if ("$($Failure.CategoryInfo.Category)" -eq 'PermissionDenied') { return 'access_denied' }
+if ($Failure.FullyQualifiedErrorId -match '0x80041010|0x8004100e|0x8004100c|0x80041002') { return 'unsupported' }
+'unknown'
+}
+$notes = @()
+$disk = Get-CimInstance -Namespace 'root/Microsoft/Windows/Storage' -Query 'SELECT DeviceId, FriendlyName, SerialNumber, FirmwareVersion, MediaType, BusType, Size, HealthStatus, OperationalStatus, Usage, SlotNumber FROM MSFT_PhysicalDisk'
+$counter = @()
+try {
+$counter = Get-CimInstance -Namespace 'root/Microsoft/Windows/Storage' -Query 'SELECT DeviceId, Wear, Temperature, TemperatureMax, PowerOnHours, ReadErrorsTotal, ReadErrorsUncorrected, WriteErrorsTotal, WriteErrorsUncorrected, StartStopCycleCount FROM MSFT_StorageReliabilityCounter'
+} catch {
+$notes += @{ Source = 'counter'; Reason = (Get-Reason -Failure $_) }
+}
+$smart = @()
+try {
+$status = Get-CimInstance -Namespace 'root/wmi' -Query 'SELECT InstanceName, PredictFailure, Reason FROM MSStorageDriver_FailurePredictStatus'
+$drives = Get-CimInstance -Query 'SELECT Index, PNPDeviceID FROM Win32_DiskDrive'
+$smart = @(foreach ($one in $status) {
+foreach ($drive in $drives) {
+if ($one.InstanceName -eq "$($drive.PNPDeviceID)_0") {
+@{ DeviceId = "$($drive.Index)"; PredictFailure = $one.PredictFailure; Reason = $one.Reason }
+}
+}
+})
+} catch {
+$notes += @{ Source = 'smart'; Reason = (Get-Reason -Failure $_) }
+}
+$document = @{
+disk = @($disk | Select-Object -Property DeviceId, FriendlyName, SerialNumber, FirmwareVersion, MediaType, BusType, Size, HealthStatus, OperationalStatus, Usage, SlotNumber)
+counter = @($counter | Select-Object -Property DeviceId, Wear, Temperature, TemperatureMax, PowerOnHours, ReadErrorsTotal, ReadErrorsUncorrected, WriteErrorsTotal, WriteErrorsUncorrected, StartStopCycleCount)
+smart = $smart
+notes = $notes
+}
+ConvertTo-Json -InputObject $document -Compress -Depth 4
+}
+gpu = {
+$notes = @()
+$memory = @()
+$engines = @()
+try {
+$memory = Get-CimInstance -Query 'SELECT Name, DedicatedUsage, SharedUsage FROM Win32_PerfRawData_GPUPerformanceCounters_GPUAdapterMemory'
+$engines = Get-CimInstance -Query 'SELECT Name, UtilizationPercentage FROM Win32_PerfFormattedData_GPUPerformanceCounters_GPUEngine WHERE UtilizationPercentage > 0'
+} catch {
+$reason = 'unknown'
+if ("$($_.CategoryInfo.Category)" -eq 'PermissionDenied') { $reason = 'access_denied' }
+if ($_.FullyQualifiedErrorId -match '0x80041010|0x8004100e') { $reason = 'unsupported' }
+$notes = @(@{ Source = 'adapter'; Reason = $reason })
+$memory = @()
+}
+$known = @{}
+foreach ($key in Get-ItemProperty -Path 'HKLM:\SOFTWARE\Microsoft\DirectX\*' -ErrorAction SilentlyContinue) {
+if ($null -eq $key.AdapterLuid -or $null -eq $key.Description) { continue }
+$luid = [long]$key.AdapterLuid
+$high = ($luid -shr 32) -band 4294967295
+$low = $luid -band 4294967295
+$known['luid_0x' + $high.ToString('X8') + '_0x' + $low.ToString('X8')] = $key
+}
+$drivers = @{}
+foreach ($item in Get-CimInstance -Query 'SELECT Name, DriverVersion FROM Win32_VideoController') {
+if ($item.Name) { $drivers[$item.Name] = $item.DriverVersion }
+}
+$load = @{}
+$kind = @{}
+foreach ($item in $engines) {
+if ("$($item.Name)" -notmatch '(luid_0x[0-9A-F]+_0x[0-9A-F]+)_phys_([0-9]+)_eng_([0-9]+)_engtype_(.*)$') { continue }
+$engine = $Matches[1] + '|' + $Matches[2] + '|' + $Matches[3]
+$load[$engine] = [double]$item.UtilizationPercentage + $load[$engine]
+$kind[$engine] = $Matches[4]
+}
+$seen = @{}
+$adapter = @(foreach ($item in $memory | Sort-Object -Property Name) {
+if ("$($item.Name)" -notmatch '^(luid_0x[0-9A-F]+_0x[0-9A-F]+)_phys_([0-9]+)$') { continue }
+$luid = $Matches[1]
+$prefix = $luid + '|' + $Matches[2] + '|'
+$found = $known[$luid]
+if ($found.VendorId -eq 5140 -and $found.DeviceId -eq 140) { continue }
+$name = $luid
+if ($found) { $name = $found.Description }
+$seen[$name] = 1 + $seen[$name]
+$most = @{ Busiest = 0; Graphics = 0; Compute = 0; Copy = 0; Decode = 0; Encode = 0 }
+foreach ($engine in @($load.Keys)) {
+if ($engine -notlike "$prefix*") { continue }
+$percent = $load[$engine]
+if ($percent -gt 100) { $percent = 100 }
+$type = 'Other'
+if ($kind[$engine] -match '3D$') { $type = 'Graphics' }
+if ($kind[$engine] -match '^(Compute|Cuda)') { $type = 'Compute' }
+if ($kind[$engine] -match '^Copy') { $type = 'Copy' }
+if ($kind[$engine] -match '^Video ?Decode') { $type = 'Decode' }
+if ($kind[$engine] -match '^Video ?Encode') { $type = 'Encode' }
+foreach ($place in 'Busiest', $type) {
+if ($most.ContainsKey($place) -and $percent -gt $most[$place]) { $most[$place] = $percent }
+}
+}
+$driver = $null
+if ($drivers.ContainsKey($name)) { $driver = $drivers[$name] }
+$size = $null
+if ($found.DedicatedVideoMemory) { $size = $found.DedicatedVideoMemory }
+if ($seen[$name] -gt 1) { $name = $name + ' #' + $seen[$name] }
+@{
+Name = $name
+Driver = $driver
+Busiest = $most['Busiest']
+Graphics = $most['Graphics']
+Compute = $most['Compute']
+Copy = $most['Copy']
+Decode = $most['Decode']
+Encode = $most['Encode']
+DedicatedUsage = $item.DedicatedUsage
+DedicatedSize = $size
+SharedUsage = $item.SharedUsage
+}
+})
+ConvertTo-Json -InputObject @{ adapter = $adapter; notes = $notes } -Compress -Depth 4
+}
 hardware = {
 $computer = Get-CimInstance -Query 'SELECT Manufacturer, Model, TotalPhysicalMemory FROM Win32_ComputerSystem'
 $product = Get-CimInstance -Query 'SELECT UUID, IdentifyingNumber FROM Win32_ComputerSystemProduct'
@@ -75,6 +192,63 @@ $document = @{
 os = @($os | Select-Object -Property TotalVisibleMemorySize, FreePhysicalMemory)
 perf = @($perf | Select-Object -Property AvailableBytes, CommittedBytes, CommitLimit, PagesPersec, PoolPagedBytes, PoolNonpagedBytes, FreeSystemPageTableEntries, Timestamp_Sys100NS, Timestamp_PerfTime, Frequency_PerfTime)
 pagefile = @($pagefile | Select-Object -Property Name, AllocatedBaseSize, CurrentUsage)
+}
+ConvertTo-Json -InputObject $document -Compress -Depth 4
+}
+net_config = {
+function Get-Reason {
+param($Failure)
+if ("$($Failure.CategoryInfo.Category)" -eq 'PermissionDenied') { return 'access_denied' }
+if ($Failure.FullyQualifiedErrorId -match '0x80041010|0x8004100e|0x8004100c|0x80041002') { return 'unsupported' }
+'unknown'
+}
+$notes = @()
+$adapter = Get-CimInstance -Namespace 'root/StandardCimv2' -Query 'SELECT Name, InterfaceDescription, InterfaceIndex, NetworkAddresses, HardwareInterface, Virtual, InterfaceAdminStatus, InterfaceOperationalStatus, MediaConnectState, MediaDuplexState, NdisPhysicalMedium, ReceiveLinkSpeed, MtuSize, VlanID, DriverProvider, DriverVersionString, DriverDate FROM MSFT_NetAdapter WHERE Hidden = FALSE'
+$config = @()
+try {
+$config = Get-CimInstance -Query 'SELECT InterfaceIndex, IPAddress, IPSubnet, DefaultIPGateway, DNSServerSearchOrder, DNSDomain, DHCPEnabled, DHCPServer, DHCPLeaseExpires FROM Win32_NetworkAdapterConfiguration WHERE IPEnabled = TRUE'
+} catch {
+$notes += @{ Source = 'config'; Reason = (Get-Reason -Failure $_) }
+}
+$profiles = @()
+try {
+$profiles = Get-CimInstance -Namespace 'root/StandardCimv2' -Query 'SELECT InterfaceIndex, Name, NetworkCategory, IPv4Connectivity, IPv6Connectivity FROM MSFT_NetConnectionProfile'
+} catch {
+$notes += @{ Source = 'profile'; Reason = (Get-Reason -Failure $_) }
+}
+$route4 = @()
+try {
+$route4 = Get-CimInstance -Namespace 'root/StandardCimv2' -Query "SELECT InterfaceIndex, NextHop, RouteMetric, InterfaceMetric FROM MSFT_NetRoute WHERE DestinationPrefix = '0.0.0.0/0'"
+} catch {
+$notes += @{ Source = 'route4'; Reason = (Get-Reason -Failure $_) }
+}
+$route6 = @()
+try {
+$route6 = Get-CimInstance -Namespace 'root/StandardCimv2' -Query "SELECT InterfaceIndex, NextHop, RouteMetric, InterfaceMetric FROM MSFT_NetRoute WHERE DestinationPrefix = '::/0'"
+} catch {
+$notes += @{ Source = 'route6'; Reason = (Get-Reason -Failure $_) }
+}
+$document = @{
+adapter = @($adapter | Select-Object -Property Name, InterfaceDescription, InterfaceIndex, NetworkAddresses, HardwareInterface, Virtual, InterfaceAdminStatus, InterfaceOperationalStatus, MediaConnectState, MediaDuplexState, NdisPhysicalMedium, ReceiveLinkSpeed, MtuSize, VlanID, DriverProvider, DriverVersionString, DriverDate)
+config = @(foreach ($item in $config) {
+$expires = $null
+if ($item.DHCPLeaseExpires) { $expires = $item.DHCPLeaseExpires.ToUniversalTime().ToString('o') }
+@{
+InterfaceIndex = $item.InterfaceIndex
+IPAddress = $item.IPAddress
+IPSubnet = $item.IPSubnet
+DefaultIPGateway = $item.DefaultIPGateway
+DNSServerSearchOrder = $item.DNSServerSearchOrder
+DNSDomain = $item.DNSDomain
+DHCPEnabled = $item.DHCPEnabled
+DHCPServer = $item.DHCPServer
+DHCPLeaseExpires = $expires
+}
+})
+profile = @($profiles | Select-Object -Property InterfaceIndex, Name, NetworkCategory, IPv4Connectivity, IPv6Connectivity)
+route4 = @($route4 | Select-Object -Property InterfaceIndex, NextHop, RouteMetric, InterfaceMetric)
+route6 = @($route6 | Select-Object -Property InterfaceIndex, NextHop, RouteMetric, InterfaceMetric)
+notes = $notes
 }
 ConvertTo-Json -InputObject $document -Compress -Depth 4
 }
@@ -138,6 +312,42 @@ netlogon = $netlogon
 }
 ConvertTo-Json -InputObject $document -Compress -Depth 4
 }
+printers = {
+function Get-Reason {
+param($Failure)
+if ("$($Failure.CategoryInfo.Category)" -eq 'PermissionDenied') { return 'access_denied' }
+if ($Failure.FullyQualifiedErrorId -match '0x80041010|0x8004100e|0x8004100c|0x80041002') { return 'unsupported' }
+'unknown'
+}
+$notes = @()
+$printer = @()
+try {
+$printer = Get-CimInstance -Query 'SELECT Name, DriverName, PortName, Location, Shared, ShareName, Published, Network, Default, WorkOffline, PrinterStatus, PrinterState, DetectedErrorState FROM Win32_Printer'
+} catch {
+$notes += @{ Source = 'printer'; Reason = (Get-Reason -Failure $_) }
+}
+$queue = @()
+try {
+$queue = Get-CimInstance -Query 'SELECT Name, Jobs, JobsSpooling, JobErrors, NotReadyErrors, OutofPaperErrors, TotalJobsPrinted, TotalPagesPrinted FROM Win32_PerfRawData_Spooler_PrintQueue'
+} catch {
+$notes += @{ Source = 'queue'; Reason = (Get-Reason -Failure $_) }
+}
+$document = @{
+printer = @($printer | Select-Object -Property Name, DriverName, PortName, Location, Shared, ShareName, Published, Network, Default, WorkOffline, PrinterStatus, PrinterState, DetectedErrorState)
+queue = @($queue | Select-Object -Property Name, Jobs, JobsSpooling, JobErrors, NotReadyErrors, OutofPaperErrors, TotalJobsPrinted, TotalPagesPrinted)
+notes = $notes
+}
+ConvertTo-Json -InputObject $document -Compress -Depth 4
+}
+processes = {
+$process = Get-CimInstance -Query 'SELECT Name, IDProcess, ElapsedTime, PercentProcessorTime, WorkingSet, PrivateBytes, IODataBytesPersec, HandleCount, ThreadCount, Timestamp_Sys100NS, Timestamp_PerfTime, Frequency_PerfTime FROM Win32_PerfRawData_PerfProc_Process'
+$computer = Get-CimInstance -Query 'SELECT NumberOfLogicalProcessors FROM Win32_ComputerSystem'
+$document = @{
+process = @($process | Select-Object -Property Name, IDProcess, ElapsedTime, PercentProcessorTime, WorkingSet, PrivateBytes, IODataBytesPersec, HandleCount, ThreadCount, Timestamp_Sys100NS, Timestamp_PerfTime, Frequency_PerfTime)
+computer = @($computer | Select-Object -Property NumberOfLogicalProcessors)
+}
+ConvertTo-Json -InputObject $document -Compress -Depth 4
+}
 services = {
 $service = Get-CimInstance -Query 'SELECT Name, DisplayName, State, StartMode, DelayedAutoStart, StartName, ExitCode, ProcessId FROM Win32_Service'
 $notes = @()
@@ -154,6 +364,42 @@ $notes = @(@{ Source = 'triggers'; Reason = $reason })
 $document = @{
 service = @($service | Select-Object -Property Name, DisplayName, State, StartMode, DelayedAutoStart, StartName, ExitCode, ProcessId)
 triggers = $triggers
+notes = $notes
+}
+ConvertTo-Json -InputObject $document -Compress -Depth 4
+}
+shares = {
+$share = Get-CimInstance -Query 'SELECT Name, Path, Description, Type, MaximumAllowed FROM Win32_Share'
+$notes = @()
+$smb = @()
+try {
+$smb = Get-CimInstance -Namespace 'root/Microsoft/Windows/SMB' -Query 'SELECT Name, SecurityDescriptor, EncryptData, FolderEnumerationMode, CachingMode, ContinuouslyAvailable FROM MSFT_SmbShare'
+} catch {
+$reason = 'unknown'
+if ("$($_.CategoryInfo.Category)" -eq 'PermissionDenied') { $reason = 'access_denied' }
+if ($_.FullyQualifiedErrorId -match '0x80041010|0x8004100e') { $reason = 'unsupported' }
+$notes = @(@{ Source = 'smb'; Reason = $reason })
+}
+$document = @{
+share = @($share | Select-Object -Property Name, Path, Description, Type, MaximumAllowed)
+smb = @($smb | Select-Object -Property Name, SecurityDescriptor, EncryptData, FolderEnumerationMode, CachingMode, ContinuouslyAvailable)
+notes = $notes
+}
+ConvertTo-Json -InputObject $document -Compress -Depth 4
+}
+smb = {
+$notes = @()
+$server = @()
+try {
+$server = Get-CimInstance -Query 'SELECT ServerSessions, FilesOpen, BytesReceivedPersec, BytesTransmittedPersec, LogonPersec, ErrorsLogon, ErrorsAccessPermissions, ErrorsGrantedAccess, ErrorsSystem, SessionsErroredOut, SessionsTimedOut, SessionsForcedOff, WorkItemShortages, Timestamp_Sys100NS, Timestamp_PerfTime, Frequency_PerfTime FROM Win32_PerfRawData_PerfNet_Server'
+} catch {
+$reason = 'unknown'
+if ("$($_.CategoryInfo.Category)" -eq 'PermissionDenied') { $reason = 'access_denied' }
+if ($_.FullyQualifiedErrorId -match '0x80041010|0x8004100e') { $reason = 'unsupported' }
+$notes = @(@{ Source = 'server'; Reason = $reason })
+}
+$document = @{
+server = @($server | Select-Object -Property ServerSessions, FilesOpen, BytesReceivedPersec, BytesTransmittedPersec, LogonPersec, ErrorsLogon, ErrorsAccessPermissions, ErrorsGrantedAccess, ErrorsSystem, SessionsErroredOut, SessionsTimedOut, SessionsForcedOff, WorkItemShortages, Timestamp_Sys100NS, Timestamp_PerfTime, Frequency_PerfTime)
 notes = $notes
 }
 ConvertTo-Json -InputObject $document -Compress -Depth 4
@@ -197,6 +443,114 @@ if ($item.LastBootUpTime) { $boot = $item.LastBootUpTime.ToUniversalTime().ToStr
 utc = @($utc | Select-Object -Property Year, Month, Day, Hour, Minute, Second)
 perf = @($perf | Select-Object -Property Processes, Threads, ProcessorQueueLength, ContextSwitchesPersec, SystemCallsPersec, Timestamp_Sys100NS, Timestamp_PerfTime, Frequency_PerfTime)
 computer = @($computer | Select-Object -Property NumberOfLogicalProcessors)
+}
+ConvertTo-Json -InputObject $document -Compress -Depth 4
+}
+tcp = {
+$v4 = Get-CimInstance -Query 'SELECT ConnectionsEstablished, ConnectionsActive, ConnectionsPassive, ConnectionFailures, ConnectionsReset, SegmentsReceivedPersec, SegmentsSentPersec, SegmentsRetransmittedPersec, Timestamp_Sys100NS, Timestamp_PerfTime, Frequency_PerfTime FROM Win32_PerfRawData_Tcpip_TCPv4'
+$notes = @()
+$v6 = @()
+try {
+$v6 = Get-CimInstance -Query 'SELECT ConnectionsEstablished, ConnectionsActive, ConnectionsPassive, ConnectionFailures, ConnectionsReset, SegmentsReceivedPersec, SegmentsSentPersec, SegmentsRetransmittedPersec, Timestamp_Sys100NS, Timestamp_PerfTime, Frequency_PerfTime FROM Win32_PerfRawData_Tcpip_TCPv6'
+} catch {
+$reason = 'unknown'
+if ("$($_.CategoryInfo.Category)" -eq 'PermissionDenied') { $reason = 'access_denied' }
+if ($_.FullyQualifiedErrorId -match '0x80041010|0x8004100e') { $reason = 'unsupported' }
+$notes = @(@{ Source = 'v6'; Reason = $reason })
+}
+$document = @{
+v4 = @($v4 | Select-Object -Property ConnectionsEstablished, ConnectionsActive, ConnectionsPassive, ConnectionFailures, ConnectionsReset, SegmentsReceivedPersec, SegmentsSentPersec, SegmentsRetransmittedPersec, Timestamp_Sys100NS, Timestamp_PerfTime, Frequency_PerfTime)
+v6 = @($v6 | Select-Object -Property ConnectionsEstablished, ConnectionsActive, ConnectionsPassive, ConnectionFailures, ConnectionsReset, SegmentsReceivedPersec, SegmentsSentPersec, SegmentsRetransmittedPersec, Timestamp_Sys100NS, Timestamp_PerfTime, Frequency_PerfTime)
+notes = $notes
+}
+ConvertTo-Json -InputObject $document -Compress -Depth 4
+}
+tcp_states = {
+$connections = Get-CimInstance -Namespace 'root/StandardCimv2' -Query 'SELECT State, LocalPort FROM MSFT_NetTCPConnection'
+$setting = Get-CimInstance -Namespace 'root/StandardCimv2' -Query "SELECT DynamicPortRangeStartPort, DynamicPortRangeNumberOfPorts FROM MSFT_NetTCPSetting WHERE SettingName = 'Internet'" | Select-Object -First 1
+$first = [int]$setting.DynamicPortRangeStartPort
+$ports = [int]$setting.DynamicPortRangeNumberOfPorts
+$count = @{}
+$taken = @{}
+foreach ($item in $connections) {
+$state = "$([int]$item.State)"
+$count[$state] = 1 + $count[$state]
+$port = [int]$item.LocalPort
+if ($port -ge $first -and $port -lt $first + $ports) { $taken["$port"] = $true }
+}
+$dynamic = $null
+$used = $null
+if ($ports -gt 0) {
+$dynamic = $ports
+$used = $taken.Count
+}
+$states = @{
+Listen = 0 + $count['2']
+SynSent = 0 + $count['3']
+SynReceived = 0 + $count['4']
+Established = 0 + $count['5']
+FinWait = 0 + $count['6'] + $count['7']
+CloseWait = 0 + $count['8']
+Closing = 0 + $count['9'] + $count['10']
+TimeWait = 0 + $count['11']
+Bound = 0 + $count['100']
+Total = @($connections).Count
+DynamicPorts = $dynamic
+DynamicUsed = $used
+}
+ConvertTo-Json -InputObject @{ states = @($states) } -Compress -Depth 4
+}
+thermal = {
+$notes = @()
+$zone = @()
+try {
+$zone = Get-CimInstance -Query 'SELECT Name, HighPrecisionTemperature, PercentPassiveLimit, ThrottleReasons FROM Win32_PerfRawData_Counters_ThermalZoneInformation'
+} catch {
+$reason = 'unknown'
+if ("$($_.CategoryInfo.Category)" -eq 'PermissionDenied') { $reason = 'access_denied' }
+if ($_.FullyQualifiedErrorId -match '0x80041010|0x8004100e') { $reason = 'unsupported' }
+$notes = @(@{ Source = 'zone'; Reason = $reason })
+}
+$document = @{
+zone = @($zone | Select-Object -Property Name, HighPrecisionTemperature, PercentPassiveLimit, ThrottleReasons)
+notes = $notes
+}
+ConvertTo-Json -InputObject $document -Compress -Depth 4
+}
+ups = {
+$battery = Get-CimInstance -Query 'SELECT DeviceID, Name, EstimatedChargeRemaining, EstimatedRunTime, BatteryStatus, DesignVoltage FROM Win32_Battery'
+$computer = Get-CimInstance -Query 'SELECT PCSystemType FROM Win32_ComputerSystem'
+$document = @{
+battery = @($battery | Select-Object -Property DeviceID, Name, EstimatedChargeRemaining, EstimatedRunTime, BatteryStatus, DesignVoltage)
+computer = @($computer | Select-Object -Property PCSystemType)
+}
+ConvertTo-Json -InputObject $document -Compress -Depth 4
+}
+users = {
+$notes = @()
+$sessions = @()
+try {
+$sessions = Get-CimInstance -Query 'SELECT ActiveSessions, InactiveSessions, TotalSessions FROM Win32_PerfRawData_LocalSessionManager_TerminalServices'
+} catch {
+$reason = 'unknown'
+if ("$($_.CategoryInfo.Category)" -eq 'PermissionDenied') { $reason = 'access_denied' }
+if ($_.FullyQualifiedErrorId -match '0x80041010|0x8004100e') { $reason = 'unsupported' }
+$notes += @{ Source = 'sessions'; Reason = $reason }
+}
+$computer = Get-CimInstance -Query 'SELECT UserName FROM Win32_ComputerSystem'
+$keys = Get-ItemProperty -Path 'Registry::HKEY_USERS\*\Volatile Environment' -ErrorAction SilentlyContinue -ErrorVariable failures
+$logons = @(foreach ($key in $keys) {
+@{ KeyName = @($key.PSPath -split '\\')[-2]; USERDOMAIN = $key.USERDOMAIN; USERNAME = $key.USERNAME }
+})
+if (@($failures | Where-Object -FilterScript { "$($_.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError' }).Count -gt 0) {
+$logons = @()
+$notes += @{ Source = 'logons'; Reason = 'access_denied' }
+}
+$document = @{
+sessions = @($sessions | Select-Object -Property ActiveSessions, InactiveSessions, TotalSessions)
+computer = @($computer | Select-Object -Property UserName)
+logons = $logons
+notes = $notes
 }
 ConvertTo-Json -InputObject $document -Compress -Depth 4
 }

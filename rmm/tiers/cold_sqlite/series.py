@@ -18,6 +18,7 @@ from rmm.model.observation import Observation, Row
 MOST_SERIES = 4096  # per observation; a hostile endpoint may invent rows, it may not fill the disk with series
 NAN = float("nan")
 SAMPLE_KINDS = frozenset({"gauge", "counter"})
+NOW = "now"  # kept by the hot tier alone
 
 Shape = tuple[tuple[str, tuple[str, ...]], ...]  # ((collector, row keys), ...): names all series of an observation
 
@@ -34,7 +35,8 @@ class CollectorFields(msgspec.Struct, frozen=True):
 
 def fields_of(manifest: Manifest) -> CollectorFields:
     """What a manifest declares, as the cold tier needs it."""
-    others = {name: field for name, field in manifest.fields.items() if name not in manifest.key}
+    kept = {name: field for name, field in manifest.fields.items() if field.kind != NOW}
+    others = {name: field for name, field in kept.items() if name not in manifest.key}
     samples = tuple(name for name, field in others.items() if field.kind in SAMPLE_KINDS)
     return CollectorFields(manifest.key, samples, tuple(name for name in others if name not in samples))
 
