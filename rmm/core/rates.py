@@ -59,7 +59,7 @@ def _clocks(now: Sample, before: Sample) -> tuple[float, int, int] | None:
 
 
 def _growth(now: int | None, before: int | None, bits: int) -> int | None:
-    if now is None or before is None:
+    if now is None or before is None or now < 0:  # no counter of Windows is negative
         return None
     if now >= before:
         return now - before

@@ -240,6 +240,11 @@ def test_counters_of_another_shape_are_as_none(counters: dict[str, Any]) -> None
     assert set(result.notes.values()) == {"no_data_yet"}
 
 
+def test_a_counter_that_is_negative_says_nothing() -> None:
+    result = two({**FIRST, "W": 0}, {**SECOND, "W": -(2**32) - 1})
+    assert result.readings[0]["wrap_s"] is None
+
+
 def test_counters_of_another_manifest_are_not_compared() -> None:
     normalizer = Normalizer(manifest(RATES))
     kept = normalizer.read({"a": [FIRST]}, counters=None, observed_at=AT).counters
