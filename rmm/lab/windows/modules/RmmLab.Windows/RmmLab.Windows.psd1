@@ -9,8 +9,10 @@
     FunctionsToExport = @(
         'Import-RmmLabState', 'Get-RmmLabRefusal'
         'Microsoft.Management.Infrastructure.CimCmdlets.GetCimInstanceCommand'
+        'Microsoft.PowerShell.Commands.GetWinEventCommand', 'Microsoft.PowerShell.Commands.NewObjectCommand'
+        'Get-ScheduledTask', 'Get-ScheduledTaskInfo'
     )
-    AliasesToExport = @('Get-CimInstance')
+    AliasesToExport = @('Get-CimInstance', 'Get-WinEvent', 'New-Object')
     CmdletsToExport = @()
     VariablesToExport = @()
 }

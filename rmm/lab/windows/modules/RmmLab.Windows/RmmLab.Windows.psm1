@@ -3,6 +3,13 @@ using namespace System.Management.Automation
 
 # A part that cannot be read is no module; commands take their caller's preference.
 $ErrorActionPreference = 'Stop'
-foreach ($part in 'state', 'types', 'objects', 'wql', 'cim', 'registry') { . "$PSScriptRoot/$part.ps1" }
+$parts = 'state', 'types', 'objects', 'wql', 'cim', 'registry', 'certificates', 'events', 'tasks'
+foreach ($part in $parts) { . "$PSScriptRoot/$part.ps1" }
 Import-RmmLabState -Path "$env:RMM_LAB_STATE"
-Register-RmmLabProvider
+
+# The providers, under the names that they have on Windows.
+$core = @{ Registry = 'Microsoft.PowerShell.Core'; Certificate = 'Microsoft.PowerShell.Security' }
+foreach ($type in [RmmLabRegistryProvider], [RmmLabCertificateProvider]) { Import-Module -Assembly $type.Assembly -Global }
+foreach ($provider in Get-PSProvider -PSProvider @($core.Keys)) {
+    $provider.GetType().GetField('_fullName', 'NonPublic, Instance').SetValue($provider, "$($core[$provider.Name])\$($provider.Name)")
+}

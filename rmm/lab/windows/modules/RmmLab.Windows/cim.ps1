@@ -67,10 +67,10 @@ function Microsoft.Management.Infrastructure.CimCmdlets.GetCimInstanceCommand {
         $ErrorActionPreference = Get-RmmLabPreference -Cmdlet $PSCmdlet -Bound $PSBoundParameters
         $space = [RmmLabTypes]::Space($Namespace)
         if ($InputObject) {
-            $facts = [RmmLabAdapter]::FactsOf($InputObject)
+            $facts = [RmmLabFacts]::Of($InputObject)
             $class = [RmmLabTypes]::Class($facts.Space, $facts.Name)
             $all = @(Get-RmmLabInstance -Class $class -Chosen @($class.Types.Keys))
-            $all | Where-Object { [RmmLabAdapter]::FactsOf($_).Row -eq $facts.Row }
+            $all | Where-Object { [RmmLabFacts]::Of($_).Row -eq $facts.Row }
             return
         }
         $where = $null

@@ -5,65 +5,31 @@ class RmmLabCim {
     hidden [hashtable] $Facts  # Space, Name, Types, Row
 
     RmmLabCim([hashtable] $facts) {
-        $property = [RmmLabAdapter]::Facts
+        $property = [RmmLabFacts]::OfCim
         $property.SetValue($this, $facts)
     }
 
-    [string] ToString() { return [RmmLabAdapter]::FactsOf($this).Name }
+    [string] ToString() { return Get-RmmLabText -Instance $this }
+}
+
+# Reads what an object keeps for the module: an ordinary access would ask the adapter.
+class RmmLabFacts {
+    static [System.Reflection.PropertyInfo] $OfCim = [RmmLabCim].GetProperty('Facts')
+    static [System.Reflection.PropertyInfo] $OfEvent
+
+    static [hashtable] Of([object] $instance) {
+        if ($instance -is [psobject]) { $instance = $instance.PSObject.BaseObject }
+        return [RmmLabFacts]::OfCim.GetValue($instance)
+    }
 }
 
 # Answers for what an instance does not hold: null, as on Windows, and noted. The values themselves are note properties.
+# The engine calls these methods in the language mode of the script; functions keep that of the module.
 class RmmLabAdapter : PSPropertyAdapter {
-    static [System.Reflection.PropertyInfo] $Facts = [RmmLabCim].GetProperty('Facts')
-    # Windows' own, and what the engine asks of any object.
-    static [string[]] $Always = @('CimClass', 'CimInstanceProperties', 'CimSystemProperties', 'PSComputerName')
-    static [string[]] $Asked = @('Count', 'Length', 'GetEnumerator', 'ToString', 'GetType', 'Equals', 'GetHashCode', 'Dispose')
-
-    static [hashtable] FactsOf([object] $instance) { return [RmmLabAdapter]::Facts.GetValue($instance) }
-
-    [System.Collections.ObjectModel.Collection[PSAdaptedProperty]] GetProperties([object] $instance) {
-        $all = [System.Collections.ObjectModel.Collection[PSAdaptedProperty]]::new()
-        foreach ($name in [RmmLabAdapter]::FactsOf($instance).Types.Keys) { $all.Add([PSAdaptedProperty]::new($name, $null)) }
-        foreach ($name in [RmmLabAdapter]::Always) { $all.Add([PSAdaptedProperty]::new($name, $null)) }
-        return $all
-    }
-
-    [PSAdaptedProperty] GetProperty([object] $instance, [string] $name) {
-        if ($name -in [RmmLabAdapter]::Always) { return [PSAdaptedProperty]::new($name, $null) }
-        if ($name -like 'PS*' -or $name -in [RmmLabAdapter]::Asked) { return $null }
-        $of = [RmmLabAdapter]::FactsOf($instance)
-        if ($of.Types.Contains($name)) {
-            [RmmLab]::Refuse("the query of $($of.Name) does not ask for $name")
-            return [PSAdaptedProperty]::new($name, $null)
-        }
-        [RmmLab]::Refuse("$($of.Name) has no property $name")
-        return $null
-    }
-
-    [object] GetPropertyValue([PSAdaptedProperty] $property) {
-        $of = [RmmLabAdapter]::FactsOf($property.BaseObject)
-        switch ($property.Name) {
-            'CimClass' { return [pscustomobject] @{ CimClassName = $of.Name; CimSystemProperties = [RmmLabAdapter]::System($of) } }
-            'CimSystemProperties' { return [RmmLabAdapter]::System($of) }
-            'CimInstanceProperties' { return [RmmLabAdapter]::Values($property.BaseObject, $of) }
-        }
-        return $null
-    }
-
-    static [object] System([hashtable] $of) {
-        return [pscustomobject] @{ Namespace = $of.Space; ServerName = "$env:COMPUTERNAME"; ClassName = $of.Name; Path = $null }
-    }
-
-    static [object] Values([object] $instance, [hashtable] $of) {
-        $all = [System.Collections.Specialized.OrderedDictionary]::new([System.StringComparer]::OrdinalIgnoreCase)
-        foreach ($entry in $of.Types.GetEnumerator()) {
-            $held = ([psobject] $instance).PSObject.Properties.Match($entry.Key)
-            $value = if ($held.Count) { $held[0].Value } else { $null }
-            $all[$entry.Key] = [pscustomobject] @{ Name = $entry.Key; Value = $value; CimType = $entry.Value }
-        }
-        return $all
-    }
-
+    [System.Collections.ObjectModel.Collection[PSAdaptedProperty]] GetProperties([object] $instance) { return Get-RmmLabAdapted -Instance $instance }
+    [PSAdaptedProperty] GetProperty([object] $instance, [string] $name) { return Find-RmmLabAdapted -Instance $instance -Name $name }
+    [object] GetPropertyValue([PSAdaptedProperty] $property) { return Get-RmmLabAdaptedValue -Property $property }
+    static [hashtable] FactsOf([object] $instance) { return [RmmLabFacts]::Of($instance) }
     [bool] IsSettable([PSAdaptedProperty] $property) { return $false }
     [bool] IsGettable([PSAdaptedProperty] $property) { return $true }
     [void] SetPropertyValue([PSAdaptedProperty] $property, [object] $value) { throw 'read-only' }
@@ -71,6 +37,57 @@ class RmmLabAdapter : PSPropertyAdapter {
 }
 
 Update-TypeData -TypeName RmmLabCim -TypeAdapter ([RmmLabAdapter]) -Force
+
+# What every instance has on Windows, and what the engine asks of any object.
+$script:always = 'CimClass', 'CimInstanceProperties', 'CimSystemProperties', 'PSComputerName'
+$script:asked = 'Count', 'Length', 'GetEnumerator', 'ToString', 'GetType', 'Equals', 'GetHashCode', 'Dispose'
+
+function Get-RmmLabAdapted {
+    param($Instance)
+    $all = [System.Collections.ObjectModel.Collection[PSAdaptedProperty]]::new()
+    foreach ($name in [RmmLabFacts]::Of($Instance).Types.Keys) { $all.Add([PSAdaptedProperty]::new($name, $null)) }
+    foreach ($name in $script:always) { $all.Add([PSAdaptedProperty]::new($name, $null)) }
+    , $all
+}
+
+function Find-RmmLabAdapted {
+    param($Instance, [string] $Name)
+    if ($Name -in $script:always) { return [PSAdaptedProperty]::new($Name, $null) }
+    if ($Name -like 'PS*' -or $Name -in $script:asked) { return }
+    $of = [RmmLabFacts]::Of($Instance)
+    if ($of.Types.Contains($Name)) {
+        [RmmLab]::Refuse("the query of $($of.Name) does not ask for $Name")
+        return [PSAdaptedProperty]::new($Name, $null)
+    }
+    [RmmLab]::Refuse("$($of.Name) has no property $Name")
+}
+
+function Get-RmmLabAdaptedValue {
+    param($Property)
+    $of = [RmmLabFacts]::Of($Property.BaseObject)
+    $system = [pscustomobject] @{ Namespace = $of.Space; ServerName = "$env:COMPUTERNAME"; ClassName = $of.Name; Path = $null }
+    switch ($Property.Name) {
+        'CimClass' { return [pscustomobject] @{ CimClassName = $of.Name; CimSystemProperties = $system } }
+        'CimSystemProperties' { return $system }
+        'CimInstanceProperties' {
+            $all = [System.Collections.Specialized.OrderedDictionary]::new([System.StringComparer]::OrdinalIgnoreCase)
+            foreach ($entry in $of.Types.GetEnumerator()) {
+                $held = ([psobject] $Property.BaseObject).PSObject.Properties.Match($entry.Key)
+                $all[$entry.Key] = [pscustomobject] @{ Name = $entry.Key; Value = $(if ($held.Count) { , $held[0].Value }); CimType = $entry.Value }
+            }
+            return $all
+        }
+    }
+}
+
+# An instance as text, as Windows writes it: the class, and the key properties in brackets where they are known.
+function Get-RmmLabText {
+    param($Instance)
+    $of = [RmmLabFacts]::Of($Instance)
+    if (-not $of.Keys) { return $of.Name }
+    $pairs = foreach ($entry in $of.Keys.GetEnumerator()) { "$($entry.Key) = ""$($entry.Value)""" }
+    "$($of.Name) ($($pairs -join ', '))"
+}
 
 class RmmLabValue {
     static [hashtable] $Net = @{

@@ -135,6 +135,8 @@ class RmmLabRegistry {
     }
 }
 
+# The engine calls a provider's methods in the language mode of the script; the work is done by functions, which keep
+# the mode of the module.
 [CmdletProvider('Registry', [ProviderCapabilities]::None)]
 class RmmLabRegistryProvider : NavigationCmdletProvider, IPropertyCmdletProvider {
     [Collection[PSDriveInfo]] InitializeDefaultDrives() {
@@ -143,21 +145,6 @@ class RmmLabRegistryProvider : NavigationCmdletProvider, IPropertyCmdletProvider
             $drives.Add([PSDriveInfo]::new($name, $this.ProviderInfo, [RmmLabRegistry]::Short[$name], '', $null))
         }
         return $drives
-    }
-
-    hidden [void] Complain([ErrorRecord] $record) {
-        $ErrorActionPreference = [RmmLab]::Preference()
-        $this.WriteError($record)
-    }
-
-    # The key, or $null after an error where the account may not open it.
-    hidden [object] Open([string] $path) {
-        if ([RmmLabRegistry]::IsDenied($path)) {
-            $exception = [System.Security.SecurityException]::new('Requested registry access is not allowed.')
-            $this.Complain([ErrorRecord]::new($exception, 'System.Security.SecurityException', 'PermissionDenied', [RmmLabRegistry]::Full($path)))
-            return $null
-        }
-        return [RmmLabRegistry]::Find($path)
     }
 
     [char] get_ItemSeparator() { return '\' }
@@ -172,64 +159,91 @@ class RmmLabRegistryProvider : NavigationCmdletProvider, IPropertyCmdletProvider
         return $full.Substring($full.LastIndexOf('\') + 1)
     }
     [bool] IsValidPath([string] $path) { return $true }
-    # What may not be opened is there all the same.
-    [bool] ItemExists([string] $path) { return [RmmLabRegistry]::IsDenied($path) -or $null -ne [RmmLabRegistry]::Find($path) }
-    [bool] IsItemContainer([string] $path) { return $null -ne [RmmLabRegistry]::Find($path) }
-    [bool] HasChildItems([string] $path) {
-        $key = $this.Open($path)
-        return $null -ne $key -and $key.Children.Count -gt 0
-    }
-    [void] GetItem([string] $path) {
-        $key = $this.Open($path)
-        if ($null -ne $key) { $this.WriteItemObject($key, [RmmLabRegistry]::Full($path), $true) }
-    }
-    [void] GetChildItems([string] $path, [bool] $recurse) {
-        $key = $this.Open($path)
-        if ($null -eq $key) { return }
-        foreach ($name in $key.Children) {
-            $child = $key.Name + '\' + $name
-            $item = $this.Open($child)
-            if ($null -eq $item) { continue }
-            $this.WriteItemObject($item, $child, $true)
-            if ($recurse) { $this.GetChildItems($child, $true) }
-        }
-    }
-    [void] GetChildNames([string] $path, [ReturnContainers] $returnContainers) {
-        $key = $this.Open($path)
-        if ($null -eq $key) { return }
-        foreach ($name in $key.Children) { $this.WriteItemObject($name, "$path\$name", $true) }
-    }
-    [void] GetProperty([string] $path, [Collection[string]] $picked) {
-        $key = $this.Open($path)
-        if ($null -eq $key) { return }
-        $result = [psobject]::new()
-        $names = [System.Collections.Generic.List[string]]::new()
-        foreach ($wanted in $picked) {
-            $before = $names.Count
-            $like = [WildcardPattern]::new($wanted, 'IgnoreCase, CultureInvariant')
-            foreach ($name in $key.Property) { if ($like.IsMatch($name) -and -not $names.Contains($name)) { $names.Add($name) } }
-            if ($names.Count -eq $before -and -not [WildcardPattern]::ContainsWildcardCharacters($wanted)) {
-                $exception = [PSArgumentException]::new("Property $wanted does not exist at path $($key.Name).")
-                $this.Complain([ErrorRecord]::new($exception, 'System.Management.Automation.PSArgumentException', 'InvalidArgument', $key.Name))
-            }
-        }
-        if ($null -eq $picked -or $picked.Count -eq 0) { $names.AddRange([string[]] $key.Property) }
-        foreach ($name in $names) {
-            $held = if ($name -eq '(default)') { '' } else { $name }
-            $result.PSObject.Properties.Add([PSNoteProperty]::new($name, $key.Held[$held]))
-        }
-        if ($names.Count) { $this.WritePropertyObject($result, [RmmLabRegistry]::Full($path)) }
-    }
+    [bool] ItemExists([string] $path) { return Test-RmmLabKey -Path $path }
+    [bool] IsItemContainer([string] $path) { return Test-RmmLabKey -Path $path }
+    [bool] HasChildItems([string] $path) { return Test-RmmLabSubkey -Provider $this -Path $path }
+    [void] GetItem([string] $path) { Write-RmmLabKey -Provider $this -Path $path }
+    [void] GetChildItems([string] $path, [bool] $recurse) { Write-RmmLabSubkey -Provider $this -Path $path -Recurse $recurse }
+    [void] GetChildNames([string] $path, [ReturnContainers] $containers) { Write-RmmLabSubkeyName -Provider $this -Path $path }
+    [void] GetProperty([string] $path, [Collection[string]] $picked) { Write-RmmLabKeyValue -Provider $this -Path $path -Picked $picked }
     [object] GetPropertyDynamicParameters([string] $path, [Collection[string]] $picked) { return $null }
-    [void] SetProperty([string] $path, [psobject] $value) { throw [PSNotSupportedException]::new('Nothing is ever written to a machine.') }
+    [void] SetProperty([string] $path, [psobject] $value) { throw 'nothing is ever written to a machine' }
     [object] SetPropertyDynamicParameters([string] $path, [psobject] $value) { return $null }
-    [void] ClearProperty([string] $path, [Collection[string]] $names) { throw [PSNotSupportedException]::new('Nothing is ever written to a machine.') }
+    [void] ClearProperty([string] $path, [Collection[string]] $names) { throw 'nothing is ever written to a machine' }
     [object] ClearPropertyDynamicParameters([string] $path, [Collection[string]] $names) { return $null }
 }
 
-# Makes the providers known, under the names that they have on Windows.
-function Register-RmmLabProvider {
-    Import-Module -Assembly ([RmmLabRegistryProvider].Assembly) -Global
-    $provider = Get-PSProvider -PSProvider Registry
-    $provider.GetType().GetField('_fullName', 'NonPublic, Instance').SetValue($provider, 'Microsoft.PowerShell.Core\Registry')
+# An error of a provider, with the preference of the script that called.
+function Write-RmmLabError {
+    param($Provider, [System.Exception] $Reason, [string] $Category, $Target)
+    $ErrorActionPreference = Get-RmmLabProviderPreference
+    $Provider.WriteError([ErrorRecord]::new($Reason, $Reason.GetType().FullName, $Category, $Target))
+}
+
+# The key, or nothing after an error where the account may not open it.
+function Open-RmmLabKey {
+    param($Provider, [string] $Path)
+    if (-not [RmmLabRegistry]::IsDenied($Path)) { return [RmmLabRegistry]::Find($Path) }
+    $reason = [System.Security.SecurityException]::new('Requested registry access is not allowed.')
+    Write-RmmLabError -Provider $Provider -Reason $reason -Category PermissionDenied -Target ([RmmLabRegistry]::Full($Path))
+}
+
+# What may not be opened is there all the same.
+function Test-RmmLabKey {
+    param([string] $Path)
+    [RmmLabRegistry]::IsDenied($Path) -or $null -ne [RmmLabRegistry]::Find($Path)
+}
+
+function Test-RmmLabSubkey {
+    param($Provider, [string] $Path)
+    $key = Open-RmmLabKey -Provider $Provider -Path $Path
+    $null -ne $key -and $key.Children.Count -gt 0
+}
+
+function Write-RmmLabKey {
+    param($Provider, [string] $Path)
+    $key = Open-RmmLabKey -Provider $Provider -Path $Path
+    if ($null -ne $key) { $Provider.WriteItemObject($key, [RmmLabRegistry]::Full($Path), $true) }
+}
+
+function Write-RmmLabSubkey {
+    param($Provider, [string] $Path, [bool] $Recurse)
+    $key = Open-RmmLabKey -Provider $Provider -Path $Path
+    if ($null -eq $key) { return }
+    foreach ($name in $key.Children) {
+        $child = ($key.Name + '\' + $name).TrimStart('\')
+        Write-RmmLabKey -Provider $Provider -Path $child
+        if ($Recurse -and -not [RmmLabRegistry]::IsDenied($child)) { Write-RmmLabSubkey -Provider $Provider -Path $child -Recurse $true }
+    }
+}
+
+function Write-RmmLabSubkeyName {
+    param($Provider, [string] $Path)
+    $key = Open-RmmLabKey -Provider $Provider -Path $Path
+    if ($null -eq $key) { return }
+    foreach ($name in $key.Children) { $Provider.WriteItemObject($name, "$Path\$name", $true) }
+}
+
+# The values as properties of one object; a key without values gives nothing, as on Windows.
+function Write-RmmLabKeyValue {
+    param($Provider, [string] $Path, [Collection[string]] $Picked)
+    $key = Open-RmmLabKey -Provider $Provider -Path $Path
+    if ($null -eq $key) { return }
+    $names = [System.Collections.Generic.List[string]]::new()
+    foreach ($wanted in $Picked) {
+        $before = $names.Count
+        $like = [WildcardPattern]::new($wanted, 'IgnoreCase, CultureInvariant')
+        foreach ($name in $key.Property) { if ($like.IsMatch($name) -and -not $names.Contains($name)) { $names.Add($name) } }
+        if ($names.Count -eq $before -and -not [WildcardPattern]::ContainsWildcardCharacters($wanted)) {
+            $reason = [PSArgumentException]::new("Property $wanted does not exist at path $($key.Name).")
+            Write-RmmLabError -Provider $Provider -Reason $reason -Category InvalidArgument -Target $key.Name
+        }
+    }
+    if ($null -eq $Picked -or $Picked.Count -eq 0) { $names.AddRange([string[]] $key.Property) }
+    $result = [psobject]::new()
+    foreach ($name in $names) {
+        $held = if ($name -eq '(default)') { '' } else { $name }
+        $result.PSObject.Properties.Add([PSNoteProperty]::new($name, $key.Held[$held]))
+    }
+    if ($names.Count) { $Provider.WritePropertyObject($result, [RmmLabRegistry]::Full($Path)) }
 }

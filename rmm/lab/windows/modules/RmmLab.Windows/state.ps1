@@ -4,7 +4,6 @@ class RmmLab {
     static [System.Text.Json.JsonElement] $Root
     static [System.Text.Json.JsonDocument] $Document
     static [int] $Generation = 0
-    static [object] $Engine
     static [System.Reflection.BindingFlags] $Inner = 'NonPublic, Instance'
     static [hashtable] $Kept = @{}  # what the parts have read so far of this state
     static [System.Collections.Generic.List[string]] $Refusals = [System.Collections.Generic.List[string]]::new()
@@ -20,13 +19,22 @@ class RmmLab {
         [RmmLab]::Refusals.Add($place + $what)
     }
 
-    # The caller's $ErrorActionPreference. A method of a class here sees the module's variables, not those of the script
-    # that called a command of Windows; the engine keeps them in the session's own state.
-    static [object] Preference() {
-        $context = [RmmLab]::Engine
-        $state = $context.GetType().GetProperty('TopLevelSessionState', [RmmLab]::Inner).GetValue($context)
-        $find = $state.GetType().GetMethod('GetVariable', [RmmLab]::Inner, [type[]] @([string]))
-        return $find.Invoke($state, @('ErrorActionPreference')).Value
+    # Whether the script that called the command here runs in Constrained Language Mode.
+    static [bool] CallerIsConstrained() {
+        foreach ($frame in Get-PSCallStack) {
+            $inside = $frame.GetType().GetProperty('FunctionContext', [RmmLab]::Inner).GetValue($frame)
+            $block = $inside.GetType().GetField('_scriptBlock', [RmmLab]::Inner).GetValue($inside)
+            if ($null -eq $block -or "$($block.File)" -like '*RmmLab.Windows*') { continue }
+            $mode = $block.GetType().GetProperty('LanguageMode', [RmmLab]::Inner).GetValue($block)
+            return "$mode" -eq 'ConstrainedLanguage'
+        }
+        return $false
+    }
+
+    # Whether Constrained Language Mode lets a script make objects of this type.
+    static [bool] IsCore([type] $type) {
+        $core = [psobject].Assembly.GetType('System.Management.Automation.CoreTypes')
+        return $core.GetMethod('Contains', [System.Reflection.BindingFlags] 'NonPublic, Static').Invoke($null, @($type))
     }
 
     # A member of an object without regard to case, $null where absent.
@@ -89,8 +97,6 @@ class RmmLab {
     }
 }
 
-[RmmLab]::Engine = $ExecutionContext.GetType().GetField('_context', [RmmLab]::Inner).GetValue($ExecutionContext)
-
 # Reads a machine's state from a file or a text; an empty path is a machine that says nothing.
 function Import-RmmLabState {
     param([string] $Path, [string] $Json)
@@ -117,4 +123,13 @@ function Get-RmmLabPreference {
     param($Cmdlet, $Bound)
     if ($Bound.ContainsKey('ErrorAction')) { $Bound['ErrorAction'] }
     else { $Cmdlet.SessionState.PSVariable.GetValue('ErrorActionPreference') }
+}
+
+# The same for a provider, whose functions see the module's variables and not those of the script that called a command
+# of Windows; the engine keeps them in the session's own state.
+function Get-RmmLabProviderPreference {
+    $context = $ExecutionContext.GetType().GetField('_context', [RmmLab]::Inner).GetValue($ExecutionContext)
+    $state = $context.GetType().GetProperty('TopLevelSessionState', [RmmLab]::Inner).GetValue($context)
+    $find = $state.GetType().GetMethod('GetVariable', [RmmLab]::Inner, [type[]] @([string]))
+    $find.Invoke($state, @('ErrorActionPreference')).Value
 }
