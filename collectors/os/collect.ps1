@@ -1,8 +1,30 @@
-$os = Get-CimInstance -Query 'SELECT CSName, Caption, Version, BuildNumber, InstallDate, Locale FROM Win32_OperatingSystem'
-$computer = Get-CimInstance -Query 'SELECT Domain, PartOfDomain FROM Win32_ComputerSystem'
+$os = Get-CimInstance -Query 'SELECT CSName, Caption, Version, BuildNumber, InstallDate, Locale, OSLanguage, ProductType, CurrentTimeZone FROM Win32_OperatingSystem'
+$computer = Get-CimInstance -Query 'SELECT Domain, PartOfDomain, DomainRole FROM Win32_ComputerSystem'
 $version = Get-ItemProperty -LiteralPath 'HKLM:\SOFTWARE\Microsoft\Windows NT\CurrentVersion' -ErrorAction SilentlyContinue
 $zone = Get-ItemProperty -LiteralPath 'HKLM:\SYSTEM\CurrentControlSet\Control\TimeZoneInformation' -ErrorAction SilentlyContinue
 $environment = Get-ItemProperty -LiteralPath 'HKLM:\SYSTEM\CurrentControlSet\Control\Session Manager\Environment' -ErrorAction SilentlyContinue
+$notes = @()
+$entra = @()
+try {
+    $key = 'HKLM:\SYSTEM\CurrentControlSet\Control\CloudDomainJoin\JoinInfo'
+    if (Test-Path -LiteralPath $key) {
+        $entra = @(foreach ($item in Get-ItemProperty -Path "$key\*" -ErrorAction Stop) { @{ KeyName = $item.PSChildName; Root = 0; TenantId = $item.TenantId } })
+    }
+} catch {
+    $reason = 'unknown'
+    if ("$($_.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError') { $reason = 'access_denied' }
+    $notes += @{ Source = 'entra'; Reason = $reason }
+}
+$licence = @()
+try {
+    $found = Get-CimInstance -Query "SELECT LicenseStatus, ProductKeyChannel, PartialProductKey, GracePeriodRemaining FROM SoftwareLicensingProduct WHERE ApplicationID = '55c92734-d682-4d71-983e-d6ec3f16059f' AND PartialProductKey IS NOT NULL AND LicenseIsAddon = FALSE" -ErrorAction Stop
+    $licence = @($found | Select-Object -Property LicenseStatus, ProductKeyChannel, PartialProductKey, GracePeriodRemaining)
+} catch {
+    # The licensing service may be switched off; everything else is still worth having.
+    $reason = 'unknown'
+    if ("$($_.FullyQualifiedErrorId)" -like 'HRESULT 0x80041003*') { $reason = 'access_denied' }
+    $notes += @{ Source = 'licence'; Reason = $reason }
+}
 $document = @{
     os = @(foreach ($item in $os) {
         $installed = $null
@@ -14,11 +36,17 @@ $document = @{
             BuildNumber = $item.BuildNumber
             InstallDate = $installed
             Locale = $item.Locale
+            OSLanguage = $item.OSLanguage
+            ProductType = $item.ProductType
+            CurrentTimeZone = $item.CurrentTimeZone
         }
     })
-    computer = @($computer | Select-Object -Property Domain, PartOfDomain)
-    version = @($version | Select-Object -Property UBR, EditionID)
+    computer = @($computer | Select-Object -Property Domain, PartOfDomain, DomainRole)
+    version = @($version | Select-Object -Property UBR, EditionID, DisplayVersion, ReleaseId, InstallationType)
     zone = @($zone | Select-Object -Property TimeZoneKeyName)
     environment = @($environment | Select-Object -Property PROCESSOR_ARCHITECTURE)
+    entra = $entra
+    licence = $licence
+    notes = $notes
 }
 ConvertTo-Json -InputObject $document -Compress -Depth 4

@@ -12,6 +12,21 @@ if (Test-Path -LiteralPath $key) {
     $values = Get-ItemProperty -LiteralPath $key
     $netlogon = @(@{ JoinDomain = $values.JoinDomain; AvoidSpnSet = $values.AvoidSpnSet })
 }
+# The service's key says whether the client is installed: then it is asked.
+$manager = @()
+$notes = @()
+if (Test-Path -LiteralPath 'HKLM:\SYSTEM\CurrentControlSet\Services\CcmExec') {
+    try {
+        $answer = Invoke-CimMethod -Namespace root/ccm/clientsdk -ClassName CCM_ClientUtilities -MethodName DetermineIfRebootPending -ErrorAction Stop
+        if ($answer.RebootPending -or $answer.IsHardRebootPending) {
+            $manager = @(@{ RebootPending = $answer.RebootPending; IsHardRebootPending = $answer.IsHardRebootPending })
+        }
+    } catch {
+        $reason = 'unknown'
+        if ("$($_.FullyQualifiedErrorId)" -like 'HRESULT 0x80041003*' -or $_.Exception.HResult -eq -2147024891) { $reason = 'access_denied' }
+        $notes = @(@{ Source = 'manager'; Reason = $reason })
+    }
+}
 # A few of them say enough; installers leave thousands.
 $renames = @($session.PendingFileRenameOperations | Where-Object -FilterScript { $_ } | Select-Object -First 20)
 if ($renames.Count -eq 0) { $renames = $null }
@@ -22,5 +37,7 @@ $document = @{
     active_name = @(@{ ComputerName = $active.ComputerName })
     next_name = @(@{ ComputerName = $next.ComputerName })
     netlogon = $netlogon
+    manager = $manager
+    notes = $notes
 }
 ConvertTo-Json -InputObject $document -Compress -Depth 4

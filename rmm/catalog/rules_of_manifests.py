@@ -147,7 +147,7 @@ def _formula(manifest: Manifest, place: Path, field: Field, earlier: list[str]) 
         yield (*place, "formula"), f"unknown; known are {', '.join(name for name in FORMULAS if name)}"
         return
     source = manifest.sources.get(field.source or manifest.rows)
-    if source is None and "fields" not in formula.arguments.values():
+    if source is None and not {"field", "fields"} & set(formula.arguments.values()):
         reason = f"no source {field.source!r}" if field.source else "missing, since there are no `rows`"
         yield (*place, "source"), reason
         return
@@ -211,14 +211,15 @@ def _argument(kind: str, value: Any, manifest: Manifest, known: tuple[str, ...] 
     """Why an argument is wrong; empty when it is not."""
     if kind == "source":
         return "" if value in manifest.sources else f"no source {value}"
-    if kind in ("prop", "props", "fields"):
+    if kind in ("prop", "props", "field", "fields"):
         names = value if isinstance(value, list) else [value]
-        if (kind == "prop") == isinstance(value, list) or not names:
-            return "a name is expected" if kind == "prop" else "a list of names is expected"
-        allowed = earlier if kind == "fields" else known
+        one = kind in ("prop", "field")
+        if one == isinstance(value, list) or not names:
+            return "a name is expected" if one else "a list of names is expected"
+        allowed = earlier if kind.startswith("field") else known
         wrong = [name for name in names if allowed is not None and name not in allowed]
         return (
-            f"no such {'earlier field' if kind == 'fields' else 'property'}: {', '.join(map(str, wrong))}"
+            f"no such {'earlier field' if kind.startswith('field') else 'property'}: {', '.join(map(str, wrong))}"
             if wrong
             else ""
         )
@@ -227,6 +228,7 @@ def _argument(kind: str, value: Any, manifest: Manifest, known: tuple[str, ...] 
 
 _SHAPES: dict[str, Callable[[Any], bool]] = {
     "number": lambda value: isinstance(value, int | float) and not isinstance(value, bool),
+    "positive": lambda value: isinstance(value, int | float) and not isinstance(value, bool) and value > 0,
     "flag": lambda value: isinstance(value, bool),
     "text": lambda value: isinstance(value, str) and value != "",
     "list": lambda value: isinstance(value, list) and bool(value),

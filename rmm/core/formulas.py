@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from rmm.core import rated, sddl, texts, values
+from rmm.core import moments, rated, sddl, texts, values
 from rmm.core.context import Reader, Site
 
 
@@ -55,6 +55,12 @@ FORMULAS: dict[str, Formula] = {
     "any_of": Formula(values.any_of, {"fields": "fields"}, prop=False, whole=True),
     "names_of": Formula(values.names_of, {"fields": "fields"}, prop=False, whole=True),
     "age": Formula(values.age, {"clock": "source"}),
+    "elapsed": Formula(moments.elapsed, {"field": "field", "unit": "positive"}, prop=False, whole=True),
+    "remaining": Formula(moments.remaining, {"field": "field", "unit": "positive"}, prop=False, whole=True),
+    "passed": Formula(moments.passed, {"field": "field"}, prop=False, whole=True),
+    "later_than": Formula(moments.later_than, {"than": "prop"}),
+    "newest": Formula(moments.newest, {}, whole=True),
+    "hresult": Formula(texts.hresult, {}),
     "clock_skew": Formula(values.clock_skew, {}, prop=False),
     "per_second": Formula(rated.per_second, {"wraps": "number?"}, rate=True),
     "percent_of_time": Formula(rated.percent_of_time, {"inverse": "flag?"}, rate=True),

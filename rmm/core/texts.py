@@ -48,3 +48,14 @@ def up_to(site: Site) -> Reader:
         return value if value is None or mark not in value else value[: value.rindex(mark)]
 
     return read
+
+
+def hresult(site: Site) -> Reader:
+    """The property, an error code of 32 bits, as Windows' tools and documentation write it; nothing where it is 0."""
+    prop = site.field.prop
+
+    def read(context: Context, instance: Instance) -> Any:
+        value = coerce.integer(instance.get(prop))
+        return f"0x{value & 0xFFFFFFFF:08X}" if value else None
+
+    return read

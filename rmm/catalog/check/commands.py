@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rmm.catalog.check import facts
-from rmm.catalog.check.finding import Mark, Marks, Node, text, walk
+from rmm.catalog.check.finding import Mark, Marks, Node, literal, named, text, walk
 
 COMMON = frozenset(
     {"verbose", "debug", "erroraction", "warningaction", "informationaction", "errorvariable", "warningvariable",
@@ -20,6 +20,8 @@ _READING = frozenset(
      "split", "resolve", "compare", "find", "search"}
 )  # fmt: skip
 _ALSO = frozenset({"out-null", "out-string", "write-output", "new-object", "new-timespan", "set-strictmode"})
+# CIM methods that only tell something: namespace/class:method.
+_TELLING = frozenset({"root/ccm/clientsdk/ccm_clientutilities:determineifrebootpending"})
 BY_OPERATOR = ("dynamic", "the operators & and . run what is not in the text")
 INTO_FILE = ("writes", "nothing is written to the endpoint")
 _REFUSED = {
@@ -57,11 +59,21 @@ def _command(node: Node, own: set[str]) -> Marks:
     if reason := command_problem(name):
         yield Mark(place, *reason)
         return
+    if name.casefold() == "invoke-cimmethod":
+        yield from _method(node)
     for child in walk(node):
         if child.type == "command_parameter" and _command_of(child) == node:
             given = text(child).lstrip("-").rstrip(":")
             if reason := parameter_problem(name, given):
                 yield Mark(child, *reason)
+
+
+def _method(node: Node) -> Marks:
+    given = {"namespace": "root/cimv2", **{key: literal(value) or "?" for key, value in named(node).items()}}
+    space = given["namespace"].replace("\\", "/")
+    method = f"{space}/{given.get('classname')}:{given.get('methodname')}"
+    if method.casefold() not in _TELLING:
+        yield Mark(node, "acts", f"{method} is not one of the CIM methods that only tell something")
 
 
 def command_problem(name: str) -> tuple[str, str] | None:
@@ -76,7 +88,7 @@ def command_problem(name: str) -> tuple[str, str] | None:
             return "command-5.1", f"Windows PowerShell 5.1 has no command {name}"
         return "native", f"{name} is not a command of PowerShell; native programs use up the process quota"
     verb = plain.partition("-")[0]
-    if verb not in _READING and plain not in _ALSO:
+    if verb not in _READING and plain not in _ALSO and plain != "invoke-cimmethod":  # whose method is looked at
         return "acts", f"{name} does more than read"
     return None
 

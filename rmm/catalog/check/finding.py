@@ -58,3 +58,17 @@ def literal(node: Node) -> str | None:
     if node.type == "expandable_string_literal" and not any(child.is_named for child in node.children):
         return text(node)[1:-1]
     return None
+
+
+def named(node: Node) -> dict[str, Node]:
+    """Parameter name of a command, lower case -> the node of its value; `classname` for what stands alone."""
+    found: dict[str, Node] = {}
+    waiting = ""
+    elements = next((child for child in node.children if child.type == "command_elements"), None)
+    for child in elements.children if elements is not None else ():
+        if child.type == "command_parameter":
+            waiting = text(child).lstrip("-").rstrip(":").casefold()
+        elif child.type != "command_argument_sep":
+            found.setdefault(waiting or "classname", child)
+            waiting = ""
+    return found

@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 
 from rmm.catalog.check import facts
-from rmm.catalog.check.finding import Mark, Marks, Node, literal, text, walk
+from rmm.catalog.check.finding import Mark, Marks, Node, literal, named, text, walk
 
 _ACTING = re.compile(
     r"(set(?!timezone)[a-z]|write|delete|create|kill|move|copyto|put\Z|appendall|start\Z|stop\Z|invoke|download|upload|exit\Z|encrypt)",
     re.IGNORECASE,
 )
+# COM classes that scripts may make objects of, and those of their methods that only tell something.
+_COM = {"schedule.service": frozenset({"connect/0", "getfolder/1", "getfolders/1", "gettasks/1"})}
+_COM_METHODS = frozenset().union(*_COM.values())
 _TEXT_OPERATORS = ("-join", "-replace")
 
 
@@ -53,6 +56,9 @@ def _type(node: Node) -> Marks:
 def _new_object(node: Node) -> Marks:
     words = [text(child) for child in walk(node) if child.type in ("generic_token", "command_parameter")]
     if any(word.casefold() == "-comobject" for word in words):
+        name = literal(named(node)["comobject"]) if "comobject" in named(node) else None
+        if (name or "").casefold() not in _COM:
+            yield Mark(node, "com", f"COM objects are made of {', '.join(sorted(_COM))} alone")
         return
     strings = [literal(child) for child in walk(node) if child.type == "string_literal"]
     names = [word for word in [*words, *strings] if word and not word.startswith("-")]
@@ -120,7 +126,7 @@ def instance_problem(kind: str | None, name: str, count: int | None) -> tuple[st
     usual = facts.usual_methods()
     if any(method.startswith(f"{name.casefold()}/") for method in usual):
         return None if wanted in usual else ("member-5.1", f"{name} with {count} arguments does not exist in 5.1")
-    if wanted in facts.all_methods():
+    if wanted in facts.all_methods() or wanted in _COM_METHODS:
         return None
     return "member-5.1", f"no type of the .NET Framework has a method {name} with {count} arguments"
 
@@ -128,10 +134,10 @@ def instance_problem(kind: str | None, name: str, count: int | None) -> tuple[st
 def _kind_of(node: Node) -> str | None:
     """The type of a receiver, where its text alone says it."""
     while node.type in ("parenthesized_expression", "unary_expression", "pipeline", "pipeline_chain"):
-        named = [child for child in node.children if child.is_named]
-        if len(named) != 1:
+        inner = [child for child in node.children if child.is_named]
+        if len(inner) != 1:
             return None
-        node = named[0]
+        node = inner[0]
     if node.type == "string_literal":
         return "System.String"
     if node.type == "expression_with_unary_operator" and node.children[0].type == "cast_expression":

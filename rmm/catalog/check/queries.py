@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from rmm.catalog.check import facts
 from rmm.catalog.check.commands import name_of
-from rmm.catalog.check.finding import Mark, Marks, Node, literal, text, walk
+from rmm.catalog.check.finding import Mark, Marks, Node, literal, named, text, walk
 from rmm.catalog.wql import Query, parse_query
 
 _ALWAYS = frozenset({"pscomputername", "cimclass", "ciminstanceproperties", "cimsystemproperties", "count", "length"})
@@ -59,20 +59,6 @@ def _is(node: Node, name: str) -> bool:
     return place is not None and text(place).casefold() == name.casefold()
 
 
-def _named(node: Node) -> dict[str, Node]:
-    """Parameter name, lower case -> the node of its value."""
-    found: dict[str, Node] = {}
-    waiting = ""
-    elements = next((child for child in node.children if child.type == "command_elements"), None)
-    for child in elements.children if elements is not None else ():
-        if child.type == "command_parameter":
-            waiting = text(child).lstrip("-").rstrip(":").casefold()
-        elif child.type != "command_argument_sep":
-            found.setdefault(waiting or "classname", child)
-            waiting = ""
-    return found
-
-
 def _words(node: Node | None) -> tuple[str, ...]:
     if node is None:
         return ()
@@ -81,7 +67,7 @@ def _words(node: Node | None) -> tuple[str, ...]:
 
 def _query(node: Node) -> tuple[Query | str, str]:
     """What a Get-CimInstance asks for, or why that cannot be told; and the namespace."""
-    given = _named(node)
+    given = named(node)
     namespace = (literal(given["namespace"]) if "namespace" in given else "root/cimv2") or "?"
     if "query" in given:
         wql = literal(given["query"])
@@ -142,7 +128,7 @@ def _selected(node: Node, held: dict[str, _Result]) -> Marks:
     result = held.get(text(node.children[0]).strip().casefold())
     if result is None or not commands or not _is(commands[0], "Select-Object"):
         return
-    chosen = _named(commands[0]).get("property")
+    chosen = named(commands[0]).get("property")
     for part in walk(chosen) if chosen is not None else ():
         name = literal(part) if part.child_count == 0 and part.is_named else None
         if name == "*":
