@@ -39,8 +39,7 @@ try {
     $result['failed'] = $found.ResultCode -notin 2, 3
 } catch {
     $result['failed'] = $true
-    $result['error'] = $_.Exception.HResult
-    if ($_.Exception.InnerException) { $result['error'] = $_.Exception.InnerException.HResult }
+    $result['error'] = $_.Exception.GetBaseException().HResult
 }
 $result['scanned_at'] = (Get-Date).ToUniversalTime().ToString('s', [cultureinfo]::InvariantCulture) + 'Z'
 $result['seconds'] = [math]::Round(((Get-Date) - $started).TotalSeconds, 1)

@@ -228,7 +228,7 @@ def _argument(kind: str, value: Any, manifest: Manifest, known: tuple[str, ...] 
 
 _SHAPES: dict[str, Callable[[Any], bool]] = {
     "number": lambda value: isinstance(value, int | float) and not isinstance(value, bool),
-    "positive": lambda value: isinstance(value, int | float) and not isinstance(value, bool) and value > 0,
+    "positive number": lambda value: isinstance(value, int | float) and not isinstance(value, bool) and value > 0,
     "flag": lambda value: isinstance(value, bool),
     "text": lambda value: isinstance(value, str) and value != "",
     "list": lambda value: isinstance(value, list) and bool(value),

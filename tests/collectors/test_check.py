@@ -12,6 +12,7 @@ from rmm.catalog.check import check_folder, check_folders, check_script, check_s
 from rmm.catalog.scaffold import new_collector
 from rmm.resources import shipped
 
+REBOOT = "-ClassName CCM_ClientUtilities -MethodName DetermineIfRebootPending"
 HELD = "$s = Get-CimInstance -Query 'SELECT Name FROM Win32_Service'"
 END = "\nConvertTo-Json -InputObject @{} -Compress -Depth 4\n"
 
@@ -88,6 +89,13 @@ def test_a_new_collector_passes(tmp_path: Path) -> None:
         ),
         (f"{HELD}\n$s | Select-Object -Property State", (2, 30, "cim")),
         (HELD + "\nforeach ($i in $s) { $i.State }", (2, 25, "cim")),
+        ("Invoke-CimMethod -ClassName Win32_Process -MethodName Create", (1, 1, "acts")),
+        (f"Invoke-CimMethod -Namespace root/ccm {REBOOT}", (1, 1, "acts")),
+        ("Invoke-CimMethod -Namespace root/ccm/clientsdk -ClassName $a -MethodName Determine", (1, 1, "acts")),
+        ("$s = New-Object -ComObject WScript.Shell", (1, 6, "com")),
+        ("$s = New-Object -ComObject $name", (1, 6, "com")),
+        ("$folder.DeleteTask('a', 0)", (1, 9, "writes")),
+        ("$folder.RegisterTask('a')", (1, 9, "member-5.1")),
         ("\n" * 300, (301, 1, "length")),
     ],
 )  # fmt: skip
@@ -105,6 +113,8 @@ def test_a_finding_and_its_place(script: str, expected: tuple[int, int, str]) ->
         "[System.Collections.Generic.List[string]]::new().Add('a')",
         "[math]::Round(1.5, 2) + [int]::MaxValue + [datetime]::UtcNow.Ticks",
         "[pscustomobject]@{ A = 1 }",
+        f"Invoke-CimMethod -Namespace 'root\\ccm\\ClientSDK' {REBOOT}",
+        "$s = New-Object -ComObject Schedule.Service\n$s.Connect()\n$s.GetFolder('x').GetTasks(1)",
         "function Get-Own {\n    param([string]$Name)\n    $Name\n}\nGet-Own -Name x",
         "Get-CimInstance -Namespace root/StandardCimv2 -ClassName MSFT_NetAdapter -Property Name",
         "Get-CimInstance -ClassName Win32_Service -Property Name, State -Filter \"Name = 'x'\"",

@@ -32,6 +32,250 @@ $head + ',"error":' + (ConvertTo-Json -InputObject $facts -Compress) + '}'
 Set-Alias -Name Measure-Object -Value Microsoft.PowerShell.Utility\Measure-Object
 Set-Alias -Name Select-Object -Value Microsoft.PowerShell.Utility\Select-Object
 $RmmCollectors = @{
+appx = {
+$notes = @()
+$package = @()
+try {
+$package = @(foreach ($item in Get-AppxPackage -AllUsers -ErrorAction Stop) {
+@{
+PackageFamilyName = $item.PackageFamilyName
+Version = "$($item.Version)"
+Architecture = "$($item.Architecture)"
+Name = $item.Name
+Publisher = $item.Publisher
+IsFramework = $item.IsFramework
+SignatureKind = "$($item.SignatureKind)"
+Status = "$($item.Status)"
+}
+})
+} catch {
+if ("$($_.FullyQualifiedErrorId)" -notlike 'CommandNotFoundException*' -and "$($_.FullyQualifiedErrorId)" -notlike 'CouldNotAutoloadMatchingModule*') { throw }
+$notes = @(@{ Source = 'package'; Reason = 'unsupported' })
+}
+ConvertTo-Json -InputObject @{ package = $package; notes = $notes } -Compress -Depth 4
+}
+backup = {
+function Get-Newest {
+param([string]$Log, [string]$XPath)
+try {
+Get-WinEvent -LogName $Log -FilterXPath $XPath -MaxEvents 1 -ErrorAction Stop
+} catch {
+if ("$($_.FullyQualifiedErrorId)" -notlike 'NoMatching*Found*') { throw }
+}
+}
+function Get-When {
+param($Record)
+if ($Record) { return $Record.TimeCreated.ToUniversalTime().ToString('o') }
+$null
+}
+function Get-Later {
+param($One, $Other)
+if (-not $Other -or ($One -and $One -gt $Other)) { return $One }
+$Other
+}
+$product = @()
+$vss = Get-When (Get-Newest -Log 'Application' -XPath '*[System[Provider[@Name="VSS"] and Level=2]]')
+$kinds = @(
+@{
+Name = 'windows server backup'
+Log = 'Microsoft-Windows-Backup'
+Good = '*[System[Provider[@Name="Microsoft-Windows-Backup"] and EventID=4]]'
+Bad = '*[System[Provider[@Name="Microsoft-Windows-Backup"] and Level=2]]'
+}
+@{
+Name = 'veeam agent'
+Log = 'Veeam Agent'
+Good = '*[System[Provider[@Name="Veeam Agent"] and EventID=190 and (Level=0 or Level=3 or Level=4)]]'
+Bad = '*[System[Provider[@Name="Veeam Agent"] and EventID=190 and Level=2]]'
+}
+@{
+Name = 'veeam backup'
+Log = 'Veeam Backup'
+Good = '*[System[Provider[@Name="Veeam MP"] and EventID=190 and (Level=0 or Level=3 or Level=4)]]'
+Bad = '*[System[Provider[@Name="Veeam MP"] and EventID=190 and Level=2]]'
+}
+)
+foreach ($kind in $kinds) {
+$good = Get-Newest -Log $kind['Log'] -XPath $kind['Good']
+$bad = Get-Newest -Log $kind['Log'] -XPath $kind['Bad']
+if (-not $good -and -not $bad) { continue }
+$failure = $null
+if ($bad) { $failure = $bad.Id }
+$warned = $null
+if ($good) { $warned = $good.Level -eq 3 }
+$product += @{
+Product = $kind['Name']
+LastSuccess = Get-When $good
+LastFailure = Get-When $bad
+LastAttempt = Get-Later (Get-When $good) (Get-When $bad)
+FailureId = $failure
+Warned = $warned
+Copies = $null
+LastVssError = $vss
+}
+}
+$found = @()
+try {
+$found = @(Get-CimInstance -Query 'SELECT ID, InstallDate FROM Win32_ShadowCopy' -ErrorAction Stop)
+} catch {
+$found = @()
+}
+$newest = $null
+foreach ($copy in $found) {
+$made = $copy.InstallDate
+if ($made -is [datetime]) { $made = $made.ToUniversalTime().ToString('o') }
+if ($made -and (-not $newest -or "$made" -gt $newest)) { $newest = "$made" }
+}
+if ($found.Count -gt 0) {
+$product += @{
+Product = 'shadow copies'
+LastSuccess = $newest
+LastFailure = $null
+LastAttempt = $newest
+FailureId = $null
+Warned = $null
+Copies = $found.Count
+LastVssError = $vss
+}
+}
+ConvertTo-Json -InputObject @{ product = $product } -Compress -Depth 4
+}
+certificates = {
+function Get-Reason {
+param($Failure)
+$id = "$($Failure.FullyQualifiedErrorId)"
+if ("$($Failure.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError' -or $Failure.Exception.HResult -eq -2147024891 -or $id -like 'HRESULT 0x80041003*') { return 'access_denied' }
+if ($id -like 'HRESULT 0x8004100E*' -or $id -like 'HRESULT 0x80041010*' -or $id -like 'HRESULT 0x8004100C*') { return 'unsupported' }
+'unknown'
+}
+function Get-Length {
+param($Data, [int]$At)
+$length = [int]$Data[$At]
+if ($length -lt 128) { return @($length, ($At + 1)) }
+$more = $length - 128
+$length = 0
+foreach ($place in ($At + 1)..($At + $more)) { $length = $length * 256 + [int]$Data[$place] }
+@($length, ($At + 1 + $more))
+}
+function Get-Name {
+param($Data)
+$null, $at = Get-Length $Data 1
+$names = @()
+while ($at -lt $Data.Count - 1 -and $names.Count -lt 100) {
+$kind = [int]$Data[$at]
+$length, $start = Get-Length $Data ($at + 1)
+$at = $start + $length
+if ($length -eq 0 -or $at -gt $Data.Count) { continue }
+$part = @($Data[$start..($at - 1)])
+if ($kind -in 129, 130, 134) { $names += -join @(foreach ($byte in $part) { [char][int]$byte }) }
+if ($kind -eq 135 -and $length -eq 4) { $names += $part -join '.' }
+}
+$names
+}
+function Get-KeySize {
+param($Certificate)
+if ($Certificate.PublicKey.Oid.Value -ne '1.2.840.10045.2.1') {
+try { return $Certificate.PublicKey.Key.KeySize } catch { return $null }
+}
+$curve = @(foreach ($byte in $Certificate.PublicKey.EncodedParameters.RawData) { $byte.ToString('X2') }) -join ''
+@{ '06082A8648CE3D030107' = 256; '06052B81040022' = 384; '06052B81040023' = 521 }[$curve]
+}
+$notes = @()
+$certificate = @()
+foreach ($store in 'My', 'WebHosting', 'Remote Desktop') {
+$path = "Cert:\LocalMachine\$store"
+if (-not (Test-Path -LiteralPath $path)) { continue }
+$certificate += @(foreach ($item in Get-ChildItem -LiteralPath $path | Select-Object -First 500) {
+$names = @()
+foreach ($extension in $item.Extensions) {
+if ($extension.Oid.Value -eq '2.5.29.17') { try { $names = @(Get-Name $extension.RawData) } catch { $names = @() } }
+}
+@{
+Store = $store
+Thumbprint = $item.Thumbprint
+Subject = $item.Subject
+Issuer = $item.Issuer
+SelfSigned = $item.Subject -eq $item.Issuer
+Names = $names
+SerialNumber = $item.SerialNumber
+NotBefore = $item.NotBefore.ToUniversalTime().ToString('o')
+NotAfter = $item.NotAfter.ToUniversalTime().ToString('o')
+HasPrivateKey = $item.HasPrivateKey
+KeyAlgorithm = $item.PublicKey.Oid.Value
+KeyBits = Get-KeySize $item
+SignatureAlgorithm = $item.SignatureAlgorithm.Value
+}
+})
+}
+$listener = @()
+try {
+$path = 'HKLM:\SOFTWARE\Microsoft\Windows\CurrentVersion\WSMAN\Listener'
+if (Test-Path -LiteralPath $path) {
+$listener = @(foreach ($item in Get-ItemProperty -Path "$path\*" -ErrorAction Stop) {
+@{ KeyName = $item.PSChildName; Root = 0; certThumbprint = $item.certThumbprint; enabled = $item.enabled }
+})
+}
+} catch { $notes += @{ Source = 'listener'; Reason = Get-Reason $_ } }
+$desktop = @()
+try {
+$found = Get-CimInstance -Namespace 'root/cimv2/TerminalServices' -Query 'SELECT SSLCertificateSHA1Hash FROM Win32_TSGeneralSetting' -ErrorAction Stop
+$desktop = @($found | Select-Object -Property SSLCertificateSHA1Hash)
+} catch { $notes += @{ Source = 'desktop'; Reason = Get-Reason $_ } }
+$address = @()
+try {
+foreach ($kind in 'SslBindingInfo', 'SslSniBindingInfo') {
+$path = "HKLM:\SYSTEM\CurrentControlSet\Services\HTTP\Parameters\$kind"
+if (-not (Test-Path -LiteralPath $path)) { continue }
+$address += @(foreach ($item in Get-ItemProperty -Path "$path\*" -ErrorAction Stop) {
+if ($null -eq $item.SslCertHash) { continue }
+@{ KeyName = $item.PSChildName; Thumbprint = @(foreach ($byte in $item.SslCertHash) { $byte.ToString('X2') }) -join '' }
+})
+}
+} catch { $notes += @{ Source = 'address'; Reason = Get-Reason $_ } }
+ConvertTo-Json -InputObject @{ certificate = $certificate; listener = $listener; desktop = $desktop; address = $address; notes = $notes } -Compress -Depth 4
+}
+components = {
+function Get-Chars {
+param($Codes)
+(-join @(foreach ($code in $Codes) { if ($code) { [char][int]$code } })).Trim()
+}
+$component = @()
+foreach ($item in Get-CimInstance -Query 'SELECT Tag, DeviceLocator, BankLabel, Capacity, ConfiguredClockSpeed, Manufacturer, PartNumber, SerialNumber FROM Win32_PhysicalMemory') {
+$component += @{ Kind = 'memory'; Id = "$($item.Tag) $($item.DeviceLocator)"; Name = $item.BankLabel; Maker = $item.Manufacturer; Serial = $item.SerialNumber; Size = $item.Capacity; Speed = $item.ConfiguredClockSpeed; Detail = $item.PartNumber }
+}
+foreach ($item in Get-CimInstance -Query 'SELECT DeviceID, Model, SerialNumber, FirmwareRevision, Size, InterfaceType FROM Win32_DiskDrive') {
+$component += @{ Kind = 'disk'; Id = $item.DeviceID; Name = $item.Model; Serial = $item.SerialNumber; Version = $item.FirmwareRevision; Size = $item.Size; Detail = $item.InterfaceType }
+}
+foreach ($item in Get-CimInstance -Query 'SELECT DeviceID, Name, AdapterCompatibility, DriverVersion, VideoProcessor, ConfigManagerErrorCode FROM Win32_VideoController') {
+$component += @{ Kind = 'graphics'; Id = $item.DeviceID; Name = $item.Name; Maker = $item.AdapterCompatibility; Version = $item.DriverVersion; Detail = $item.VideoProcessor; Error = $item.ConfigManagerErrorCode }
+}
+try {
+foreach ($item in Get-CimInstance -Namespace 'root/wmi' -Query 'SELECT InstanceName, ManufacturerName, ProductCodeID, SerialNumberID, UserFriendlyName, YearOfManufacture FROM WmiMonitorID' -ErrorAction Stop) {
+$component += @{ Kind = 'monitor'; Id = $item.InstanceName; Name = Get-Chars $item.UserFriendlyName; Maker = Get-Chars $item.ManufacturerName; Serial = Get-Chars $item.SerialNumberID; Version = Get-Chars $item.ProductCodeID; Detail = $item.YearOfManufacture }
+}
+} catch {
+$null = $_
+}
+foreach ($item in Get-CimInstance -Query 'SELECT DeviceID, DriverName, PortName FROM Win32_Printer') {
+$component += @{ Kind = 'printer'; Id = $item.DeviceID; Name = $item.DriverName; Detail = $item.PortName }
+}
+foreach ($item in Get-CimInstance -Query 'SELECT DeviceID, Name, Manufacturer, ConfigManagerErrorCode FROM Win32_USBController') {
+$component += @{ Kind = 'usb'; Id = $item.DeviceID; Name = $item.Name; Maker = $item.Manufacturer; Error = $item.ConfigManagerErrorCode }
+}
+foreach ($item in Get-CimInstance -Query 'SELECT DeviceID, Name, Manufacturer, ConfigManagerErrorCode FROM Win32_SoundDevice') {
+$component += @{ Kind = 'sound'; Id = $item.DeviceID; Name = $item.Name; Maker = $item.Manufacturer; Error = $item.ConfigManagerErrorCode }
+}
+foreach ($item in Get-CimInstance -Query 'SELECT DeviceID, Name, DesignCapacity, FullChargeCapacity FROM Win32_Battery') {
+$component += @{ Kind = 'battery'; Id = $item.DeviceID; Name = $item.Name; Design = $item.DesignCapacity; Full = $item.FullChargeCapacity }
+}
+foreach ($item in Get-CimInstance -Query 'SELECT Tag, Manufacturer, Product, SerialNumber, Version FROM Win32_BaseBoard') {
+$component += @{ Kind = 'board'; Id = $item.Tag; Name = $item.Product; Maker = $item.Manufacturer; Serial = $item.SerialNumber; Version = $item.Version }
+}
+foreach ($item in Get-CimInstance -Query 'SELECT Tag, Manufacturer, Model, SerialNumber, SMBIOSAssetTag, ChassisTypes FROM Win32_SystemEnclosure') {
+$component += @{ Kind = 'chassis'; Id = $item.Tag; Name = $item.Model; Maker = $item.Manufacturer; Serial = $item.SerialNumber; Version = $item.SMBIOSAssetTag; Detail = "$($item.ChassisTypes)" }
+}
+ConvertTo-Json -InputObject @{ component = $component } -Compress -Depth 4
+}
 cpu = {
 $perf = Get-CimInstance -Query 'SELECT Name, PercentProcessorTime, PercentUserTime, PercentPrivilegedTime, PercentInterruptTime, PercentDPCTime, ProcessorFrequency, Timestamp_Sys100NS, Timestamp_PerfTime, Frequency_PerfTime FROM Win32_PerfRawData_Counters_ProcessorInformation'
 $document = @{
@@ -167,9 +411,11 @@ hardware = {
 $computer = Get-CimInstance -Query 'SELECT Manufacturer, Model, TotalPhysicalMemory FROM Win32_ComputerSystem'
 $product = Get-CimInstance -Query 'SELECT UUID, IdentifyingNumber FROM Win32_ComputerSystemProduct'
 $bios = Get-CimInstance -Query 'SELECT SerialNumber, SMBIOSBIOSVersion, ReleaseDate FROM Win32_BIOS'
-$enclosure = Get-CimInstance -Query 'SELECT ChassisTypes FROM Win32_SystemEnclosure'
+$enclosure = Get-CimInstance -Query 'SELECT ChassisTypes, SMBIOSAssetTag FROM Win32_SystemEnclosure'
 $processor = Get-CimInstance -Query 'SELECT Name, NumberOfCores, NumberOfLogicalProcessors FROM Win32_Processor'
 $disk = Get-CimInstance -Query 'SELECT Model, Size FROM Win32_DiskDrive'
+$slots = Get-CimInstance -Query 'SELECT MemoryDevices FROM Win32_PhysicalMemoryArray'
+$module = Get-CimInstance -Query 'SELECT Tag, Capacity FROM Win32_PhysicalMemory'
 $document = @{
 computer = @($computer | Select-Object -Property Manufacturer, Model, TotalPhysicalMemory)
 product = @($product | Select-Object -Property UUID, IdentifyingNumber)
@@ -178,8 +424,10 @@ $released = $null
 if ($item.ReleaseDate) { $released = $item.ReleaseDate.ToUniversalTime().ToString('o') }
 @{ SerialNumber = $item.SerialNumber; SMBIOSBIOSVersion = $item.SMBIOSBIOSVersion; ReleaseDate = $released }
 })
-enclosure = @(foreach ($item in $enclosure) { @{ ChassisTypes = @($item.ChassisTypes) } })
+enclosure = @(foreach ($item in $enclosure) { @{ ChassisTypes = @($item.ChassisTypes); SMBIOSAssetTag = $item.SMBIOSAssetTag } })
 processor = @($processor | Select-Object -Property Name, NumberOfCores, NumberOfLogicalProcessors)
+slots = @($slots | Select-Object -Property MemoryDevices)
+module = @($module | Select-Object -Property Tag, Capacity)
 disk = @($disk | Select-Object -Property Model, Size)
 }
 ConvertTo-Json -InputObject $document -Compress -Depth 4
@@ -194,6 +442,85 @@ perf = @($perf | Select-Object -Property AvailableBytes, CommittedBytes, CommitL
 pagefile = @($pagefile | Select-Object -Property Name, AllocatedBaseSize, CurrentUsage)
 }
 ConvertTo-Json -InputObject $document -Compress -Depth 4
+}
+missing_updates = {
+$most = 1048576
+$folder = $env:ProgramData
+if (-not $folder) { $folder = 'C:\ProgramData' }
+$path = "$folder\rmm\missing-updates.json"
+$categories = @{
+'0fa1201d-4330-4fa8-8ae9-b877473b6441' = 'Security'
+'e6cf1350-c01b-414d-a61f-263d14d133b4' = 'CriticalUpdates'
+'28bc880e-0592-4cbf-8f95-c79b17911d5f' = 'Rollups'
+'e0789628-ce08-4437-be74-2495b842f43b' = 'Definitions'
+'ebfc1fc5-71a4-4f7b-9aca-3b9a503104a0' = 'Drivers'
+'3689bdc8-b205-4af4-8d4a-a63924c5e9d5' = 'Features'
+'b54e7d24-7add-428f-8b75-90a396fa584f' = 'Features'
+}
+function Get-Iso {
+param($Value)
+try {
+if ($Value) { return ([datetime]$Value).ToUniversalTime().ToString('o') }
+} catch { $null = $_ }
+$null
+}
+function Get-Count {
+param($Content)
+$counts = @{
+Missing = 0; Critical = 0; Important = 0; Moderate = 0; Low = 0; Unrated = 0; Downloaded = 0
+Security = 0; CriticalUpdates = 0; Rollups = 0; Definitions = 0; Drivers = 0; Features = 0; Other = 0
+Oldest = $null; OldestSecurity = $null; Articles = @()
+}
+foreach ($update in @($Content.updates | Select-Object -First 1000)) {
+$counts['Missing']++
+$severity = 'Unrated'
+if ("$($update.severity)" -in 'Critical', 'Important', 'Moderate', 'Low') { $severity = "$($update.severity)" }
+$counts[$severity]++
+$category = $categories["$($update.category)"]
+if (-not $category) { $category = 'Other' }
+$counts[$category]++
+if ($update.downloaded -eq $true) { $counts['Downloaded']++ }
+if ($category -eq 'Definitions') { continue }
+if ("$($update.article)" -match '^[0-9]{1,10}$' -and $counts['Articles'].Count -lt 100) { $counts['Articles'] += "KB$($update.article)" }
+$published = Get-Iso $update.published
+if (-not $published) { continue }
+if ($category -ne 'Drivers' -and (-not $counts['Oldest'] -or $published -lt $counts['Oldest'])) { $counts['Oldest'] = $published }
+if ($category -ne 'Security' -and $severity -notin 'Critical', 'Important') { continue }
+if (-not $counts['OldestSecurity'] -or $published -lt $counts['OldestSecurity']) { $counts['OldestSecurity'] = $published }
+}
+$counts
+}
+$notes = @()
+$scan = @()
+$status = 'absent'
+try {
+if (Test-Path -LiteralPath $path -ErrorAction Stop) {
+$status = 'invalid'
+if ((Get-Item -LiteralPath $path -ErrorAction Stop).Length -gt $most) {
+$status = 'too large'
+} else {
+$content = ConvertFrom-Json -InputObject (Get-Content -LiteralPath $path -Raw -Encoding UTF8 -ErrorAction Stop) -ErrorAction Stop
+if ($content.format -eq 1 -and (Get-Iso $content.scanned_at)) {
+$found = @{}
+if ($null -ne $content.updates) { $found = Get-Count $content }
+$found['ScannedAt'] = Get-Iso $content.scanned_at
+$found['Failed'] = $content.failed -eq $true
+$found['Error'] = $content.error -as [long]
+$found['Seconds'] = $content.seconds -as [double]
+$found['Server'] = "$($content.server)"
+$scan = @($found)
+$status = 'ok'
+}
+}
+}
+} catch {
+if ("$($_.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError' -or $_.Exception.HResult -eq -2147024891) {
+$status = 'denied'
+$notes = @(@{ Source = 'scan'; Reason = 'access_denied' })
+}
+}
+if ($status -in 'invalid', 'too large') { $notes = @(@{ Source = 'scan'; Reason = 'unknown' }) }
+ConvertTo-Json -InputObject @{ file = @(@{ Status = $status }); scan = $scan; notes = $notes } -Compress -Depth 4
 }
 net_config = {
 function Get-Reason {
@@ -259,12 +586,37 @@ perf = @($perf | Select-Object -Property Name, BytesReceivedPersec, BytesSentPer
 }
 ConvertTo-Json -InputObject $document -Compress -Depth 4
 }
+optional_features = {
+$feature = Get-CimInstance -Query 'SELECT Name, InstallState FROM Win32_OptionalFeature WHERE InstallState = 1'
+ConvertTo-Json -InputObject @{ feature = @($feature | Select-Object -Property Name, InstallState) } -Compress -Depth 4
+}
 os = {
-$os = Get-CimInstance -Query 'SELECT CSName, Caption, Version, BuildNumber, InstallDate, Locale FROM Win32_OperatingSystem'
-$computer = Get-CimInstance -Query 'SELECT Domain, PartOfDomain FROM Win32_ComputerSystem'
+$os = Get-CimInstance -Query 'SELECT CSName, Caption, Version, BuildNumber, InstallDate, Locale, OSLanguage, ProductType, CurrentTimeZone FROM Win32_OperatingSystem'
+$computer = Get-CimInstance -Query 'SELECT Domain, PartOfDomain, DomainRole FROM Win32_ComputerSystem'
 $version = Get-ItemProperty -LiteralPath 'HKLM:\SOFTWARE\Microsoft\Windows NT\CurrentVersion' -ErrorAction SilentlyContinue
 $zone = Get-ItemProperty -LiteralPath 'HKLM:\SYSTEM\CurrentControlSet\Control\TimeZoneInformation' -ErrorAction SilentlyContinue
 $environment = Get-ItemProperty -LiteralPath 'HKLM:\SYSTEM\CurrentControlSet\Control\Session Manager\Environment' -ErrorAction SilentlyContinue
+$notes = @()
+$entra = @()
+try {
+$key = 'HKLM:\SYSTEM\CurrentControlSet\Control\CloudDomainJoin\JoinInfo'
+if (Test-Path -LiteralPath $key) {
+$entra = @(foreach ($item in Get-ItemProperty -Path "$key\*" -ErrorAction Stop) { @{ KeyName = $item.PSChildName; Root = 0; TenantId = $item.TenantId } })
+}
+} catch {
+$reason = 'unknown'
+if ("$($_.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError') { $reason = 'access_denied' }
+$notes += @{ Source = 'entra'; Reason = $reason }
+}
+$licence = @()
+try {
+$found = Get-CimInstance -Query "SELECT LicenseStatus, ProductKeyChannel, PartialProductKey, GracePeriodRemaining FROM SoftwareLicensingProduct WHERE ApplicationID = '55c92734-d682-4d71-983e-d6ec3f16059f' AND PartialProductKey IS NOT NULL AND LicenseIsAddon = FALSE" -ErrorAction Stop
+$licence = @($found | Select-Object -Property LicenseStatus, ProductKeyChannel, PartialProductKey, GracePeriodRemaining)
+} catch {
+$reason = 'unknown'
+if ("$($_.FullyQualifiedErrorId)" -like 'HRESULT 0x80041003*') { $reason = 'access_denied' }
+$notes += @{ Source = 'licence'; Reason = $reason }
+}
 $document = @{
 os = @(foreach ($item in $os) {
 $installed = $null
@@ -276,12 +628,18 @@ Version = $item.Version
 BuildNumber = $item.BuildNumber
 InstallDate = $installed
 Locale = $item.Locale
+OSLanguage = $item.OSLanguage
+ProductType = $item.ProductType
+CurrentTimeZone = $item.CurrentTimeZone
 }
 })
-computer = @($computer | Select-Object -Property Domain, PartOfDomain)
-version = @($version | Select-Object -Property UBR, EditionID)
+computer = @($computer | Select-Object -Property Domain, PartOfDomain, DomainRole)
+version = @($version | Select-Object -Property UBR, EditionID, DisplayVersion, ReleaseId, InstallationType)
 zone = @($zone | Select-Object -Property TimeZoneKeyName)
 environment = @($environment | Select-Object -Property PROCESSOR_ARCHITECTURE)
+entra = $entra
+licence = $licence
+notes = $notes
 }
 ConvertTo-Json -InputObject $document -Compress -Depth 4
 }
@@ -300,6 +658,20 @@ if (Test-Path -LiteralPath $key) {
 $values = Get-ItemProperty -LiteralPath $key
 $netlogon = @(@{ JoinDomain = $values.JoinDomain; AvoidSpnSet = $values.AvoidSpnSet })
 }
+$manager = @()
+$notes = @()
+if (Test-Path -LiteralPath 'HKLM:\SYSTEM\CurrentControlSet\Services\CcmExec') {
+try {
+$answer = Invoke-CimMethod -Namespace root/ccm/clientsdk -ClassName CCM_ClientUtilities -MethodName DetermineIfRebootPending -ErrorAction Stop
+if ($answer.RebootPending -or $answer.IsHardRebootPending) {
+$manager = @(@{ RebootPending = $answer.RebootPending; IsHardRebootPending = $answer.IsHardRebootPending })
+}
+} catch {
+$reason = 'unknown'
+if ("$($_.FullyQualifiedErrorId)" -like 'HRESULT 0x80041003*' -or $_.Exception.HResult -eq -2147024891) { $reason = 'access_denied' }
+$notes = @(@{ Source = 'manager'; Reason = $reason })
+}
+}
 $renames = @($session.PendingFileRenameOperations | Where-Object -FilterScript { $_ } | Select-Object -First 20)
 if ($renames.Count -eq 0) { $renames = $null }
 $document = @{
@@ -309,6 +681,8 @@ session = @(@{ PendingFileRenameOperations = $renames })
 active_name = @(@{ ComputerName = $active.ComputerName })
 next_name = @(@{ ComputerName = $next.ComputerName })
 netlogon = $netlogon
+manager = $manager
+notes = $notes
 }
 ConvertTo-Json -InputObject $document -Compress -Depth 4
 }
@@ -347,6 +721,53 @@ process = @($process | Select-Object -Property Name, IDProcess, ElapsedTime, Per
 computer = @($computer | Select-Object -Property NumberOfLogicalProcessors)
 }
 ConvertTo-Json -InputObject $document -Compress -Depth 4
+}
+roles = {
+$notes = @()
+$feature = @()
+try {
+$found = Get-CimInstance -Query 'SELECT ID, Name, ParentID FROM Win32_ServerFeature' -ErrorAction Stop
+$feature = @($found | Select-Object -Property ID, Name, ParentID)
+} catch {
+if ("$($_.FullyQualifiedErrorId)" -notlike 'HRESULT 0x80041010*') { throw }
+$notes = @(@{ Source = 'feature'; Reason = 'unsupported' })
+}
+ConvertTo-Json -InputObject @{ feature = $feature; notes = $notes } -Compress -Depth 4
+}
+scheduled_tasks = {
+$service = New-Object -ComObject Schedule.Service
+$service.Connect()
+function Get-When {
+param($Time, $Earliest)
+if ($Time -is [datetime] -and $Time.Year -gt $Earliest) { return $Time.ToUniversalTime().ToString('o') }
+$null
+}
+$folders = @($service.GetFolder('\'))
+$task = @()
+for ($place = 0; $place -lt $folders.Count -and $task.Count -lt 2000; $place++) {
+foreach ($folder in $folders[$place].GetFolders(0)) { $folders += $folder }
+$task += @(foreach ($item in $folders[$place].GetTasks(1)) {
+$result = $item.LastTaskResult
+if ($result -lt 0) { $result += 4294967296 }
+$text = "$($item.Xml)"
+$account = $null
+if ($text -match '(?s)<Principals>.*?<(UserId|GroupId)>([^<]{1,300})</') { $account = $Matches[2] }
+@{
+Path = $item.Path
+Own = $item.Path -like '\Microsoft\*'
+State = [int]$item.State
+Enabled = $item.Enabled
+Hidden = $text -match '<Hidden>true</Hidden>'
+Account = $account
+Elevated = $text -match '<RunLevel>HighestAvailable</RunLevel>'
+LastRun = Get-When $item.LastRunTime 2000
+LastResult = $result
+NextRun = Get-When $item.NextRunTime 2000
+MissedRuns = $item.NumberOfMissedRuns
+}
+})
+}
+ConvertTo-Json -InputObject @{ task = $task } -Compress -Depth 4
 }
 services = {
 $service = Get-CimInstance -Query 'SELECT Name, DisplayName, State, StartMode, DelayedAutoStart, StartName, ExitCode, ProcessId FROM Win32_Service'
@@ -513,6 +934,149 @@ $notes = @(@{ Source = 'zone'; Reason = $reason })
 }
 $document = @{
 zone = @($zone | Select-Object -Property Name, HighPrecisionTemperature, PercentPassiveLimit, ThrottleReasons)
+notes = $notes
+}
+ConvertTo-Json -InputObject $document -Compress -Depth 4
+}
+time_sync = {
+function Get-Reason {
+param($Failure)
+$id = "$($Failure.FullyQualifiedErrorId)"
+if ("$($Failure.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError' -or $Failure.Exception.HResult -eq -2147024891 -or $id -like 'HRESULT 0x80041003*') { return 'access_denied' }
+if ($id -like 'NoMatchingLogsFound*' -or $id -like 'HRESULT 0x80041010*') { return 'unsupported' }
+'unknown'
+}
+$notes = @()
+$counters = @()
+try {
+$found = Get-CimInstance -Query 'SELECT ComputedTimeOffset, NTPRoundtripDelay, NTPClientTimeSourceCount FROM Win32_PerfRawData_MicrosoftWindowsW32TimePerf_WindowsTimeService' -ErrorAction Stop
+$counters = @($found | Select-Object -Property ComputedTimeOffset, NTPRoundtripDelay, NTPClientTimeSourceCount)
+} catch { $notes += @{ Source = 'counters'; Reason = Get-Reason $_ } }
+$service = @()
+try {
+$found = Get-CimInstance -Query "SELECT State, StartMode FROM Win32_Service WHERE Name = 'W32Time'" -ErrorAction Stop
+$service = @($found | Select-Object -Property State, StartMode)
+} catch { $notes += @{ Source = 'service'; Reason = Get-Reason $_ } }
+$settings = @()
+foreach ($key in 'HKLM:\SYSTEM\CurrentControlSet\Services\W32Time\Parameters', 'HKLM:\SOFTWARE\Policies\Microsoft\W32Time\Parameters') {
+if (-not (Test-Path -LiteralPath $key)) { continue }
+if ($settings.Count -eq 0) { $settings = @(@{ Type = $null; NtpServer = $null }) }
+$values = Get-ItemProperty -LiteralPath $key
+if ($null -ne $values.Type) { $settings[0]['Type'] = $values.Type }
+if ($null -ne $values.NtpServer) { $settings[0]['NtpServer'] = $values.NtpServer }
+}
+$hosted = @()
+$key = 'HKLM:\SYSTEM\CurrentControlSet\Services\W32Time\TimeProviders\VMICTimeProvider'
+if (Test-Path -LiteralPath $key) { $hosted = @(Get-ItemProperty -LiteralPath $key | Select-Object -Property Enabled) }
+$status = @()
+try {
+$record = Get-WinEvent -LogName 'Microsoft-Windows-Time-Service/Operational' -FilterXPath '*[System[Provider[@Name="Microsoft-Windows-Time-Service"] and EventID=260]]' -MaxEvents 1 -ErrorAction Stop
+$values = @($record.Properties)
+if ($values.Count -ge 17) {
+$status = @(@{
+TimeCreated = $record.TimeCreated.ToUniversalTime().ToString('o')
+Stratum = $values[3].Value
+LastSync = $values[8].Value
+Source = $values[9].Value
+SyncError = $values[16].Value
+})
+}
+} catch {
+if ("$($_.FullyQualifiedErrorId)" -notlike 'NoMatchingEventsFound*') { $notes += @{ Source = 'status'; Reason = Get-Reason $_ } }
+}
+ConvertTo-Json -InputObject @{ counters = $counters; service = $service; settings = $settings; host = $hosted; status = $status; notes = $notes } -Compress -Depth 4
+}
+updates = {
+function Get-Reason {
+param($Failure)
+$id = "$($Failure.FullyQualifiedErrorId)"
+if ("$($Failure.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError' -or $Failure.Exception.HResult -eq -2147024891 -or $id -like 'HRESULT 0x80041003*') { return 'access_denied' }
+if ($id -like 'NoMatchingLogsFound*' -or $id -like 'HRESULT 0x80041010*') { return 'unsupported' }
+'unknown'
+}
+function Get-Newest {
+param([string]$Log, [string]$XPath, [int]$Most)
+try {
+Get-WinEvent -LogName $Log -FilterXPath $XPath -MaxEvents $Most -ErrorAction Stop
+} catch {
+if ("$($_.FullyQualifiedErrorId)" -notlike 'NoMatchingEventsFound*') { throw }
+}
+}
+function Get-When {
+param($Record)
+if ($Record) { return $Record.TimeCreated.ToUniversalTime().ToString('o') }
+$null
+}
+function Get-Part {
+param($Record, [int]$Index)
+if ($Record -and @($Record.Properties).Count -gt $Index) { return @($Record.Properties)[$Index].Value }
+$null
+}
+$notes = @()
+$version = Get-ItemProperty -LiteralPath 'HKLM:\SOFTWARE\Microsoft\Windows NT\CurrentVersion'
+$hotfix = @()
+try {
+$found = Get-CimInstance -Query 'SELECT HotFixID, InstalledOn FROM Win32_QuickFixEngineering' -ErrorAction Stop
+$hotfix = @(foreach ($item in $found) {
+$on = $null
+try { $on = $item.InstalledOn } catch { $null = $_ }
+if ($on -is [datetime]) { $on = $on.ToString('s').Substring(0, 10) }
+@{ HotFixID = $item.HotFixID; InstalledOn = $on }
+})
+} catch { $notes += @{ Source = 'hotfix'; Reason = Get-Reason $_ } }
+$policy = @()
+$automatic = @()
+$pause = @()
+$key = 'HKLM:\SOFTWARE\Policies\Microsoft\Windows\WindowsUpdate'
+if (Test-Path -LiteralPath $key) {
+$policy = @(Get-ItemProperty -LiteralPath $key | Select-Object -Property WUServer, TargetGroup, TargetReleaseVersionInfo, DeferQualityUpdatesPeriodInDays, DeferFeatureUpdatesPeriodInDays)
+}
+if (Test-Path -LiteralPath "$key\AU") {
+$automatic = @(Get-ItemProperty -LiteralPath "$key\AU" | Select-Object -Property UseWUServer, NoAutoUpdate, AUOptions)
+}
+$key = 'HKLM:\SOFTWARE\Microsoft\WindowsUpdate\UX\Settings'
+if (Test-Path -LiteralPath $key) {
+$pause = @(Get-ItemProperty -LiteralPath $key | Select-Object -Property PauseUpdatesExpiryTime)
+}
+$rollup = @()
+try {
+$packages = Get-ItemProperty -Path 'HKLM:\SOFTWARE\Microsoft\Windows\CurrentVersion\Component Based Servicing\Packages\Package_for_RollupFix*' -ErrorAction Stop
+$rollup = @(foreach ($item in $packages) {
+if ($item.CurrentState -ne 112 -or $null -eq $item.InstallTimeHigh) { continue }
+$low = [long]$item.InstallTimeLow
+if ($low -lt 0) { $low += 4294967296 }
+@{ KeyName = $item.PSChildName; Installed = [datetime]::FromFileTimeUtc([long]$item.InstallTimeHigh * 4294967296 + $low).ToString('o') }
+})
+} catch { $notes += @{ Source = 'rollup'; Reason = Get-Reason $_ } }
+$scan = @()
+try {
+$log = 'Microsoft-Windows-WindowsUpdateClient/Operational'
+$good = Get-Newest -Log $log -XPath '*[System[Provider[@Name="Microsoft-Windows-WindowsUpdateClient"] and EventID=26]]' -Most 1
+$bad = Get-Newest -Log $log -XPath '*[System[Provider[@Name="Microsoft-Windows-WindowsUpdateClient"] and EventID=25]]' -Most 1
+$scan = @(@{ LastSuccess = Get-When $good; Found = Get-Part $good 0; LastFailure = Get-When $bad; ErrorCode = Get-Part $bad 0 })
+} catch { $notes += @{ Source = 'scan'; Reason = Get-Reason $_ } }
+$install = @()
+try {
+$done = Get-Newest -Log 'System' -XPath '*[System[Provider[@Name="Microsoft-Windows-WindowsUpdateClient"] and EventID=19]]' -Most 60
+$good = $done | Where-Object -FilterScript { (Get-Part $_ 0) -notlike '*KB2267602*' -and (Get-Part $_ 0) -notlike '*KB4052623*' } | Select-Object -First 1
+$bad = Get-Newest -Log 'System' -XPath '*[System[Provider[@Name="Microsoft-Windows-WindowsUpdateClient"] and EventID=20]]' -Most 1
+$install = @(@{
+LastSuccess = Get-When $good
+Title = Get-Part $good 0
+LastFailure = Get-When $bad
+ErrorCode = Get-Part $bad 0
+FailedTitle = Get-Part $bad 1
+})
+} catch { $notes += @{ Source = 'install'; Reason = Get-Reason $_ } }
+$document = @{
+version = @($version | Select-Object -Property CurrentBuildNumber, UBR, DisplayVersion, ReleaseId)
+hotfix = $hotfix
+policy = $policy
+automatic = $automatic
+pause = $pause
+rollup = $rollup
+scan = $scan
+install = $install
 notes = $notes
 }
 ConvertTo-Json -InputObject $document -Compress -Depth 4
