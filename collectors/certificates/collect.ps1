@@ -31,13 +31,17 @@ function Get-Name {
     }
     $names
 }
-# A curve is named by its id; Windows PowerShell has no size for such keys.
+# From the key's own bytes, since Windows PowerShell opens no keys of curves: the modulus of RSA, the id of a curve.
 function Get-KeySize {
-    param($Certificate)
-    if ($Certificate.PublicKey.Oid.Value -ne '1.2.840.10045.2.1') {
-        try { return $Certificate.PublicKey.Key.KeySize } catch { return $null }
+    param($Key)
+    if ($Key.Oid.Value -eq '1.2.840.113549.1.1.1') {
+        $data = $Key.EncodedKeyValue.RawData
+        $null, $at = Get-Length $data 1
+        $length, $start = Get-Length $data ($at + 1)
+        if ([int]$data[$start] -eq 0) { $length-- }
+        return $length * 8
     }
-    $curve = @(foreach ($byte in $Certificate.PublicKey.EncodedParameters.RawData) { $byte.ToString('X2') }) -join ''
+    $curve = @(foreach ($byte in $Key.EncodedParameters.RawData) { $byte.ToString('X2') }) -join ''
     @{ '06082A8648CE3D030107' = 256; '06052B81040022' = 384; '06052B81040023' = 521 }[$curve]
 }
 $notes = @()
@@ -51,6 +55,8 @@ foreach ($store in 'My', 'WebHosting', 'Remote Desktop') {
             # What cannot be read is no reason to lose the certificate.
             if ($extension.Oid.Value -eq '2.5.29.17') { try { $names = @(Get-Name $extension.RawData) } catch { $names = @() } }
         }
+        $bits = $null
+        try { $bits = Get-KeySize $item.PublicKey } catch { $bits = $null }
         @{
             Store = $store
             Thumbprint = $item.Thumbprint
@@ -63,7 +69,7 @@ foreach ($store in 'My', 'WebHosting', 'Remote Desktop') {
             NotAfter = $item.NotAfter.ToUniversalTime().ToString('o')
             HasPrivateKey = $item.HasPrivateKey
             KeyAlgorithm = $item.PublicKey.Oid.Value
-            KeyBits = Get-KeySize $item
+            KeyBits = $bits
             SignatureAlgorithm = $item.SignatureAlgorithm.Value
         }
     })

@@ -1,7 +1,9 @@
 function Get-Reason {
     param($Failure)
     $id = "$($Failure.FullyQualifiedErrorId)"
-    if ("$($Failure.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError' -or $Failure.Exception.HResult -eq -2147024891 -or $id -like 'HRESULT 0x80041003*') { return 'access_denied' }
+    # A log that may not be read is told by an error within the error.
+    $codes = $Failure.Exception.HResult, $Failure.Exception.InnerException.HResult
+    if ("$($Failure.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError' -or -2147024891 -in $codes -or $id -like 'HRESULT 0x80041003*') { return 'access_denied' }
     if ($id -like 'NoMatchingLogsFound*' -or $id -like 'HRESULT 0x80041010*') { return 'unsupported' }
     'unknown'
 }

@@ -1,4 +1,4 @@
-"""The scripts of config/missing-updates: what the task writes is what the collector reads; nothing is left half written.
+"""The scripts of config/missing-updates: what the task writes is what the collector reads, and never half of it.
 
 The Windows Update Agent is a stand-in here: a function in place of New-Object that gives objects with its properties.
 """
@@ -46,7 +46,7 @@ TWO = f"""[pscustomobject]@{{ ResultCode = 2; Updates = @(
 
 @pytest.fixture
 def search(pwsh: Run, tmp_path: Path) -> Callable[..., Any]:
-    """Runs the task's script with the answer of a stand-in agent, then the collector; gives the collector's document."""
+    """Runs the task's script with the answer of a stand-in agent, then the collector; gives its document."""
     file = tmp_path / "rmm" / "missing-updates.json"
     file.parent.mkdir()
 

@@ -173,11 +173,15 @@ if ($kind -eq 135 -and $length -eq 4) { $names += $part -join '.' }
 $names
 }
 function Get-KeySize {
-param($Certificate)
-if ($Certificate.PublicKey.Oid.Value -ne '1.2.840.10045.2.1') {
-try { return $Certificate.PublicKey.Key.KeySize } catch { return $null }
+param($Key)
+if ($Key.Oid.Value -eq '1.2.840.113549.1.1.1') {
+$data = $Key.EncodedKeyValue.RawData
+$null, $at = Get-Length $data 1
+$length, $start = Get-Length $data ($at + 1)
+if ([int]$data[$start] -eq 0) { $length-- }
+return $length * 8
 }
-$curve = @(foreach ($byte in $Certificate.PublicKey.EncodedParameters.RawData) { $byte.ToString('X2') }) -join ''
+$curve = @(foreach ($byte in $Key.EncodedParameters.RawData) { $byte.ToString('X2') }) -join ''
 @{ '06082A8648CE3D030107' = 256; '06052B81040022' = 384; '06052B81040023' = 521 }[$curve]
 }
 $notes = @()
@@ -190,6 +194,8 @@ $names = @()
 foreach ($extension in $item.Extensions) {
 if ($extension.Oid.Value -eq '2.5.29.17') { try { $names = @(Get-Name $extension.RawData) } catch { $names = @() } }
 }
+$bits = $null
+try { $bits = Get-KeySize $item.PublicKey } catch { $bits = $null }
 @{
 Store = $store
 Thumbprint = $item.Thumbprint
@@ -202,7 +208,7 @@ NotBefore = $item.NotBefore.ToUniversalTime().ToString('o')
 NotAfter = $item.NotAfter.ToUniversalTime().ToString('o')
 HasPrivateKey = $item.HasPrivateKey
 KeyAlgorithm = $item.PublicKey.Oid.Value
-KeyBits = Get-KeySize $item
+KeyBits = $bits
 SignatureAlgorithm = $item.SignatureAlgorithm.Value
 }
 })
@@ -942,7 +948,8 @@ time_sync = {
 function Get-Reason {
 param($Failure)
 $id = "$($Failure.FullyQualifiedErrorId)"
-if ("$($Failure.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError' -or $Failure.Exception.HResult -eq -2147024891 -or $id -like 'HRESULT 0x80041003*') { return 'access_denied' }
+$codes = $Failure.Exception.HResult, $Failure.Exception.InnerException.HResult
+if ("$($Failure.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError' -or -2147024891 -in $codes -or $id -like 'HRESULT 0x80041003*') { return 'access_denied' }
 if ($id -like 'NoMatchingLogsFound*' -or $id -like 'HRESULT 0x80041010*') { return 'unsupported' }
 'unknown'
 }
@@ -990,7 +997,8 @@ updates = {
 function Get-Reason {
 param($Failure)
 $id = "$($Failure.FullyQualifiedErrorId)"
-if ("$($Failure.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError' -or $Failure.Exception.HResult -eq -2147024891 -or $id -like 'HRESULT 0x80041003*') { return 'access_denied' }
+$codes = $Failure.Exception.HResult, $Failure.Exception.InnerException.HResult
+if ("$($Failure.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError' -or -2147024891 -in $codes -or $id -like 'HRESULT 0x80041003*') { return 'access_denied' }
 if ($id -like 'NoMatchingLogsFound*' -or $id -like 'HRESULT 0x80041010*') { return 'unsupported' }
 'unknown'
 }
