@@ -10,9 +10,10 @@
         'Import-RmmLabState', 'Get-RmmLabRefusal'
         'Microsoft.Management.Infrastructure.CimCmdlets.GetCimInstanceCommand'
         'Microsoft.PowerShell.Commands.GetWinEventCommand', 'Microsoft.PowerShell.Commands.NewObjectCommand'
-        'Get-ScheduledTask', 'Get-ScheduledTaskInfo'
+        'Microsoft.PowerShell.Commands.GetServiceCommand'
+        'Get-ScheduledTask', 'Get-ScheduledTaskInfo', 'Get-NetAdapter', 'Get-AppxPackage'
     )
-    AliasesToExport = @('Get-CimInstance', 'Get-WinEvent', 'New-Object')
+    AliasesToExport = @('Get-CimInstance', 'Get-WinEvent', 'New-Object', 'Get-Service')
     CmdletsToExport = @()
     VariablesToExport = @()
 }

@@ -114,7 +114,7 @@ class RmmLabValue {
     static [object] One([System.Text.Json.JsonElement] $value, [string] $type) {
         switch ($type) {
             'string' { return $value.GetString() }
-            'reference' { return [RmmLab]::Plain($value) }
+            'reference' { return [RmmLabReference]::Instance($value.GetString()) }
             'boolean' { return $value.GetBoolean() }
             'datetime' { return [RmmLab]::Time($value.GetString()) }
             'uint64' { return $value.GetUInt64() }
@@ -130,5 +130,39 @@ class RmmLabValue {
             'char16' { return $value.GetString()[0] }
         }
         return [RmmLab]::Plain($value)
+    }
+}
+
+# A reference as Windows gives it: an instance that has its key properties alone. The state writes
+# Win32_Group.Domain="SRV01",Name="Administrators"; a namespace may stand before it.
+class RmmLabReference {
+    static [regex] $Pair = [regex]::new('(\w+)=(?:"((?:\\.|[^"\\])*)"|''((?:\\.|[^''\\])*)''|(\w+))')
+
+    # Class and keys; throws for a text that is no reference.
+    static [object[]] Parts([string] $text) {
+        if ($text -notmatch '^(?:[^"'']*:)?(?<class>\w+)\.(?<keys>\w+=.+)$') { throw "$text is no reference" }
+        $class = $Matches['class']
+        $keys = [ordered] @{}
+        foreach ($match in [RmmLabReference]::Pair.Matches($Matches['keys'])) {
+            $value = $match.Groups[2].Value + $match.Groups[3].Value + $match.Groups[4].Value
+            $keys[$match.Groups[1].Value] = [regex]::Replace($value, '\\(.)', '$1')
+        }
+        return @($class, $keys)
+    }
+
+    static [object] Instance([string] $text) {
+        $class, $keys = [RmmLabReference]::Parts($text)
+        $known = [RmmLabTypes]::Class('root/cimv2', $class)
+        $types = if ($known) { $known.Types } else { $keys }
+        $instance = [RmmLabCim]::new(@{ Space = 'root/cimv2'; Name = $class; Types = $types; Keys = $keys; Row = 0; Text = [RmmLabReference]::Plain($text) })
+        foreach ($entry in $keys.GetEnumerator()) { $instance.PSObject.Properties.Add([PSNoteProperty]::new($entry.Key, $entry.Value), $true) }
+        return $instance
+    }
+
+    # One form for every way of writing a reference.
+    static [string] Plain([string] $text) {
+        $class, $keys = [RmmLabReference]::Parts($text)
+        $pairs = foreach ($name in @($keys.Keys | Sort-Object)) { "$name=""$($keys[$name])""" }
+        return "$class." + ($pairs -join ',')
     }
 }

@@ -150,7 +150,8 @@ class RmmLabWql {
 
     static [object] Coerce([object] $value, [string] $type) {
         $text = [string]::Format([cultureinfo]::InvariantCulture, '{0}', $value)
-        if ($type -in 'string', 'reference') { return $text }
+        if ($type -eq 'string') { return $text }
+        if ($type -eq 'reference') { return [RmmLabReference]::Plain($text) }
         if ($type -eq 'boolean') {
             if ($text -in 'true', '1', '-1') { return $true }
             if ($text -in 'false', '0') { return $false }
@@ -203,6 +204,7 @@ class RmmLabWql {
     }
 
     static [int] Compare([object] $have, [object] $value) {
+        if ($have -is [RmmLabCim]) { $have = [RmmLabFacts]::Of($have).Text }
         if ($value -is [string]) { return [string]::Compare([string] $have, $value, 'OrdinalIgnoreCase') }
         if ($value -is [decimal]) { return ([decimal] $have).CompareTo($value) }
         return $have.CompareTo($value)
