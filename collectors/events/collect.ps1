@@ -30,7 +30,8 @@ foreach ($channel in $channels) {
                 if ($null -ne $positions["$($one.Id)"]) { $wanted = $positions["$($one.Id)"] }
                 $values = foreach ($at in $wanted) {
                     $value = $one.Properties[$at].Value
-                    if ($value -is [string] -or $value -is [ValueType]) { "$value" }
+                    if ($value -is [datetime]) { $value.ToUniversalTime().ToString('o') }
+                    elseif ($value -is [string] -or $value -is [ValueType]) { "$value" }
                 }
                 $detail = "$($values -join ', ')"
                 if ($detail.Length -gt 200) { $detail = $detail.Substring(0, 200) }

@@ -112,7 +112,8 @@ $wanted = 0, 1, 2
 if ($null -ne $positions["$($one.Id)"]) { $wanted = $positions["$($one.Id)"] }
 $values = foreach ($at in $wanted) {
 $value = $one.Properties[$at].Value
-if ($value -is [string] -or $value -is [ValueType]) { "$value" }
+if ($value -is [datetime]) { $value.ToUniversalTime().ToString('o') }
+elseif ($value -is [string] -or $value -is [ValueType]) { "$value" }
 }
 $detail = "$($values -join ', ')"
 if ($detail.Length -gt 200) { $detail = $detail.Substring(0, 200) }
