@@ -12,13 +12,20 @@ from rmm.model.collector import Collector
 from rmm.ports import Script
 
 COMMAND = "Get-RmmData"
+ARGUMENTS = "RmmArguments"  # the bundle's one argument: collector -> its arguments, name -> value
+_TAKING = f"param([hashtable]${ARGUMENTS})\nif ($null -eq ${ARGUMENTS}) {{ ${ARGUMENTS} = @{{}} }}"
 BEGIN, END = "#rmm:begin ", "#rmm:end "  # lines around each script, by which a bundle can be taken apart again
 
 
 def powershell_bundle(collectors: Sequence[Collector]) -> Script:
     """One script for Windows PowerShell that runs `collectors` in order and writes one part for each."""
-    bodies = [f"Invoke-RmmCollector '{c.name}' {{\n{_marked(c.name, c.windows)}\n}}" for c in collectors]
-    return Script("\n".join([_prologue("prologue.ps1"), *bodies, ""]), steps=_steps(collectors))
+    bodies = [
+        f"Invoke-RmmCollector '{c.name}' {{\n{_marked(c.name, c.windows)}\n}}"
+        + (f" ${ARGUMENTS}['{c.name}']" if c.takes_arguments else "")
+        for c in collectors
+    ]
+    head = [_TAKING] if any(c.takes_arguments for c in collectors) else []
+    return Script("\n".join([*head, _prologue("prologue.ps1"), *bodies, ""]), steps=_steps(collectors))
 
 
 def shell_bundle(collectors: Sequence[Collector]) -> Script:

@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 
 from rmm.document import Document, Path, Problem, checked, dotted
-from rmm.model.collector import Field, Manifest, Source
+from rmm.model.collector import Argument, Field, Manifest, Source
 from rmm.model.rule import Rule
 
-_PARTS: dict[str, type[msgspec.Struct]] = {"fields": Field, "sources": Source}
+_PARTS: dict[str, type[msgspec.Struct]] = {"fields": Field, "sources": Source, "arguments": Argument}
 
 
 def build_manifest(document: Document) -> tuple[Manifest | None, list[Problem]]:
@@ -33,7 +33,7 @@ def build_manifest(document: Document) -> tuple[Manifest | None, list[Problem]]:
 
 def _each(document: Document, part: str, kind: type[msgspec.Struct], problems: list[Problem]) -> dict[str, Any]:
     given = document.data.get(part)
-    if given is None and part == "sources":
+    if given is None and part != "fields":
         return {}
     if not isinstance(given, dict) or not given:
         problems.append(Problem(document.line((part,)), part, "a mapping of names is expected"))

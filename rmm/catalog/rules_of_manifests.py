@@ -9,6 +9,7 @@ from typing import Any
 from rmm.catalog.wql import Query, parse_query
 from rmm.core.change import is_inventory
 from rmm.core.formulas import FORMULAS
+from rmm.core.journal import BOOKMARKS, SECONDS
 from rmm.core.normalize import NOTES
 from rmm.core.rates import CLOCKS
 from rmm.model.collector import Field, Manifest, Source
@@ -32,7 +33,7 @@ _HIVE = re.compile(r"HK(LM|U|CR|CU)\\[^\\]", re.IGNORECASE)
 def manifest_problems(manifest: Manifest, folder: str, *, has_windows: bool, linux: bool) -> list[tuple[Path, str]]:
     """Every violation with the path of the key it is about."""
     found: list[tuple[Path, str]] = []
-    for check in (_head, _sources, _rows, _top, _fields, _alert_rules):
+    for check in (_head, _sources, _rows, _top, _fields, _arguments_of_script, _journal, _alert_rules):
         found += check(manifest)
     if manifest.name != folder:
         found.append((("name",), f"must be the folder's name, {folder}"))
@@ -110,6 +111,41 @@ def _top(manifest: Manifest) -> Found:
             yield ("top", "always", name), f"no field {name}"
     if not manifest.rows or not top.by:
         yield ("top",), "needs `rows` and fields in `by`"
+
+
+_ARGUMENT = re.compile(r"[A-Z][A-Za-z0-9]{0,39}\Z")
+_VALUES = {"int": int, "text": str, "bool": bool}
+
+
+def _arguments_of_script(manifest: Manifest) -> Found:
+    for name, argument in manifest.arguments.items():
+        place: Path = ("arguments", name)
+        if not _ARGUMENT.match(name) or name in (BOOKMARKS, SECONDS):
+            yield place, f"must be letters and digits, starting with a capital, and not {BOOKMARKS} or {SECONDS}"
+        if argument.type not in _VALUES:
+            yield (*place, "type"), f"must be one of {', '.join(_VALUES)}"
+        elif type(argument.default) is not _VALUES[argument.type]:
+            yield (*place, "default"), f"is no {argument.type}"
+
+
+def _journal(manifest: Manifest) -> Found:
+    journal = manifest.journal
+    if journal is None:
+        return
+    for key in ("records", "logs"):
+        source = manifest.sources.get(getattr(journal, key))
+        if source is None:
+            yield ("journal", key), f"no source {getattr(journal, key)}"
+        elif properties(source) is not None:
+            yield ("journal", key), "must be a source of the script's own"
+    if manifest.rows != journal.records:
+        yield ("rows",), "must be the journal's records"
+    if not journal.group:
+        yield ("journal", "group"), "needs a property"
+    if not 600 <= journal.keep_s <= 7 * 86_400:
+        yield ("journal", "keep_s"), "must be 600 to 604800 seconds"
+    if not 1 <= journal.most <= 1000:
+        yield ("journal", "most"), "must be 1 to 1000"
 
 
 def properties(source: Source) -> tuple[str, ...] | None:

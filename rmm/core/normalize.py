@@ -12,7 +12,7 @@ from datetime import datetime
 from fnmatch import translate
 from typing import Any
 
-from rmm.core import coerce, rates
+from rmm.core import coerce, journal, rates
 from rmm.core.coerce import Convert, Invalid
 from rmm.core.context import INVALID, UNKNOWN, UNSUPPORTED, Context, Instance, Missing, Reader, Site
 from rmm.core.formulas import FORMULAS
@@ -58,6 +58,11 @@ class Normalizer:
         Raises:
             OutputError: the document has no list for the source of the rows.
         """
+        kept = None
+        if self._manifest.journal is not None:
+            document, kept = journal.fold(
+                self._manifest.journal, document, (counters or {}).get(journal.KEPT), observed_at
+            )
         context = self._open(document, observed_at)
         before = counters if counters is not None and counters.get("layout") == self._layout else {}
         after: dict[str, Any] = {}
@@ -70,6 +75,8 @@ class Normalizer:
         readings = self._readings(context, before, after, notes)
         if after:
             after["layout"] = self._layout
+        if kept is not None:
+            after[journal.KEPT] = kept
         partial = any(reason not in _HARMLESS for reason in notes.values())
         return CollectorResult(outcome="partial" if partial else "ok", readings=readings, notes=notes, counters=after)
 

@@ -61,6 +61,30 @@ class Top(msgspec.Struct, frozen=True, kw_only=True):
     always: dict[str, Any] = {}  # field -> value or list of values
 
 
+class Argument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A typed argument of `collect.ps1`, which names it in its `param`. `type`: int, text or bool."""
+
+    type: str
+    default: Any
+    title: str = ""
+
+
+class Journal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What grows on the endpoint and is read on from a bookmark, which the poller keeps: see `rmm.core.journal`.
+
+    Instances of `records`, one for each thing that was written, have `Log`, `Record` (its number), `Time` and what else
+    there is. Instances of `logs`, one for each log, have `Log`, and where it could be read `Record` and `Time` of the
+    newest, and `Access`: ok or why it could not. The script's arguments `Bookmarks` (log -> number) and `Seconds` say
+    what to read.
+    """
+
+    records: str
+    logs: str
+    group: tuple[str, ...]  # properties of a record; those with equal values become one row
+    keep_s: int = 86_400  # how long a row without new records is kept
+    most: int = 300  # rows
+
+
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`collector.yaml`, validated. Seconds for times."""
 
@@ -85,6 +109,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     powershell: str = "5.1"
     constrained: bool = True  # the script works in Constrained Language Mode
     unchanged_ttl: int = 0
+    arguments: dict[str, Argument] = {}
+    journal: Journal | None = None
     rules: tuple[Rule, ...] = ()
 
 
@@ -99,6 +125,11 @@ class Collector(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def name(self) -> str:
         return self.manifest.name
+
+    @property
+    def takes_arguments(self) -> bool:
+        """Whether the poller gives the script typed arguments."""
+        return bool(self.manifest.arguments) or self.manifest.journal is not None
 
     @property
     def session_free(self) -> bool:

@@ -15,6 +15,8 @@ from typing import Any
 
 import msgspec
 
+from rmm.catalog.bundle import ARGUMENTS
+from rmm.core import journal
 from rmm.core.change import changes, is_inventory
 from rmm.core.coerce import shown
 from rmm.core.counters import kept_counters
@@ -74,6 +76,7 @@ class Harvest:
         self._observed_at = observed_at
         self._recognise = recognise
         self._stopped = False
+        self._bare = False  # the transport carries no arguments
         self._lost: list[str] = []  # collectors whose hanging cost their session
         self._by_command = False  # the endpoint takes commands and no scripts
 
@@ -163,6 +166,9 @@ class Harvest:
                 most = min(room, self._kit.poll.max_output)
                 result = await session.run(script, deadline=deadline, max_bytes=most)
             except TransportError as error:
+                if error.code == "unsupported.arguments" and script.arguments and not self._bare:
+                    self._bare = True  # nothing was sent; without bookmarks scripts read a window, and that is enough
+                    continue
                 self._take_parts(error.partial, waiting)
                 raise
             room -= result.bytes
@@ -177,7 +183,27 @@ class Harvest:
         """The bundle; of the seconds that are left none may use so much that nothing remains for those behind it."""
         script = self._kit.bundle(tuple(names), language)
         steps = (*(min(step, MOST_SHARE * left) for step in script.steps[:-1]), *script.steps[-1:])
-        return script if steps == script.steps else msgspec.structs.replace(script, steps=steps)
+        given = {} if self._bare or language != "powershell" else self._arguments(names)
+        arguments = ((ARGUMENTS, given),) if given else script.arguments
+        return msgspec.structs.replace(script, steps=steps, arguments=arguments)
+
+    def _arguments(self, names: list[str]) -> dict[str, dict[str, Any]]:
+        """What each collector's script is given, by the names of its parameters."""
+        found: dict[str, dict[str, Any]] = {}
+        for name in names:
+            manifest = self._kit.collectors[name].manifest
+            values = {argument: one.default for argument, one in manifest.arguments.items()}
+            if manifest.journal is not None:
+                kept = (self._kept(name) or {}).get(journal.KEPT)
+                values |= journal.arguments(kept, self._observed_at)
+            if values:
+                found[name] = values
+        return found
+
+    def _kept(self, name: str) -> dict[str, Any] | None:
+        """What the last reading left for this one."""
+        previous = self._state.collectors.get(name) if self._state else None
+        return kept_counters(previous.result) if previous else None
 
     def _settle(self, result: ScriptResult, missing: list[str], ran_s: float) -> list[str]:
         """Give the collectors without a part their fault; returns those that deserve another pipeline.
@@ -271,12 +297,11 @@ class Harvest:
 
     def normalize(self, name: str, document: Mapping[str, Any], gather_ms: float, size: int) -> None:
         """A document becomes this collector's readings, or its fault."""
-        previous = self._state.collectors.get(name) if self._state else None
-        counters = kept_counters(previous.result) if previous else None
         try:
-            result = self._normalizers[name].read(document, counters=counters, observed_at=self._observed_at)
+            result = self._normalizers[name].read(document, counters=self._kept(name), observed_at=self._observed_at)
         except OutputError as error:
             result = CollectorResult(outcome="fault", fault=fault_of(error))
+        previous = self._state.collectors.get(name) if self._state else None
         found = self._changes(name, previous, result) if previous else ()
         self.results[name] = msgspec.structs.replace(result, gather_ms=gather_ms, bytes=size, changes=found)
 

@@ -16,9 +16,9 @@ from rounds import Bench, Sleepy
 from rmm.catalog.bundle import bundler
 from rmm.core.merge import merge
 from rmm.core.schedule import due
-from rmm.errors import ConnectError, TransportError
+from rmm.errors import ConnectError, TransportError, UnsupportedError
 from rmm.loop import SystemClock
-from rmm.model.collector import Collector, Field, Manifest, Source
+from rmm.model.collector import Argument, Collector, Field, Journal, Manifest, Source
 from rmm.model.endpoint import Credential, Endpoint, Secret, Target
 from rmm.model.observation import CollectorResult, Observation
 from rmm.model.settings import PollSettings
@@ -99,18 +99,57 @@ MISBEHAVING = {
 }
 
 
+TYPES = """param([hashtable]$Bookmarks = @{}, [int]$Seconds = -1, [int]$Most = 1, [string]$Word = 'none')
+$rows = foreach ($key in $Bookmarks.Keys) {
+    @{ Log = $key; Record = $Bookmarks[$key]; Kind = $Bookmarks[$key].GetType().Name }
+}
+$one = @{ Log = 'L\u00f6g'; Record = 2147483649; Time = '2026-11-20T10:00:00.0000000Z'; Access = 'ok' }
+$seen = @{ N = $Seconds; Most = $Most; Word = $Word }
+ConvertTo-Json -InputObject @{ given = @($rows); seconds = @($seen); a = @(); log = @($one) } -Compress -Depth 4
+"""
+
+
+def remembering() -> Collector:
+    manifest = Manifest(
+        name="j", title="j", schema=1, interval=60, timeout=20, cost="C1", owner="t", rows="a",
+        sources={"a": Source(), "log": Source()}, key=("log",),
+        fields={"log": Field(type="text", kind="text", prop="Log")}, journal=Journal(records="a", logs="log", group=("Log",)),
+        arguments={"Most": Argument(type="int", default=7), "Word": Argument(type="text", default='it\'s "$(x)"')},
+    )  # fmt: skip
+    return Collector(manifest=manifest, folder="", windows=TYPES)
+
+
+async def test_real_powershell_is_given_typed_arguments_and_bookmarks(sshd_pwsh: Any, tmp_path: Path) -> None:
+    raw: list[Any] = []
+    here = Here(tmp_path, Listening("ssh", raw), [collector("good"), remembering()])
+    here.target = lambda endpoint: over_ssh(sshd_pwsh, "powershell")
+    first = await here.visit()
+    second = await here.visit(merge(None, first), 2)
+    await here.transport.aclose()
+    assert told(first) == told(second) == {"good": "ok", "j": "ok"}
+    documents = [json.loads(output[1])["document"] for output in raw]
+    assert documents[0]["given"] == []
+    assert documents[0]["seconds"] == [{"N": 3600, "Most": 7, "Word": 'it\'s "$(x)"'}]
+    assert documents[1]["given"] == [{"Log": "L\u00f6g", "Record": 2147483649, "Kind": "Int64"}]
+    assert 120 <= documents[1]["seconds"][0]["N"] < 180
+
+
+async def test_a_transport_without_arguments_has_the_script_read_its_own_window(tmp_path: Path) -> None:
+    fake = Fake({})
+    fake.takes_arguments = False
+    here = Here(tmp_path, fake, [collector("a"), remembering()])
+    here.kit("k", SystemClock())
+    seen = await here.visit()
+    assert told(seen)["a"] == "ok"
+    assert fake.asked == [["a", "j"]]
+    assert fake.given == [True, False]
+
+
 async def test_real_powershell_loses_what_misbehaves_and_nothing_else(sshd_pwsh: Any, tmp_path: Path) -> None:
     scripts = [collector(n, t, timeout=2 if n in ("hangs", "endless") else 20) for n, t in MISBEHAVING.items()]
     here = Here(tmp_path, build("transports", "ssh", gate=Open()), scripts)
     here.most = 4 << 20
-    credential = Credential(
-        name="k", username=sshd_pwsh.user, secret=Secret(""), kind="key", key_file=str(sshd_pwsh.folder / "user")
-    )
-    here.target = lambda endpoint: Target(
-        endpoint="e", name="127.0.0.1", host="127.0.0.1", port=sshd_pwsh.port, scheme="http", transport="ssh",
-        auth="ntlm", session="new", credential=credential, known_hosts=str(sshd_pwsh.folder / "known_hosts"),
-        shell="powershell",
-    )  # fmt: skip
+    here.target = lambda endpoint: over_ssh(sshd_pwsh, "powershell")
     began = time.monotonic()
     seen = await here.visit()
     await here.transport.aclose()
@@ -143,13 +182,7 @@ SHELL = {
 async def test_a_posix_shell_does_likewise(sshd: Any, tmp_path: Path) -> None:
     scripts = [collector(n, "", t, timeout=2 if n == "hangs" else 20) for n, t in SHELL.items()]
     here = Here(tmp_path, build("transports", "ssh", gate=Open()), scripts)
-    credential = Credential(
-        name="k", username=sshd.user, secret=Secret(""), kind="key", key_file=str(sshd.folder / "user")
-    )
-    here.target = lambda endpoint: Target(
-        endpoint="e", name="127.0.0.1", host="127.0.0.1", port=sshd.port, scheme="http", transport="ssh", auth="ntlm",
-        session="new", credential=credential, known_hosts=str(sshd.folder / "known_hosts"), shell="sh",
-    )  # fmt: skip
+    here.target = lambda endpoint: over_ssh(sshd, "sh")
     seen = await here.visit()
     await here.transport.aclose()
     assert told(seen) == {
@@ -174,6 +207,9 @@ class Scripted:
 
     async def run(self, script: Script, *, deadline: float, max_bytes: int = 1) -> ScriptResult:
         now = asyncio.get_running_loop().time()
+        self._owner.given.append(bool(script.arguments))
+        if script.arguments and not self._owner.takes_arguments:
+            raise UnsupportedError("no arguments", code="unsupported.arguments")
         names = [line.split()[1] for line in script.text.splitlines() if line.startswith("#rmm:begin")]
         self._owner.asked.append(names)
         done: list[str] = []
@@ -192,11 +228,48 @@ class Scripted:
         return ScriptResult(output=tuple(done), state="completed", bytes=9)
 
 
+class Listening:
+    """A transport whose outputs the test sees too."""
+
+    def __init__(self, name: str, outputs: list[Any]) -> None:
+        self.name = name
+        self._inner: Any = build("transports", name, gate=Open())
+        self._outputs = outputs
+
+    @contextlib.asynccontextmanager
+    async def session(self, target: Target, *, deadline: float) -> AsyncIterator[Any]:
+        async with self._inner.session(target, deadline=deadline) as session:
+            run = session.run
+
+            async def heard(script: Script, **options: Any) -> ScriptResult:
+                result: ScriptResult = await run(script, **options)
+                self._outputs.append(result.output)
+                return result
+
+            session.run = heard
+            yield session
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+def over_ssh(server: Any, shell: str) -> Target:
+    credential = Credential(
+        name="k", username=server.user, secret=Secret(""), kind="key", key_file=str(server.folder / "user")
+    )
+    return Target(
+        endpoint="e", name="127.0.0.1", host="127.0.0.1", port=server.port, scheme="http", transport="ssh", auth="ntlm",
+        session="new", credential=credential, known_hosts=str(server.folder / "known_hosts"), shell=shell,
+    )  # fmt: skip
+
+
 class Fake(Sleepy):  # type: ignore[misc]
     def __init__(self, takes: dict[str, float], *, unstoppable: Sequence[str] = (), fatal: Sequence[str] = ()) -> None:
         super().__init__(lambda _: 0.0)
         self.takes, self.unstoppable, self.fatal = takes, unstoppable, fatal
         self.asked: list[list[str]] = []
+        self.given: list[bool] = []  # whether each script came with arguments
+        self.takes_arguments = True
         self.sessions = 0
         self.refuses_from = 99
 

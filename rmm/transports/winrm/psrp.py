@@ -10,6 +10,7 @@ import re
 import struct
 import uuid
 from collections import OrderedDict
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -19,6 +20,7 @@ from rmm.core.coerce import shown
 from rmm.errors import ProtocolError
 from rmm.ports import ErrorRecord, Script
 from rmm.transports.winrm import clixml
+from rmm.transports.winrm.tables import table
 
 FRAGMENT_HEADER = 21  # object id, fragment id, flags, length: [MS-PSRP] 2.2.4
 MESSAGE_HEADER = 40  # destination, type, runspace pool id, pipeline id: [MS-PSRP] 2.2.1
@@ -35,6 +37,10 @@ STOPPED, COMPLETED, FAILED = 3, 4, 5  # the final states of a pipeline; 1 and 2 
 
 _POOL = uuid.UUID("11111111-2222-3333-4444-555555555555")
 _PIPELINE = uuid.UUID("66666666-7777-8888-9999-aaaaaaaaaaaa")
+
+
+_MARK = "rmm:a table stands here:b7e5a1c0"  # ours alone: a script is static text, and arguments are not marked twice
+_MARKED = f'<S N="V">{_MARK}</S>'.encode()
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -106,6 +112,13 @@ _scripts: OrderedDict[tuple[str, str], bytes] = OrderedDict()
 
 def create_pipeline(script: Script, pool: uuid.UUID, pipeline: uuid.UUID) -> bytes:
     """The CREATE_PIPELINE message for a script; serialised once per script, then patched."""
+    tables = [value for _, value in script.arguments if isinstance(value, Mapping)]
+    if tables:
+        marked = [(name, _MARK if isinstance(value, Mapping) else value) for name, value in script.arguments]
+        message = create_pipeline(msgspec.structs.replace(script, arguments=tuple(marked)), pool, pipeline)
+        for value in tables:
+            message = message.replace(_MARKED, table(value, "V"), 1)
+        return message
     key = (script.text, f"{script.language}{script.arguments!r}" if script.arguments else script.language)
     message = _scripts.get(key)
     if message is None:
