@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,13 @@ import pytest
 
 from rmm.catalog.check import check_script
 from rmm.catalog.golden import result_of
+from rmm.core.alerting.lifecycle import evaluate
 from rmm.core.normalize import Normalizer
 from rmm.core.rules import compile_rules
 from rmm.lab.windows.state import state_of_sample
 from rmm.model.collector import Collector, Field, Manifest, Source
-from rmm.model.rule import EVENTS
+from rmm.model.observation import Observation
+from rmm.model.rule import EVENTS, Alert
 from tests.collectors.conftest import Sample
 from tests.collectors.executor import Executor
 
@@ -131,9 +133,8 @@ def test_the_rules_are_raised_by_what_they_are_about_and_by_nothing_else(samples
         rules = [rule for rule in sample.collector.manifest.rules if rule.op not in EVENTS]
         compiled = compile_rules(rules).get(sample.collector.name, [])
         rows = result_of(sample.collector.manifest, sample.content).readings
-        found = {
-            c.rule.id for c in compiled for row in rows if c.matches(row) and c.severity(row, "") in ("warning", "critical")
-        }
+        matching = [(c, row) for c in compiled for row in rows if c.matches(row)]
+        found = {c.rule.id for c, row in matching if c.severity(row, "") in ("warning", "critical")}
         if found:
             raised[f"{sample.collector.name}/{sample.case}"] = found
     assert raised == RAISED
@@ -204,3 +205,37 @@ def test_no_sample_and_no_reading_holds_a_secret(catalog: dict[str, Collector]) 
             content = json.loads(path.read_text(encoding="utf-8"))
             content.pop("state", None)
             assert SECRET not in json.dumps(content), path
+
+
+@pytest.mark.parametrize(
+    ("reason", "stays"), [("access_denied", True), ("unknown", True), ("unsupported", False), ("", False)]
+)
+def test_an_alert_outlives_a_reading_whose_rows_could_not_be_had(
+    catalog: dict[str, Collector], samples: list[Sample], reason: str, stays: bool
+) -> None:
+    manifest = catalog["bitlocker"].manifest
+    rules = compile_rules(manifest.rules)
+    live: dict[str, Alert] = {}
+
+    def poll(document: dict[str, Any], day: int) -> None:
+        result = Normalizer(manifest).read(document, counters=None, observed_at=AT)
+        observation = Observation(
+            endpoint="e", name="E", site="hq", shard=0, observed_at=AT + timedelta(days=day), duration_s=0.1,
+            status="OK", fault=None, collectors={"bitlocker": result}, epoch="a", seq=day,
+        )  # fmt: skip
+        for change in evaluate(observation, live, rules, {"bitlocker": manifest.key}):
+            if change.dropped or change.alert.state == "resolved":
+                del live[change.alert.key]
+            else:
+                live[change.alert.key] = change.alert
+
+    poll(sample_of(samples, "bitlocker", "windows10-degraded").content["document"], 1)
+    assert set(live) == {"bitlocker_suspended|e|C:", "bitlocker_decrypting|e|D:"}
+    poll({"volume": [], "notes": [{"Source": "volume", "Reason": reason}] if reason else []}, 2)
+    assert len(live) == (2 if stays else 0)
+
+
+def test_rows_that_are_not_all_there_are_noted(samples: list[Sample]) -> None:
+    sample = sample_of(samples, "local_admins", "server2016-degraded")
+    result = result_of(sample.collector.manifest, sample.content)
+    assert (result.outcome, result.notes["rows"], len(result.readings)) == ("partial", "unknown", 7)
