@@ -48,6 +48,7 @@ class Context:
         self.lists = lists
         self.told = told  # sources whose reason the endpoint itself gave
         self.reasons = reasons  # source -> why it has no instances
+        self.told = told  # sources of which the script itself says why they are empty
         self.observed_at = observed_at
         self.row: Instance = {}
         self.changes: dict[str, Change | None] = {}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from rmm.core import moments, rated, sddl, texts, values
+from rmm.core import choices, moments, rated, sddl, texts, values
 from rmm.core.context import Reader, Site
 
 
@@ -31,8 +31,12 @@ class Formula(NamedTuple):
 FORMULAS: dict[str, Formula] = {
     "": Formula(values.copied, {}),
     "scale": Formula(values.scale, {"by": "number", "plus": "number?"}),
-    "map": Formula(values.mapped, {"values": "map", "default": "any?"}),
+    "map": Formula(values.mapped, {"values": "map", "default": "any?", "absent": "any?"}),
     "equals": Formula(values.equals, {"values": "list"}),
+    "bits": Formula(choices.bits, {"mask": "number", "values": "list"}),
+    "some": Formula(choices.some, {"values": "list", "mask": "number?", "where": "map?", "absent": "any?"}, whole=True),
+    "contains": Formula(choices.contains, {"values": "list"}),
+    "each": Formula(choices.each, {"values": "map"}),
     "has_bits": Formula(values.has_bits, {"mask": "number"}),
     "trim": Formula(values.trim, {"end": "text"}),
     "day": Formula(values.day, {}),
@@ -40,6 +44,7 @@ FORMULAS: dict[str, Formula] = {
     "joined": Formula(texts.joined, {}),
     "collected": Formula(texts.collected, {"props": "props", "between": "text?"}, prop=False, whole=True),
     "up_to": Formula(texts.up_to, {"mark": "text"}),
+    "after": Formula(texts.after, {"mark": "text"}),
     "granted": Formula(sddl.granted, {"to": "list"}),
     "first_of": Formula(values.first_of, {"props": "props"}, prop=False),
     "present": Formula(values.present, {"props": "props"}, prop=False, whole=True),
@@ -53,6 +58,8 @@ FORMULAS: dict[str, Formula] = {
     "count_where": Formula(values.count_where, {"values": "list"}, whole=True),
     "listed": Formula(values.listed, {"in": "text"}, whole=True),
     "any_of": Formula(values.any_of, {"fields": "fields"}, prop=False, whole=True),
+    "all_of": Formula(choices.all_of, {"fields": "fields"}, prop=False, whole=True),
+    "first_known": Formula(choices.first_known, {"fields": "fields"}, prop=False, whole=True),
     "names_of": Formula(values.names_of, {"fields": "fields"}, prop=False, whole=True),
     "age": Formula(values.age, {"clock": "source"}),
     "elapsed": Formula(moments.elapsed, {"field": "field", "unit": "positive number"}, prop=False, whole=True),

@@ -97,6 +97,8 @@ class Normalizer:
         self, context: Context, before: Mapping[str, Any], after: dict[str, Any], notes: dict[str, str]
     ) -> tuple[Row, ...]:
         instances = context.lists[self._rows] if self._rows else [{}]
+        if self._rows in context.told:  # the script says that there are more, or none that could be had
+            notes["rows"] = context.reasons[self._rows]
         rows: dict[str, Row] = {}
         counting, filtered = self._rows in self._counters, bool(self._keep)
         for instance in instances:

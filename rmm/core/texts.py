@@ -59,3 +59,14 @@ def hresult(site: Site) -> Reader:
         return f"0x{value & 0xFFFFFFFF:08X}" if value else None
 
     return read
+
+
+def after(site: Site) -> Reader:
+    """The property (a text) after the last `mark`; nothing where there is none."""
+    prop, mark = site.field.prop, site.field.args["mark"]
+
+    def read(context: Context, instance: Instance) -> Any:
+        value = coerce.text(instance.get(prop))
+        return None if value is None or mark not in value else value[value.rindex(mark) + len(mark) :]
+
+    return read

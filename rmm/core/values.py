@@ -32,16 +32,16 @@ def scale(site: Site) -> Reader:
 
 
 def mapped(site: Site) -> Reader:
-    """The property (of a list its first item) looked up in `values`; what is not listed becomes `default`, or stays."""
+    """The property (of a list its first item) looked up in `values`; others become `default` or stay, null `absent`."""
     prop, values = site.field.prop, {str(key).casefold(): value for key, value in site.field.args["values"].items()}
-    default = site.field.args.get("default")
+    default, absent = site.field.args.get("default"), site.field.args.get("absent")
 
     def read(context: Context, instance: Instance) -> Any:
         value = instance.get(prop)
         if type(value) is list:
             value = value[0] if value else None
         if value is None:
-            return None
+            return absent
         if type(value) is list or type(value) is dict:
             raise Invalid
         return values.get(str(value).casefold(), value if default is None else default)
@@ -186,7 +186,7 @@ def count(site: Site) -> Reader:
 
     def read(context: Context, instance: Instance) -> Any:
         found = context.lists[source]
-        if not found and context.reasons[source] in (DENIED, UNKNOWN):
+        if not found and (source in context.told or context.reasons[source] in (DENIED, UNKNOWN)):
             raise Missing(context.reasons[source])
         return len(found)
 

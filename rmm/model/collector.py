@@ -15,8 +15,9 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     Exactly one of the three:
 
     - `wql`: a SELECT of named properties, which WS-Enumeration can answer too.
-    - `registry`: one instance per key of the list that exists, with the named `values` (null where absent). A path
-      segment `*` stands for every key at that place; the instance's `KeyName` is then the name found there.
+    - `registry`: one instance with the named `values` of those keys of the list that exist (null where absent, a later
+      key's value before an earlier's: a policy after the setting), none where no key exists. A path segment `*` stands
+      for every key at that place: one instance each, whose `KeyName` is the name found there.
     - `registry_keys`: one instance per direct subkey of each path of the list, with the named `values`, `KeyName` (the
       subkey's name) and `Root` (the path's position in the list, from 0). `*` as above, without a name of its own.
 

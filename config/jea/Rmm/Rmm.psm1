@@ -32,6 +32,69 @@ $head + ',"error":' + (ConvertTo-Json -InputObject $facts -Compress) + '}'
 Set-Alias -Name Measure-Object -Value Microsoft.PowerShell.Utility\Measure-Object
 Set-Alias -Name Select-Object -Value Microsoft.PowerShell.Utility\Select-Object
 $RmmCollectors = @{
+accounts = {
+function Get-Reason {
+param($Failure)
+$id = "$($Failure.FullyQualifiedErrorId)"
+if ("$($Failure.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError' -or $id -like 'HRESULT 0x80041003*') { return 'access_denied' }
+if ($id -match '^HRESULT 0x800410(0e|10|02)' -or $id -eq 'CommandNotFoundException') { return 'unsupported' }
+'unknown'
+}
+function ConvertTo-Utc {
+param($Value)
+if ($Value -is [datetime]) { return $Value.ToUniversalTime().ToString('o') }
+}
+$notes = @()
+$account = @()
+$times = @()
+$system = Get-CimInstance -Query 'SELECT ProductType FROM Win32_OperatingSystem'
+if ($system.ProductType -eq 2) {
+$notes = @(@{ Source = 'account'; Reason = 'unsupported' }, @{ Source = 'times'; Reason = 'unsupported' })
+} else {
+try {
+$account = @(Get-CimInstance -Query 'SELECT SID, Name, FullName, Disabled, Lockout, PasswordRequired, PasswordExpires, PasswordChangeable FROM Win32_UserAccount WHERE LocalAccount = TRUE' -ErrorAction Stop)
+} catch { $notes += @(@{ Source = 'account'; Reason = (Get-Reason -Failure $_) }) }
+try {
+$times = @(foreach ($user in Get-LocalUser -ErrorAction Stop) {
+@{
+SID = "$($user.SID)"
+PasswordLastSet = ConvertTo-Utc -Value $user.PasswordLastSet
+LastLogon = ConvertTo-Utc -Value $user.LastLogon
+AccountExpires = ConvertTo-Utc -Value $user.AccountExpires
+}
+})
+} catch { $notes += @(@{ Source = 'times'; Reason = (Get-Reason -Failure $_) }) }
+}
+$document = @{
+account = @($account | Select-Object -Property SID, Name, FullName, Disabled, Lockout, PasswordRequired, PasswordExpires, PasswordChangeable)
+times = $times
+notes = $notes
+}
+ConvertTo-Json -InputObject $document -Compress -Depth 4
+}
+antivirus = {
+function Get-Reason {
+param($Failure)
+$id = "$($Failure.FullyQualifiedErrorId)"
+if ("$($Failure.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError' -or $id -like 'HRESULT 0x80041003*') { return 'access_denied' }
+if ($id -match '^HRESULT 0x800410(0e|10|02)') { return 'unsupported' }
+'unknown'
+}
+$notes = @()
+$product = @()
+try {
+$product = @(Get-CimInstance -Namespace root/securitycenter2 -Query 'SELECT instanceGuid, displayName, productState FROM AntiVirusProduct' -ErrorAction Stop)
+} catch { $notes += @(@{ Source = 'product'; Reason = (Get-Reason -Failure $_) }) }
+$service = Get-CimInstance -Query "SELECT Name, State, StartMode FROM Win32_Service WHERE Name = 'WinDefend' OR Name = 'SAVService' OR Name = 'Sophos Endpoint Defense Service' OR Name = 'Sophos File Scanner Service' OR Name = 'ekrn' OR Name LIKE 'AVP%' OR Name = 'KAVFS' OR Name = 'SepMasterService' OR Name = 'McShield' OR Name = 'mfetp' OR Name = 'ntrtscan' OR Name = 'TMBMServer' OR Name = 'ds_agent' OR Name = 'Amsp' OR Name = 'EPSecurityService' OR Name = 'VSSERV' OR Name = 'CSFalconService' OR Name = 'SentinelAgent' OR Name = 'CylanceSvc' OR Name = 'CbDefense' OR Name = 'cyserver' OR Name = 'fshoster' OR Name = 'avast! Antivirus' OR Name = 'AVG Antivirus' OR Name = 'AntiVirService' OR Name = 'AVKWCtl' OR Name = 'MBAMService' OR Name = 'WRSVC' OR Name = 'PSUAService' OR Name = 'xagt' OR Name = 'ElasticEndpoint' OR Name LIKE 'CiscoAMP%' OR Name = 'SBAMSvc'"
+$os = Get-CimInstance -Query 'SELECT ProductType FROM Win32_OperatingSystem'
+$document = @{
+product = @($product | Select-Object -Property instanceGuid, displayName, productState)
+service = @($service | Select-Object -Property Name, State, StartMode)
+os = @($os | Select-Object -Property ProductType)
+notes = $notes
+}
+ConvertTo-Json -InputObject $document -Compress -Depth 4
+}
 appx = {
 $notes = @()
 $package = @()
@@ -139,6 +202,47 @@ LastVssError = $vss
 }
 }
 ConvertTo-Json -InputObject @{ product = $product } -Compress -Depth 4
+}
+bitlocker = {
+function Get-Reason {
+param($Failure)
+$id = "$($Failure.FullyQualifiedErrorId)"
+if ("$($Failure.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError' -or $id -like 'HRESULT 0x80041003*') { return 'access_denied' }
+if ($id -match '^HRESULT 0x800410(0e|10|02)') { return 'unsupported' }
+'unknown'
+}
+$notes = @()
+$volume = @()
+try {
+$volume = @(Get-CimInstance -Namespace root/cimv2/security/microsoftvolumeencryption -Query 'SELECT DeviceID, DriveLetter, ProtectionStatus, ConversionStatus, EncryptionMethod, VolumeType FROM Win32_EncryptableVolume' -ErrorAction Stop)
+} catch { $notes += @(@{ Source = 'volume'; Reason = (Get-Reason -Failure $_) }) }
+$rows = @(foreach ($item in $volume) {
+$percent = $null
+$types = $null
+try {
+$answer = Invoke-CimMethod -InputObject $item -MethodName GetConversionStatus -ErrorAction Stop
+if ($answer.ReturnValue -eq 0) { $percent = $answer.EncryptionPercentage }
+$answer = Invoke-CimMethod -InputObject $item -MethodName GetKeyProtectors -ErrorAction Stop
+if ($answer.ReturnValue -eq 0) {
+$types = @(foreach ($id in $answer.VolumeKeyProtectorID) {
+$kind = Invoke-CimMethod -InputObject $item -MethodName GetKeyProtectorType -Arguments @{ VolumeKeyProtectorID = $id } -ErrorAction Stop
+if ($kind.ReturnValue -eq 0) { $kind.KeyProtectorType }
+})
+$types = @($types | Sort-Object)
+}
+} catch { $null = $_ }
+@{
+DeviceID = $item.DeviceID
+DriveLetter = $item.DriveLetter
+ProtectionStatus = $item.ProtectionStatus
+ConversionStatus = $item.ConversionStatus
+EncryptionMethod = $item.EncryptionMethod
+VolumeType = $item.VolumeType
+EncryptionPercentage = $percent
+Protectors = $types
+}
+})
+ConvertTo-Json -InputObject @{ volume = $rows; notes = $notes } -Compress -Depth 4
 }
 certificates = {
 function Get-Reason {
@@ -289,6 +393,70 @@ perf = @($perf | Select-Object -Property Name, PercentProcessorTime, PercentUser
 }
 ConvertTo-Json -InputObject $document -Compress -Depth 4
 }
+defender = {
+function Get-Reason {
+param($Failure)
+$id = "$($Failure.FullyQualifiedErrorId)"
+if ("$($Failure.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError' -or $id -like 'HRESULT 0x80041003*') { return 'access_denied' }
+if ($id -match '^HRESULT 0x800410(0e|10|02)') { return 'unsupported' }
+'unknown'
+}
+function ConvertTo-Utc {
+param($Value)
+if ($Value -is [datetime]) { return $Value.ToUniversalTime().ToString('o') }
+$Value
+}
+$notes = @()
+$status = @()
+$threat = @()
+$service = @()
+try {
+$status = @(Get-CimInstance -Namespace root/microsoft/windows/defender -Query 'SELECT AMServiceEnabled, AMRunningMode, AMProductVersion, AMEngineVersion, AntivirusEnabled, RealTimeProtectionEnabled, BehaviorMonitorEnabled, IoavProtectionEnabled, NISEnabled, IsTamperProtected, AntivirusSignatureVersion, AntivirusSignatureLastUpdated, AntivirusSignatureAge, QuickScanEndTime, QuickScanAge, FullScanEndTime, FullScanAge FROM MSFT_MpComputerStatus' -ErrorAction Stop)
+} catch {
+$failure = $_
+if ("$($failure.FullyQualifiedErrorId)" -like 'HRESULT 0x80041017*') {
+try {
+$older = @(Get-CimInstance -Namespace root/microsoft/windows/defender -Query 'SELECT AMServiceEnabled, AMProductVersion, AMEngineVersion, AntivirusEnabled, RealTimeProtectionEnabled, BehaviorMonitorEnabled, IoavProtectionEnabled, NISEnabled, AntivirusSignatureVersion, AntivirusSignatureLastUpdated, AntivirusSignatureAge, QuickScanEndTime, QuickScanAge, FullScanEndTime, FullScanAge FROM MSFT_MpComputerStatus' -ErrorAction Stop)
+$status = $older
+$failure = $null
+} catch { $failure = $_ }
+}
+if ($null -ne $failure) { $notes += @(@{ Source = 'status'; Reason = (Get-Reason -Failure $failure) }) }
+}
+try {
+$threat = @(Get-CimInstance -Namespace root/microsoft/windows/defender -Query 'SELECT ThreatID, SeverityID FROM MSFT_MpThreat WHERE IsActive = TRUE' -ErrorAction Stop)
+} catch { $notes += @(@{ Source = 'threat'; Reason = (Get-Reason -Failure $_) }) }
+try {
+$service = @(Get-CimInstance -Query "SELECT State, StartMode FROM Win32_Service WHERE Name = 'WinDefend'" -ErrorAction Stop)
+} catch { $notes += @(@{ Source = 'service'; Reason = (Get-Reason -Failure $_) }) }
+$document = @{
+status = @(foreach ($item in $status) {
+@{
+AMServiceEnabled = $item.AMServiceEnabled
+AMRunningMode = $item.AMRunningMode
+AMProductVersion = $item.AMProductVersion
+AMEngineVersion = $item.AMEngineVersion
+AntivirusEnabled = $item.AntivirusEnabled
+RealTimeProtectionEnabled = $item.RealTimeProtectionEnabled
+BehaviorMonitorEnabled = $item.BehaviorMonitorEnabled
+IoavProtectionEnabled = $item.IoavProtectionEnabled
+NISEnabled = $item.NISEnabled
+IsTamperProtected = $item.IsTamperProtected
+AntivirusSignatureVersion = $item.AntivirusSignatureVersion
+AntivirusSignatureLastUpdated = ConvertTo-Utc -Value $item.AntivirusSignatureLastUpdated
+AntivirusSignatureAge = $item.AntivirusSignatureAge
+QuickScanEndTime = ConvertTo-Utc -Value $item.QuickScanEndTime
+QuickScanAge = $item.QuickScanAge
+FullScanEndTime = ConvertTo-Utc -Value $item.FullScanEndTime
+FullScanAge = $item.FullScanAge
+}
+})
+threat = @($threat | Select-Object -Property ThreatID, SeverityID)
+service = @($service | Select-Object -Property State, StartMode)
+notes = $notes
+}
+ConvertTo-Json -InputObject $document -Compress -Depth 4
+}
 disk = {
 $perf = Get-CimInstance -Query 'SELECT Name, DiskReadsPersec, DiskWritesPersec, DiskReadBytesPersec, DiskWriteBytesPersec, AvgDiskReadQueueLength, AvgDiskWriteQueueLength, AvgDiskQueueLength, PercentIdleTime, PercentIdleTime_Base, SplitIOPerSec, Timestamp_Sys100NS, Timestamp_PerfTime, Frequency_PerfTime FROM Win32_PerfRawData_PerfDisk_LogicalDisk'
 $document = @{
@@ -390,6 +558,53 @@ $logs += $log
 }
 ConvertTo-Json -InputObject @{ event = @($events); log = @($logs) } -Compress -Depth 4
 }
+firewall = {
+function Get-Reason {
+param($Failure)
+$id = "$($Failure.FullyQualifiedErrorId)"
+if ("$($Failure.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError' -or $id -like 'HRESULT 0x80041003*') { return 'access_denied' }
+if ($id -match '^HRESULT 0x800410(0e|10|02)') { return 'unsupported' }
+'unknown'
+}
+$notes = @()
+$profiles = @()
+$service = @()
+$policy = @()
+try {
+$profiles = @(Get-CimInstance -Namespace root/standardcimv2 -Query 'SELECT Name, Enabled, DefaultInboundAction, DefaultOutboundAction, LogBlocked, LogAllowed, LogMaxSizeKilobytes FROM MSFT_NetFirewallProfile' -ErrorAction Stop)
+} catch { $notes += @(@{ Source = 'profile'; Reason = (Get-Reason -Failure $_) }) }
+try {
+$service = @(Get-CimInstance -Query "SELECT State FROM Win32_Service WHERE Name = 'MpsSvc'" -ErrorAction Stop)
+} catch { $notes += @(@{ Source = 'service'; Reason = (Get-Reason -Failure $_) }) }
+try {
+$root = 'HKLM:\SOFTWARE\Policies\Microsoft\WindowsFirewall'
+$names = @(@('Domain', 'DomainProfile'), @('Private', 'StandardProfile'), @('Private', 'PrivateProfile'), @('Public', 'PublicProfile'))
+$found = @{}
+foreach ($pair in $names) {
+$key = "$root\$($pair[1])"
+if (-not (Test-Path -LiteralPath $key)) { continue }
+$values = Get-ItemProperty -LiteralPath $key -ErrorAction Stop | Select-Object -Property EnableFirewall, DefaultInboundAction, DefaultOutboundAction
+if ($null -ne $values) { $found[$pair[0]] = $values }
+}
+$policy = @(foreach ($name in 'Domain', 'Private', 'Public') {
+$values = $found[$name]
+if ($null -eq $values) { continue }
+@{
+Name = $name
+EnableFirewall = $values.EnableFirewall
+DefaultInboundAction = $values.DefaultInboundAction
+DefaultOutboundAction = $values.DefaultOutboundAction
+}
+})
+} catch { $notes += @(@{ Source = 'policy'; Reason = (Get-Reason -Failure $_) }) }
+$document = @{
+profile = @($profiles | Select-Object -Property Name, Enabled, DefaultInboundAction, DefaultOutboundAction, LogBlocked, LogAllowed, LogMaxSizeKilobytes)
+policy = $policy
+service = @($service | Select-Object -Property State)
+notes = $notes
+}
+ConvertTo-Json -InputObject $document -Compress -Depth 4
+}
 gpu = {
 $notes = @()
 $memory = @()
@@ -470,6 +685,66 @@ SharedUsage = $item.SharedUsage
 })
 ConvertTo-Json -InputObject @{ adapter = $adapter; notes = $notes } -Compress -Depth 4
 }
+hardening = {
+function Get-Reason {
+param($Failure)
+$id = "$($Failure.FullyQualifiedErrorId)"
+if ("$($Failure.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError' -or $id -like 'HRESULT 0x80041003*') { return 'access_denied' }
+if ($id -match '^HRESULT 0x800410(0e|10|02)') { return 'unsupported' }
+'unknown'
+}
+function Read-Key {
+param([hashtable]$Document, [string]$Source, [string[]]$Keys, [string[]]$Names)
+$found = @{}
+try {
+foreach ($key in $Keys) {
+if (-not (Test-Path -LiteralPath $key)) { continue }
+foreach ($name in $Names) {
+if (-not $found.ContainsKey($name)) { $found[$name] = $null }
+}
+$item = Get-ItemProperty -LiteralPath $key -ErrorAction Stop | Select-Object -Property $Names
+if ($null -eq $item) { continue }
+foreach ($entry in $item.PSObject.Properties) {
+if ($null -ne $entry.Value) { $found[$entry.Name] = $entry.Value }
+}
+}
+} catch {
+$Document.notes += @(@{ Source = $Source; Reason = (Get-Reason -Failure $_) })
+$found = @{}
+}
+$Document[$Source] = @(if ($found.Count -gt 0) { $found })
+}
+$software = 'HKLM:\SOFTWARE\Microsoft\Windows\CurrentVersion'
+$policies = 'HKLM:\SOFTWARE\Policies\Microsoft'
+$control = 'HKLM:\SYSTEM\CurrentControlSet\Control'
+$services = 'HKLM:\SYSTEM\CurrentControlSet\Services'
+$terminal = "$policies\Windows NT\Terminal Services"
+$document = @{ notes = @(); features = @(); autologon = @() }
+Read-Key $document 'uac' "$software\Policies\System" EnableLUA, ConsentPromptBehaviorAdmin, PromptOnSecureDesktop, LocalAccountTokenFilterPolicy
+Read-Key $document 'smb_server' "$services\LanmanServer\Parameters" SMB1, RequireSecuritySignature
+Read-Key $document 'smb_client' "$services\LanmanWorkstation\Parameters" RequireSecuritySignature, AllowInsecureGuestAuth
+Read-Key $document 'rdp' "$control\Terminal Server", $terminal fDenyTSConnections
+Read-Key $document 'rdp_listener' "$control\Terminal Server\WinStations\RDP-Tcp", $terminal UserAuthentication, SecurityLayer, PortNumber
+Read-Key $document 'lsa' "$control\Lsa" RunAsPPL, LmCompatibilityLevel, NoLMHash, RestrictAnonymous, LimitBlankPasswordUse
+Read-Key $document 'ntlm' "$control\Lsa\MSV1_0" NtlmMinClientSec, NtlmMinServerSec, RestrictSendingNTLMTraffic, RestrictReceivingNTLMTraffic
+Read-Key $document 'wdigest' "$control\SecurityProviders\WDigest" UseLogonCredential
+Read-Key $document 'laps_legacy' 'HKLM:\SOFTWARE\Policies\Microsoft Services\AdmPwd' AdmPwdEnabled
+Read-Key $document 'laps' "$software\LAPS\Config", "$software\Policies\LAPS", 'HKLM:\SOFTWARE\Microsoft\Policies\LAPS' BackupDirectory
+Read-Key $document 'script_block' "$policies\Windows\PowerShell\ScriptBlockLogging" EnableScriptBlockLogging
+Read-Key $document 'llmnr' "$policies\Windows NT\DNSClient" EnableMulticast
+try {
+$features = Get-CimInstance -Query "SELECT Name, InstallState FROM Win32_OptionalFeature WHERE Name = 'SMB1Protocol' OR Name = 'MicrosoftWindowsPowerShellV2'" -ErrorAction Stop
+$document.features = @($features | Select-Object -Property Name, InstallState)
+} catch { $document.notes += @(@{ Source = 'features'; Reason = (Get-Reason -Failure $_) }) }
+try {
+$key = 'HKLM:\SOFTWARE\Microsoft\Windows NT\CurrentVersion\Winlogon'
+$names = @((Get-Item -LiteralPath $key -ErrorAction Stop).Property)
+$mode = $null
+if ('AutoAdminLogon' -in $names) { $mode = (Get-ItemProperty -LiteralPath $key -Name AutoAdminLogon -ErrorAction Stop).AutoAdminLogon }
+$document.autologon = @(@{ AutoAdminLogon = $mode; PasswordStored = ('DefaultPassword' -in $names) })
+} catch { $document.notes += @(@{ Source = 'autologon'; Reason = (Get-Reason -Failure $_) }) }
+ConvertTo-Json -InputObject $document -Compress -Depth 4
+}
 hardware = {
 $computer = Get-CimInstance -Query 'SELECT Manufacturer, Model, TotalPhysicalMemory FROM Win32_ComputerSystem'
 $product = Get-CimInstance -Query 'SELECT UUID, IdentifyingNumber FROM Win32_ComputerSystemProduct'
@@ -492,6 +767,100 @@ processor = @($processor | Select-Object -Property Name, NumberOfCores, NumberOf
 slots = @($slots | Select-Object -Property MemoryDevices)
 module = @($module | Select-Object -Property Tag, Capacity)
 disk = @($disk | Select-Object -Property Model, Size)
+}
+ConvertTo-Json -InputObject $document -Compress -Depth 4
+}
+local_admins = {
+function Get-Reason {
+param($Failure)
+$id = "$($Failure.FullyQualifiedErrorId)"
+if ("$($Failure.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError' -or $id -like 'HRESULT 0x80041003*') { return 'access_denied' }
+if ($id -match '^HRESULT 0x800410(0e|10|02)') { return 'unsupported' }
+'unknown'
+}
+function ConvertTo-Sid {
+param($Bytes)
+if ($null -eq $Bytes -or $Bytes.Count -lt 12) { return }
+$text = "S-$($Bytes[0])-$($Bytes[7])"
+for ($at = 8; $at + 3 -lt $Bytes.Count; $at += 4) {
+$part = [long]$Bytes[$at] + 256 * [long]$Bytes[$at + 1] + 65536 * [long]$Bytes[$at + 2] + 16777216 * [long]$Bytes[$at + 3]
+$text = "$text-$part"
+}
+$text
+}
+function Find-Sid {
+param($Entry, [string]$Domain, [string]$Name)
+try { return ([System.Security.Principal.NTAccount]"$Domain\$Name").Translate([System.Security.Principal.SecurityIdentifier]).Value } catch { $null = $_ }
+try { ConvertTo-Sid -Bytes $Entry.objectSid.Value } catch { $null = $_ }
+}
+function Get-Origin {
+param([string]$Sid, [bool]$Local, [bool]$Gone)
+if ($Sid -like 'S-1-12-1-*') { return 'entra' }
+if ($Gone) { return 'orphan' }
+if ($Sid -notlike 'S-1-5-21-*' -and $Sid) { return 'builtin' }
+if ($Local) { return 'local' }
+'domain'
+}
+function Get-Member544 {
+param([string]$Group, [string]$Computer)
+foreach ($member in ([ADSI]"WinNT://$Computer/$Group,group").Members()) {
+$entry = [ADSI]$member
+$parts = @("$($entry.Path)" -replace '^WinNT://', '' -split '/')
+$gone = $parts[-1] -like 'S-1-*'
+$class = $null
+$domain = $null
+if ($gone) { $sid = $parts[-1] } else {
+$domain = "$($parts[-2])"
+$sid = Find-Sid -Entry $entry -Domain $domain -Name $parts[-1]
+try { $class = "$($entry.SchemaClassName)" } catch { $null = $_ }
+}
+$account = $parts[-1]
+if ($domain) { $account = "$domain\$account" }
+@{
+SID = $sid
+Account = $account
+Class = $class
+Origin = Get-Origin -Sid $sid -Local ($domain -eq $Computer) -Gone $gone
+Builtin = ($sid -like 'S-1-5-21-*-500' -and $domain -eq $Computer)
+}
+}
+}
+function Get-Member544Plain {
+param([string]$Computer)
+foreach ($member in Get-LocalGroupMember -SID 'S-1-5-32-544' -ErrorAction Stop) {
+$sid = "$($member.SID)"
+$local = "$($member.PrincipalSource)" -eq 'Local'
+@{
+SID = $sid
+Account = "$($member.Name)"
+Class = $null
+Origin = Get-Origin -Sid $sid -Local $local -Gone $false
+Builtin = ($sid -like 'S-1-5-21-*-500' -and $local)
+}
+}
+}
+$notes = @()
+$members = @()
+$user = @()
+try {
+$system = Get-CimInstance -Query 'SELECT ProductType FROM Win32_OperatingSystem' -ErrorAction Stop
+if ($system.ProductType -eq 2) {
+$notes = @(@{ Source = 'member'; Reason = 'unsupported' }, @{ Source = 'user'; Reason = 'unsupported' })
+} else {
+$group = Get-CimInstance -Query "SELECT Name, Domain FROM Win32_Group WHERE LocalAccount = TRUE AND SID = 'S-1-5-32-544'" -ErrorAction Stop
+$user = @(Get-CimInstance -Query 'SELECT SID, Disabled FROM Win32_UserAccount WHERE LocalAccount = TRUE' -ErrorAction Stop)
+try { $members = @(Get-Member544 -Group $group.Name -Computer $env:COMPUTERNAME) } catch { $members = @(Get-Member544Plain -Computer $env:COMPUTERNAME) }
+foreach ($member in $members) {
+if (-not $member.SID) { $notes = @(@{ Source = 'member'; Reason = 'unknown' }) }
+}
+}
+} catch {
+$notes = @(@{ Source = 'member'; Reason = (Get-Reason -Failure $_) })
+}
+$document = @{
+member = $members
+user = @($user | Select-Object -Property SID, Disabled)
+notes = $notes
 }
 ConvertTo-Json -InputObject $document -Compress -Depth 4
 }
@@ -747,6 +1116,104 @@ netlogon = $netlogon
 manager = $manager
 notes = $notes
 }
+ConvertTo-Json -InputObject $document -Compress -Depth 4
+}
+platform_security = {
+function Get-Reason {
+param($Failure)
+$id = "$($Failure.FullyQualifiedErrorId)"
+if ("$($Failure.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError' -or $id -like 'HRESULT 0x80041003*') { return 'access_denied' }
+if ($id -match '^HRESULT 0x800410(0e|10|02)') { return 'unsupported' }
+'unknown'
+}
+$notes = @()
+$tpm = @()
+$guard = @()
+$secure_boot = @()
+$servicing = @()
+try {
+$tpm = @(Get-CimInstance -Namespace root/cimv2/security/microsofttpm -Query 'SELECT IsEnabled_InitialValue, IsActivated_InitialValue, IsOwned_InitialValue, SpecVersion, ManufacturerIdTxt, ManufacturerVersion FROM Win32_Tpm' -ErrorAction Stop)
+} catch { $notes += @{ Source = 'tpm'; Reason = (Get-Reason -Failure $_) } }
+try {
+$guard = @(Get-CimInstance -Namespace root/microsoft/windows/deviceguard -Query 'SELECT VirtualizationBasedSecurityStatus, SecurityServicesConfigured, SecurityServicesRunning, CodeIntegrityPolicyEnforcementStatus FROM Win32_DeviceGuard' -ErrorAction Stop)
+} catch { $notes += @{ Source = 'guard'; Reason = (Get-Reason -Failure $_) } }
+$key = 'HKLM:\SYSTEM\CurrentControlSet\Control\SecureBoot'
+try {
+if (Test-Path -LiteralPath "$key\State") {
+$values = Get-ItemProperty -LiteralPath "$key\State" -ErrorAction Stop
+$secure_boot = @(@{ UEFISecureBootEnabled = $values.UEFISecureBootEnabled })
+}
+} catch { $notes += @{ Source = 'secure_boot'; Reason = (Get-Reason -Failure $_) } }
+try {
+if (Test-Path -LiteralPath "$key\Servicing") {
+$values = Get-ItemProperty -LiteralPath "$key\Servicing" -ErrorAction Stop
+$servicing = @(@{
+UEFICA2023Status = $values.UEFICA2023Status
+UEFICA2023Error = $values.UEFICA2023Error
+WindowsUEFICA2023Capable = $values.WindowsUEFICA2023Capable
+})
+}
+} catch { $notes += @{ Source = 'servicing'; Reason = (Get-Reason -Failure $_) } }
+$document = @{
+tpm = @($tpm | Select-Object -Property IsEnabled_InitialValue, IsActivated_InitialValue, IsOwned_InitialValue, SpecVersion, ManufacturerIdTxt, ManufacturerVersion)
+secure_boot = $secure_boot
+servicing = $servicing
+guard = @($guard | Select-Object -Property VirtualizationBasedSecurityStatus, SecurityServicesConfigured, SecurityServicesRunning, CodeIntegrityPolicyEnforcementStatus)
+notes = $notes
+}
+ConvertTo-Json -InputObject $document -Compress -Depth 4
+}
+policy = {
+function Get-Reason {
+param($Failure)
+$id = "$($Failure.FullyQualifiedErrorId)"
+if ("$($Failure.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError' -or $id -like 'HRESULT 0x80041003*') { return 'access_denied' }
+if ($id -match '^HRESULT 0x800410(0e|10|02)' -or $id -like 'ConversionSupportedOnlyToCoreTypes*') { return 'unsupported' }
+'unknown'
+}
+function Read-Key {
+param([hashtable]$Document, [string]$Source, [string]$Key, [string[]]$Names)
+$Document[$Source] = @()
+try {
+if (-not (Test-Path -LiteralPath $Key)) { return }
+$found = @{}
+foreach ($name in $Names) { $found[$name] = $null }
+$item = Get-ItemProperty -LiteralPath $Key -ErrorAction Stop | Select-Object -Property $Names
+if ($null -ne $item) {
+foreach ($entry in $item.PSObject.Properties) { $found[$entry.Name] = $entry.Value }
+}
+$Document[$Source] = @($found)
+} catch { $Document.notes += @(@{ Source = $Source; Reason = (Get-Reason -Failure $_) }) }
+}
+$document = @{ notes = @(); account = @(); rsop = @() }
+try {
+$system = Get-CimInstance -Query 'SELECT ProductType FROM Win32_OperatingSystem' -ErrorAction Stop
+if ($system.ProductType -eq 2) {
+$document.notes += @(@{ Source = 'account'; Reason = 'unsupported' })
+} else {
+$users = Get-CimInstance -Query 'SELECT Name, SID FROM Win32_UserAccount WHERE LocalAccount = TRUE' -ErrorAction Stop
+$first = @($users | Where-Object -FilterScript { $_.SID -like '*-500' })[0]
+$entry = [ADSI]"WinNT://$env:COMPUTERNAME/$($first.Name),user"
+$document.account = @(@{
+MinPasswordLength = $entry.MinPasswordLength.Value
+PasswordHistoryLength = $entry.PasswordHistoryLength.Value
+MinPasswordAge = $entry.MinPasswordAge.Value
+MaxPasswordAge = $entry.MaxPasswordAge.Value
+MaxBadPasswordsAllowed = $entry.MaxBadPasswordsAllowed.Value
+AutoUnlockInterval = $entry.AutoUnlockInterval.Value
+LockoutObservationInterval = $entry.LockoutObservationInterval.Value
+})
+}
+} catch { $document.notes += @(@{ Source = 'account'; Reason = (Get-Reason -Failure $_) }) }
+try {
+$settings = Get-CimInstance -Namespace root/rsop/computer -Query 'SELECT KeyName, Setting FROM RSOP_SecuritySettingBoolean WHERE precedence = 1' -ErrorAction Stop
+$document.rsop = @($settings | Select-Object -Property KeyName, Setting)
+} catch { $document.notes += @(@{ Source = 'rsop'; Reason = (Get-Reason -Failure $_) }) }
+$services = 'HKLM:\SYSTEM\CurrentControlSet\Services'
+Read-Key $document 'lsa' 'HKLM:\SYSTEM\CurrentControlSet\Control\Lsa' SCENoApplyLegacyAuditPolicy, CrashOnAuditFail
+Read-Key $document 'process_audit' 'HKLM:\SOFTWARE\Microsoft\Windows\CurrentVersion\Policies\System\Audit' ProcessCreationIncludeCmdLine_Enabled
+Read-Key $document 'log' "$services\EventLog\Security" MaxSize
+Read-Key $document 'log_policy' 'HKLM:\SOFTWARE\Policies\Microsoft\Windows\EventLog\Security' MaxSize, Retention
 ConvertTo-Json -InputObject $document -Compress -Depth 4
 }
 printers = {

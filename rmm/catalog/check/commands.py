@@ -22,6 +22,8 @@ _READING = frozenset(
 _ALSO = frozenset({"out-null", "out-string", "write-output", "new-object", "new-timespan", "set-strictmode"})
 # CIM methods that only tell something: namespace/class:method.
 _TELLING = frozenset({"root/ccm/clientsdk/ccm_clientutilities:determineifrebootpending"})
+# The same of instances that a query gave (-InputObject). GetKeyProtectorNumericalPassword tells too: a secret.
+_TELLING_OF_INSTANCE = frozenset({"getconversionstatus", "getkeyprotectors", "getkeyprotectortype"})
 BY_OPERATOR = ("dynamic", "the operators & and . run what is not in the text")
 INTO_FILE = ("writes", "nothing is written to the endpoint")
 _REFUSED = {
@@ -70,6 +72,8 @@ def _command(node: Node, own: set[str]) -> Marks:
 
 def _method(node: Node) -> Marks:
     given = {"namespace": "root/cimv2", **{key: literal(value) or "?" for key, value in named(node).items()}}
+    if "inputobject" in given and given.get("methodname", "?").casefold() in _TELLING_OF_INSTANCE:
+        return
     space = given["namespace"].replace("\\", "/")
     method = f"{space}/{given.get('classname')}:{given.get('methodname')}"
     if method.casefold() not in _TELLING:

@@ -13,7 +13,8 @@ _ACTING = re.compile(
 )
 # COM classes that scripts may make objects of, and those of their methods that only tell something.
 _COM = {"schedule.service": frozenset({"connect/0", "getfolder/1", "getfolders/1", "gettasks/1"})}
-_COM_METHODS = frozenset().union(*_COM.values())
+# Groups of the directory interface WinNT, which [ADSI] gives, list their members by a method.
+_COM_METHODS = frozenset({"members/0"}).union(*_COM.values())
 _TEXT_OPERATORS = ("-join", "-replace")
 
 

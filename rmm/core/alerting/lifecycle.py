@@ -7,7 +7,8 @@
     is unknown    -               -                      -
 
 An event (`rmm.model.rule.EVENTS`) fires at once and resolves when it was the last one for `hold_s`.
-A row that is no longer in the reading is a condition that is gone; a collector that failed leaves all as it is.
+A row that is no longer in the reading is a condition that is gone, unless the reading says that rows are missing (its
+note `rows`); a collector that failed leaves all as it is.
 The hysteresis eases the way back of what fires; what is pending has to meet the threshold itself each time.
 """
 
@@ -18,6 +19,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from rmm.core.context import UNSUPPORTED
 from rmm.core.rules import CLEAR, UNKNOWN, Compiled, row_name, summary_of
 from rmm.model.observation import Change as Event
 from rmm.model.observation import Observation
@@ -63,7 +65,8 @@ def evaluate(
                 if compiled.rule.op in EVENTS:
                     changes += _events(compiled, observation, result.changes, live)
                 else:
-                    changes += _one(compiled, observation, result.readings, keys.get(name, ()), live)
+                    whole = result.notes.get("rows", UNSUPPORTED) == UNSUPPORTED  # what is not installed is gone
+                    changes += _one(compiled, observation, result.readings, keys.get(name, ()), live, whole)
     return changes + _over(observation, live, rules, {change.alert.key for change in changes})
 
 
@@ -122,6 +125,7 @@ def _one(
     rows: Iterable[Mapping[str, Any]],
     key: Sequence[str],
     live: Mapping[str, Alert],
+    whole: bool = True,
 ) -> list[Change]:
     rule, changes = compiled.rule, []
     prefix = f"{rule.id}|{observation.endpoint}|"
@@ -144,7 +148,7 @@ def _one(
         change = _step(rule, observation, row, name, known, severity)
         if change is not None:
             changes.append(change)
-    return changes + [gone(live[name], observation) for name in sorted(unseen)]
+    return changes + [gone(live[name], observation) for name in sorted(unseen) if whole]
 
 
 def _step(

@@ -12,8 +12,13 @@
         'Microsoft.PowerShell.Commands.GetWinEventCommand', 'Microsoft.PowerShell.Commands.NewObjectCommand'
         'Microsoft.PowerShell.Commands.GetServiceCommand'
         'Get-ScheduledTask', 'Get-ScheduledTaskInfo', 'Get-NetAdapter', 'Get-AppxPackage'
+        'Microsoft.Management.Infrastructure.CimCmdlets.InvokeCimMethodCommand'
+        'Microsoft.PowerShell.Commands.GetLocalUserCommand', 'Microsoft.PowerShell.Commands.GetLocalGroupMemberCommand'
     )
-    AliasesToExport = @('Get-CimInstance', 'Get-WinEvent', 'New-Object', 'Get-Service')
+    AliasesToExport = @(
+        'Get-CimInstance', 'Get-WinEvent', 'New-Object', 'Get-Service'
+        'Invoke-CimMethod', 'Get-LocalUser', 'Get-LocalGroupMember'
+    )
     CmdletsToExport = @()
     VariablesToExport = @()
 }
