@@ -113,7 +113,8 @@ def remembering() -> Collector:
     manifest = Manifest(
         name="j", title="j", schema=1, interval=60, timeout=20, cost="C1", owner="t", rows="a",
         sources={"a": Source(), "log": Source()}, key=("log",),
-        fields={"log": Field(type="text", kind="text", prop="Log")}, journal=Journal(records="a", logs="log", group=("Log",)),
+        fields={"log": Field(type="text", kind="text", prop="Log")},
+        journal=Journal(records="a", logs="log", group=("Log",)),
         arguments={"Most": Argument(type="int", default=7), "Word": Argument(type="text", default='it\'s "$(x)"')},
     )  # fmt: skip
     return Collector(manifest=manifest, folder="", windows=TYPES)
