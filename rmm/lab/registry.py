@@ -5,9 +5,10 @@ It holds the keys that monitoring reads; any other path is a key that does not e
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rmm.lab.cim.moment import Moment
 from rmm.lab.cim.services import display_name, installed
@@ -59,9 +60,50 @@ def read_key(moment: Moment, path: str) -> Key | None:
     if reader is not None:
         return reader(moment)
     for prefix, family in _FAMILIES.items():
-        if key.startswith(prefix + "\\"):
+        if key.startswith(prefix + "\\") and computed(key):
             return family(moment, key[len(prefix) + 1 :])
-    return None
+    return _from_samples(moment, key)
+
+
+def computed(key: str) -> bool:
+    """Whether this module alone says if there is such a key (in the form of `normal`) and what it holds."""
+    if key in _KEYS or key.startswith((*_UNINSTALL.values(), "hku\\")):
+        return True
+    inner = key.removeprefix(_SERVICES + "\\").partition("\\")[2]
+    return key.startswith(_SERVICES + "\\") and (not inner or inner.startswith("triggerinfo"))
+
+
+def _from_samples(moment: Moment, key: str) -> Key | None:
+    """A key of the nearest samples; below a service only where the machine has the service."""
+    fixtures, machine = moment.world.fixtures, moment.machine
+    values = fixtures.values(machine, key)
+    service = key.removeprefix(_SERVICES + "\\").partition("\\")[0]
+    if values is None or (key.startswith(_SERVICES + "\\") and service not in installed(moment)):
+        return None
+    return Key({name: _plain(value) for name, value in values.items()}, fixtures.subkeys(machine, key))
+
+
+def _plain(value: Any) -> Any:
+    """A state's value as a document has it."""
+    if not isinstance(value, dict):
+        return value
+    return list(base64.b64decode(value["value"])) if value["kind"] == "binary" else value["value"]
+
+
+def dump(moment: Moment) -> Iterator[tuple[str, dict[str, Value]]]:
+    """Every key that is computed here, with its values."""
+    hives = (rf"hku\{person}\Software\Microsoft\Windows\CurrentVersion\Uninstall" for person in _people(moment))
+    for path in (*_KEYS, *hives):
+        yield from _dumped(moment, path)
+
+
+def _dumped(moment: Moment, path: str) -> Iterator[tuple[str, dict[str, Value]]]:
+    key = read_key(moment, path)
+    if key is None or not computed(normal(path)):
+        return
+    yield path, key.values
+    for name in key.subkeys:
+        yield from _dumped(moment, f"{path}\\{name}")
 
 
 def matches(moment: Moment, path: str) -> list[tuple[str, Key]]:

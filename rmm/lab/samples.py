@@ -2,53 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from rmm.lab.fixtures import owned, traits_of
+from rmm.lab.nearest import Traits, nearest_sample
 from rmm.lab.simulated import LabMachine
 from rmm.model.collector import Collector
 
 MAX_KEPT = 256
-# Properties that say whose a document is.
-_NAMES = frozenset({"CSName", "SystemName", "PSComputerName", "ComputerName", "MachineName", "HostName", "Hostname"})
 
 
 class SampleStore:
     """Typical raw documents by collector and operating system; read once, at most `MAX_KEPT` kept."""
 
     def __init__(self) -> None:
-        self._kept: dict[tuple[str, str], dict[str, Any]] = {}
+        self._kept: dict[tuple[str, str, Traits], dict[str, Any]] = {}
 
     def document(self, collector: Collector, machine: LabMachine, prefix: str = "") -> dict[str, Any]:
         """The typical document of the nearest system, or of files that begin with `prefix`, as this machine's own."""
-        wanted = prefix or machine.os.name
-        key = (collector.folder, wanted)
+        key = (collector.folder, prefix, traits_of(machine))
         found = self._kept.get(key)
         if found is None:
-            found = _read(_nearest(Path(collector.folder) / "samples", wanted, machine.os.kind))
+            traits = traits_of(machine)._replace(system=prefix or machine.os.name)
+            found = _read(nearest_sample(Path(collector.folder).glob("samples/*.raw.json"), traits))
             if len(self._kept) >= MAX_KEPT:
                 self._kept.clear()
             self._kept[key] = found
         return {name: _owned(rows, machine) for name, rows in found.items()}
-
-
-def _nearest(folder: Path, wanted: str, kind: str) -> Path | None:
-    files = sorted(folder.glob("*.raw.json"))
-    family = ("server",) if kind == "server" else ("windows", "win")
-    candidates: Sequence[tuple[str, ...]] = (
-        ((wanted,), family, ("",)) if not wanted.startswith("linux") else ((wanted,), ("linux",))
-    )
-    for starts in candidates:
-        fitting = [file for file in files if file.name.startswith(starts)]
-        if not wanted.startswith("linux"):
-            fitting = [file for file in fitting if not file.name.startswith("linux")]
-        typical = [file for file in fitting if "typical" in file.name]
-        if typical or fitting:
-            return (typical or fitting)[0]
-    return None
 
 
 def _read(file: Path | None) -> dict[str, Any]:
@@ -64,11 +47,4 @@ def _read(file: Path | None) -> dict[str, Any]:
 def _owned(rows: Any, machine: LabMachine) -> Any:
     if not isinstance(rows, list):
         return rows
-    return [_mine(row, machine) if isinstance(row, dict) else row for row in rows]
-
-
-def _mine(row: dict[str, Any], machine: LabMachine) -> dict[str, Any]:
-    own = {name: machine.name for name in row if name in _NAMES and row[name] is not None}
-    if "UUID" in row:
-        own["UUID"] = machine.uuid
-    return {**row, **own}
+    return [owned(row, machine) if isinstance(row, dict) else row for row in rows]

@@ -9,12 +9,25 @@ import subprocess
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from rmm.lab.windows.classes import MODULES
 
 CULTURES = ("", "de-DE", "fr-FR", "ja-JP", "tr-TR")  # the first is the invariant one
 TIMEOUT_S = 120.0
+
+
+class Job(NamedTuple):
+    """A script, how it is run and with which arguments."""
+
+    script: str
+    mode: str = "FullLanguage"
+    culture: str = ""
+    arguments: Mapping[str, Any] = MappingProxyType({})
+
+    def request(self) -> dict[str, Any]:
+        return {"script": self.script, "mode": self.mode, "culture": self.culture, "arguments": dict(self.arguments)}
 
 
 class Result(NamedTuple):
@@ -45,15 +58,9 @@ class Executor:
             self._lines.put(line)
         self._lines.put("")
 
-    def run(
-        self,
-        script: str,
-        state: Mapping[str, Any],
-        runs: Sequence[tuple[str, str]],
-        arguments: Mapping[str, Any] | None = None,
-    ) -> list[Result]:
-        """Execute `script` once per (language mode, culture) on the machine that `state` is."""
-        request = {"script": script, "state": state, "runs": runs, "arguments": arguments or {}}
+    def run(self, state: Mapping[str, Any], jobs: Sequence[Job]) -> list[Result]:
+        """Execute each job on the machine that `state` is."""
+        request = {"state": state, "jobs": [job.request() for job in jobs]}
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()

@@ -1,5 +1,5 @@
-# Serves the tests: one request per line of stdin, one answer per line of stdout, both JSON. A request has `script`,
-# `state`, `arguments` and `runs`, each of which is a language mode and a culture; the answer has a result for each run.
+# Serves the tests: one request per line of stdin, one answer per line of stdout, both JSON. A request has `state`
+# and `jobs`, each with `script`, `arguments`, `mode` and `culture`; the answer has a result for each job.
 $ErrorActionPreference = 'Stop'
 $places = @{}
 
@@ -47,15 +47,19 @@ function Get-Result {
 
 while ($null -ne ($line = [Console]::In.ReadLine())) {
     $request = [System.Text.Json.JsonDocument]::Parse($line).RootElement
-    $script = $request.GetProperty('script').GetString()
     $state = $request.GetProperty('state').GetRawText()
-    $arguments = ConvertFrom-Json -InputObject $request.GetProperty('arguments').GetRawText() -AsHashtable
-    $results = foreach ($run in $request.GetProperty('runs').EnumerateArray()) {
-        $place = Get-Place -Mode $run[0].GetString()
-        [System.Threading.Thread]::CurrentThread.CurrentCulture = $run[1].GetString()
-        $null = $place.AddCommand('Import-RmmLabState').AddParameter('Json', $state).Invoke()
-        $place.Commands.Clear()
-        Get-Result -Place $place -Script $script -Arguments $arguments
+    $prepared = @{}
+    $results = foreach ($job in $request.GetProperty('jobs').EnumerateArray()) {
+        $mode = $job.GetProperty('mode').GetString()
+        [System.Threading.Thread]::CurrentThread.CurrentCulture = $job.GetProperty('culture').GetString()
+        $place = Get-Place -Mode $mode
+        if (-not $prepared[$mode]) {
+            $null = $place.AddCommand('Import-RmmLabState').AddParameter('Json', $state).Invoke()
+            $place.Commands.Clear()
+            $prepared[$mode] = $true
+        }
+        $arguments = ConvertFrom-Json -InputObject $job.GetProperty('arguments').GetRawText() -AsHashtable
+        Get-Result -Place $place -Script $job.GetProperty('script').GetString() -Arguments $arguments
     }
     [System.Threading.Thread]::CurrentThread.CurrentCulture = ''
     [Console]::Out.WriteLine((ConvertTo-Json -InputObject @($results) -Depth 6 -Compress))

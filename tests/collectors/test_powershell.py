@@ -8,7 +8,7 @@ state of a machine that is made from each sample. That a script is fit for Windo
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -20,7 +20,7 @@ from rmm.lab.windows.state import state_of_sample
 from rmm.model.collector import Collector, Field, Manifest
 from rmm.resources import shipped
 from tests.collectors.conftest import Sample, read_samples
-from tests.collectors.executor import CULTURES, Executor
+from tests.collectors.executor import CULTURES, Executor, Job
 
 Run = Callable[[str], list[str]]
 
@@ -106,10 +106,10 @@ def test_each_collector_of_a_bundle_is_isolated(pwsh: Run, mode: str) -> None:
     assert (missing.category, missing.hresult) == ("ObjectNotFound", -2146233087)
 
 
-def runs_of(sample_collector: Collector) -> list[tuple[str, str]]:
+def jobs_of(one: Collector, arguments: Mapping[str, Any]) -> list[Job]:
     """Both language modes, unless the manifest says that one is too little, under every culture."""
-    modes = ("FullLanguage", "ConstrainedLanguage") if sample_collector.manifest.constrained else ("FullLanguage",)
-    return [(mode, culture) for mode in modes for culture in CULTURES]
+    modes = ("FullLanguage", "ConstrainedLanguage") if one.manifest.constrained else ("FullLanguage",)
+    return [Job(one.windows, mode, culture, arguments) for mode in modes for culture in CULTURES]
 
 
 NAMES = sorted(
@@ -127,10 +127,9 @@ def test_each_script_writes_the_document_of_its_samples(
         if sample.case.startswith("linux"):
             continue
         state = state_of_sample(chosen, sample.content, sample.case)
-        runs = runs_of(chosen)
-        results = executor.run(chosen.windows, state, runs, sample.content.get("arguments"))
-        for run, result in zip(runs, results, strict=True):
-            where = f"{chosen.folder}/collect.ps1, sample {sample.case}, {run}"
+        jobs = jobs_of(chosen, sample.content.get("arguments", {}))
+        for job, result in zip(jobs, executor.run(state, jobs), strict=True):
+            where = f"{chosen.folder}/collect.ps1, sample {sample.case}, {job.mode}, {job.culture or 'invariant'}"
             assert result.error is None, f"{where}: line {result.error['line']}: {result.error}"
             assert not result.refusals, f"{where}: {result.refusals}"
             assert json.loads(result.output[-1]) == expected(sample), where

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+from rmm.lab.fixtures import Fixtures
 from rmm.lab.profile import Catalogue, ServiceSpec, SoftwareSpec
 from rmm.lab.state import HOUR, MachineState
 
@@ -18,10 +19,11 @@ _FILETIME_EPOCH = 11_644_473_600  # seconds from 1601 to 1970
 class World:
     """What all machines of a lab share: the catalogue, and bounded caches that providers keep there."""
 
-    __slots__ = ("catalogue", "installed", "service_rows", "services")
+    __slots__ = ("catalogue", "fixtures", "installed", "service_rows", "services")
 
-    def __init__(self, catalogue: Catalogue) -> None:
+    def __init__(self, catalogue: Catalogue, fixtures: Fixtures) -> None:
         self.catalogue = catalogue
+        self.fixtures = fixtures
         self.services: dict[Any, Any] = {}
         self.service_rows: dict[Any, Any] = {}
         self.installed: dict[tuple[str, ...], dict[str, ServiceSpec]] = {}

@@ -9,9 +9,11 @@ from typing import Any, NamedTuple
 from rmm.lab import wql
 from rmm.lab.cim import counters, hardware, services, storage, system, traffic
 from rmm.lab.cim.moment import Moment, Provider, Row, World
+from rmm.lab.fixtures import Fixtures, read_time
 from rmm.lab.machine import INVALID_CLASS, INVALID_NAMESPACE, CimFault, CimInstances
 from rmm.lab.profile import Catalogue
 from rmm.lab.state import MachineState
+from rmm.lab.windows.classes import CimClass, find_class, has_namespace, plain_namespace
 
 PROVIDERS: Mapping[str, Provider] = {
     **system.PROVIDERS,
@@ -31,13 +33,14 @@ class Plan(NamedTuple):
     types: dict[str, str]
     predicate: wql.Predicate | None
     provider: Provider
+    namespace: str = "root/cimv2"
 
 
 class Cim:
     """The classes of `schema` (see `profile.load_schema`) on every machine of a lab."""
 
     def __init__(self, catalogue: Catalogue, schema: dict[str, dict[str, dict[str, str]]]) -> None:
-        self.world = World(catalogue)
+        self.world = World(catalogue, Fixtures(PROVIDERS.__contains__))
         self._schema = schema
         self._plans: dict[tuple[str, str, str], Plan] = {}
 
@@ -51,13 +54,14 @@ class Cim:
         if "SystemName" in plan.types:
             for row in rows:  # shared rows do not know whose they are
                 row["SystemName"] = machine.name
-        return CimInstances(plan.class_name, "root/cimv2", plan.types, rows)
+        return CimInstances(plan.class_name, plan.namespace, plan.types, rows)
 
     def rows(self, plan: Plan, moment: Moment) -> list[Row]:
         """The matching instances with all their properties (shared: do not change them)."""
-        rows = moment.seen.get(plan.class_name)
+        key = f"{plan.namespace}:{plan.class_name}"
+        rows = moment.seen.get(key)
         if rows is None:
-            rows = moment.seen[plan.class_name] = plan.provider(moment)
+            rows = moment.seen[key] = plan.provider(moment)
         test = plan.predicate
         return rows if test is None else [row for row in rows if test(row)]
 
@@ -73,14 +77,34 @@ class Cim:
         return plan
 
     def _compile(self, era: str, namespace: str, text: str) -> Plan:
-        if namespace.replace("\\", "/").strip("/").casefold() != "root/cimv2":
+        space = plain_namespace(namespace)
+        if not has_namespace(space):
             raise CimFault(INVALID_NAMESPACE, f"Invalid namespace: {namespace}")
         query = wql.parse(text)
-        name, types = self._class(era, query.class_name)
+        provider: Provider
+        name, found = query.class_name, None
+        if space == "root/cimv2":
+            found = self._known(era, name)
+        if found is not None:
+            name, types = found
+            provider = PROVIDERS[name]
+        else:
+            known = find_class(space, name, 0 if era == "server2019" else 20348)
+            if known is None:
+                raise CimFault(INVALID_CLASS, f"Invalid class: {name}")
+            name, types, provider = known.name, dict(known.types), _fixture(known)
         chosen = {wql.spelled(prop, types): "" for prop in query.properties} or types
         selected = {prop: types[prop] for prop in chosen}
         predicate = wql.predicate(query.where, types) if query.where is not None else None
-        return Plan(name, selected, predicate, PROVIDERS[name])
+        return Plan(name, selected, predicate, provider, space)
+
+    def _known(self, era: str, name: str) -> tuple[str, dict[str, str]] | None:
+        """A class with a provider of its own."""
+        try:
+            found = self._class(era, name)
+        except CimFault:
+            return None
+        return found if found[0] in PROVIDERS else None
 
     def _class(self, era: str, name: str) -> tuple[str, dict[str, str]]:
         classes = self._schema[era]
@@ -93,6 +117,25 @@ class Cim:
     def types(self, machine: MachineState, class_name: str) -> dict[str, str]:
         """All properties of a class on such a machine."""
         return self._class(_era(machine.os.build), class_name)[1]
+
+
+def _fixture(known: CimClass) -> Provider:
+    """Instances from the nearest samples. A class of a role or product is on a machine only where a sample has it."""
+    times = [name for name, kind in known.types.items() if kind == "datetime"]
+
+    def provide(moment: Moment) -> list[Row]:
+        rows = moment.world.fixtures.instances(moment.machine, known.namespace, known.name)
+        if rows is None:
+            if known.extra:
+                raise CimFault(INVALID_CLASS, f"Invalid class: {known.name}")
+            return []
+        for row in rows:
+            for name in times:
+                if isinstance(row.get(name), str):
+                    row[name] = read_time(row[name])
+        return rows
+
+    return provide
 
 
 def _era(build: int) -> str:

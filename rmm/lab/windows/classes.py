@@ -39,6 +39,14 @@ def _lines(schema: str) -> dict[tuple[str, str], str]:
 
 
 @cache
+def has_namespace(namespace: str) -> bool:
+    """Whether any Windows has this namespace."""
+    space = plain_namespace(namespace)
+    known = {found for schema in ("server2019", "server23h2") for found, _ in _lines(schema)}
+    return space in known or space in {plain_namespace(name) for name in extra_classes()}
+
+
+@cache
 def extra_classes() -> dict[str, dict[str, dict[str, str]]]:
     """Namespace -> class -> property -> type, of classes that come with a role or product and for corrected types."""
     import yaml

@@ -115,8 +115,11 @@ function Import-RmmLabState {
     if ($null -ne $name) { $env:COMPUTERNAME = $name.GetString() }
 }
 
-# What scripts did since the state was read that on Windows gives nothing at all, such as reading a misspelt property.
-function Get-RmmLabRefusal { [RmmLab]::Refusals.ToArray() }
+# What scripts did since this was last asked that on Windows gives nothing at all, such as reading a misspelt property.
+function Get-RmmLabRefusal {
+    [RmmLab]::Refusals.ToArray()
+    [RmmLab]::Refusals.Clear()
+}
 
 # Gives a command's errors the caller's own preference, as a compiled command has it.
 function Get-RmmLabPreference {

@@ -1,0 +1,175 @@
+"""What of a machine no provider computes: the nearest samples of all collectors, put together as one state.
+
+The samples engine, WS-Enumeration and the state for PowerShell all take it from here, so that they agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from rmm.catalog.load import load_catalog
+from rmm.lab.nearest import Traits, nearest_sample
+from rmm.lab.state import MachineState
+from rmm.lab.windows.classes import plain_namespace
+from rmm.lab.windows.state import State, state_of_sample
+from rmm.model.collector import Collector
+from rmm.resources import shipped
+
+MAX_KEPT = 128
+_NAMES = frozenset({"CSName", "SystemName", "PSComputerName", "ComputerName", "MachineName", "HostName", "__SERVER"})
+_JOINED = frozenset({"methods", "absent", "denied"})
+
+
+@cache
+def shipped_catalog() -> Mapping[str, Collector]:
+    """The product's own collectors."""
+    return load_catalog([shipped("collectors")])
+
+
+class Fixtures:
+    """States by kind of machine, made when first asked for. `computed(class)` says what a provider answers itself."""
+
+    def __init__(
+        self, computed: Callable[[str], bool], catalog: Callable[[], Mapping[str, Collector]] = shipped_catalog
+    ) -> None:
+        self._computed, self._catalog = computed, catalog
+        self._kept: dict[Traits, State] = {}
+
+    def state(self, machine: MachineState) -> State:
+        """Shared: do not change it."""
+        traits = traits_of(machine)
+        found = self._kept.get(traits)
+        if found is None:
+            found = _together(self._states(traits), self._computed)
+            if len(self._kept) >= MAX_KEPT:
+                self._kept.clear()
+            self._kept[traits] = found
+        return found
+
+    def _states(self, traits: Traits) -> Iterable[State]:
+        for collector in self._catalog().values():
+            file = nearest_sample(Path(collector.folder).glob("samples/*.raw.json"), traits)
+            if collector.windows and file is not None:
+                content = msgspec.json.decode(file.read_bytes())
+                yield state_of_sample(collector, content, file.name)
+
+    def instances(self, machine: MachineState, namespace: str, name: str) -> list[dict[str, Any]] | None:
+        """The instances of a class, as this machine's own; None when no sample knows the class."""
+        classes = self.state(machine)["cim"].get(plain_namespace(namespace), {})
+        folded = name.casefold()
+        rows = next((rows for known, rows in classes.items() if known.casefold() == folded), None)
+        return None if rows is None else [owned(row, machine) for row in rows]
+
+    def values(self, machine: MachineState, path: str) -> dict[str, Any] | None:
+        r"""The values of a key, `path` such as `hklm\x`; empty for a key that has only subkeys, None for no key."""
+        return self._keys(machine).get(path.casefold())
+
+    def subkeys(self, machine: MachineState, path: str) -> tuple[str, ...]:
+        """Names of the direct subkeys."""
+        prefix = path.casefold() + "\\"
+        depth = prefix.count("\\")
+        keys = self._spelled(machine)
+        return tuple(
+            keys[key].rsplit("\\", 1)[1] for key in keys if key.startswith(prefix) and key.count("\\") == depth
+        )
+
+    def _keys(self, machine: MachineState) -> dict[str, dict[str, Any]]:
+        spelled, registry = self._spelled(machine), self.state(machine)["registry"]
+        return {key: registry.get(path, {}) for key, path in spelled.items()}
+
+    def _spelled(self, machine: MachineState) -> dict[str, str]:
+        """Every key and all above it: path in lower case -> as written."""
+        state = self.state(machine)
+        found: dict[str, str] | None = state.get("_paths")
+        if found is None:
+            found = {}
+            for path in state["registry"]:
+                parts = path.split("\\")
+                for end in range(1, len(parts) + 1):
+                    whole = "\\".join(parts[:end])
+                    found.setdefault(whole.casefold(), whole)
+            state["_paths"] = found
+        return found
+
+
+def traits_of(machine: MachineState) -> Traits:
+    """By what a machine's samples are chosen."""
+    return Traits(machine.os.name, machine.os.kind, frozenset({machine.role} - {""}), machine.language.name)
+
+
+def owned(row: Mapping[str, Any], machine: MachineState) -> dict[str, Any]:
+    """The row with this machine's name and identity in place of the sample's."""
+    own = {name: machine.name for name in row if name in _NAMES and row[name] is not None}
+    return {**row, **own, **({"UUID": machine.uuid} if "UUID" in row else {})}
+
+
+def read_time(text: str) -> datetime:
+    """An ISO 8601 time; Windows' seven digits after the point are cut to six."""
+    head, _, rest = text.partition(".")
+    digits = rest.rstrip("Zz")
+    return datetime.fromisoformat(f"{head.rstrip('Z')}.{digits[:6]:0<6}+00:00" if rest else text.replace("Z", "+00:00"))
+
+
+def _together(states: Iterable[State], computed: Callable[[str], bool]) -> State:
+    """What the first says of a thing holds; later ones add what it does not say."""
+    result: State = {"cim": {}, "registry": {}, "absent": [], "denied": [], "methods": []}
+    for state in states:
+        for name, value in state.items():
+            if name == "cim":
+                _classes(result["cim"], value, computed)
+            elif name in ("registry", "certificates", "files", "directory", "logs"):
+                _deep(result.setdefault(name, {}), value)
+            elif name == "events":
+                _events(result.setdefault(name, {}), value)
+            elif name in _JOINED:
+                result[name] += [item for item in value if item not in result[name]]
+            else:
+                result.setdefault(name, value)
+    named = {f"{space}:{name}".casefold() for space, classes in result["cim"].items() for name in classes}
+    spaces = set(map(str.casefold, result["cim"]))
+    result["absent"] = [item for item in result["absent"] if item.casefold() not in named | spaces]
+    return result
+
+
+def _classes(cim: State, more: State, computed: Callable[[str], bool]) -> None:
+    for space, classes in more.items():
+        for name, rows in classes.items():
+            if plain_namespace(space) == "root/cimv2" and computed(name):
+                continue
+            kept = cim.setdefault(plain_namespace(space), {})
+            known = next((have for have in kept if have.casefold() == name.casefold()), name)
+            if not kept.get(known):
+                kept[known] = [dict(row) for row in rows]
+                continue
+            for row in rows:
+                _complete(kept[known], row)
+
+
+def _complete(kept: list[dict[str, Any]], row: Mapping[str, Any]) -> None:
+    """Adds what `row` says to the instance that it agrees with; a row that agrees with none is another machine's."""
+    for instance in kept:
+        common = instance.keys() & row.keys()
+        if (common or len(kept) == 1) and all(instance[name] == row[name] for name in common):
+            instance.update(row)
+            return
+
+
+def _deep(into: State, more: Mapping[str, Any]) -> None:
+    for name, value in more.items():
+        if isinstance(value, dict) and isinstance(into.get(name), dict):
+            _deep(into[name], value)
+        else:
+            into.setdefault(name, dict(value) if isinstance(value, dict) else value)
+
+
+def _events(into: State, more: Mapping[str, Any]) -> None:
+    for channel, events in more.items():
+        kept = into.setdefault(channel, [])
+        records = {event["record"] for event in kept}
+        kept += [event for event in events if event["record"] not in records]
