@@ -7,6 +7,13 @@ function Get-Newest {
         if ("$($_.FullyQualifiedErrorId)" -notlike 'NoMatching*Found*') { throw }
     }
 }
+function Get-Reason {
+    param($Failure)
+    $codes = $Failure.Exception.HResult, $Failure.Exception.InnerException.HResult
+    # 0x80041014: the provider of shadow copies cannot be loaded, as without administrator's rights.
+    if ("$($Failure.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError' -or -2147024891 -in $codes -or "$($Failure.FullyQualifiedErrorId)" -match '^HRESULT 0x800410(03|14)') { return 'access_denied' }
+    'unknown'
+}
 function Get-When {
     param($Record)
     if ($Record) { return $Record.TimeCreated.ToUniversalTime().ToString('o') }
@@ -18,7 +25,11 @@ function Get-Later {
     $Other
 }
 $product = @()
-$vss = Get-When (Get-Newest -Log 'Application' -XPath '*[System[Provider[@Name="VSS"] and Level=2]]')
+$notes = @()
+$vss = $null
+try {
+    $vss = Get-When (Get-Newest -Log 'Application' -XPath '*[System[Provider[@Name="VSS"] and Level=2]]')
+} catch { $notes += @{ Source = 'product'; Reason = Get-Reason $_ } }
 $kinds = @(
     # 4: the backup succeeded; 14 would be its end with any result. Failures have many ids, and level 2.
     @{
@@ -42,8 +53,12 @@ $kinds = @(
     }
 )
 foreach ($kind in $kinds) {
-    $good = Get-Newest -Log $kind['Log'] -XPath $kind['Good']
-    $bad = Get-Newest -Log $kind['Log'] -XPath $kind['Bad']
+    $good = $null
+    $bad = $null
+    try {
+        $good = Get-Newest -Log $kind['Log'] -XPath $kind['Good']
+        $bad = Get-Newest -Log $kind['Log'] -XPath $kind['Bad']
+    } catch { $notes += @{ Source = 'product'; Reason = Get-Reason $_ } }
     if (-not $good -and -not $bad) { continue }
     $failure = $null
     if ($bad) { $failure = $bad.Id }
@@ -64,10 +79,7 @@ foreach ($kind in $kinds) {
 $found = @()
 try {
     $found = @(Get-CimInstance -Query 'SELECT ID, InstallDate FROM Win32_ShadowCopy' -ErrorAction Stop)
-} catch {
-    # Without administrator's rights the provider cannot be loaded: then nothing is said about shadow copies.
-    $found = @()
-}
+} catch { $notes += @{ Source = 'product'; Reason = Get-Reason $_ } }
 $newest = $null
 foreach ($copy in $found) {
     $made = $copy.InstallDate
@@ -86,4 +98,4 @@ if ($found.Count -gt 0) {
         LastVssError = $vss
     }
 }
-ConvertTo-Json -InputObject @{ product = $product } -Compress -Depth 4
+ConvertTo-Json -InputObject @{ product = $product; notes = $notes } -Compress -Depth 4

@@ -126,6 +126,12 @@ Get-WinEvent -LogName $Log -FilterXPath $XPath -MaxEvents 1 -ErrorAction Stop
 if ("$($_.FullyQualifiedErrorId)" -notlike 'NoMatching*Found*') { throw }
 }
 }
+function Get-Reason {
+param($Failure)
+$codes = $Failure.Exception.HResult, $Failure.Exception.InnerException.HResult
+if ("$($Failure.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError' -or -2147024891 -in $codes -or "$($Failure.FullyQualifiedErrorId)" -match '^HRESULT 0x800410(03|14)') { return 'access_denied' }
+'unknown'
+}
 function Get-When {
 param($Record)
 if ($Record) { return $Record.TimeCreated.ToUniversalTime().ToString('o') }
@@ -137,7 +143,11 @@ if (-not $Other -or ($One -and $One -gt $Other)) { return $One }
 $Other
 }
 $product = @()
+$notes = @()
+$vss = $null
+try {
 $vss = Get-When (Get-Newest -Log 'Application' -XPath '*[System[Provider[@Name="VSS"] and Level=2]]')
+} catch { $notes += @{ Source = 'product'; Reason = Get-Reason $_ } }
 $kinds = @(
 @{
 Name = 'windows server backup'
@@ -159,8 +169,12 @@ Bad = '*[System[Provider[@Name="Veeam MP"] and EventID=190 and Level=2]]'
 }
 )
 foreach ($kind in $kinds) {
+$good = $null
+$bad = $null
+try {
 $good = Get-Newest -Log $kind['Log'] -XPath $kind['Good']
 $bad = Get-Newest -Log $kind['Log'] -XPath $kind['Bad']
+} catch { $notes += @{ Source = 'product'; Reason = Get-Reason $_ } }
 if (-not $good -and -not $bad) { continue }
 $failure = $null
 if ($bad) { $failure = $bad.Id }
@@ -180,9 +194,7 @@ LastVssError = $vss
 $found = @()
 try {
 $found = @(Get-CimInstance -Query 'SELECT ID, InstallDate FROM Win32_ShadowCopy' -ErrorAction Stop)
-} catch {
-$found = @()
-}
+} catch { $notes += @{ Source = 'product'; Reason = Get-Reason $_ } }
 $newest = $null
 foreach ($copy in $found) {
 $made = $copy.InstallDate
@@ -201,7 +213,7 @@ Copies = $found.Count
 LastVssError = $vss
 }
 }
-ConvertTo-Json -InputObject @{ product = $product } -Compress -Depth 4
+ConvertTo-Json -InputObject @{ product = $product; notes = $notes } -Compress -Depth 4
 }
 bitlocker = {
 function Get-Reason {

@@ -32,6 +32,29 @@ class RmmLabTask {
             RegistrationInfo = [RmmLabTaskRegistration] @{ Author = $raw.author; Description = $raw.description; URI = $raw.path }
             Actions = @(foreach ($action in $raw.actions) { [pscustomobject] $action }); Triggers = @(foreach ($trigger in $raw.triggers) { [pscustomobject] $trigger })
         }
+        $this.Xml = [RmmLabTask]::Text($raw)
+    }
+
+    # The task's definition as the scheduler keeps it: accounts by SID, in the schema's order.
+    static [string] Text([System.Collections.IDictionary] $raw) {
+        $escaped = { param($value) [System.Security.SecurityElement]::Escape("$value") }
+        $who = if ($raw.group) { "<GroupId>$(& $escaped $raw.group)</GroupId>" } else { "<UserId>$(& $escaped $raw.account)</UserId>" }
+        $level = if ($raw.run_level) { 'HighestAvailable' } else { 'LeastPrivilege' }
+        return @(
+            '<?xml version="1.0" encoding="UTF-16"?>'
+            '<Task version="1.4" xmlns="http://schemas.microsoft.com/windows/2004/02/mit/task">'
+            "  <RegistrationInfo>`r`n    <Author>$(& $escaped $raw.author)</Author>`r`n    <URI>$(& $escaped $raw.path)</URI>`r`n  </RegistrationInfo>"
+            '  <Triggers>'
+            '    <LogonTrigger><Enabled>true</Enabled><UserId>CORP\somebody</UserId></LogonTrigger>'
+            '  </Triggers>'
+            '  <Principals>'
+            "    <Principal id=`"Author`">`r`n      $who`r`n      <RunLevel>$level</RunLevel>`r`n    </Principal>"
+            '  </Principals>'
+            "  <Settings>`r`n    <Enabled>$("$($raw.enabled -ne $false)".ToLowerInvariant())</Enabled>"
+            "    <Hidden>$("$([bool] $raw.hidden)".ToLowerInvariant())</Hidden>`r`n  </Settings>"
+            '  <Actions Context="Author" />'
+            '</Task>'
+        ) -join "`r`n"
     }
 
     # Never is the zero of COM's dates.
