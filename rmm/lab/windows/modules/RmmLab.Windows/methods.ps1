@@ -36,9 +36,10 @@ function Microsoft.Management.Infrastructure.CimCmdlets.InvokeCimMethodCommand {
             $facts = [RmmLabAdapter]::FactsOf($InputObject)
             $space, $ClassName = $facts.Space, $facts.Name
         }
-        $failure = Test-RmmLabCimClass -Space $space -Name $ClassName
-        if ($failure) { $PSCmdlet.WriteError($failure); return }
         $entry = Find-RmmLabMethod -Space $space -Class $ClassName -Method $MethodName -Instance $InputObject -Arguments $Arguments
+        $failure = Test-RmmLabCimClass -Space $space -Name $ClassName
+        # A class of which the state has a method is there, with or without instances.
+        if ($failure -and ($null -eq $entry -or $failure.CategoryInfo.Category -eq 'PermissionDenied')) { $PSCmdlet.WriteError($failure); return }
         if ($null -eq $entry) {
             $PSCmdlet.WriteError((New-RmmLabCimError -Code 0x8004102e -Message 'Invalid method ' -Category InvalidOperation -Target $MethodName))
             return
