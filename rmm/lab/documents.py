@@ -58,9 +58,11 @@ class Documents:
             rows: str | None
             try:
                 rows = _rows(source, machine, moment) if derivable(source) else self._sample(collector, name, machine)
-            except (CimFault, KeyMissingError):
-                rows = "[]" if source.optional else self._sample(collector, name, machine)
-                if rows is None:
+            except (CimFault, KeyMissingError) as fault:
+                # A class that the lab does not model is in the sample; an optional key is simply not there.
+                missing = source.optional and isinstance(fault, KeyMissingError)
+                rows = None if missing else self._sample(collector, name, machine)
+                if rows is None and not source.optional:
                     raise
             yield f"{text_of(name)}:{rows or '[]'}"
 
