@@ -16,8 +16,9 @@ from rmm.lab import registry
 from rmm.lab.cim.moment import Moment
 from rmm.lab.cim.repository import Plan, columns
 from rmm.lab.cim.services import SharedRow
+from rmm.lab.continued import continued, counters_of
 from rmm.lab.machine import CimFault
-from rmm.lab.samples import SampleStore
+from rmm.lab.samples import SampleStore, previous_of
 from rmm.lab.simulated import LabMachine
 from rmm.model.collector import Collector, Source
 
@@ -57,18 +58,25 @@ class Documents:
         for name, source in sources.items():
             rows: str | None
             try:
-                rows = _rows(source, machine, moment) if derivable(source) else self._sample(collector, name, machine)
+                rows = (
+                    _rows(source, machine, moment)
+                    if derivable(source)
+                    else self._sample(collector, name, machine, moment)
+                )
             except (CimFault, KeyMissingError) as fault:
                 # A class that the lab does not model is in the sample; an optional key is simply not there.
                 missing = source.optional and isinstance(fault, KeyMissingError)
-                rows = None if missing else self._sample(collector, name, machine)
+                rows = None if missing else self._sample(collector, name, machine, moment)
                 if rows is None and not source.optional:
                     raise
             yield f"{text_of(name)}:{rows or '[]'}"
 
-    def _sample(self, collector: Collector, name: str, machine: LabMachine) -> str | None:
+    def _sample(self, collector: Collector, name: str, machine: LabMachine, moment: Moment) -> str | None:
         """What the typical sample has under this name, if anything: users' collectors may need what no machine has."""
         rows = self._samples.document(collector, machine).get(name)
+        if rows and (widths := counters_of(collector.manifest, name)):
+            before = previous_of(collector.folder, machine.os.name, machine.os.kind).get(name, [])
+            rows = continued(rows, before, widths, moment.stamps(), moment.elapsed)
         return text_of(rows) if rows else None
 
 

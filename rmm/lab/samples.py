@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -36,19 +37,17 @@ class SampleStore:
 
 
 def _nearest(folder: Path, wanted: str, kind: str) -> Path | None:
-    files = sorted(folder.glob("*.raw.json"))
+    # The shorter name first: server2022-typical before server2022-dc-typical.
+    files = sorted(folder.glob("*.raw.json"), key=lambda file: (len(file.name), file.name))
     family = ("server",) if kind == "server" else ("windows", "win")
     candidates: Sequence[tuple[str, ...]] = (
         ((wanted,), family, ("",)) if not wanted.startswith("linux") else ((wanted,), ("linux",))
     )
-    for starts in candidates:
-        fitting = [file for file in files if file.name.startswith(starts)]
-        if not wanted.startswith("linux"):
-            fitting = [file for file in fitting if not file.name.startswith("linux")]
-        typical = [file for file in fitting if "typical" in file.name]
-        if typical or fitting:
-            return (typical or fitting)[0]
-    return None
+    if not wanted.startswith("linux"):
+        files = [file for file in files if not file.name.startswith("linux")]
+    fitting = [file for starts in candidates for file in files if file.name.startswith(starts)]
+    # Another system's ordinary day rather than this one's bad one.
+    return next((file for file in fitting if "typical" in file.name), next(iter(fitting), None))
 
 
 def _read(file: Path | None) -> dict[str, Any]:
@@ -72,3 +71,12 @@ def _mine(row: dict[str, Any], machine: LabMachine) -> dict[str, Any]:
     if "UUID" in row:
         own["UUID"] = machine.uuid
     return {**row, **own}
+
+
+@lru_cache(maxsize=MAX_KEPT)
+def previous_of(folder: str, system: str, kind: str) -> dict[str, Any]:
+    """The document of the poll before, of the sample that a machine of this system is given; empty without one."""
+    file = _nearest(Path(folder) / "samples", system, kind)
+    content = msgspec.json.decode(file.read_bytes()) if file is not None else None
+    before = content.get("previous") if isinstance(content, dict) else None
+    return dict(before["document"]) if isinstance(before, dict) else {}

@@ -18,6 +18,7 @@ from rmm.model.observation import CollectorResult
 from rmm.resources import shipped
 
 Reading = dict[str, CollectorResult]
+WITHOUT_ROWS = {"ups"}  # of machines without a battery
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,7 @@ def test_two_polls_give_complete_readings(fleet: LabFleet, started: datetime, po
         second = poll(machine, started + timedelta(seconds=index + 60), first)
         for name, result in second.items():
             assert result.outcome == "ok", (machine.name, name, result.notes)
-            assert result.readings, name
+            assert result.readings or name in WITHOUT_ROWS, name
             # A machine without page file has no use of it; VMs of some makers have empty fields.
             assert set(result.notes) <= {"pagefile_used_pct"}, (name, result.notes)
             for row in result.readings:
