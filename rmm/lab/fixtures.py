@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from rmm.catalog.load import load_catalog
+from rmm.catalog.wql import Query, parse_query
+from rmm.lab.continued import continued, counters_of
 from rmm.lab.nearest import Traits, nearest_sample
 from rmm.lab.state import MachineState
 from rmm.lab.windows.classes import plain_namespace
@@ -32,6 +34,13 @@ def shipped_catalog() -> Mapping[str, Collector]:
     return load_catalog([shipped("collectors")])
 
 
+class Growth(NamedTuple):
+    """Raw counters of a class: the instances of the sample's poll before, and each property's width in bits."""
+
+    before: list[dict[str, Any]]
+    widths: dict[str, int]
+
+
 class Fixtures:
     """States by kind of machine, made when first asked for. `computed(class)` says what a provider answers itself."""
 
@@ -40,6 +49,7 @@ class Fixtures:
     ) -> None:
         self._computed, self._catalog = computed, catalog
         self._kept: dict[Traits, State] = {}
+        self._growing: dict[Traits, dict[tuple[str, str], Growth]] = {}
 
     def state(self, machine: MachineState) -> State:
         """Shared: do not change it."""
@@ -59,12 +69,42 @@ class Fixtures:
                 content = msgspec.json.decode(file.read_bytes())
                 yield state_of_sample(collector, content, file.name)
 
-    def instances(self, machine: MachineState, namespace: str, name: str) -> list[dict[str, Any]] | None:
-        """The instances of a class, as this machine's own; None when no sample knows the class."""
-        classes = self.state(machine)["cim"].get(plain_namespace(namespace), {})
-        folded = name.casefold()
+    def instances(
+        self, machine: MachineState, namespace: str, name: str, stamps: Mapping[str, int], elapsed: float
+    ) -> list[dict[str, Any]] | None:
+        """The instances of a class, as this machine's own at a moment; None when no sample knows the class.
+
+        `stamps` and `elapsed`: as `rmm.lab.continued` needs them for raw counters.
+        """
+        space, folded = plain_namespace(namespace), name.casefold()
+        classes = self.state(machine)["cim"].get(space, {})
         rows = next((rows for known, rows in classes.items() if known.casefold() == folded), None)
-        return None if rows is None else [owned(row, machine) for row in rows]
+        if rows is None:
+            return None
+        growth = self._grows(traits_of(machine)).get((space, folded))
+        if growth is not None:
+            rows = continued(rows, growth.before, growth.widths, stamps, elapsed)
+        return [owned(row, machine) for row in rows]
+
+    def _grows(self, traits: Traits) -> dict[tuple[str, str], Growth]:
+        """The classes of raw counters, by namespace and name in lower case."""
+        found = self._growing.get(traits)
+        if found is None:
+            found = {}
+            for collector in self._catalog().values():
+                file = nearest_sample(Path(collector.folder).glob("samples/*.raw.json"), traits)
+                before = _previous(file) if file is not None else {}
+                for name, source in collector.manifest.sources.items():
+                    widths = counters_of(collector.manifest, name)
+                    query = parse_query(source.wql) if source.wql and widths else ""
+                    if isinstance(query, Query):
+                        place = plain_namespace(source.namespace), query.class_name.casefold()
+                        known = found.get(place, Growth([], {}))
+                        found[place] = Growth([*known.before, *before.get(name, [])], {**known.widths, **widths})
+            if len(self._growing) >= MAX_KEPT:
+                self._growing.clear()
+            self._growing[traits] = found
+        return found
 
     def values(self, machine: MachineState, path: str) -> dict[str, Any] | None:
         r"""The values of a key, `path` such as `hklm\x`; empty for a key that has only subkeys, None for no key."""
@@ -96,6 +136,13 @@ class Fixtures:
                     found.setdefault(whole.casefold(), whole)
             state["_paths"] = found
         return found
+
+
+def _previous(file: Path) -> dict[str, list[dict[str, Any]]]:
+    """The document of the poll before, of a sample; empty without one."""
+    content = msgspec.json.decode(file.read_bytes())
+    before = content.get("previous") if isinstance(content, dict) else None
+    return dict(before["document"]) if isinstance(before, dict) else {}
 
 
 def traits_of(machine: MachineState) -> Traits:

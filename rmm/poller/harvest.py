@@ -19,8 +19,9 @@ from rmm.catalog.bundle import ARGUMENTS
 from rmm.core import journal
 from rmm.core.change import changes, is_inventory
 from rmm.core.coerce import shown
+from rmm.core.context import DENIED, UNSUPPORTED
 from rmm.core.counters import kept_counters
-from rmm.core.normalize import Normalizer
+from rmm.core.normalize import NOTES, Normalizer
 from rmm.core.parts import Part, read_part
 from rmm.core.records import judge, result_of
 from rmm.errors import OutputError, RmmError, TransportError
@@ -131,8 +132,11 @@ class Harvest:
             try:
                 document[source] = await session.query(wanted.wql, namespace=wanted.namespace, deadline=deadline)
             except TransportError as error:
-                if wanted.optional and error.status == words.UNSUPPORTED:
+                denied = error.status == words.ACCESS_DENIED
+                if wanted.optional and (error.status == words.UNSUPPORTED or (denied and not then_script)):
                     document[source] = []
+                    told = {"Source": source, "Reason": DENIED if denied else UNSUPPORTED}
+                    document.setdefault(NOTES, []).append(told)
                     continue
                 if error.status in (words.UNSUPPORTED, words.ACCESS_DENIED):
                     if then_script:  # with the same account: WMI's rights over WSMan are others than a shell's

@@ -124,7 +124,9 @@ def _fixture(known: CimClass) -> Provider:
     times = [name for name, kind in known.types.items() if kind == "datetime"]
 
     def provide(moment: Moment) -> list[Row]:
-        rows = moment.world.fixtures.instances(moment.machine, known.namespace, known.name)
+        rows = moment.world.fixtures.instances(
+            moment.machine, known.namespace, known.name, moment.stamps(), moment.elapsed
+        )
         if rows is None:
             if known.extra:
                 raise CimFault(INVALID_CLASS, f"Invalid class: {known.name}")

@@ -11,7 +11,6 @@ from typing import Any
 from rmm.lab import registry
 from rmm.lab.cim.moment import Moment
 from rmm.lab.cim.repository import PROVIDERS
-from rmm.lab.fixtures import owned
 from rmm.lab.machine import CimFault
 from rmm.lab.simulated import LabMachine
 from rmm.lab.windows.state import State
@@ -39,8 +38,9 @@ def state_of_machine(machine: LabMachine, now: datetime) -> State:
 
 
 def _classes(moment: Moment, machine: LabMachine, fixtures: State) -> State:
+    world = machine.repository.world.fixtures
     found: State = {
-        space: {name: [owned(row, machine) for row in rows] for name, rows in classes.items()}
+        space: {name: world.instances(machine, space, name, moment.stamps(), moment.elapsed) or [] for name in classes}
         for space, classes in fixtures.items()
     }
     base = found.setdefault("root/cimv2", {})
