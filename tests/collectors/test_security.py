@@ -20,7 +20,7 @@ from rmm.model.collector import Collector, Field, Manifest, Source
 from rmm.model.observation import Observation
 from rmm.model.rule import EVENTS, Alert
 from tests.collectors.conftest import Sample
-from tests.collectors.executor import Executor
+from tests.collectors.executor import Executor, Job
 
 AT = datetime(2026, 11, 20, 10, tzinfo=UTC)
 NAMES = (
@@ -146,7 +146,7 @@ def sample_of(samples: list[Sample], name: str, case: str) -> Sample:
 
 def run(executor: Executor, sample: Sample, *, mode: str = "FullLanguage", edit: Callable[[str], str] = str) -> str:
     state = state_of_sample(sample.collector, sample.content, sample.case)
-    (result,) = executor.run(edit(sample.collector.windows), state, [(mode, "de-DE")])
+    (result,) = executor.run(state, [Job(edit(sample.collector.windows), mode, "de-DE")])
     assert result.error is None, result.error
     return result.output[-1]
 
