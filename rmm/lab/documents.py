@@ -12,6 +12,8 @@ from typing import Any
 
 import msgspec
 
+from rmm.core.context import UNSUPPORTED
+from rmm.core.normalize import NOTES
 from rmm.lab import registry
 from rmm.lab.cim.moment import Moment
 from rmm.lab.cim.repository import Plan, columns
@@ -54,6 +56,7 @@ class Documents:
     def _members(
         self, collector: Collector, sources: Mapping[str, Source], machine: LabMachine, moment: Moment
     ) -> Iterable[str]:
+        notes = []
         for name, source in sources.items():
             rows: str | None
             try:
@@ -62,7 +65,11 @@ class Documents:
                 rows = "[]" if source.optional else self._sample(collector, name, machine)
                 if rows is None:
                     raise
+                if source.wql:  # as every script tells it; a key that is not there is no news
+                    notes.append({"Source": name, "Reason": UNSUPPORTED})
             yield f"{text_of(name)}:{rows or '[]'}"
+        if notes:
+            yield f"{text_of(NOTES)}:{text_of(notes)}"
 
     def _sample(self, collector: Collector, name: str, machine: LabMachine) -> str | None:
         """What the typical sample has under this name, if anything: users' collectors may need what no machine has."""
