@@ -115,10 +115,10 @@ def create_pipeline(script: Script, pool: uuid.UUID, pipeline: uuid.UUID) -> byt
     tables = [value for _, value in script.arguments if isinstance(value, Mapping)]
     if tables:
         marked = [(name, _MARK if isinstance(value, Mapping) else value) for name, value in script.arguments]
-        message = create_pipeline(msgspec.structs.replace(script, arguments=tuple(marked)), pool, pipeline)
+        whole = create_pipeline(msgspec.structs.replace(script, arguments=tuple(marked)), pool, pipeline)
         for value in tables:
-            message = message.replace(_MARKED, table(value, "V"), 1)
-        return message
+            whole = whole.replace(_MARKED, table(value, "V"), 1)
+        return whole
     key = (script.text, f"{script.language}{script.arguments!r}" if script.arguments else script.language)
     message = _scripts.get(key)
     if message is None:
