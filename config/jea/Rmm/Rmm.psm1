@@ -1031,16 +1031,8 @@ perf = @($perf | Select-Object -Property Name, BytesReceivedPersec, BytesSentPer
 ConvertTo-Json -InputObject $document -Compress -Depth 4
 }
 optional_features = {
-$notes = @()
-$feature = @()
-try {
-$found = Get-CimInstance -Query 'SELECT Name, InstallState FROM Win32_OptionalFeature WHERE InstallState = 1' -ErrorAction Stop
-$feature = @($found | Select-Object -Property Name, InstallState)
-} catch {
-if ("$($_.FullyQualifiedErrorId)" -notlike 'HRESULT 0x80041010*') { throw }
-$notes = @(@{ Source = 'feature'; Reason = 'unsupported' })
-}
-ConvertTo-Json -InputObject @{ feature = $feature; notes = $notes } -Compress -Depth 4
+$feature = Get-CimInstance -Query 'SELECT Name, InstallState FROM Win32_OptionalFeature WHERE InstallState = 1'
+ConvertTo-Json -InputObject @{ feature = @($feature | Select-Object -Property Name, InstallState) } -Compress -Depth 4
 }
 os = {
 $os = Get-CimInstance -Query 'SELECT CSName, Caption, Version, BuildNumber, InstallDate, Locale, OSLanguage, ProductType, CurrentTimeZone FROM Win32_OperatingSystem'
