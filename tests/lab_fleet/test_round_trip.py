@@ -64,6 +64,7 @@ def test_two_polls_give_complete_readings(fleet: LabFleet, started: datetime, po
                     if field.endswith("_per_s") and value is not None:
                         assert value >= 0, (machine.name, name, field)
     assert seen == set(second)
+    assert seen == set(second)  # each collector has rows on some machine
 
 
 def test_readings_show_the_machine(fleet: LabFleet, started: datetime, poll: Any) -> None:
