@@ -54,15 +54,29 @@ class Documents:
     def _members(
         self, collector: Collector, sources: Mapping[str, Source], machine: LabMachine, moment: Moment
     ) -> Iterable[str]:
+        absent: list[str] = []
         for name, source in sources.items():
             rows: str | None
             try:
                 rows = _rows(source, machine, moment) if derivable(source) else self._sample(collector, name, machine)
             except (CimFault, KeyMissingError):
+                absent.append(name)
                 rows = "[]" if source.optional else self._sample(collector, name, machine)
                 if rows is None:
                     raise
             yield f"{text_of(name)}:{rows or '[]'}"
+        notes = self._notes(collector, machine, absent)
+        if notes is not None:
+            yield f'"notes":{text_of(notes)}'
+
+    def _notes(self, collector: Collector, machine: LabMachine, absent: list[str]) -> list[Any] | None:
+        """What a script that takes notes says: of what this machine lacks, and of what only its sample knows."""
+        sources = collector.manifest.sources
+        taken = self._samples.document(collector, machine).get("notes")
+        if not isinstance(taken, list):
+            return None
+        replayed = [note for note in taken if (source := sources.get(note["Source"])) is None or not derivable(source)]
+        return replayed + [{"Source": name, "Reason": "unsupported"} for name in absent]
 
     def _sample(self, collector: Collector, name: str, machine: LabMachine) -> str | None:
         """What the typical sample has under this name, if anything: users' collectors may need what no machine has."""
