@@ -12,8 +12,6 @@ from typing import Any
 
 import msgspec
 
-from rmm.core.context import UNSUPPORTED
-from rmm.core.normalize import NOTES
 from rmm.lab import registry
 from rmm.lab.cim.moment import Moment
 from rmm.lab.cim.repository import Plan, columns
@@ -56,20 +54,29 @@ class Documents:
     def _members(
         self, collector: Collector, sources: Mapping[str, Source], machine: LabMachine, moment: Moment
     ) -> Iterable[str]:
-        notes = []
+        absent: list[str] = []
         for name, source in sources.items():
             rows: str | None
             try:
                 rows = _rows(source, machine, moment) if derivable(source) else self._sample(collector, name, machine)
             except (CimFault, KeyMissingError):
+                absent.append(name)
                 rows = "[]" if source.optional else self._sample(collector, name, machine)
                 if rows is None:
                     raise
-                if source.wql:  # as every script tells it; a key that is not there is no news
-                    notes.append({"Source": name, "Reason": UNSUPPORTED})
             yield f"{text_of(name)}:{rows or '[]'}"
-        if notes:
-            yield f"{text_of(NOTES)}:{text_of(notes)}"
+        notes = self._notes(collector, machine, absent)
+        if notes is not None:
+            yield f'"notes":{text_of(notes)}'
+
+    def _notes(self, collector: Collector, machine: LabMachine, absent: list[str]) -> list[Any] | None:
+        """What a script that takes notes says: of what this machine lacks, and of what only its sample knows."""
+        sources = collector.manifest.sources
+        taken = self._samples.document(collector, machine).get("notes")
+        if not isinstance(taken, list):
+            return None
+        replayed = [note for note in taken if (source := sources.get(note["Source"])) is None or not derivable(source)]
+        return replayed + [{"Source": name, "Reason": "unsupported"} for name in absent]
 
     def _sample(self, collector: Collector, name: str, machine: LabMachine) -> str | None:
         """What the typical sample has under this name, if anything: users' collectors may need what no machine has."""

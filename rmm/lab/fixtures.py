@@ -25,7 +25,9 @@ from rmm.resources import shipped
 
 MAX_KEPT = 128
 _NAMES = frozenset({"CSName", "SystemName", "PSComputerName", "ComputerName", "MachineName", "HostName", "__SERVER"})
-_JOINED = frozenset({"methods", "absent", "denied"})
+# Properties that tell instances of a class apart.
+_IDENTITY = ("SID", "InstanceName", "InstanceID", "DeviceID", "DeviceId", "UniqueId", "Name", "Id")
+_JOINED = frozenset({"methods", "absent"})
 
 
 @cache
@@ -164,8 +166,11 @@ def read_time(text: str) -> datetime:
 
 
 def _together(states: Iterable[State], computed: Callable[[str], bool]) -> State:
-    """What the first says of a thing holds; later ones add what it does not say."""
-    result: State = {"cim": {}, "registry": {}, "absent": [], "denied": [], "methods": []}
+    """What the first says of a thing holds; later ones add what it does not say.
+
+    Nothing is denied: what one sample's account may not read, another sample shows.
+    """
+    result: State = {"cim": {}, "registry": {}, "absent": [], "methods": []}
     for state in states:
         for name, value in state.items():
             if name == "cim":
@@ -174,6 +179,8 @@ def _together(states: Iterable[State], computed: Callable[[str], bool]) -> State
                 _deep(result.setdefault(name, {}), value)
             elif name == "events":
                 _events(result.setdefault(name, {}), value)
+            elif name == "denied":
+                continue
             elif name in _JOINED:
                 result[name] += [item for item in value if item not in result[name]]
             else:
@@ -199,12 +206,18 @@ def _classes(cim: State, more: State, computed: Callable[[str], bool]) -> None:
 
 
 def _complete(kept: list[dict[str, Any]], row: Mapping[str, Any]) -> None:
-    """Adds what `row` says to the instance that it agrees with; a row that agrees with none is another machine's."""
+    """Adds what `row` says to the instance that it agrees with, or the row where no instance has its name.
+
+    A row that is called like an instance and contradicts it is another machine's.
+    """
     for instance in kept:
         common = instance.keys() & row.keys()
         if (common or len(kept) == 1) and all(instance[name] == row[name] for name in common):
             instance.update(row)
             return
+    name = next((name for name in _IDENTITY if row.get(name) is not None), None)
+    if name is not None and all(instance.get(name) != row[name] for instance in kept):
+        kept.append(dict(row))
 
 
 def _deep(into: State, more: Mapping[str, Any]) -> None:

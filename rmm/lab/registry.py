@@ -74,13 +74,19 @@ def computed(key: str) -> bool:
 
 
 def _from_samples(moment: Moment, key: str) -> Key | None:
-    """A key of the nearest samples; below a service only where the machine has the service."""
+    """A key of the nearest samples; below a service only where the machine has the service. Drivers are not listed."""
     fixtures, machine = moment.world.fixtures, moment.machine
     values = fixtures.values(machine, key)
     service = key.removeprefix(_SERVICES + "\\").partition("\\")[0]
-    if values is None or (key.startswith(_SERVICES + "\\") and service not in installed(moment)):
+    if values is None or (key.startswith(_SERVICES + "\\") and _is_missing(moment, service)):
         return None
     return Key({name: _plain(value) for name, value in values.items()}, fixtures.subkeys(machine, key))
+
+
+def _is_missing(moment: Moment, service: str) -> bool:
+    """Whether this is a service of Windows that the machine lacks."""
+    known = any(spec.name.casefold() == service for spec in moment.world.catalogue.services)
+    return known and service not in installed(moment)
 
 
 def _plain(value: Any) -> Any:

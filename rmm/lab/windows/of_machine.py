@@ -63,11 +63,9 @@ def _instance(row: dict[str, Any], types: dict[str, str], machine: LabMachine) -
 
 
 def _registry(moment: Moment, fixtures: State) -> State:
-    """What is computed holds; below it the samples say nothing."""
-    found = {path: values for path, values in fixtures.items() if not _is_computed(moment, path)}
-    for path, values in registry.dump(moment):
-        found[path] = dict(values)
-    return found
+    """What is computed holds, and comes first, since keys are listed in the order of the state."""
+    found: State = {path: dict(values) for path, values in registry.dump(moment)}
+    return found | {path: values for path, values in fixtures.items() if not _is_computed(moment, path)}
 
 
 def _is_computed(moment: Moment, path: str) -> bool:

@@ -26,6 +26,7 @@ class RmmLabTask {
         $result = [long] $raw.last_result
         $this.LastTaskResult = if ($result -gt [int]::MaxValue) { [int] ($result - 4294967296) } else { [int] $result }
         $this.NumberOfMissedRuns = [int] $raw.missed_runs
+        $this.Xml = [RmmLabTask]::Write($raw)
         $this.Definition = [RmmLabTaskDefinition] @{
             Principal = [RmmLabTaskPrincipal] @{ UserId = $raw.account; GroupId = $raw.group; RunLevel = [int] $raw.run_level; LogonType = [int] $raw.logon_type }
             Settings = [RmmLabTaskSettings] @{ Hidden = [bool] $raw.hidden; Enabled = $raw.enabled -ne $false }
@@ -57,6 +58,18 @@ class RmmLabTask {
         ) -join "`r`n"
     }
 
+    # The task's definition as XML, as far as the state says it.
+    static [string] Write([System.Collections.IDictionary] $raw) {
+        $who = if ($raw.group) { '<GroupId>' + [System.Security.SecurityElement]::Escape($raw.group) + '</GroupId>' }
+        elseif ($raw.account) { '<UserId>' + [System.Security.SecurityElement]::Escape($raw.account) + '</UserId>' }
+        $level = if ($raw.run_level) { '<RunLevel>HighestAvailable</RunLevel>' } else { '<RunLevel>LeastPrivilege</RunLevel>' }
+        $hidden = if ($raw.hidden) { '<Hidden>true</Hidden>' } else { '<Hidden>false</Hidden>' }
+        return '<?xml version="1.0" encoding="UTF-16"?><Task version="1.2" xmlns="http://schemas.microsoft.com/windows/2004/02/mit/task">' +
+            '<RegistrationInfo><URI>' + [System.Security.SecurityElement]::Escape($raw.path) + '</URI></RegistrationInfo><Triggers />' +
+            "<Principals><Principal id=""Author"">$who$level</Principal></Principals>" +
+            "<Settings><Enabled>$("$($raw.enabled -ne $false)".ToLowerInvariant())</Enabled>$hidden</Settings></Task>"
+    }
+
     # Never is the zero of COM's dates.
     static [datetime] Moment([object] $text) {
         if ($text) { return [RmmLab]::Time($text) }
@@ -86,11 +99,13 @@ class RmmLabTaskFolder {
     }
     [object[]] GetFolders([int] $flags) {
         $prefix = $this.Prefix()
-        $names = [System.Collections.Generic.SortedSet[string]]::new([StringComparer]::OrdinalIgnoreCase)
+        $names = [System.Collections.Generic.List[string]]::new()
         foreach ($raw in [RmmLabTasks]::All()) {
             if (-not $raw.path.StartsWith($prefix, 'OrdinalIgnoreCase')) { continue }
             $end = $raw.path.IndexOf('\', $prefix.Length)
-            if ($end -ge 0) { $null = $names.Add($raw.path.Substring($prefix.Length, $end - $prefix.Length)) }
+            if ($end -lt 0) { continue }
+            $folder = $raw.path.Substring($prefix.Length, $end - $prefix.Length)
+            if ($names -notcontains $folder) { $names.Add($folder) }
         }
         return @(foreach ($one in $names) { [RmmLabTaskFolder]::new($prefix + $one) })
     }

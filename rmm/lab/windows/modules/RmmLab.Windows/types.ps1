@@ -23,7 +23,7 @@ class RmmLabTypes {
         if ([RmmLab]::Lists('absent', $space, '/')) { return $false }
         if ([RmmLabTypes]::Text().IndexOf("`n$space|", [StringComparison]::OrdinalIgnoreCase) -ge 0) { return $true }
         if ($space -in 'root', 'root/default', 'root/interop') { return $true }
-        return $null -ne [RmmLabTypes]::Stated('cim', $space)
+        return $null -ne [RmmLabTypes]::Stated('cim', $space) -or [RmmLabTypes]::HasMethod($space, '')
     }
 
     static [object] Stated([string] $member, [string] $space) {
@@ -56,9 +56,20 @@ class RmmLabTypes {
                 if ($prop) { $types[$prop] = $type }
             }
         }
-        elseif ($null -eq [RmmLabTypes]::Instances($space, $name)) { return $null }
+        elseif ($null -eq [RmmLabTypes]::Instances($space, $name) -and -not [RmmLabTypes]::HasMethod($space, $name)) { return $null }
         [RmmLabTypes]::Add($space, $name, $types)
         return @{ Space = $space.Replace('CIMV2', 'cimv2'); Name = $spelled; Types = $types }
+    }
+
+    # Whether the state gives a method of this class, or of any class of the namespace.
+    static [bool] HasMethod([string] $space, [string] $name) {
+        $methods = [RmmLab]::Member([RmmLab]::Root, 'methods')
+        if ($null -eq $methods) { return $false }
+        foreach ($method in $methods.EnumerateArray()) {
+            $within = [RmmLabTypes]::Space([RmmLab]::Member($method, 'namespace').GetString())
+            if ($within -eq $space -and (-not $name -or [RmmLab]::Member($method, 'class').GetString() -eq $name)) { return $true }
+        }
+        return $false
     }
 
     # Types that the state gives: of classes that come with a role or product.
