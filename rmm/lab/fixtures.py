@@ -16,6 +16,7 @@ import msgspec
 from rmm.catalog.load import load_catalog
 from rmm.catalog.wql import Query, parse_query
 from rmm.lab.continued import continued, counters_of
+from rmm.lab.moved import age_of, moved
 from rmm.lab.nearest import Traits, nearest_sample
 from rmm.lab.state import MachineState
 from rmm.lab.windows.classes import plain_namespace
@@ -58,18 +59,18 @@ class Fixtures:
         traits = traits_of(machine)
         found = self._kept.get(traits)
         if found is None:
-            found = _together(self._states(traits), self._computed)
+            found = _together(self._states(traits, machine.started), self._computed)
             if len(self._kept) >= MAX_KEPT:
                 self._kept.clear()
             self._kept[traits] = found
         return found
 
-    def _states(self, traits: Traits) -> Iterable[State]:
+    def _states(self, traits: Traits, started: float) -> Iterable[State]:
         for collector in self._catalog().values():
             file = nearest_sample(Path(collector.folder).glob("samples/*.raw.json"), traits)
             if collector.windows and file is not None:
                 content = msgspec.json.decode(file.read_bytes())
-                yield state_of_sample(collector, content, file.name)
+                yield moved(state_of_sample(collector, content, file.name), age_of(content, started))
 
     def instances(
         self, machine: MachineState, namespace: str, name: str, stamps: Mapping[str, int], elapsed: float

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from rmm.lab.fixtures import owned, traits_of
+from rmm.lab.moved import age_of, moved
 from rmm.lab.nearest import Traits, nearest_sample
 from rmm.lab.simulated import LabMachine
 from rmm.model.collector import Collector
@@ -19,29 +20,31 @@ class SampleStore:
     """Typical raw documents by collector and operating system; read once, at most `MAX_KEPT` kept."""
 
     def __init__(self) -> None:
-        self._kept: dict[tuple[str, str, Traits], dict[str, Any]] = {}
+        self._kept: dict[tuple[str, str, Traits, float], dict[str, Any]] = {}
 
     def document(self, collector: Collector, machine: LabMachine, prefix: str = "") -> dict[str, Any]:
         """The typical document of the nearest system, or of files that begin with `prefix`, as this machine's own."""
-        key = (collector.folder, prefix, traits_of(machine))
+        key = (collector.folder, prefix, traits_of(machine), machine.started)
         found = self._kept.get(key)
         if found is None:
             traits = traits_of(machine)._replace(system=prefix or machine.os.name)
-            found = _read(nearest_sample(Path(collector.folder).glob("samples/*.raw.json"), traits))
+            found = _read(nearest_sample(Path(collector.folder).glob("samples/*.raw.json"), traits), machine.started)
             if len(self._kept) >= MAX_KEPT:
                 self._kept.clear()
             self._kept[key] = found
         return {name: _owned(rows, machine) for name, rows in found.items()}
 
 
-def _read(file: Path | None) -> dict[str, Any]:
-    """A raw document, bare or as the `document` of a part; empty without a sample."""
+def _read(file: Path | None, started: float) -> dict[str, Any]:
+    """A raw document, bare or as the `document` of a part, its times moved to the lab's; empty without a sample."""
     if file is None:
         return {}
     content = msgspec.json.decode(file.read_bytes())
-    inner = content.get("document") if isinstance(content, dict) else None
-    document = inner if isinstance(inner, dict) else content
-    return document if isinstance(document, dict) else {}
+    if not isinstance(content, dict):
+        return {}
+    inner = content.get("document")
+    document: dict[str, Any] = moved(inner if isinstance(inner, dict) else content, age_of(content, started))
+    return document
 
 
 def _owned(rows: Any, machine: LabMachine) -> Any:
