@@ -78,6 +78,11 @@ class Exchange:
         """The end of the text that came before the first element, printable, for people."""
         return _printable(bytes(self._banner))
 
+    @property
+    def incomplete(self) -> bytes:
+        """What has arrived of a line that has not ended."""
+        return bytes(self._in)
+
     def pipelines(self) -> int:
         """How many pipelines are not closed; the session may be closed when there is none."""
         return len(self._ways) - (SESSION in self._ways)

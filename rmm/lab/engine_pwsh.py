@@ -17,10 +17,10 @@ from typing import Any
 
 from rmm.errors import ConfigError
 from rmm.lab.machine import Machine
-from rmm.lab.pwsh.command import PowerShellCommands
+from rmm.lab.pwsh.command import PowerShellCommands, encoded
 from rmm.lab.pwsh.pool import FullError, Pool
 from rmm.lab.pwsh.preparation import Machine as Prepared
-from rmm.lab.pwsh.process import LostError
+from rmm.lab.pwsh.process import LostError, kill, reap, spawn
 from rmm.lab.pwsh.runspace import RunspaceShell
 from rmm.lab.simulated import LabMachine
 from rmm.lab.wire.shells import Shell
@@ -69,17 +69,30 @@ class PwshEngine:
     ) -> None:  # fmt: skip
         self._state = state
         self._clock = clock
-        self._folder = Path(tempfile.mkdtemp(prefix="rmm-lab-"))
-        self.pool = Pool(program, environment(modules), self._folder, spare=spare, most=most)
+        self.folder = Path(tempfile.mkdtemp(prefix="rmm-lab-"))
+        self.pool = Pool(program, environment(modules), self.folder, spare=spare, most=most)
         self._lives: dict[asyncio.Future[None], Shell] = {}
 
     async def start(self) -> None:
         """See whether PowerShell works, and start those that wait. Raises ConfigError."""
+        program, folder = self.pool.program, self.pool.new_folder()
+        words = ["-NoProfile", "-NonInteractive", "-EncodedCommand", encoded("$PSVersionTable.PSVersion.Major")]
+        said = b""
         try:
-            process = await self.pool.take()
-        except LostError as error:
-            raise ConfigError(f"{self.pool.program}: {error}", hint="Does it run by itself?") from error
-        await process.end()
+            child = await spawn([program, *words], self.pool.environment, folder)
+            try:
+                async with asyncio.timeout(CHECK_S):
+                    said, _ = await child.communicate()
+            finally:
+                kill(child)
+                await reap(child, folder)
+        except (LostError, TimeoutError) as error:
+            raise ConfigError(
+                f"{program}: {str(error) or 'it does not answer'}", hint="Does it run by itself?"
+            ) from error
+        if not said.strip().isdigit() or int(said) < 7:
+            raise ConfigError(f"{program}: no PowerShell 7", hint="It was asked for its version and did not say 7.")
+        self.pool.fill()
 
     def runspace(
         self, machine: Machine, identity: str, idle_s: float, *, opening: bytes, began: Callable[[], None], faults: Any,
@@ -125,10 +138,14 @@ class PwshEngine:
             f"This lab is allowed a maximum number of {self.pool.most} concurrent shells, which has been exceeded.",
         )
 
+    def shells(self) -> list[Shell]:
+        """Those behind which something runs."""
+        return list(self._lives.values())
+
     async def aclose(self) -> None:
         """End all processes, and remove what was written."""
         for shell in list(self._lives.values()):
             shell.end()
         await asyncio.gather(*self._lives, return_exceptions=True)
         await self.pool.aclose()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)

@@ -93,6 +93,7 @@ class PowerShellCommands(CommandShell):
     def end(self) -> None:
         """Everything that runs is killed."""
         for run in self._running.values():
+            run.command.lose()
             run.stop()
 
     async def _live(self, run: Run) -> None:

@@ -170,6 +170,8 @@ class RunspaceShell(Shell):
     def end(self) -> None:
         """The process ends, and with it all that it runs."""
         self._gone = True
+        for command in (self.own, *self._running.values()):
+            command.lose()
         if not self._ending:
             self._ending = True
             self.life.cancel()
@@ -222,8 +224,10 @@ class RunspaceShell(Shell):
         process = None
         try:
             process = await self._pool.take()
-            async with asyncio.timeout(OPEN_S):
-                await open_session(process, opening, self._become(process), self._say)
+            if not await self._opened(process, opening):  # it died while it waited
+                await process.end()
+                process = await self._pool.take()
+                await self._opened(process, opening, again=True)
             self._process, self._fresh_at = process, asyncio.get_running_loop().time()
             self._release()
             while True:
@@ -240,6 +244,17 @@ class RunspaceShell(Shell):
                     await process.end()
             finally:
                 self._pool.release()
+
+    async def _opened(self, process: Process, opening: bytes, *, again: bool = False) -> bool:
+        """Open and prepare the session; False: the process says nothing at all. Raises LostError."""
+        try:
+            async with asyncio.timeout(OPEN_S):
+                await open_session(process, opening, self._become(process), self._say)
+        except LostError:
+            if again or process.exchange.started:
+                raise
+            return False
+        return True
 
     def _say(self, fragment: Fragment) -> None:
         self.own.say(fragment.data)
