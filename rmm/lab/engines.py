@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from importlib import import_module
 
 from rmm.catalog.load import load_catalog
 from rmm.lab.machine import Engine
@@ -29,9 +28,8 @@ def engine_of(
 
         return SamplesEngine(catalog)
     from rmm.lab.engine_pwsh import PwshEngine, find_powershell
+    from rmm.lab.pwsh.state import MachineStates
 
-    state_of_machine = import_module("rmm.lab.windows.state").state_of_machine
     return PwshEngine(
-        find_powershell(), lambda machine, now: state_of_machine(machine, now, catalog),
-        spare=spare, most=shells, clock=clock,
+        find_powershell(), MachineStates(catalog).of, spare=spare, most=shells, clock=clock,
     )  # fmt: skip
