@@ -29,7 +29,9 @@ MOST_HELD = 2 << 20  # bytes that wait for a Receive; then the process waits as 
 MOST_EARLY = 4 << 20  # bytes that a client may send before its pool is open
 MOST_COMMANDS = 1000  # of one shell that are not terminated, as Windows has it
 MOST_RUNNING = 15
-GATHER_S = 0.2  # how long output waits for more: recorded answers of Windows hold what was written one by one
+# How long output waits for more. Recorded answers of Windows hold what was written piece by piece; for how long WinRM
+# gathers it, while PowerShell does not flush, is not written anywhere: this is an assumption.
+GATHER_S = 0.5
 GATHER_BYTES = 500_000
 FRESH_S = 1.0  # so old may a machine's state be
 

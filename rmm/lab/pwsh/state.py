@@ -12,6 +12,7 @@ from rmm.lab.documents import Documents, KeyMissingError, iso
 from rmm.lab.machine import CimFault
 from rmm.lab.samples import SampleStore
 from rmm.lab.simulated import LabMachine
+from rmm.lab.windows.classes import plain_namespace
 from rmm.lab.windows.state import merged, state_of_sample
 from rmm.model.collector import Collector, Source
 
@@ -44,8 +45,27 @@ class MachineStates:
         sample = {"observed_at": iso(now), "document": document}
         state = state_of_sample(together, sample, f"{machine.os.name}-lab")
         for more in states:
-            state = merged(state, more)
+            state = merged(state, {**more, "cim": _completed(state["cim"], more.get("cim", {}))})
         return state | {
             "computer": machine.name, "kind": machine.os.kind, "build": machine.os.build, "now": iso(now),
             "culture": machine.language.mui, "zone": machine.zone.key,
         }  # fmt: skip
+
+
+def _completed(cim: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """`more`, but for classes that `cim` has: there it says of each instance what that does not say itself.
+
+    Samples are of different machines, and of two that disagree this machine is the one that was turned round.
+    """
+    found: dict[str, Any] = {}
+    for namespace, classes in more.items():
+        mine = {name.casefold(): rows for name, rows in cim.get(plain_namespace(namespace), {}).items()}
+        found[namespace] = {
+            name: _over(mine[name.casefold()], rows) if name.casefold() in mine else rows
+            for name, rows in classes.items()
+        }
+    return found
+
+
+def _over(mine: list[dict[str, Any]], more: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{**(more[place] if place < len(more) else {}), **row} for place, row in enumerate(mine)]
