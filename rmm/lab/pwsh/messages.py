@@ -7,7 +7,7 @@ import struct
 from typing import NamedTuple
 
 HEADER, MESSAGE = 21, 40
-POOL_STATE, PIPELINE_STATE = 0x00021005, 0x00041006
+CAPABILITY, POOL_STATE, PIPELINE_STATE = 0x00010002, 0x00021005, 0x00041006
 OPENED, CLOSED, BROKEN = 2, 3, 5
 FINAL = (3, 4, 5)  # of a pipeline: stopped, completed, failed
 _HEAD = 4096  # bytes of a message that are kept: a state stands at its beginning

@@ -260,6 +260,9 @@ class RunspaceShell(Shell):
 
     def _say(self, fragment: Fragment) -> None:
         self.own.say(fragment.data)
+        # As on Windows the first Receive has the capability together with what the pool says next.
+        alone = fragment.ends == messages.CAPABILITY
+        self.own.ready_at = asyncio.get_running_loop().time() + OPEN_S if alone else 0.0
 
     def _heard(self, event: Event, process: Process) -> None:
         command = self._running.get(event.guid)
