@@ -60,17 +60,21 @@ class PwshEngine:
         spare: processes that are started ahead.
         most: shells at most, over all machines.
         modules: the folder in which PowerShell finds the stand-ins.
+        restricted: text of the module whose commands a session without a language has.
         clock: the time of the machines.
     """
 
     def __init__(
         self, program: str, state: State, *, spare: int = SPARE, most: int = MOST, modules: Path = MODULES,
+        restricted: str = "",
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:  # fmt: skip
         self._state = state
         self._clock = clock
         self.folder = Path(tempfile.mkdtemp(prefix="rmm-lab-"))
         self.pool = Pool(program, environment(modules), self.folder, spare=spare, most=most)
+        self._restricted = self.folder / "Rmm.psm1"
+        self._restricted.write_text(restricted, encoding="utf-8")
         self._lives: dict[asyncio.Future[None], Shell] = {}
 
     async def start(self) -> None:
@@ -103,7 +107,7 @@ class PwshEngine:
             shell = RunspaceShell(
                 machine, identity, idle_s, opening=opening, pool=self.pool, began=began, faults=faults,
                 language=language,
-                become=lambda process: self._become(machine, process.state_file),
+                become=lambda process: self._become(machine, process.state_file, language),
             )  # fmt: skip
         except FullError as error:
             raise self._full() from error
@@ -123,13 +127,14 @@ class PwshEngine:
         self._lives[life] = shell
         life.add_done_callback(self._lives.pop)
 
-    def _become(self, machine: Machine, file: Path) -> Prepared:
+    def _become(self, machine: Machine, file: Path, language: str = "full") -> Prepared:
         """Write the machine's state where a process looks for it."""
         if not isinstance(machine, LabMachine):
             raise TypeError("the engine pwsh needs machines of a LabFleet")
         state = self._state(machine, self._clock())
         file.write_text(json.dumps(state, ensure_ascii=False), encoding="utf-8")
-        return Prepared(machine.name, machine.language.mui, machine.zone.key)
+        only = str(self._restricted) if language == "none" else ""
+        return Prepared(machine.name, machine.language.mui, machine.zone.key, only)
 
     def _full(self) -> WsmanFault:
         return WsmanFault(

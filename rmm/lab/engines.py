@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from rmm.catalog.jea import profile
 from rmm.catalog.load import load_catalog
 from rmm.lab.machine import Engine
 from rmm.lab.wire.shells import ShellHost
@@ -31,5 +32,10 @@ def engine_of(
     from rmm.lab.pwsh.state import MachineStates
 
     return PwshEngine(
-        find_powershell(), MachineStates(catalog).of, spare=spare, most=shells, clock=clock,
-    )  # fmt: skip
+        find_powershell(),
+        MachineStates(catalog).of,
+        restricted=profile(catalog.values())["Rmm/Rmm.psm1"],
+        spare=spare,
+        most=shells,
+        clock=clock,
+    )

@@ -118,12 +118,12 @@ async def lab_of(tmp_path: Path, program: str) -> AsyncIterator[Callable[..., An
 
     async def make(
         *, spare: int = 1, most: int = 4, plan: Plan | None = None,
-        state: Callable[..., Mapping[str, Any]] | None = None,
+        state: Callable[..., Mapping[str, Any]] | None = None, restricted: str = "",
         clock: Callable[[], datetime] = lambda: datetime.now(UTC), **options: Any,
     ) -> PwshLab:  # fmt: skip
         engine = PwshEngine(
             program, state or (lambda machine, now: {"computer": machine.name, "now": now.isoformat()}),
-            spare=spare, most=most, modules=tmp_path / "modules", clock=clock,
+            spare=spare, most=most, modules=tmp_path / "modules", clock=clock, restricted=restricted,
         )  # fmt: skip
         ready: asyncio.Future[LabInfo] = asyncio.get_running_loop().create_future()
         made = LabOptions(endpoints=8, config=tmp_path / "lab", plan=plan, clock=clock, **options)

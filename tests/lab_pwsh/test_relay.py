@@ -257,3 +257,28 @@ async def test_bad_requests_are_faults(lab_of: Make) -> None:
                     envelope.COMMAND, shell._resource, headers=envelope.selector(shell.id), body=body, deadline=deadline
                 )
         assert (await session.run(Script("1"), deadline=deadline)).output == (1,)
+
+
+async def test_a_session_without_a_language_takes_one_command(lab_of: Make, tmp_path: Path) -> None:
+    (tmp_path / "plan.yaml").write_text(
+        "faults:\n  - {kind: session, share: 1.0, configurations: {Microsoft.PowerShell: full, RmmJea: none}}\n"
+    )
+    module = (
+        "function Get-RmmData { param($Collector) foreach ($one in $Collector) { (Get-CimInstance $one).Class + 1 } }"
+    )
+    lab = await lab_of(plan=load_plan(tmp_path / "plan.yaml"), restricted=module)
+    target = lab.target(configuration="RmmJea")
+    async with lab.session(target) as session:
+        loop = asyncio.get_running_loop()
+
+        async def run(text: str, language: str, *arguments: tuple[str, Any]) -> Any:
+            return await session.run(Script(text, arguments, language=language), deadline=loop.time() + 20)
+
+        result = await run("Get-RmmData", "command", ("Collector", ["a", "b"]))
+        assert (result.state, result.output) == ("completed", ("a1", "b1"))
+        refused = await run("1 + 1", "powershell")
+        assert (refused.state, refused.errors[-1].error_id) == ("failed", "ScriptsNotAllowed")
+        for name in ("Get-CimInstance", "Get-Process", "Import-Module", "/bin/sh"):
+            refused = await run(name, "command")
+            assert (refused.state, refused.errors[-1].error_id) == ("failed", "CommandNotFoundException"), name
+    assert (await lab.run("1 + 1")).output == (2,)

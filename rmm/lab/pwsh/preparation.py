@@ -25,7 +25,7 @@ _SHOWN = 8192  # bytes of what our script says that are kept
 _OBJECT = 1 << 40  # id of our PSRP object, far from the client's
 
 SCRIPT = f"""
-param($Computer, $Culture, $Zone)
+param($Computer, $Culture, $Zone, $Only)
 $ErrorActionPreference = 'Stop'
 $env:COMPUTERNAME = $Computer
 if ($Culture) {{
@@ -38,15 +38,29 @@ if ([TimeZoneInfo]::TryConvertWindowsIdToIanaId($Zone, [ref]$name)) {{
     [TimeZoneInfo]::ClearCachedData()
 }}
 Import-Module {MODULE} -Global -DisableNameChecking
+if ($Only) {{
+    Import-Module Microsoft.PowerShell.Management, Microsoft.PowerShell.Security, Microsoft.PowerShell.Utility -Global
+    $visible = (Import-Module $Only -Global -DisableNameChecking -PassThru).ExportedCommands.Keys
+    foreach ($command in Get-Command -CommandType Alias, Cmdlet, Filter, Function) {{
+        if ($command.Name -notin $visible) {{ $command.Visibility = 'Private' }}
+    }}
+    $ExecutionContext.SessionState.Applications.Clear()
+    $ExecutionContext.SessionState.Scripts.Clear()
+    $ExecutionContext.SessionState.LanguageMode = 'NoLanguage'
+}}
 """
 
 
 class Machine(NamedTuple):
-    """What a process becomes: name, culture (`de-DE`), time zone as Windows calls it."""
+    """What a process becomes: name, culture (`de-DE`), time zone as Windows calls it.
+
+    `only` is a module's path: the session has no language, and of all commands those of this module are visible.
+    """
 
     name: str
     culture: str
     zone: str
+    only: str = ""
 
 
 REFRESH = "Import-RmmLabState -Path $env:RMM_LAB_STATE"
@@ -109,7 +123,8 @@ async def open_session(process: Process, creation: bytes, machine: Machine, say:
 
 async def _prepare(process: Process, pool: bytes, machine: Machine, held: list[Fragment], own: Watch) -> None:
     ours = uuid.uuid4()
-    data = pipeline(pool, ours, SCRIPT, Computer=machine.name, Culture=machine.culture, Zone=machine.zone)
+    names = {"Computer": machine.name, "Culture": machine.culture, "Zone": machine.zone, "Only": machine.only}
+    data = pipeline(pool, ours, SCRIPT, **names)
     process.exchange.command(ours)
     process.exchange.data(ours, data)
     process.flush()

@@ -94,6 +94,7 @@ class RunspaceShell(Shell):
         become: Callable[[Process], Prepared], began: Callable[[], None], faults: Any = None, language: str = "full",
     ) -> None:  # fmt: skip
         super().__init__(machine, identity, idle_s)
+        self.language = language
         try:
             self._pool_id = messages.pool_of(opening)
         except ValueError as error:
@@ -183,6 +184,8 @@ class RunspaceShell(Shell):
         now = asyncio.get_running_loop().time()
         if self._process is None or self._refreshing is not None or now - self._fresh_at < FRESH_S:
             return
+        if self.language == "none":
+            return  # not even we may run a script there
         self._become(self._process)
         self._fresh_at = now
         ours = self._refreshing = uuid.uuid4()
