@@ -66,7 +66,7 @@ def up(
             f"{info.endpoints} endpoints on 127.1.0.1 and up, http port {info.http_port}, https port {info.https_port}"
         )
         if engine == "pwsh":
-            print(f"engine pwsh: each shell is a process of about 0.4 s to start and 100 MB, {shells} at most")
+            print(f"engine pwsh: each shell is a process of about 0.5 s of processor time and 120 MB, {shells} at most")
         print(f"poll them:  rmm poll --config {config}")
         print(f"reach them: {config / 'lab.json'}", flush=True)
 

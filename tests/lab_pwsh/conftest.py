@@ -42,10 +42,20 @@ class Gate:
     def unsent(self) -> None: ...
 
 
+def processes_of(place: Path) -> list[int]:
+    """Every process that has this folder in its environment."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if str(place).encode() in (folder / "environ").read_bytes():
+                found.append(int(folder.name))
+    return found
+
+
 class PwshLab:
     """A running lab, and clients of it."""
 
-    def __init__(self, engine: PwshEngine, info: LabInfo, endpoints: list[Mapping[str, str]]) -> None:
+    def __init__(self, engine: Any, info: LabInfo, endpoints: list[Mapping[str, str]]) -> None:
         self.engine = engine
         self.pool = engine.pool
         self.info = info
@@ -83,13 +93,7 @@ class PwshLab:
 
     def processes(self) -> list[int]:
         """Every process that has this lab's environment, those that wait in the pool included."""
-        mark = str(self.engine.folder).encode()
-        found = []
-        for folder in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                if mark in (folder / "environ").read_bytes():
-                    found.append(int(folder.name))
-        return found
+        return processes_of(self.engine.folder)
 
     async def idle(self, seconds: float = 15.0) -> bool:
         """Wait until no process is in use."""

@@ -9,16 +9,20 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 
 from rmm.errors import ConfigError, QuotaError, TransportError
 from rmm.lab.faults.plan import load_plan
 from rmm.lab.pwsh.runspace import MOST_HELD
+from rmm.lab.server import LabInfo
 from rmm.ports import Script
 from rmm.transports.winrm import envelope
 from rmm.transports.winrm.pipeline import Pipeline
+from tests.lab_pwsh.conftest import PwshLab, processes_of
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="processes are looked up in /proc")
 
@@ -263,9 +267,7 @@ async def test_a_session_without_a_language_takes_one_command(lab_of: Make, tmp_
     (tmp_path / "plan.yaml").write_text(
         "faults:\n  - {kind: session, share: 1.0, configurations: {Microsoft.PowerShell: full, RmmJea: none}}\n"
     )
-    module = (
-        "function Get-RmmData { param($Collector) foreach ($one in $Collector) { (Get-CimInstance $one).Class + 1 } }"
-    )
+    module = "function Get-RmmData { param($Collector) $Collector | % { (Get-CimInstance $_).Class + 1 } }"
     lab = await lab_of(plan=load_plan(tmp_path / "plan.yaml"), restricted=module)
     target = lab.target(configuration="RmmJea")
     async with lab.session(target) as session:
@@ -282,3 +284,34 @@ async def test_a_session_without_a_language_takes_one_command(lab_of: Make, tmp_
             refused = await run(name, "command")
             assert (refused.state, refused.errors[-1].error_id) == ("failed", "CommandNotFoundException"), name
     assert (await lab.run("1 + 1")).output == (2,)
+
+
+async def test_a_lab_that_is_killed_leaves_nothing(tmp_path: Path, program: str) -> None:
+    """SIGKILL, after which no lab can clean up: PowerShell sees the end of its input, or the system ends it."""
+    ready = tmp_path / "ready"
+    words = [sys.executable, "-m", "rmm.lab", "2", str(tmp_path / "lab"), str(ready), "", "pwsh"]
+    lab = await asyncio.create_subprocess_exec(
+        *words, stdout=asyncio.subprocess.DEVNULL, env={**os.environ, "RMM_PWSH": program, "TMPDIR": str(tmp_path)}
+    )
+    while not ready.exists():
+        assert lab.returncode is None
+        await asyncio.sleep(0.1)
+    facts = msgspec.json.decode((tmp_path / "lab" / "lab.json").read_bytes())
+    info = LabInfo(2, facts["http_port"], 0, "", "", facts["username"], facts["password"])
+    clients = PwshLab(SimpleNamespace(pool=None), info, facts["endpoints"])
+    tasks = [
+        asyncio.create_task(clients.run("while ($true) { }", target=clients.target(transport)))
+        for transport in ("winrm", "winrs")
+    ]
+    for _ in range(200):
+        if len(processes_of(tmp_path)) >= 5:  # the lab, two that work, two that wait
+            break
+        await asyncio.sleep(0.1)
+    lab.kill()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    for _ in range(100):
+        if not processes_of(tmp_path):
+            break
+        await asyncio.sleep(0.1)
+    assert processes_of(tmp_path) == []
+    await lab.wait()

@@ -29,6 +29,9 @@ class LostError(Exception):
 
 async def spawn(command: Sequence[str], environment: Mapping[str, str], folder: Path) -> asyncio.subprocess.Process:
     """A child with pipes, in a process group of its own, with the machine's state in `folder`. Raises LostError."""
+    if SERVER not in command and (guard := shutil.which("setpriv")):
+        # In server mode it ends when its standard input does; otherwise it would outlive a lab that is killed.
+        command = [guard, "--pdeathsig", "KILL", "--", *command]
     apart: dict[str, Any] = {} if sys.platform == "win32" else {"start_new_session": True}
     pipe = asyncio.subprocess.PIPE
     serves = SERVER in command  # it says nothing on standard error that its client does not hear
