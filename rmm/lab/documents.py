@@ -81,7 +81,7 @@ class Documents:
     def _sample(self, collector: Collector, name: str, machine: LabMachine) -> str | None:
         """What the typical sample has under this name, if anything: users' collectors may need what no machine has."""
         rows = self._samples.document(collector, machine).get(name)
-        return None if rows is None else text_of(rows)
+        return text_of(rows) if rows else None
 
 
 def _rows(source: Source, machine: LabMachine, moment: Moment) -> str:

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from rmm.catalog import powershell
 from rmm.errors import ConfigError
 from rmm.lab.machine import Machine
 from rmm.lab.pwsh.command import PowerShellCommands, encoded
@@ -33,12 +34,13 @@ State = Callable[[LabMachine, datetime], Mapping[str, Any]]
 
 
 def find_powershell() -> str:
-    """The program: `RMM_PWSH`, then `pwsh` on PATH. Raises ConfigError."""
-    named = os.environ.get("RMM_PWSH", "")
-    found = shutil.which(named or "pwsh")
-    if found is None:
-        what = f"RMM_PWSH names {named}, which is no program" if named else "no PowerShell: pwsh is not on the PATH"
-        raise ConfigError(what, hint="Install PowerShell 7, or name its program pwsh in RMM_PWSH.")
+    """The program: `RMM_PWSH`, then `pwsh` on PATH. Raises CatalogError and ConfigError."""
+    found = powershell.find_powershell()
+    if not found:
+        raise ConfigError(
+            "no PowerShell: pwsh is not on the PATH",
+            hint="Install PowerShell 7, or name its program pwsh in RMM_PWSH.",
+        )
     return found
 
 

@@ -29,11 +29,11 @@ def engine_of(
 
         return SamplesEngine(catalog)
     from rmm.lab.engine_pwsh import PwshEngine, find_powershell
-    from rmm.lab.pwsh.state import MachineStates
+    from rmm.lab.windows.of_machine import state_of_machine
 
     return PwshEngine(
         find_powershell(),
-        MachineStates(catalog).of,
+        state_of_machine,
         restricted=profile(catalog.values())["Rmm/Rmm.psm1"],
         spare=spare,
         most=shells,

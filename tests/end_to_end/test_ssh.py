@@ -16,11 +16,9 @@ from typing import Any
 
 import pytest
 
-from rmm.catalog.load import load_catalog
 from rmm.lab.fleet import LabFleet
-from rmm.lab.pwsh.state import MachineStates
+from rmm.lab.windows.of_machine import state_of_machine
 from rmm.model.endpoint import Secret
-from rmm.resources import shipped
 from rmm.vault import Vault, create
 from tests.conftest import pwsh
 
@@ -145,8 +143,7 @@ def test_a_fleet_with_and_without_powershell(tmp_path: Path, sshd: Any, sshd_pws
 def test_windows_collectors_over_ssh_from_real_powershell(tmp_path: Path, start_sshd: Any) -> None:
     """PowerShell as the subsystem of a real sshd, prepared as one machine of a lab: a German domain controller."""
     machine = LabFleet(1, profiles=["server2022-dc-de"])[0]
-    states = MachineStates(load_catalog([shipped("collectors")]))
-    state = states.of(machine, datetime.now(UTC)) | {"computer": socket.gethostname()[:15].upper()}
+    state = state_of_machine(machine, datetime.now(UTC)) | {"computer": socket.gethostname()[:15].upper()}
     (tmp_path / "state.json").write_text(json.dumps(state))
     program = f"{sys.executable} -m rmm.lab.pwsh.subsystem {pwsh()} {tmp_path}/state.json"
     server = start_sshd(f"Subsystem powershell {program}")
