@@ -78,6 +78,43 @@ Made from the program by `make docs`; do not edit it by hand.
 `rmm lab up` simulates a fleet on loopback that speaks the real protocols: WSMan, PSRP, WinRS, NTLM with message
 encryption, TLS. Any WinRM client can talk to it; `lab.json` says how. `rmm poll --config FOLDER` polls it.
 
+## Engines
+
+`--engine samples`, the default, knows the product's own scripts by their text and answers as they would; anything else
+is a command that does not exist. It carries ten thousand endpoints.
+
+`--engine pwsh` executes whatever arrives in PowerShell 7, which it finds by `RMM_PWSH`, then as `pwsh` on the PATH. A
+PowerShell session is one process in server mode: behind the lab's WSMan stands Microsoft's own PSRP server. A line
+`powershell -EncodedCommand ...` (or `-Command ...`) of the command shell is a process as well. Windows' commands (CIM,
+registry, event logs and so on) are those of the stand-ins in `rmm/lab/windows`, fed from the machine's state; name,
+culture and time zone are the machine's. A session configuration without a language has `Get-RmmData` alone.
+
+```
+rmm lab up --engine pwsh                          # 8 endpoints
+rmm lab up --engine pwsh --endpoints 30 --shells 8 --spare 2 --profile server2022-dc-de
+```
+
+A shell costs about half a second of processor time and 120 MB. `--shells` is how many there may be at once over all
+machines (16); the next one is refused with the quota fault of Windows, and the written configuration polls no more at
+once. `--spare` processes are started ahead (2). Output that nobody receives waits in PowerShell beyond 2 MB; a process
+that does not answer for 30 seconds is killed; a process that is gone is a shell that is not found any more.
+
+Fault plans apply. Where a fault changes what a script writes (`content`, `record`, `rights`, `identity`, `clock` and
+others), the pipeline's output is kept until it ends (64 MB at most) and changed then; in the command shell of WinRS,
+where the lab sees a stream of bytes, such faults do not strike.
+
+What it does not show: this is PowerShell 7 on another system. Windows PowerShell 5.1 lacks some of its syntax and
+.NET members (`rmm collector check` knows which); a pool of more than one runspace has the stand-ins in its first one
+only; shells are not disconnected and connected again; how long WinRM gathers output before it answers a Receive is not
+documented and assumed here (0.5 s). In the command shell, line feeds that a script writes itself arrive as CR LF.
+
+Over SSH the same PowerShell is a subsystem that is one machine; STATE is a machine's state as
+`rmm/lab/windows/README.md` describes it:
+
+```
+Subsystem powershell /path/to/python -m rmm.lab.pwsh.subsystem /path/to/pwsh STATE
+```
+
 ## Fault plans
 
 `rmm lab up --faults FILE` makes machines fail. A plan is YAML, a list under `faults`:

@@ -19,12 +19,12 @@ import pytest
 
 
 class SharedLab:
-    """A lab of fifty healthy machines. Tests must not change it, and must leave no shell behind."""
+    """A lab of healthy machines. Tests must not change it, and must leave no shell behind."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, count: int = 50, engine: str = "samples") -> None:
         self.config = folder / "lab"
         ready = folder / "ready"
-        command = [sys.executable, "-m", "rmm.lab", "50", str(self.config), str(ready)]
+        command = [sys.executable, "-m", "rmm.lab", str(count), str(self.config), str(ready), "", engine]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         until = time.monotonic() + 60
         while not ready.exists():
@@ -51,6 +51,16 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedLab]:
     yield one
     one.process.terminate()
     one.process.wait(10)
+
+
+@pytest.fixture(scope="session")
+def lab_pwsh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedLab]:
+    """One lab in which real PowerShell executes what comes."""
+    pwsh()
+    one = SharedLab(tmp_path_factory.mktemp("pwsh-lab"), 8, "pwsh")
+    yield one
+    one.process.terminate()
+    one.process.wait(30)
 
 
 class Sshd:

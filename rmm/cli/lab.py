@@ -21,7 +21,15 @@ START_S = 60.0
 
 @app.command()
 def up(
-    endpoints: Annotated[int, typer.Option("--endpoints", "-n", min=1, max=100_000, help="How many machines.")] = 50,
+    endpoints: Annotated[
+        int | None,
+        typer.Option("--endpoints", "-n", min=1, max=100_000, help="How many machines; 50, or 8 with pwsh."),
+    ] = None,
+    engine: Annotated[
+        str, typer.Option(help="samples: knows the product's own scripts. pwsh: PowerShell 7 executes what comes.")
+    ] = "samples",
+    shells: Annotated[int, typer.Option(min=1, max=500, help="With pwsh: shells at most, each a process.")] = 16,
+    spare: Annotated[int, typer.Option(min=0, max=100, help="With pwsh: processes started ahead.")] = 2,
     config: Annotated[
         Path, typer.Option("--config", "-c", help="Folder for the configuration that polls them.")
     ] = Path("lab"),
@@ -44,27 +52,31 @@ def up(
     ] = "",
 ) -> None:
     """Start a lab; it runs until Ctrl-C."""
-    from rmm.catalog.load import load_catalog
-    from rmm.lab.engine_samples import SamplesEngine
+    from rmm.lab.engines import ENGINES, engine_of, usual_count
     from rmm.lab.server import LabInfo, LabOptions, run
-    from rmm.resources import shipped
 
     if scheme not in ("http", "https"):
         raise ConfigError(f"--scheme {scheme}: http or https")
+    if engine not in ENGINES:
+        raise ConfigError(f"--engine {engine}: {' or '.join(ENGINES)}")
+    runs = engine_of(engine, shells=shells, spare=spare)
 
     def ready(info: LabInfo) -> None:
         print(
             f"{info.endpoints} endpoints on 127.1.0.1 and up, http port {info.http_port}, https port {info.https_port}"
         )
+        if engine == "pwsh":
+            print(f"engine pwsh: each shell is a process of about 0.5 s of processor time and 120 MB, {shells} at most")
         print(f"poll them:  rmm poll --config {config}")
         print(f"reach them: {config / 'lab.json'}", flush=True)
 
     options = LabOptions(
-        endpoints=endpoints, config=config, http_port=http_port, https_port=https_port, seed=seed, faults=faults,
-        ready_file=ready_file, scheme=scheme, recording=recording, keytab=keytab, credssp=credssp,
-        client_certificate=client_certificate, profiles=tuple(profile or ()),
+        endpoints=endpoints or usual_count(engine), config=config, http_port=http_port, https_port=https_port,
+        seed=seed, faults=faults, ready_file=ready_file, scheme=scheme, recording=recording, keytab=keytab,
+        credssp=credssp, client_certificate=client_certificate, profiles=tuple(profile or ()),
+        concurrency=shells if engine == "pwsh" else 0,
     )  # fmt: skip
-    run(options, SamplesEngine(load_catalog([shipped("collectors")])), ready=ready)
+    run(options, runs, ready=ready)
 
 
 @app.command()

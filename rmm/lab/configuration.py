@@ -40,6 +40,7 @@ class LabAccess(NamedTuple):
     password: str
     username: str = USERNAME
     scheme: str = "http"
+    concurrency: int = 0  # polls at once at most; 0: as many as suit the fleet
     dns_port: int = 0  # of the lab's name server; 0: endpoints are reached by address
 
 
@@ -126,7 +127,7 @@ def settings_yaml(count: int, access: LabAccess, wanted: Mapping[str, Any] | Non
     document = {
         "data": "data",
         "sites": [site],
-        "poll": {"concurrency": concurrency(count)} | dict(wanted.get("poll") or {}),
+        "poll": {"concurrency": min(concurrency(count), access.concurrency or count)} | dict(wanted.get("poll") or {}),
     } | dict(wanted.get("settings") or {})
     return f"{MARK}\n{yaml.safe_dump(document, sort_keys=False, allow_unicode=True)}"
 

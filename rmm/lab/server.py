@@ -9,6 +9,7 @@ import socket
 import ssl
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -26,6 +27,7 @@ from rmm.lab.wire.http import HANDLED, Handler, Reply, Request, ServerConnection
 from rmm.lab.wire.kerberos import Acceptor
 from rmm.lab.wire.logon import Logon, Ways
 from rmm.lab.wire.service import Lab, Service
+from rmm.lab.wire.shells import ShellHost
 from rmm.lab.wire.tls import Authority, answer_as_old, common_name
 
 CONTROL = "127.0.0.1"  # no endpoint has an address in 127.0.0.0/24
@@ -56,6 +58,9 @@ class LabOptions(msgspec.Struct, kw_only=True):
     keytab: Path | None = None  # keys of the machines' services: Kerberos is offered
     credssp: bool = False  # CredSSP is offered
     client_certificate: str = ""  # common name: a certificate is issued into `config` and mapped to the lab's account
+    concurrency: int = 0  # polls at once in the written configuration at most; 0: as many as suit the fleet
+    started: datetime | None = None  # when the fleet's life began; now, if it is not given
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)  # the time of the machines
     unmapped: bool = False  # the certificate is issued and trusted, but mapped to nobody
 
 
@@ -232,13 +237,15 @@ def _listener(port: int) -> socket.socket:
     return listener
 
 
-def _lab(options: LabOptions, fleet: LabFleet | RecordedFleet, engine: Engine, access: LabAccess, plan: Plan) -> Lab:
+def _lab(
+    options: LabOptions, fleet: LabFleet | RecordedFleet, engine: Engine | ShellHost, access: LabAccess, plan: Plan
+) -> Lab:
     """The machines with their accounts, and the ways in which they let one log on."""
     try:
         lab = Lab(fleet, engine, accounts_of(access.username, access.password, plan.document))
     except ValueError as error:
         raise ConfigError(f"accounts of the fault plan: {error}", hint="See docs/security.md, the lab.") from error
-    lab.idle_rate = options.idle_rate
+    lab.idle_rate, lab.now = options.idle_rate, options.clock
     mapped = {options.client_certificate: access.username} if options.client_certificate else {}
     lab.ways = Ways(
         kerberos=Acceptor(options.keytab) if options.keytab else None,
@@ -248,17 +255,25 @@ def _lab(options: LabOptions, fleet: LabFleet | RecordedFleet, engine: Engine, a
     return lab
 
 
-def _simulated(options: LabOptions) -> LabFleet:
-    try:
-        return LabFleet(options.endpoints, options.seed, profiles=options.profiles)
-    except ValueError as error:
-        raise ConfigError(str(error), hint="`rmm lab profiles` lists some.") from error
-
-
-async def serve(options: LabOptions, engine: Engine, *, ready: Callable[[LabInfo], None], stop: asyncio.Event) -> None:
+async def serve(
+    options: LabOptions, engine: Engine | ShellHost, *, ready: Callable[[LabInfo], None], stop: asyncio.Event
+) -> None:
     """Serve until `stop` is set. Raises ConfigError when something it was given cannot be used."""
+    if not isinstance(engine, ShellHost):
+        await _serve(options, engine, ready, stop)
+        return
+    try:
+        await engine.start()
+        await _serve(options, engine, ready, stop)
+    finally:
+        await engine.aclose()
+
+
+async def _serve(
+    options: LabOptions, engine: Engine | ShellHost, ready: Callable[[LabInfo], None], stop: asyncio.Event
+) -> None:
     loop = asyncio.get_running_loop()
-    fleet = RecordedFleet(options.recording) if options.recording else _simulated(options)
+    fleet = _fleet(options)
     plan = options.plan or (load_plan(options.faults) if options.faults else Plan())
     options.config.mkdir(parents=True, exist_ok=True)
     ca_file = options.config / "lab-ca.pem"
@@ -268,8 +283,9 @@ async def serve(options: LabOptions, engine: Engine, *, ready: Callable[[LabInfo
     http_port, https_port = (listener.getsockname()[1] for listener in access_listeners)
     names, dns_port = await serve_names(fleet, plan)
     access = LabAccess(
-        http_port, https_port, ca_file, password, scheme=options.scheme, dns_port=dns_port if options.by_name else 0
-    )
+        http_port, https_port, ca_file, password, scheme=options.scheme, concurrency=options.concurrency,
+        dns_port=dns_port if options.by_name else 0,
+    )  # fmt: skip
     lab = _lab(options, fleet, engine, access, plan)
     front = _Front(lab, authority, plan)
     if options.client_certificate:
@@ -308,7 +324,16 @@ async def serve(options: LabOptions, engine: Engine, *, ready: Callable[[LabInfo
         await asyncio.sleep(0)
 
 
-def run(options: LabOptions, engine: Engine, *, ready: Callable[[LabInfo], None]) -> None:
+def _fleet(options: LabOptions) -> LabFleet | RecordedFleet:
+    if options.recording:
+        return RecordedFleet(options.recording)
+    try:
+        return LabFleet(options.endpoints, options.seed, started=options.started, profiles=options.profiles)
+    except ValueError as error:
+        raise ConfigError(str(error), hint="`rmm lab profiles` lists some.") from error
+
+
+def run(options: LabOptions, engine: Engine | ShellHost, *, ready: Callable[[LabInfo], None]) -> None:
     """Serve until Ctrl-C or SIGTERM."""
     import signal
 

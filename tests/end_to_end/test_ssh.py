@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import socket
 import subprocess
 import sys
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from rmm.lab.fleet import LabFleet
+from rmm.lab.windows.of_machine import state_of_machine
 from rmm.model.endpoint import Secret
 from rmm.vault import Vault, create
+from tests.conftest import pwsh
 
 PASSPHRASE = "a passphrase of this test"
 
@@ -38,7 +44,7 @@ def configure(folder: Path, sshd: Any, known_hosts: str) -> None:
 def poll(folder: Path) -> tuple[int, dict[str, Any]]:
     command = [sys.executable, "-m", "rmm", "poll", "--output", "ndjson", "--config", str(folder)]
     done = subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=60,
+        command, capture_output=True, text=True, check=False, timeout=100,
         env={**os.environ, "RMM_PASSPHRASE_FILE": str(folder / "passphrase")},
     )  # fmt: skip
     (line,) = done.stdout.splitlines() or [done.stderr]
@@ -131,6 +137,43 @@ def test_a_fleet_with_and_without_powershell(tmp_path: Path, sshd: Any, sshd_pws
     assert rmm(folder, "doctor", "both").returncode == 0
     assert "PowerShell" not in rmm(folder, "doctor", "plain").stdout
     assert json.loads(rmm(folder, "show", "both", "--output", "json").stdout)["identity"]["language"] == "sh"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="an SSH server of this machine's own is a Linux matter here")
+def test_windows_collectors_over_ssh_from_real_powershell(tmp_path: Path, start_sshd: Any) -> None:
+    """PowerShell as the subsystem of a real sshd, prepared as one machine of a lab: a German domain controller."""
+    machine = LabFleet(1, profiles=["server2022-dc-de"])[0]
+    state = state_of_machine(machine, datetime.now(UTC)) | {"computer": socket.gethostname()[:15].upper()}
+    (tmp_path / "state.json").write_text(json.dumps(state))
+    program = f"{sys.executable} -m rmm.lab.pwsh.subsystem {pwsh()} {tmp_path}/state.json"
+    server = start_sshd(f"Subsystem powershell {program}")
+    configure(tmp_path / "c", server, "known_hosts")
+    text = (tmp_path / "c" / "endpoints.csv").read_text().splitlines()
+    (tmp_path / "c" / "endpoints.csv").write_text(f"{text[0]},Shell\n{text[1]},powershell\n")
+    code, seen = poll(tmp_path / "c")
+    assert (code, seen["status"], seen["fault"]) == (0, "OK", None), seen
+    parts = {name: one["readings"] for name, one in seen["collectors"].items() if not one.get("fault")}
+    assert len(parts) > 20
+    assert parts["os"][0]["build"] == machine.os.build
+    assert parts["hardware"][0]["uuid"].casefold() == machine.uuid.casefold()
+    assert {row["volume"] for row in parts["volumes"]} == {f"{drive.letter}:" for drive in machine.drives}
+    assert len(parts["services"]) > 20
+    assert started_through(server.port) == [], "nothing is left of the session"
+
+
+def started_through(port: int, seconds: float = 10.0) -> list[str]:
+    """Command lines that came of a session with the server on this port and are still there after a while."""
+    until = time.monotonic() + seconds
+    while True:
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                environment = (folder / "environ").read_bytes()
+                if f" {port}\0".encode() in environment or b"rmm-subsystem-" in environment:
+                    found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+        if not found or time.monotonic() > until:
+            return found
+        time.sleep(0.1)
 
 
 def polled(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:

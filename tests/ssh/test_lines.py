@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
+from rmm.core import outofprocess as module
+from rmm.core.outofprocess import SESSION, Event, Exchange
 from rmm.errors import ProtocolError
-from rmm.transports.outofprocess import SESSION, Event, Exchange
-from rmm.transports.outofprocess import lines as module
 from rmm.transports.winrm import psrp
 
 ARCHIVE = Path(__file__).parent.parent / "data" / "powershell-recordings.tar.xz"

@@ -15,7 +15,7 @@ import ssl
 import time
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +129,10 @@ class MachineFaults:
             count = self._counts[number, hook]
             if count > entry.skip and (entry.times is None or count <= entry.skip + entry.times):
                 yield entry.fault
+
+    def concerns(self, hooks: Collection[str]) -> bool:
+        """Whether a fault may ever strike through one of these hooks."""
+        return any(not entry.hooks.isdisjoint(hooks) for entry in self._entries)
 
     @property
     def refuses_logons(self) -> bool:

@@ -23,6 +23,7 @@ FRAGMENT = 32 << 10
 HEADER = 21
 ZERO = uuid.UUID(int=0)
 KEPT = 256
+STOPPED = b'<Obj RefId="0"><MS><I32 N="PipelineState">3</I32></MS></Obj>'
 
 _ESCAPE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]|_(?=x[0-9A-Fa-f]{4}_)|[\U00010000-\U0010ffff]")
 _PLACE = uuid.UUID("abababab-abab-abab-abab-abababababab")
@@ -120,7 +121,7 @@ class Templates:
         self._pipeline.start()
         self._drain()
         self.completed = b'<Obj RefId="0"><MS><I32 N="PipelineState">4</I32></MS></Obj>'
-        self.stopped = b'<Obj RefId="0"><MS><I32 N="PipelineState">3</I32></MS></Obj>'
+        self.stopped = STOPPED
 
     def _new_pipeline(self) -> ServerPipeline:
         return ServerPipeline(self._pair.server, uuid.uuid4())
@@ -166,7 +167,7 @@ class Templates:
     def output(self, value: Any) -> bytes:
         """The data of a PIPELINE_OUTPUT."""
         if isinstance(value, str):
-            return b"<S>" + _escaped(value).encode() + b"</S>"
+            return b"<S>" + escaped(value).encode() + b"</S>"
         self._pipeline.write_output(value)
         return self._drain()[0][1]
 
@@ -209,7 +210,7 @@ def _category(name: str) -> Any:
     return getattr(ErrorCategory, name, ErrorCategory.NotSpecified)
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
     if "&" in text or "<" in text or ">" in text:
         text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return _ESCAPE.sub(_code_units, text)

@@ -19,7 +19,7 @@ from rmm.lab.wire.enumeration import Enumerations, shell_list
 from rmm.lab.wire.http import HANDLED, Reply, Request
 from rmm.lab.wire.logon import Logon, Ways
 from rmm.lab.wire.remoting_config import MOST_SHELLS
-from rmm.lab.wire.shells import CommandShell, PowerShellShell, Shell
+from rmm.lab.wire.shells import CommandShell, PowerShellShell, Shell, ShellHost
 from rmm.lab.wire.soap import RSP, Call, WsmanFault
 
 IDLE_S = 7200.0
@@ -58,9 +58,10 @@ class Stats(msgspec.Struct):
 class Lab:
     """All that the machines of one lab share."""
 
-    def __init__(self, fleet: Fleet, engine: Engine, accounts: Accounts) -> None:
+    def __init__(self, fleet: Fleet, engine: Engine | ShellHost, accounts: Accounts) -> None:
         self.fleet = fleet
         self.engine = engine
+        self.now: Callable[[], datetime] = lambda: datetime.now(UTC)
         self.accounts = accounts
         self.templates = psrp.Templates()
         self.shells: dict[tuple[str, str], Shell] = {}
@@ -104,6 +105,7 @@ class Lab:
             del self._per_machine[shell.machine.address]
         for command in (shell.own, *shell.commands.values()):
             command.changed.set()
+        shell.end()
 
     def reap(self) -> None:
         """End shells that were idle for longer than they asked for."""
@@ -112,8 +114,14 @@ class Lab:
 
     def execute(self, machine: Machine, text: str, arguments: list[tuple[str | None, Any]], language: str) -> Execution:
         """Run a script, or a command, on a machine."""
+        self.count_pipeline()
+        if isinstance(self.engine, ShellHost):
+            raise TypeError("an engine that makes shells runs no scripts for others")
+        return self.engine.execute(machine, text, arguments, self.now(), language)
+
+    def count_pipeline(self) -> None:
+        """Another script runs, or command."""
         self.counts.pipelines += 1
-        return self.engine.execute(machine, text, arguments, datetime.now(UTC), language)
 
     def inactive_s(self, shell: Shell) -> float:
         """How long a shell has been idle, by the lab's clock of idleness."""
@@ -244,7 +252,9 @@ class Service:
         """The shell that a Create asks for."""
         shell: Shell
         language = self._hosted(call.resource)
-        if language and call.resource == CommandShell.resource:
+        if language and isinstance(self._lab.engine, ShellHost):
+            shell = self._hosted_shell(self._lab.engine, call, identity, idle_s, language)
+        elif language and call.resource == CommandShell.resource:
             shell = CommandShell(self._machine, self._lab.execute, identity, idle_s)
         elif language:
             shell = PowerShellShell(
@@ -257,6 +267,15 @@ class Service:
             )
         shell.language = language
         return shell
+
+    def _hosted_shell(self, host: ShellHost, call: Call, identity: str, idle_s: float, language: str) -> Shell:
+        began = self._lab.count_pipeline
+        if call.resource == CommandShell.resource:
+            return host.command_shell(self._machine, identity, idle_s, codepage=call.codepage, began=began)
+        return host.runspace(
+            self._machine, identity, idle_s, opening=creation(call), began=began, faults=self._faults,
+            language=language,
+        )  # fmt: skip
 
     def _hosted(self, resource: str) -> str:
         """Language of the session configuration that a resource names; empty where the machine has none such."""
@@ -281,8 +300,7 @@ class Service:
         name = (call.body.get("CommandId") or "").upper()
         command = shell.command_of(name)
         code = (call.body.findtext(f"{{{RSP}}}Code") or "").rpartition("/")[2].lower()
-        if isinstance(shell, PowerShellShell | CommandShell):
-            shell.stop(command)
+        shell.stop(command)
         if code == "terminate" and name:
             shell.commands.pop(name, None)
         return "<rsp:SignalResponse/>"
@@ -297,7 +315,7 @@ class Service:
             mine = [shell for (address, _), shell in self._lab.shells.items() if address == self._machine.address]
             return shell_list([(shell, self._lab.inactive_s(shell)) for shell in mine])
         self._lab.counts.queries += 1
-        return self._enumerations.enumerate(call, self._machine, datetime.now(UTC))
+        return self._enumerations.enumerate(call, self._machine, self._lab.now())
 
     def _get(self, call: Call) -> str:
         if call.resource != remoting_config.CONFIG:
@@ -319,7 +337,7 @@ class Service:
         loop = asyncio.get_running_loop()
         until = loop.time() + call.timeout_s
         while not _ready(command):
-            wake = min(until, command.ready_at) if command.streams or command.ended else until
+            wake = min(until, command.ready_at) if command.streams or command.ended or command.lost else until
             command.changed.clear()
             try:
                 async with asyncio.timeout_at(max(wake, loop.time())):
@@ -332,6 +350,9 @@ class Service:
         return self._received(call, shell, command, plain=plain)
 
     def _received(self, call: Call, shell: Shell, command: Any, *, plain: bool) -> Reply:
+        if command.lost and not command.streams:
+            self._lab.remove(shell)
+            return self._answer(call, call.fault(soap.shell_gone()), 500, plain=plain)
         if command.fault and not command.streams:
             return self._answer(call, call.fault(WsmanFault(0, "", "", raw=command.fault)), 500, plain=plain)
         body = command.take(call.size)
@@ -345,4 +366,6 @@ def creation(call: Call) -> bytes:
 
 
 def _ready(command: Any) -> bool:
-    return bool(command.streams or command.ended) and command.ready_at <= asyncio.get_running_loop().time()
+    return (
+        bool(command.streams or command.ended or command.lost) and command.ready_at <= asyncio.get_running_loop().time()
+    )

@@ -9,7 +9,7 @@ import itertools
 import uuid
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from psrpcore.types import PSRPMessageType
 
@@ -18,6 +18,34 @@ from rmm.lab.wire import psrp
 from rmm.lab.wire.soap import RSP, Call, WsmanFault, escape, shell_gone
 
 Execute = Callable[[Machine, str, list[tuple[str | None, Any]], str], Execution]
+
+
+@runtime_checkable
+class ShellHost(Protocol):
+    """An engine that makes whole shells, instead of running scripts for those of this module."""
+
+    async def start(self) -> None:
+        """Raises ConfigError when it cannot work."""
+        ...
+
+    def runspace(
+        self, machine: Machine, identity: str, idle_s: float, *, opening: bytes, began: Callable[[], None], faults: Any,
+        language: str,
+    ) -> Shell:  # fmt: skip
+        """A PowerShell session; `began` is called for each pipeline, `language` as in Shell. Raises WsmanFault."""
+        ...
+
+    def command_shell(
+        self, machine: Machine, identity: str, idle_s: float, *, codepage: int, began: Callable[[], None]
+    ) -> Shell:
+        """A command shell."""
+        ...
+
+    async def aclose(self) -> None:
+        """End all shells and what stands behind them."""
+        ...
+
+
 COMMANDS = ("get-rmmdata",)  # visible in a session configuration without a language
 
 DONE = f"{RSP}/CommandState/Done"
@@ -34,9 +62,8 @@ class Shell:
     language = "full"  # of its session configuration: full, or none (commands only)
     uri = ""  # the resource that it was created from
 
-    def __init__(self, machine: Machine, execute: Execute, identity: str, idle_s: float) -> None:
+    def __init__(self, machine: Machine, identity: str, idle_s: float) -> None:
         self.machine = machine
-        self.execute = execute
         self.id = identity
         self.idle_s = idle_s
         self.created = self.last_used = asyncio.get_running_loop().time()
@@ -58,6 +85,12 @@ class Shell:
     def send(self, call: Call) -> None:
         """Handle a Send."""
 
+    def stop(self, command: Command) -> None:
+        """Handle a Signal."""
+
+    def end(self) -> None:
+        """The shell is gone: let go of what stands behind it."""
+
 
 class Command:
     """Streams of one command: (name, data) waiting for a Receive, not before `ready_at`."""
@@ -67,6 +100,7 @@ class Command:
         self.ready_at = ready_at
         self.streams: deque[tuple[str, bytes]] = deque()
         self.ended = False  # no more streams will come
+        self.lost = False  # nor its end: what ran it is gone, and with it the shell
         self.exit_code = 0
         self.changed = asyncio.Event()
         self.incoming = bytearray()
@@ -121,7 +155,8 @@ class PowerShellShell(Shell):
         templates: psrp.Templates,
         faults: Any = None,
     ) -> None:
-        super().__init__(machine, execute, identity, idle_s)
+        super().__init__(machine, identity, idle_s)
+        self.execute = execute
         self._faults = faults
         self._templates = templates
         self._number = 0
@@ -238,16 +273,18 @@ class CommandShell(Shell):
 
     resource = f"{RSP}/cmd"
 
+    def __init__(self, machine: Machine, execute: Execute, identity: str, idle_s: float) -> None:
+        super().__init__(machine, identity, idle_s)
+        self.execute = execute
+
     def start(self, call: Call) -> str:
         """Run a command line, at once or when its standard input has ended."""
         name = (call.body.get("CommandId") or str(uuid.uuid4())).upper()
-        words = [(call.body.findtext(f"{{{RSP}}}Command") or "").strip()]
-        words += [(element.text or "").strip() for element in call.body.iter(f"{{{RSP}}}Arguments")]
         command = self.commands[name] = Command(name, self.last_used)
-        line = " ".join(word for word in words if word).strip().strip('"')
-        script = _encoded_script(line)
+        line = line_of(call)
+        script = encoded_script(line)
         if script is None:
-            self._plain(command, line)
+            self.plain(command, line)
         elif _OUT_MARK in script:
             command.incoming = bytearray()
         else:
@@ -272,7 +309,8 @@ class CommandShell(Shell):
         command.exit_code = 1 if execution.failed else 0
         command.end()
 
-    def _plain(self, command: Command, line: str) -> None:
+    def plain(self, command: Command, line: str) -> None:
+        """Answer a line that is not PowerShell's."""
         if line.lower() in ("hostname", "hostname.exe"):
             _put(command, "stdout", f"{self.machine.name}\r\n".encode())
         else:
@@ -311,7 +349,14 @@ def _put(command: Command, name: str, data: bytes) -> None:
         command.put(name, data[start : start + psrp.FRAGMENT])
 
 
-def _encoded_script(line: str) -> str | None:
+def line_of(call: Call) -> str:
+    """The command line of a Command."""
+    words = [(call.body.findtext(f"{{{RSP}}}Command") or "").strip()]
+    words += [(element.text or "").strip() for element in call.body.iter(f"{{{RSP}}}Arguments")]
+    return " ".join(word for word in words if word).strip().strip('"')
+
+
+def encoded_script(line: str) -> str | None:
     """The script of a `powershell ... -EncodedCommand X` line; None for any other line."""
     words = line.split()
     if not words or words[0].lower().removesuffix(".exe") != "powershell":

@@ -80,6 +80,13 @@ class Call:
         except ValueError:
             return 60.0
 
+    @property
+    def codepage(self) -> int:
+        """WINRS_CODEPAGE; 437 where there is none."""
+        options = {element.get("Name"): element.text or "" for element in self.header.iter(f"{{{W}}}Option")}
+        text = options.get("WINRS_CODEPAGE", "").strip()
+        return int(text) if text.isdigit() and len(text) <= 5 else 437
+
     def selector(self, name: str) -> str:
         """The value of a selector, upper case; empty where absent."""
         for element in self.header.iter(f"{{{W}}}Selector"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rmm.transports.outofprocess.lines import SESSION, Event, Exchange
+from rmm.core.outofprocess import SESSION, Event, Exchange
 from rmm.transports.outofprocess.runspace import Runspace, Stream
 
 __all__ = ["SESSION", "Event", "Exchange", "Runspace", "Stream"]

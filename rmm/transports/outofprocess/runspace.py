@@ -6,9 +6,9 @@ import asyncio
 import uuid
 from typing import Protocol
 
+from rmm.core.outofprocess import SESSION, Event, Exchange
 from rmm.errors import ConnectError, DeadlineError, ProtocolError, TransportError, UnsupportedError
 from rmm.ports import Script, ScriptResult
-from rmm.transports.outofprocess.lines import SESSION, Event, Exchange
 from rmm.transports.winrm import clixml, psrp
 from rmm.transports.winrm.pipeline import Pace, Pipeline
 

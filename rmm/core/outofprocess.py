@@ -9,6 +9,8 @@ One XML element a line; the zero GUID means the session, any other one a pipelin
     <Signal PSGuid />              <SignalAck PSGuid />    stop that pipeline
     <Close PSGuid />               <CloseAck PSGuid />     of a pipeline; of the session when none is left
 
+Both who runs scripts over SSH and who serves them in a lab are clients of this protocol.
+
 The server handles each line in a thread of its own, so the next line of a GUID waits here for the acknowledgement of
 the one before. Its own Data is not acknowledged: an Ack sent to the server ends it.
 
@@ -51,9 +53,10 @@ class Event(msgspec.Struct, frozen=True):
 class _Way:
     """What is under way for one GUID: the acknowledgement that it waits for, and the lines that wait for that."""
 
-    __slots__ = ("expected", "waiting")
+    __slots__ = ("closing", "expected", "waiting")
 
     def __init__(self) -> None:
+        self.closing = False
         self.expected = ""
         self.waiting: deque[tuple[str, bytes]] = deque()
 
@@ -75,9 +78,19 @@ class Exchange:
         """The end of the text that came before the first element, printable, for people."""
         return _printable(bytes(self._banner))
 
+    @property
+    def incomplete(self) -> bytes:
+        """What has arrived of a line that has not ended."""
+        return bytes(self._in)
+
     def pipelines(self) -> int:
         """How many pipelines are not closed; the session may be closed when there is none."""
         return len(self._ways) - (SESSION in self._ways)
+
+    @property
+    def awaiting(self) -> bool:
+        """Whether an acknowledgement is owed."""
+        return any(way.expected for way in self._ways.values())
 
     # What we send. Each goes out at once or after the acknowledgements of what was sent before for the same GUID.
 
@@ -88,10 +101,11 @@ class Exchange:
         self._ways[pipeline] = _Way()
         self._send(pipeline, "command", _element("Command", pipeline))
 
-    def data(self, guid: uuid.UUID, fragments: bytes) -> None:
-        """Send whole fragments, to the session or to a pipeline."""
+    def data(self, guid: uuid.UUID, fragments: bytes, stream: str = "Default") -> None:
+        """Send whole fragments, to the session or to a pipeline; `stream` PromptResponse: the answer to a host call."""
         text = base64.b64encode(fragments)
-        self._send(guid, "data", b"<Data Stream='Default' PSGuid='%b'>%b</Data>\n" % (str(guid).encode(), text))
+        line = b"<Data Stream='%b' PSGuid='%b'>%b</Data>\n" % (stream.encode(), str(guid).encode(), text)
+        self._send(guid, "data", line)
 
     def signal(self, pipeline: uuid.UUID) -> None:
         """Stop a pipeline."""
@@ -101,7 +115,14 @@ class Exchange:
         """Close a pipeline, or the session, whose Close would wait for ever for a pipeline that is open."""
         if guid == SESSION and self.pipelines():
             raise ValueError("the session is closed after its pipelines")
+        self._ways[guid].closing = True
         self._send(guid, "close", _element("Close", guid))
+
+    def abandon(self) -> None:
+        """Stop and close every pipeline that is not being closed."""
+        for guid in [guid for guid, way in self._ways.items() if guid != SESSION and not way.closing]:
+            self.signal(guid)
+            self.close(guid)
 
     def _send(self, guid: uuid.UUID, kind: str, line: bytes) -> None:
         way = self._ways[guid]

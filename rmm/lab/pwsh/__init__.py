@@ -1,0 +1,1 @@
+"""Real PowerShell behind the lab's wire: processes, the pool they wait in, and the shells that relay to them."""
