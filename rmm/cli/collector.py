@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import secrets
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rmm.cli.main import USAGE
-from rmm.cli.options import Config, Output, checked_output, folder_of, open_app
+from rmm.cli.main import NOTHING, SOME_FAILED, USAGE
+from rmm.cli.options import Config, Output, PassphraseFile, checked_output, folder_of, open_app
 from rmm.cli.printing import show
 from rmm.errors import CatalogError
+
+if TYPE_CHECKING:
+    from rmm.app import App
+    from rmm.model.collector import Collector
+    from rmm.poller.single import Single
 
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="What is collected.")
 
 COLUMNS = {
     "name": "NAME", "title": "TITLE", "interval": "EVERY S", "cost": "COST", "rights": "RIGHTS", "forms": "FORMS",
     "fields": "FIELDS", "rules": "RULES",
+}  # fmt: skip
+
+COSTS = {
+    "name": "NAME", "declared": "DECLARED", "measured": "MEASURED", "endpoints": "ENDPOINTS", "gather_ms": "MS",
+    "max_ms": "MOST MS", "bytes": "BYTES", "max_bytes": "MOST BYTES", "rows": "ROWS", "interval": "EVERY S",
+    "share_pct": "SHARE %",
 }  # fmt: skip
 
 
@@ -90,6 +102,71 @@ def new(
     for path in new_collector(folder, name, title=title):
         print(path)
     print(f"next: fill in {folder / name / 'collect.ps1'}, then rmm collector check {folder / name}")
+
+
+@app.command()
+def run(
+    collector: Annotated[str, typer.Argument(help="Name of a collector, or path of a collector's folder.")],
+    endpoint: Annotated[str, typer.Argument(help="Id or name.")],
+    config: Config = None,
+    passphrase_file: PassphraseFile = None,
+    output: Output = "table",
+) -> None:
+    """Run one collector against one endpoint and show its raw document and its readings; nothing is stored.
+
+    Rates are those since the last poll that was stored, and event logs are read on from its bookmarks.
+    """
+    from rmm.app import run as run_loop
+    from rmm.cli.single import print_single
+    from rmm.poller.single import run_single
+    from rmm.tiers import hot_json
+
+    checked_output(output)
+    application = open_app(config, passphrase_file)
+    wanted = application.targets.endpoint(endpoint)
+    application.targets.target(wanted)  # a missing passphrase or credential is said at once
+    chosen = _chosen(collector, application)
+    state = hot_json.read_endpoint(application.data, wanted.site, wanted.id)
+
+    async def running() -> Single:
+        async with application.kit(secrets.token_hex(8)) as kit:
+            return await run_single(kit, chosen, wanted, state)
+
+    single = run_loop(running())
+    print_single(chosen, single, output)
+    if single.observation.fault is not None:
+        raise typer.Exit(NOTHING)
+    lacking = single.result is None or single.result.outcome not in ("ok", "partial")
+    raise typer.Exit(SOME_FAILED if lacking else 0)
+
+
+def _chosen(wanted: str, application: App) -> Collector:
+    """A collector of the catalogue by its name, any other by its folder."""
+    from rmm.catalog.load import MANIFEST, read_collector
+
+    if wanted in application.catalog:
+        return application.catalog[wanted]
+    if not (Path(wanted) / MANIFEST).is_file():
+        names = ", ".join(sorted(application.catalog))
+        raise CatalogError(
+            f"there is no collector {wanted!r}, nor a folder with {MANIFEST}", hint=f"There are {names}."
+        )
+    found, problems = read_collector(Path(wanted).resolve())
+    if found is None:
+        raise CatalogError(problems=tuple(problems))
+    return found
+
+
+@app.command()
+def cost(config: Config = None, output: Output = "table") -> None:
+    """Show what each collector costs, as the last polls measured it: time on the endpoint, bytes, rows, share of a day.
+
+    The share is that of the time which all collectors together take on an endpoint within a day.
+    """
+    from rmm.fleet_view import FleetView
+
+    checked_output(output)
+    show(FleetView(open_app(config)).costs(), COSTS, output)
 
 
 @app.command()

@@ -32,6 +32,9 @@ def up(
         list[str] | None, typer.Option(help="Kind of machine, such as server2022-dc-de; may be repeated.")
     ] = None,
     faults: Annotated[Path | None, typer.Option(help="Fault plan (YAML); see config/lab/mixed.yaml.")] = None,
+    collectors: Annotated[
+        list[Path] | None, typer.Option(help="Folder of collectors that the machines answer too; may be repeated.")
+    ] = None,
     ready_file: Annotated[Path | None, typer.Option(help="Written when the lab can be polled.")] = None,
     scheme: Annotated[str, typer.Option(help="http or https: what the written configuration uses.")] = "http",
     recording: Annotated[
@@ -64,7 +67,7 @@ def up(
         ready_file=ready_file, scheme=scheme, recording=recording, keytab=keytab, credssp=credssp,
         client_certificate=client_certificate, profiles=tuple(profile or ()),
     )  # fmt: skip
-    run(options, SamplesEngine(load_catalog([shipped("collectors")])), ready=ready)
+    run(options, SamplesEngine(load_catalog([shipped("collectors"), *(collectors or ())])), ready=ready)
 
 
 @app.command()
