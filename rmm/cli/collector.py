@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rmm.cli.main import NOTHING, SOME_FAILED, USAGE
 from rmm.cli.options import Config, Output, PassphraseFile, checked_output, folder_of, open_app
-from rmm.cli.printing import show
+from rmm.cli.printing import clean, csv_text, show
+from rmm.cli.show import print_readings, spent_on
 from rmm.errors import CatalogError
 
 if TYPE_CHECKING:
@@ -33,10 +35,14 @@ COSTS = {
 }  # fmt: skip
 
 
+MOST_LINES = 60  # of the raw document, for people
+
+
 @app.command("list")
 def list_collectors(config: Config = None, output: Output = "table") -> None:
     """Show every collector: its interval, cost class, rights and forms (PowerShell, WQL, shell)."""
     from rmm.catalog.load import load_catalog
+    from rmm.catalog.pages import forms_of
     from rmm.resources import shipped
     from rmm.settings.load import SETTINGS
 
@@ -48,11 +54,10 @@ def list_collectors(config: Config = None, output: Output = "table") -> None:
     rows = []
     for collector in catalog.values():
         manifest = collector.manifest
-        forms = [("ps1", bool(collector.windows)), ("wql", collector.wql), ("sh", bool(collector.linux))]
         rows.append(
             {
                 **{name: getattr(manifest, name) for name in ("name", "title", "interval", "cost", "rights")},
-                "forms": " ".join(name for name, there in forms if there) or "poller",
+                "forms": forms_of(collector),
                 "fields": len(manifest.fields),
                 "rules": len(manifest.rules),
             }
@@ -117,7 +122,6 @@ def run(
     Rates are those since the last poll that was stored, and event logs are read on from its bookmarks.
     """
     from rmm.app import run as run_loop
-    from rmm.cli.single import print_single
     from rmm.poller.single import run_single
     from rmm.tiers import hot_json
 
@@ -133,7 +137,7 @@ def run(
             return await run_single(kit, chosen, wanted, state)
 
     single = run_loop(running())
-    print_single(chosen, single, output)
+    _print_single(chosen, single, output)
     if single.observation.fault is not None:
         raise typer.Exit(NOTHING)
     lacking = single.result is None or single.result.outcome not in ("ok", "partial")
@@ -155,6 +159,62 @@ def _chosen(wanted: str, application: App) -> Collector:
     if found is None:
         raise CatalogError(problems=tuple(problems))
     return found
+
+
+def _print_single(collector: Collector, single: Single, output: str) -> None:
+    """As a page for people, as one document, or its readings as CSV."""
+    if output in ("json", "ndjson"):
+        document = _single_document(collector, single)
+        print(json.dumps(document, ensure_ascii=False, indent=1 if output == "json" else None, default=str))
+    elif output == "csv":
+        rows = list(single.result.readings) if single.result else []
+        print(csv_text(rows, list(collector.manifest.fields)), end="")
+    else:
+        _single_page(collector, single)
+
+
+def _single_document(collector: Collector, single: Single) -> dict[str, Any]:
+    seen, result = single.observation, single.result
+    fault = seen.fault or (result.fault if result else None)
+    return {
+        "collector": collector.name,
+        "endpoint": seen.endpoint,
+        "outcome": result.outcome if result else None,
+        "gather_ms": result.gather_ms if result else None,
+        "bytes": result.bytes if result else None,
+        "duration_s": seen.duration_s,
+        "telemetry": seen.telemetry,
+        "fault": {"code": fault.code, "message": fault.message, "hint": fault.hint} if fault else None,
+        "notes": result.notes if result else {},
+        "document": single.document,
+        "readings": list(result.readings) if result else [],
+    }
+
+
+def _single_page(collector: Collector, single: Single) -> None:
+    seen, result = single.observation, single.result
+    outcome = result.outcome if result else seen.status
+    print(clean(f"{collector.name} on {seen.name} ({seen.endpoint}): {outcome}"))
+    fault = seen.fault or (result.fault if result else None)
+    if fault is not None:
+        print(clean(f"fault {fault.code}: {fault.message}"))
+        print(clean(f"  fix: {fault.hint}"))
+    if result is not None:
+        print(f"{result.gather_ms:.0f} ms there, {result.bytes} bytes, {seen.duration_s:.2f} s in all")
+    if spent := spent_on(seen.telemetry):
+        print(spent)
+    if single.document is not None:
+        lines = json.dumps(single.document, ensure_ascii=False, indent=1).splitlines()
+        print("\nraw document:")
+        for line in lines[:MOST_LINES]:
+            print(clean(line))
+        if len(lines) > MOST_LINES:
+            print(f"... and {len(lines) - MOST_LINES} more lines; --output json has all")
+    if result is not None and result.readings:
+        print("\nreadings:")
+        print_readings(list(result.readings), whole=False)
+        for field, note in result.notes.items():
+            print(clean(f"  {field}: {note}"))
 
 
 @app.command()
