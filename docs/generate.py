@@ -1,4 +1,4 @@
-"""Makes commands.md, lab.md (kinds of faults), failures.md (fault codes) and the tables of the collectors' pages.
+"""Makes commands.md, lab.md (kinds of faults), failures.md (fault codes), collectors/ and the collectors' READMEs.
 
 `--check` only compares.
 """
@@ -17,6 +17,7 @@ import typer
 
 from rmm.catalog.golden import write_expected
 from rmm.catalog.load import load_catalog
+from rmm.catalog.pages import index_page, reference_page
 from rmm.cli.main import build, groups
 from rmm.lab.faults.plan import STEPS, kinds
 from rmm.resources import shipped
@@ -24,6 +25,7 @@ from rmm.settings.load import ENVIRONMENT
 
 PAGE = Path(__file__).with_name("commands.md")
 LAB = Path(__file__).with_name("lab.md")
+COLLECTORS = Path(__file__).with_name("collectors")
 
 HEAD = """# Commands
 
@@ -229,16 +231,28 @@ def _meaning(parameter: Any) -> str:
     return f"{text} Default: `{default}`."
 
 
+def collector_pages() -> dict[Path, str]:
+    """What docs/collectors/ must hold: one page for each collector, and an index."""
+    catalog = load_catalog([shipped("collectors")])
+    found = {COLLECTORS / f"{name}.md": reference_page(collector) for name, collector in catalog.items()}
+    return found | {COLLECTORS / "README.md": index_page(catalog.values())}
+
+
 def main() -> None:
     """Write, or compare."""
-    pages = {PAGE: page(), LAB: lab_page(), faults.PAGE: faults.page()}
+    if "--check" not in sys.argv:
+        for path in write_expected(list(load_catalog([shipped("collectors")]).values())):
+            sys.stdout.write(f"wrote {path}\n")
+    pages = {PAGE: page(), LAB: lab_page(), faults.PAGE: faults.page()} | collector_pages()
     stale = [path for path, text in pages.items() if not path.is_file() or path.read_text(encoding="utf-8") != text]
+    left = [path for path in COLLECTORS.glob("*.md") if path not in pages]  # of collectors that are gone
     if "--check" in sys.argv:
-        if stale:
+        if stale := stale + left:
             sys.exit(f"stale, run `make docs`: {', '.join(path.name for path in stale)}")
         return
-    for path in write_expected(list(load_catalog([shipped("collectors")]).values())):
-        sys.stdout.write(f"wrote {path}\n")
+    COLLECTORS.mkdir(exist_ok=True)
+    for path in left:
+        path.unlink()
     for path in stale:
         path.write_text(pages[path], encoding="utf-8", newline="\n")
         sys.stdout.write(f"wrote {path}\n")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from rmm.core.cost import Declared, costs
 from rmm.tiers import hot_json
 from rmm.tiers.cold_sqlite import ColdReader
 from rmm.tiers.fleet_sqlite import FleetFile
@@ -35,6 +36,19 @@ class FleetView:
     def alerts(self, *, states: Sequence[str] = (), endpoint: str = "") -> list[dict[str, Any]]:
         """Alerts, newest first; without `states` those that are firing or acknowledged."""
         return self._file.alerts(states=states, endpoint=endpoint)
+
+    def costs(self) -> list[dict[str, Any]]:
+        """What each collector costs, as the last polls of all endpoints measured it: see `rmm.core.cost`."""
+        intervals = self._app.intervals()
+        declared = {
+            name: Declared(one.manifest.cost, intervals[name], one.session_free)
+            for name, one in self._app.catalog.items()
+        }
+        places = [
+            (site, shard) for site in self._app.settings.sites for shard in hot_json.shards_of(self._app.data, site)
+        ]
+        states = (hot_json.load(self._app.data, site, shard, owner=False) for site, shard in places)
+        return costs(declared, (state for shard in states for state in shard.values()))
 
     def readings(self, endpoint: str) -> dict[str, Any]:
         """The last reading of each collector of one endpoint."""

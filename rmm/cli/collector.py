@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import secrets
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rmm.cli.main import USAGE
-from rmm.cli.options import Config, Output, checked_output, folder_of, open_app
-from rmm.cli.printing import show
+from rmm.cli.main import NOTHING, SOME_FAILED, USAGE
+from rmm.cli.options import Config, Output, PassphraseFile, checked_output, folder_of, open_app
+from rmm.cli.printing import clean, csv_text, show
+from rmm.cli.show import print_readings, spent_on
 from rmm.errors import CatalogError
+
+if TYPE_CHECKING:
+    from rmm.app import App
+    from rmm.model.collector import Collector
+    from rmm.poller.single import Single
 
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="What is collected.")
 
@@ -20,11 +28,21 @@ COLUMNS = {
     "fields": "FIELDS", "rules": "RULES",
 }  # fmt: skip
 
+COSTS = {
+    "name": "NAME", "declared": "DECLARED", "measured": "MEASURED", "endpoints": "ENDPOINTS", "gather_ms": "MS",
+    "max_ms": "MOST MS", "bytes": "BYTES", "max_bytes": "MOST BYTES", "rows": "ROWS", "interval": "EVERY S",
+    "share_pct": "SHARE %",
+}  # fmt: skip
+
+
+MOST_LINES = 60  # of the raw document, for people
+
 
 @app.command("list")
 def list_collectors(config: Config = None, output: Output = "table") -> None:
     """Show every collector: its interval, cost class, rights and forms (PowerShell, WQL, shell)."""
     from rmm.catalog.load import load_catalog
+    from rmm.catalog.pages import forms_of
     from rmm.resources import shipped
     from rmm.settings.load import SETTINGS
 
@@ -36,11 +54,10 @@ def list_collectors(config: Config = None, output: Output = "table") -> None:
     rows = []
     for collector in catalog.values():
         manifest = collector.manifest
-        forms = [("ps1", bool(collector.windows)), ("wql", collector.wql), ("sh", bool(collector.linux))]
         rows.append(
             {
                 **{name: getattr(manifest, name) for name in ("name", "title", "interval", "cost", "rights")},
-                "forms": " ".join(name for name, there in forms if there) or "poller",
+                "forms": forms_of(collector),
                 "fields": len(manifest.fields),
                 "rules": len(manifest.rules),
             }
@@ -90,6 +107,126 @@ def new(
     for path in new_collector(folder, name, title=title):
         print(path)
     print(f"next: fill in {folder / name / 'collect.ps1'}, then rmm collector check {folder / name}")
+
+
+@app.command()
+def run(
+    collector: Annotated[str, typer.Argument(help="Name of a collector, or path of a collector's folder.")],
+    endpoint: Annotated[str, typer.Argument(help="Id or name.")],
+    config: Config = None,
+    passphrase_file: PassphraseFile = None,
+    output: Output = "table",
+) -> None:
+    """Run one collector against one endpoint and show its raw document and its readings; nothing is stored.
+
+    Rates are those since the last poll that was stored, and event logs are read on from its bookmarks.
+    """
+    from rmm.app import run as run_loop
+    from rmm.poller.single import run_single
+    from rmm.tiers import hot_json
+
+    checked_output(output)
+    application = open_app(config, passphrase_file)
+    wanted = application.targets.endpoint(endpoint)
+    application.targets.target(wanted)  # a missing passphrase or credential is said at once
+    chosen = _chosen(collector, application)
+    state = hot_json.read_endpoint(application.data, wanted.site, wanted.id)
+
+    async def running() -> Single:
+        async with application.kit(secrets.token_hex(8)) as kit:
+            return await run_single(kit, chosen, wanted, state)
+
+    single = run_loop(running())
+    _print_single(chosen, single, output)
+    if single.observation.fault is not None:
+        raise typer.Exit(NOTHING)
+    lacking = single.result is None or single.result.outcome not in ("ok", "partial")
+    raise typer.Exit(SOME_FAILED if lacking else 0)
+
+
+def _chosen(wanted: str, application: App) -> Collector:
+    """A collector of the catalogue by its name, any other by its folder."""
+    from rmm.catalog.load import MANIFEST, read_collector
+
+    if wanted in application.catalog:
+        return application.catalog[wanted]
+    if not (Path(wanted) / MANIFEST).is_file():
+        names = ", ".join(sorted(application.catalog))
+        raise CatalogError(
+            f"there is no collector {wanted!r}, nor a folder with {MANIFEST}", hint=f"There are {names}."
+        )
+    found, problems = read_collector(Path(wanted).resolve())
+    if found is None:
+        raise CatalogError(problems=tuple(problems))
+    return found
+
+
+def _print_single(collector: Collector, single: Single, output: str) -> None:
+    """As a page for people, as one document, or its readings as CSV."""
+    if output in ("json", "ndjson"):
+        document = _single_document(collector, single)
+        print(json.dumps(document, ensure_ascii=False, indent=1 if output == "json" else None, default=str))
+    elif output == "csv":
+        rows = list(single.result.readings) if single.result else []
+        print(csv_text(rows, list(collector.manifest.fields)), end="")
+    else:
+        _single_page(collector, single)
+
+
+def _single_document(collector: Collector, single: Single) -> dict[str, Any]:
+    seen, result = single.observation, single.result
+    fault = seen.fault or (result.fault if result else None)
+    return {
+        "collector": collector.name,
+        "endpoint": seen.endpoint,
+        "outcome": result.outcome if result else None,
+        "gather_ms": result.gather_ms if result else None,
+        "bytes": result.bytes if result else None,
+        "duration_s": seen.duration_s,
+        "telemetry": seen.telemetry,
+        "fault": {"code": fault.code, "message": fault.message, "hint": fault.hint} if fault else None,
+        "notes": result.notes if result else {},
+        "document": single.document,
+        "readings": list(result.readings) if result else [],
+    }
+
+
+def _single_page(collector: Collector, single: Single) -> None:
+    seen, result = single.observation, single.result
+    outcome = result.outcome if result else seen.status
+    print(clean(f"{collector.name} on {seen.name} ({seen.endpoint}): {outcome}"))
+    fault = seen.fault or (result.fault if result else None)
+    if fault is not None:
+        print(clean(f"fault {fault.code}: {fault.message}"))
+        print(clean(f"  fix: {fault.hint}"))
+    if result is not None:
+        print(f"{result.gather_ms:.0f} ms there, {result.bytes} bytes, {seen.duration_s:.2f} s in all")
+    if spent := spent_on(seen.telemetry):
+        print(spent)
+    if single.document is not None:
+        lines = json.dumps(single.document, ensure_ascii=False, indent=1).splitlines()
+        print("\nraw document:")
+        for line in lines[:MOST_LINES]:
+            print(clean(line))
+        if len(lines) > MOST_LINES:
+            print(f"... and {len(lines) - MOST_LINES} more lines; --output json has all")
+    if result is not None and result.readings:
+        print("\nreadings:")
+        print_readings(list(result.readings), whole=False)
+        for field, note in result.notes.items():
+            print(clean(f"  {field}: {note}"))
+
+
+@app.command()
+def cost(config: Config = None, output: Output = "table") -> None:
+    """Show what each collector costs, as the last polls measured it: time on the endpoint, bytes, rows, share of a day.
+
+    The share is that of the time which all collectors together take on an endpoint within a day.
+    """
+    from rmm.fleet_view import FleetView
+
+    checked_output(output)
+    show(FleetView(open_app(config)).costs(), COSTS, output)
 
 
 @app.command()

@@ -68,9 +68,9 @@ def doctor(
         print(json.dumps(document, ensure_ascii=False, indent=1))
     elif output == "csv":
         print(csv_text([_plain(step) for step in steps], CSV), end="")
-    failed = [step.name for step in steps if step.verdict == "failed"]
+    failed = [step for step in steps if step.verdict == "failed"]
     # A collector that fails is a partial poll; any other rung ends it.
-    raise typer.Exit(0 if not failed else SOME_FAILED if set(failed) <= application.catalog.keys() else NOTHING)
+    raise typer.Exit(0 if not failed else SOME_FAILED if all(step.collector for step in failed) else NOTHING)
 
 
 def _climb(application: App, wanted: Endpoint, output: str) -> list[Step]:

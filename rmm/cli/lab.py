@@ -40,6 +40,9 @@ def up(
         list[str] | None, typer.Option(help="Kind of machine, such as server2022-dc-de; may be repeated.")
     ] = None,
     faults: Annotated[Path | None, typer.Option(help="Fault plan (YAML); see config/lab/mixed.yaml.")] = None,
+    collectors: Annotated[
+        list[Path] | None, typer.Option(help="Folder of collectors that the machines answer too; may be repeated.")
+    ] = None,
     ready_file: Annotated[Path | None, typer.Option(help="Written when the lab can be polled.")] = None,
     scheme: Annotated[str, typer.Option(help="http or https: what the written configuration uses.")] = "http",
     recording: Annotated[
@@ -59,7 +62,7 @@ def up(
         raise ConfigError(f"--scheme {scheme}: http or https")
     if engine not in ENGINES:
         raise ConfigError(f"--engine {engine}: {' or '.join(ENGINES)}")
-    runs = engine_of(engine, shells=shells, spare=spare)
+    runs = engine_of(engine, shells=shells, spare=spare, collectors=collectors or ())
 
     def ready(info: LabInfo) -> None:
         print(

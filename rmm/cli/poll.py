@@ -122,6 +122,8 @@ def document(observation: Observation) -> dict[str, Any]:
         "collectors": {
             name: {
                 "outcome": result.outcome,
+                "gather_ms": result.gather_ms,
+                "bytes": result.bytes,
                 "readings": list(result.readings),
                 **({"notes": result.notes} if result.notes else {}),
                 **({"fault": {"code": result.fault.code, "message": result.fault.message}} if result.fault else {}),

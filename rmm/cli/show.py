@@ -56,6 +56,7 @@ def _document(state: dict[str, Any]) -> dict[str, Any]:
         result = known["result"] or {}
         state["collectors"][name] = {
             "at": known["at"], "attempted_at": known["attempted_at"], "fault": known["fault"],
+            "deferred_at": known["deferred_at"], "gather_ms": result.get("gather_ms"), "bytes": result.get("bytes"),
             "outcome": result.get("outcome"), "readings": result.get("readings", []), "notes": result.get("notes", {}),
         }  # fmt: skip
     return state
@@ -81,19 +82,34 @@ def _people(document: dict[str, Any], *, whole: bool) -> None:
         fault = document["fault"]
         print(clean(f"fault {fault['code']}: {fault.get('message', '')}"))
         print(clean(f"  fix: {fault.get('hint', '')}"))
+    if spent := spent_on(document["telemetry"]):
+        print(clean(spent))
     for alert in document["alerts"]:
         print(clean(f"{alert['severity']}: {alert['summary']}"))
     for name, part in sorted(document.get("collectors", {}).items()):
         print()
-        print(clean(f"[{name}] {part['outcome'] or 'no reading yet'}, {ago(part['at'])}"))
+        cost = f", {part['gather_ms']:.0f} ms there, {part['bytes']} bytes" if part["bytes"] else ""
+        print(clean(f"[{name}] {part['outcome'] or 'no reading yet'}, {ago(part['at'])}{cost}"))
+        if part["deferred_at"]:
+            print(clean(f"  did not fit into the poll {ago(part['deferred_at'])}; it comes first in the next one"))
         if part["fault"]:
             print(clean(f"  fault {part['fault']['code']}: {part['fault'].get('message', '')}"))
-        _readings(part["readings"], whole=whole)
+        print_readings(part["readings"], whole=whole)
         for field, note in part["notes"].items():
             print(clean(f"  {field}: {note}"))
 
 
-def _readings(rows: list[dict[str, Any]], *, whole: bool) -> None:
+def spent_on(telemetry: dict[str, float]) -> str:
+    """What a poll cost, in one line; empty where nothing was measured."""
+    sums = [("requests", "requests", 1), ("bytes_in", "kB in", 1000), ("bytes_out", "kB out", 1000)]
+    steps = [("connect_ms", "connect"), ("auth_ms", "logon"), ("open_ms", "shell")]
+    told = [f"{telemetry[key] / by:.0f} {what}" for key, what, by in sums if key in telemetry]
+    told += [f"{what} {telemetry[key]:.0f} ms" for key, what in steps if key in telemetry]
+    return ", ".join(told)
+
+
+def print_readings(rows: list[dict[str, Any]], *, whole: bool) -> None:
+    """Rows as a table, one row as a list."""
     if len(rows) == 1:
         width = max(len(field) for field in rows[0])
         for field, value in rows[0].items():

@@ -61,6 +61,7 @@ def merge(
         identity_at=identity_at,
         succeeded_at=succeeded_at,
         failed_at=failed_at,
+        telemetry=last.telemetry,
         collectors=collectors,
     )
 

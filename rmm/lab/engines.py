@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 from rmm.catalog.jea import profile
 from rmm.catalog.load import load_catalog
@@ -20,10 +21,18 @@ def usual_count(engine: str) -> int:
 
 
 def engine_of(
-    name: str, *, shells: int = 16, spare: int = 2, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    name: str,
+    *,
+    shells: int = 16,
+    spare: int = 2,
+    collectors: Sequence[Path] = (),
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Engine | ShellHost:
-    """The engine, for the shipped collectors. Raises ConfigError when there is no PowerShell for it."""
-    catalog = load_catalog([shipped("collectors")])
+    """The engine, for the shipped collectors and those of `collectors`, folders of folders.
+
+    Raises ConfigError when there is no PowerShell for it.
+    """
+    catalog = load_catalog([shipped("collectors"), *collectors])
     if name == "samples":
         from rmm.lab.engine_samples import SamplesEngine
 

@@ -43,6 +43,7 @@ class EndpointState(msgspec.Struct, frozen=True, kw_only=True):
     identity_at: datetime | None = None  # when `identity` was observed
     succeeded_at: datetime | None = None  # the last poll without a fault
     failed_at: tuple[datetime, ...] = ()  # the newest polls with a fault since then, ascending
+    telemetry: dict[str, float] = {}  # of the newest observation
     collectors: dict[str, CollectorState] = {}
 
 

@@ -34,6 +34,7 @@ class Step(msgspec.Struct, frozen=True):
     fix: str = ""
     code: str = ""
     facts: Mapping[str, Any] = {}
+    collector: bool = False  # a collector's; one may have the name of a rung
 
 
 async def climb(kit: Kit, endpoint: Endpoint) -> AsyncIterator[Step]:
@@ -62,7 +63,7 @@ async def _behind(kit: Kit, endpoint: Endpoint, verdicts: Mapping[str, Step]) ->
     if missing is not None and missing.code == "needs":
         shown = ("rights", *names) if target.transport not in SHELL_TRANSPORTS else names
         for name in shown:
-            yield msgspec.structs.replace(missing, name=name)
+            yield msgspec.structs.replace(missing, name=name, collector=name != "rights")
         return
     if target.transport not in SHELL_TRANSPORTS:
 
@@ -72,7 +73,7 @@ async def _behind(kit: Kit, endpoint: Endpoint, verdicts: Mapping[str, Step]) ->
         yield await _tried(Rung("rights", look), max(LEAST_S, kit.poll.timeout))
     visitor = Visitor(kit)
     for name in names:
-        yield await _collector(visitor, endpoint, name)
+        yield msgspec.structs.replace(await _collector(visitor, endpoint, name), collector=True)
 
 
 async def _nothing(deadline: float) -> Look:

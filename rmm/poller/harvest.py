@@ -42,6 +42,9 @@ _previous = msgspec.json.Decoder(CollectorResult)
 _WHOSE = re.compile(r'\{"collector":"([a-z0-9_]{1,64})"')
 
 
+Heard = Callable[[str, Mapping[str, Any]], None]
+
+
 class Harvest:
     """Grows over the sessions of one visit.
 
@@ -53,6 +56,7 @@ class Harvest:
         until: loop time by which the last pipeline has to end.
         observed_at: of the observation.
         recognise: told each name that the machine gives itself; raises TransportError when it is another machine.
+        heard: told each collector's raw document, where somebody wants to see it.
     """
 
     def __init__(
@@ -65,6 +69,7 @@ class Harvest:
         until: float,
         observed_at: datetime,
         recognise: Callable[[str], None],
+        heard: Heard | None = None,
     ) -> None:
         self.results: dict[str, CollectorResult] = {}
         self.errors: tuple[str, ...] = ()  # of the pipeline, beside those of collectors
@@ -76,6 +81,7 @@ class Harvest:
         self._until = until
         self._observed_at = observed_at
         self._recognise = recognise
+        self._heard = heard
         self._stopped = False
         self._bare = False  # the transport carries no arguments
         self._lost: list[str] = []  # collectors whose hanging cost their session
@@ -301,6 +307,8 @@ class Harvest:
 
     def normalize(self, name: str, document: Mapping[str, Any], gather_ms: float, size: int) -> None:
         """A document becomes this collector's readings, or its fault."""
+        if self._heard is not None:
+            self._heard(name, document)
         try:
             result = self._normalizers[name].read(document, counters=self._kept(name), observed_at=self._observed_at)
         except OutputError as error:

@@ -21,7 +21,7 @@ from rmm.model import observation as words
 from rmm.model.endpoint import Endpoint, Target
 from rmm.model.observation import Fault, Observation
 from rmm.model.state import EndpointState
-from rmm.poller.harvest import Harvest, fault_of
+from rmm.poller.harvest import Harvest, Heard, fault_of
 from rmm.poller.kit import SHELL_TRANSPORTS, Kit
 from rmm.ports import Session
 
@@ -35,10 +35,11 @@ SHELL_LOST = frozenset({"shell.gone", "shell.aborted"})  # what a memory quota l
 
 
 class Visitor:
-    """Polls endpoints, one call each; holds what they have in common."""
+    """Polls endpoints, one call each; holds what they have in common. `heard` is told each raw document."""
 
-    def __init__(self, kit: Kit) -> None:
+    def __init__(self, kit: Kit, heard: Heard | None = None) -> None:
         self._kit = kit
+        self._heard = heard
         self._normalizers = {name: Normalizer(collector.manifest) for name, collector in kit.collectors.items()}
 
     def intervals(self, endpoint: Endpoint, transport: str, state: EndpointState | None = None) -> dict[str, int]:
@@ -72,7 +73,7 @@ class Visitor:
         """Poll `endpoint` for the collectors in `due`; `orphans`: shells of ours may be left there, end them first."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._kit.poll.timeout
-        run = _Run(self._kit, self._normalizers, endpoint, due, state, deadline, orphans=orphans)
+        run = _Run(self._kit, self._normalizers, endpoint, due, state, deadline, orphans=orphans, heard=self._heard)
         began = self._kit.clock.monotonic()
         status, fault = await run.attempt()
         return Observation(
@@ -106,6 +107,7 @@ class _Run:
         deadline: float,
         *,
         orphans: bool,
+        heard: Heard | None,
     ) -> None:
         self.kit = kit
         self.endpoint = endpoint
@@ -123,6 +125,7 @@ class _Run:
         self.harvest = Harvest(
             kit, normalizers, due, state,
             until=deadline - self._clean_up, observed_at=self.observed_at, recognise=self._check_identity,
+            heard=heard,
         )  # fmt: skip
 
     async def attempt(self) -> tuple[str, Fault | None]:

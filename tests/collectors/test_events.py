@@ -9,55 +9,15 @@ from typing import Any
 
 import pytest
 
-from rmm.catalog.bundle import ARGUMENTS, powershell_bundle
 from rmm.core import journal
 from rmm.core.normalize import Normalizer
-from rmm.core.parts import read_part
 from rmm.core.rules import compile_rules
 from rmm.model.collector import Collector, Journal
 from rmm.model.observation import CollectorResult
+from tests.collectors.executor import Executor, Job
 
-Run = Callable[[str], list[str]]
 NOW = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
 LAST, RESET, YOUNGER = "2026-11-20T09:00:00Z", "2026-11-20T09:30:00Z", "2026-11-20T09:45:00Z"
-
-STAND_IN = """
-$state = ConvertFrom-Json -InputObject $json -AsHashtable
-$queries = @{ count = 0 }
-function Get-WinEvent {
-  [CmdletBinding()] param([string]$LogName, [string]$FilterXPath, [long]$MaxEvents)
-  $script:queries.count++
-  $refuse = { param($id, $category, $exception)
-    [System.Management.Automation.ErrorRecord]::new($exception, $id, $category, $null) }
-  if ($LogName -in $script:state.denied) {
-    $PSCmdlet.ThrowTerminatingError((& $refuse 'LogInfoUnavailable' 'NotSpecified' ([Exception]::new('nein')))) }
-  if (-not $script:state.events.ContainsKey($LogName)) {
-    $PSCmdlet.ThrowTerminatingError((& $refuse 'NoMatchingLogsFound' 'ObjectNotFound' ([Exception]::new('kein Log')))) }
-  $test = { $true }
-  if ($FilterXPath) {
-    if ($FilterXPath -notmatch '^\\*\\[System\\[(.*)\\]\\]$') { throw "unknown XPath: $FilterXPath" }
-    $text = $Matches[1] -replace 'TimeCreated\\[timediff\\(@SystemTime\\) <= (\\d+)\\]', '($age -le $1)'
-    $text = $text -replace 'Event(ID|RecordID) ?(=|>) ?(\\d+)', '($$one.$1 $2 $3)'
-    $text = $text -replace 'Level=(\\d)', '($$one.Level = $1)' -replace ' = ', ' -eq ' -replace ' > ', ' -gt '
-    $text = $text -replace '\\band\\b', '-and' -replace '\\bor\\b', '-or'
-    $test = [scriptblock]::Create($text)
-  }
-  $now = ([datetime]$script:state.now).ToUniversalTime()
-  $found = foreach ($entry in @($script:state.events[$LogName]) | Sort-Object { $_.record } -Descending) {
-    $one = [pscustomobject]@{ RecordId = [long]$entry.record; Id = [int]$entry.id; ProviderName = $entry.provider
-      Level = if ($null -ne $entry.level) { [byte]$entry.level } else { $null }
-      TimeCreated = ([datetime]$entry.time).ToLocalTime()
-      Properties = [System.Collections.Generic.List[object]]@(
-        foreach ($value in $entry.data.Values) { [pscustomobject]@{ Value = $value } }) }
-    $age = ($now - $one.TimeCreated.ToUniversalTime()).TotalMilliseconds
-    if (& $test) { $one }
-  }
-  $found = @($found | Select-Object -First $MaxEvents)
-  if (-not $found) {
-    $PSCmdlet.ThrowTerminatingError((& $refuse 'NoMatchingEventsFound' 'ObjectNotFound' ([Exception]::new('nichts')))) }
-  $found
-}
-"""
 
 
 def event(record: int, number: int = 7031, time: str = LAST, **more: Any) -> dict[str, Any]:
@@ -73,44 +33,21 @@ def event(record: int, number: int = 7031, time: str = LAST, **more: Any) -> dic
 
 
 @pytest.fixture
-def ask(pwsh: Run, catalog: dict[str, Collector]) -> Callable[..., dict[str, Any]]:
-    """Runs the whole bundle as the wire carries it; gives the document."""
+def ask(executor: Executor, catalog: dict[str, Collector]) -> Callable[..., dict[str, Any]]:
+    """Runs the script on a machine with these event logs; gives its document."""
 
     def run(
         events: dict[str, list[dict[str, Any]]], arguments: dict[str, Any] | None = None, *, mode: str = "FullLanguage",
-        denied: Iterable[str] = ("Security",), culture: str = "de-DE",
+        denied: Iterable[str] = ("Security",),
     ) -> dict[str, Any]:  # fmt: skip
-        state = json.dumps({"events": events, "denied": list(denied), "now": NOW.isoformat()})
-        bundle = powershell_bundle([catalog["events"]]).text
-        given = json.dumps({"events": arguments} if arguments is not None else None)
-        quoted = [text.replace("'", "''") for text in (state, given)]
-        lines = pwsh(
-            f"[System.Threading.Thread]::CurrentThread.CurrentCulture = '{culture}'\n"
-            f"$json = '{quoted[0]}'\n{STAND_IN}\n"
-            f"$given = ConvertFrom-Json -InputObject '{quoted[1]}' -AsHashtable\n"
-            f"$ExecutionContext.SessionState.LanguageMode = '{mode}'\n"
-            f"function Invoke-Bundle {{\n{bundle}\n}}\n"
-            f"Invoke-Bundle -{ARGUMENTS} $given\n$queries.count"
-        )
-        part = read_part(lines[0])
-        assert part.error is None, part.error
-        assert len(lines) == 2
-        return {**part.document, "queries": int(lines[1])}
+        state = {"format": 1, "now": NOW.isoformat(), "events": events, "denied": [f"log:{name}" for name in denied]}
+        job = Job(catalog["events"].windows, mode, "de-DE", arguments or {})
+        (result,) = executor.run(state, [job])
+        assert result.error is None, result.error
+        assert not result.refusals
+        return dict(json.loads(result.output[-1]))
 
     return run
-
-
-@pytest.mark.parametrize("mode", ["FullLanguage", "ConstrainedLanguage"])
-def test_each_sample_is_what_the_script_writes(ask: Any, samples: list[Any], mode: str) -> None:
-    mine = [one for one in samples if one.collector.name == "events"]
-    assert len(mine) >= 5
-    for number, one in enumerate(mine):
-        state = one.content["state"]
-        denied = [name.removeprefix("log:") for name in state.get("denied", ())]
-        culture = ("de-DE", "fr-FR", "ja-JP", "tr-TR", "ar-SA")[number % 5]
-        document = ask(state["events"], mode=mode, denied=denied, culture=culture)
-        del document["queries"]
-        assert document == one.content["document"], one.path
 
 
 @pytest.mark.parametrize("mode", ["FullLanguage", "ConstrainedLanguage"])
@@ -136,11 +73,14 @@ def test_the_first_poll_reads_a_window_and_says_what_it_could_not(ask: Any, mode
 
 
 def test_a_bookmark_reads_on_from_where_it_stands(ask: Any) -> None:
-    events = {"System": [event(n, time="2026-11-20T05:00:00Z") for n in range(1, 8)], "Application": [event(9)]}
-    given = {"Bookmarks": {"System": 4, "Application": 9}, "Seconds": 420, "MostEvents": 200}
+    events = {
+        "System": [event(n, time="2026-11-20T05:00:00Z") for n in range(1, 8)],
+        "Application": [event(9, time=YOUNGER)],
+    }
+    given = {"Bookmarks": {"System": 4, "Application": 9}, "Seconds": 1800, "MostEvents": 200}
     document = ask(events, given)
-    assert [one["Record"] for one in document["event"]] == [7, 6, 5]
-    assert document["queries"] == 6, "no search where nothing was written"
+    # Nothing was written to Application since: it is not even searched, or its event would be found by its time.
+    assert [(one["Log"], one["Record"]) for one in document["event"]] == [("System", n) for n in (7, 6, 5)]
     assert not any(one["More"] for one in document["log"])
 
 

@@ -112,9 +112,7 @@ def jobs_of(one: Collector, arguments: Mapping[str, Any]) -> list[Job]:
     return [Job(one.windows, mode, culture, arguments) for mode in modes for culture in CULTURES]
 
 
-NAMES = sorted(
-    name for name, c in load_catalog([shipped("collectors")]).items() if c.windows and name != "events"
-)  # events: test_events.py, with event logs of its own
+NAMES = sorted(name for name, c in load_catalog([shipped("collectors")]).items() if c.windows)
 
 
 @pytest.mark.parametrize("name", NAMES)

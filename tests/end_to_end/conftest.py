@@ -20,11 +20,13 @@ sys.path.insert(0, str(Path(__file__).parent))
 class Lab:
     """A running lab. `config` is the folder that polls it."""
 
-    def __init__(self, folder: Path, count: int, faults: str) -> None:
+    def __init__(self, folder: Path, count: int, faults: str, collectors: Path | None = None) -> None:
         self.config = folder / "lab"
         ready = folder / "ready"
         command = [sys.executable, "-m", "rmm", "lab", "up", "--endpoints", str(count), "--config", str(self.config)]
         command += ["--ready-file", str(ready)]
+        if collectors:
+            command += ["--collectors", str(collectors)]
         if faults:
             (folder / "faults.yaml").write_text(faults)
             command += ["--faults", str(folder / "faults.yaml")]
@@ -86,10 +88,10 @@ class Lab:
 def lab_of(tmp_path: Path) -> Iterator[Callable[..., Lab]]:
     labs: list[Lab] = []
 
-    def make(count: int, faults: str = "") -> Lab:
+    def make(count: int, faults: str = "", collectors: Path | None = None) -> Lab:
         folder = tmp_path / str(len(labs))
         folder.mkdir()
-        labs.append(Lab(folder, count, faults))
+        labs.append(Lab(folder, count, faults, collectors))
         return labs[-1]
 
     yield make

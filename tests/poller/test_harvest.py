@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from rounds import Bench, Sleepy
 
 from rmm.catalog.bundle import bundler
@@ -50,15 +51,15 @@ class Here(Bench):  # type: ignore[misc]  # rounds lies beside the tests, outsid
         self.most = 16 << 20
 
     def kit(self, epoch: str, clock: SystemClock) -> Kit:
-        kit = super().kit(epoch, clock)
-        kit_fields = {
-            "collectors": self.collectors,
-            "intervals": dict.fromkeys(self.collectors, 60),
-            "bundle": bundler(self.collectors),
-            "target": self.target,
-            "poll": PollSettings(concurrency=1, timeout=self.poll.timeout, max_output=self.most),
-        }
-        return Kit(**({name: getattr(kit, name) for name in kit.__struct_fields__} | kit_fields))
+        own: Kit = msgspec.structs.replace(
+            super().kit(epoch, clock),
+            collectors=self.collectors,
+            intervals=dict.fromkeys(self.collectors, 60),
+            bundle=bundler(self.collectors),
+            target=self.target,
+            poll=PollSettings(concurrency=1, timeout=self.poll.timeout, max_output=self.most),
+        )
+        return own
 
     async def visit(self, state: EndpointState | None = None, seq: int = 1) -> Observation:
         endpoint = Endpoint(id="e", name="127.0.0.1", site="hq")
