@@ -51,7 +51,7 @@ def test_the_nearest_sample(system: str, kind: str, roles: list[str], language: 
     "condition",
     [
         "DriveType = 3", "DriveType <> 3 AND NOT DriveType = 4", "Label IS NULL", "Label IS NOT NULL", "Name LIKE 'C%'",
-        "NOT Name LIKE 'C%'", "Capacity > 10 OR DriveType = 5", "NOT (Capacity <= 10)", 
+        "NOT Name LIKE 'C%'", "Capacity > 10 OR DriveType = 5", "NOT (Capacity <= 10)",
         "Capacity >= 7 AND DirtyBitSet = TRUE",
         "(DriveType = 2 OR DriveType = 3) AND DirtyBitSet = FALSE", "DriveType < 3",
     ],
