@@ -114,3 +114,11 @@ def test_classes_and_keys_without_a_provider(tmp_path: Path) -> None:
     assert whole["registry"][DRIVER] == {"Start": 3}
     assert whole["computer"] == machine.name and "denied" not in whole
     json.dumps(whole)
+
+
+def test_the_samples_of_a_users_collectors_count_too(tmp_path: Path) -> None:
+    state = {"cim": {"root/cimv2": {"Win32_TapeDrive": [{"Name": "LTO"}]}}}
+    folder = collector(tmp_path, {"document": {"adapter": [], "driver": []}, "state": state})
+    for collectors, rows in ((), []), ((folder,), [{"Name": "LTO"}]):
+        machine = LabFleet(1, started=NOW, profiles=["server2022"], collectors=collectors)[0]
+        assert machine.query("root/cimv2", "SELECT Name FROM Win32_TapeDrive", NOW).rows == rows
