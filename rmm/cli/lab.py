@@ -77,7 +77,7 @@ def up(
         endpoints=endpoints or usual_count(engine), config=config, http_port=http_port, https_port=https_port,
         seed=seed, faults=faults, ready_file=ready_file, scheme=scheme, recording=recording, keytab=keytab,
         credssp=credssp, client_certificate=client_certificate, profiles=tuple(profile or ()),
-        concurrency=shells if engine == "pwsh" else 0,
+        concurrency=shells if engine == "pwsh" else 0, collectors=tuple(collectors or ()),
     )  # fmt: skip
     run(options, runs, ready=ready)
 

@@ -32,9 +32,9 @@ _JOINED = frozenset({"methods", "absent"})
 
 
 @cache
-def shipped_catalog() -> Mapping[str, Collector]:
-    """The product's own collectors."""
-    return load_catalog([shipped("collectors")])
+def catalog_with(collectors: tuple[Path, ...] = ()) -> Mapping[str, Collector]:
+    """The product's own collectors and those of `collectors`, folders of folders."""
+    return load_catalog([shipped("collectors"), *collectors])
 
 
 class Growth(NamedTuple):
@@ -48,7 +48,7 @@ class Fixtures:
     """States by kind of machine, made when first asked for. `computed(class)` says what a provider answers itself."""
 
     def __init__(
-        self, computed: Callable[[str], bool], catalog: Callable[[], Mapping[str, Collector]] = shipped_catalog
+        self, computed: Callable[[str], bool], catalog: Callable[[], Mapping[str, Collector]] = catalog_with
     ) -> None:
         self._computed, self._catalog = computed, catalog
         self._kept: dict[Traits, State] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 from rmm.lab.cim import Cim
 from rmm.lab.dice import Dice
@@ -42,7 +43,8 @@ class LabFleet:
 
     Equal (`count`, `seed`, `started`) give equal machines. `started` is when the lab began: boot times, and how far
     disks have filled, are counted from it. `profiles` (see `rmm.lab.kinds`) says what there is: one of each first, then
-    more of them as the dice fall; without, every operating system.
+    more of them as the dice fall; without, every operating system. `collectors` are folders of collectors whose samples
+    say what is not computed, besides the product's own.
     """
 
     def __init__(
@@ -53,12 +55,13 @@ class LabFleet:
         started: datetime | None = None,
         profiles: Sequence[str] = (),
         catalogue: Catalogue | None = None,
+        collectors: Sequence[Path] = (),
     ) -> None:
         address_of(max(count, 1) - 1)
         self.count, self.seed = count, seed
         self.started = (started or datetime.now(UTC)).timestamp()
         self.catalogue = catalogue or load_catalogue()
-        self.cim = Cim(self.catalogue, load_schema())
+        self.cim = Cim(self.catalogue, load_schema(), tuple(collectors))
         self._kinds = [parse_kind(name, self.catalogue) for name in profiles or self.catalogue.systems]
         weights = {name: system.weight for name, system in self.catalogue.systems.items()}
         self._weighted = [kind for kind in self._kinds for _ in range(weights[kind.system])]

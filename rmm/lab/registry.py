@@ -56,13 +56,24 @@ def normal(path: str) -> str:
 def read_key(moment: Moment, path: str) -> Key | None:
     """The key at `path`, or None when the machine has no such key."""
     key = normal(path)
+    own = _own(moment, key)
+    return own if own is not None or computed(key) else _from_samples(moment, key)
+
+
+def replayed(moment: Moment, path: str) -> bool:
+    """Whether the key is there and is a sample's."""
+    key = normal(path)
+    return _own(moment, key) is None and not computed(key) and _from_samples(moment, key) is not None
+
+
+def _own(moment: Moment, key: str) -> Key | None:
     reader = _KEYS.get(key)
     if reader is not None:
         return reader(moment)
     for prefix, family in _FAMILIES.items():
-        if key.startswith(prefix + "\\") and computed(key):
+        if key.startswith(prefix + "\\"):
             return family(moment, key[len(prefix) + 1 :])
-    return _from_samples(moment, key)
+    return None
 
 
 def computed(key: str) -> bool:
@@ -70,7 +81,7 @@ def computed(key: str) -> bool:
     if key in _KEYS or key.startswith((*_UNINSTALL.values(), "hku\\")):
         return True
     inner = key.removeprefix(_SERVICES + "\\").partition("\\")[2]
-    return key.startswith(_SERVICES + "\\") and (not inner or inner.startswith("triggerinfo"))
+    return key.startswith(_SERVICES + "\\") and inner.startswith("triggerinfo")
 
 
 def _from_samples(moment: Moment, key: str) -> Key | None:
@@ -105,7 +116,7 @@ def dump(moment: Moment) -> Iterator[tuple[str, dict[str, Value]]]:
 
 def _dumped(moment: Moment, path: str) -> Iterator[tuple[str, dict[str, Value]]]:
     key = read_key(moment, path)
-    if key is None or not computed(normal(path)):
+    if key is None or replayed(moment, path):
         return
     yield path, key.values
     for name in key.subkeys:

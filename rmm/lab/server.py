@@ -61,6 +61,7 @@ class LabOptions(msgspec.Struct, kw_only=True):
     concurrency: int = 0  # polls at once in the written configuration at most; 0: as many as suit the fleet
     started: datetime | None = None  # when the fleet's life began; now, if it is not given
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)  # the time of the machines
+    collectors: tuple[Path, ...] = ()  # folders of collectors whose samples the machines answer from too
     unmapped: bool = False  # the certificate is issued and trusted, but mapped to nobody
 
 
@@ -328,7 +329,10 @@ def _fleet(options: LabOptions) -> LabFleet | RecordedFleet:
     if options.recording:
         return RecordedFleet(options.recording)
     try:
-        return LabFleet(options.endpoints, options.seed, started=options.started, profiles=options.profiles)
+        return LabFleet(
+            options.endpoints, options.seed, started=options.started, profiles=options.profiles,
+            collectors=options.collectors,
+        )  # fmt: skip
     except ValueError as error:
         raise ConfigError(str(error), hint="`rmm lab profiles` lists some.") from error
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from rmm.catalog.load import load_catalog
+from rmm.lab.windows.classes import MODULES
 from rmm.model.collector import Collector
 from rmm.resources import shipped
 from tests.collectors.executor import Executor
@@ -72,7 +73,10 @@ def pwsh(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], list[str]]
         file = folder / "script.ps1"
         file.write_text(script, encoding="utf-8")
         command = [program, "-NoProfile", "-NonInteractive", "-File", str(file)]
-        done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=100, check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, encoding="utf-8", timeout=100, check=False,
+            env={**os.environ, "PSModulePath": str(MODULES)},
+        )  # fmt: skip
         assert done.returncode == 0, done.stderr or done.stdout
         return done.stdout.splitlines()
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from rmm.lab import wql
 from rmm.lab.cim import counters, hardware, services, storage, system, traffic
 from rmm.lab.cim.moment import Moment, Provider, Row, World
-from rmm.lab.fixtures import Fixtures, read_time
+from rmm.lab.fixtures import Fixtures, catalog_with, read_time
 from rmm.lab.machine import INVALID_CLASS, INVALID_NAMESPACE, CimFault, CimInstances
 from rmm.lab.profile import Catalogue
 from rmm.lab.state import MachineState
@@ -39,8 +41,10 @@ class Plan(NamedTuple):
 class Cim:
     """The classes of `schema` (see `profile.load_schema`) on every machine of a lab."""
 
-    def __init__(self, catalogue: Catalogue, schema: dict[str, dict[str, dict[str, str]]]) -> None:
-        self.world = World(catalogue, Fixtures(PROVIDERS.__contains__))
+    def __init__(
+        self, catalogue: Catalogue, schema: dict[str, dict[str, dict[str, str]]], collectors: tuple[Path, ...] = ()
+    ) -> None:
+        self.world = World(catalogue, Fixtures(PROVIDERS.__contains__, partial(catalog_with, collectors)))
         self._schema = schema
         self._plans: dict[tuple[str, str, str], Plan] = {}
 

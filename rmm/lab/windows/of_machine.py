@@ -65,12 +65,7 @@ def _instance(row: dict[str, Any], types: dict[str, str], machine: LabMachine) -
 def _registry(moment: Moment, fixtures: State) -> State:
     """What is computed holds, and comes first, since keys are listed in the order of the state."""
     found: State = {path: dict(values) for path, values in registry.dump(moment)}
-    return found | {path: values for path, values in fixtures.items() if not _is_computed(moment, path)}
-
-
-def _is_computed(moment: Moment, path: str) -> bool:
-    key = registry.normal(path)
-    return registry.computed(key) or registry.read_key(moment, key) is None
+    return found | {path: values for path, values in fixtures.items() if registry.replayed(moment, path)}
 
 
 def _iso(value: datetime) -> str:

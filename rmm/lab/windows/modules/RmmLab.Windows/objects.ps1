@@ -84,8 +84,8 @@ function Get-RmmLabAdaptedValue {
 function Get-RmmLabText {
     param($Instance)
     $of = [RmmLabFacts]::Of($Instance)
-    if (-not $of.Keys) { return $of.Name }
-    $pairs = foreach ($entry in $of.Keys.GetEnumerator()) { "$($entry.Key) = ""$($entry.Value)""" }
+    if (-not $of['Keys']) { return $of.Name }
+    $pairs = foreach ($entry in $of['Keys'].GetEnumerator()) { "$($entry.Key) = ""$($entry.Value)""" }
     "$($of.Name) ($($pairs -join ', '))"
 }
 

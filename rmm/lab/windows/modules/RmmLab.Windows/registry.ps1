@@ -127,6 +127,7 @@ class RmmLabRegistry {
     }
 
     static [bool] IsDenied([string] $path) {
+        if ([RmmLab]::Listed('denied').Count -eq 0) { return $false }
         $hive, $rest = [RmmLabRegistry]::Full($path).Split('\', 2)
         foreach ($short in [RmmLabRegistry]::Short.GetEnumerator()) {
             if ($short.Value -eq $hive) { return [RmmLab]::Lists('denied', $short.Key + '\' + $rest, '\') }

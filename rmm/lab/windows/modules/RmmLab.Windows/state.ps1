@@ -83,13 +83,17 @@ class RmmLab {
         return $offset.LocalDateTime
     }
 
-    # Whether the state's list `denied` or `absent` names this place or one above it.
-    static [bool] Lists([string] $list, [string] $place, [char] $separator) {
+    static [object[]] Listed([string] $list) {
         if (-not [RmmLab]::Kept.ContainsKey($list)) {
             $member = [RmmLab]::Member([RmmLab]::Root, $list)
             [RmmLab]::Kept[$list] = if ($null -eq $member) { @() } else { @([RmmLab]::Plain($member)) }
         }
-        foreach ($named in [RmmLab]::Kept[$list]) {
+        return [RmmLab]::Kept[$list]
+    }
+
+    # Whether the state's list `denied` or `absent` names this place or one above it.
+    static [bool] Lists([string] $list, [string] $place, [char] $separator) {
+        foreach ($named in [RmmLab]::Listed($list)) {
             if ([string]::Equals($named, $place, 'OrdinalIgnoreCase')) { return $true }
             if ($separator -ne ' ' -and $place.StartsWith("$named$separator", 'OrdinalIgnoreCase')) { return $true }
         }
