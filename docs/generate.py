@@ -61,7 +61,7 @@ environment, else rmm.yaml, else the default.
 | `status` | `OK`, `PARTIAL`, or what failed, such as `UNREACHABLE`, `TIMEOUT`, `AUTH_REJECTED` |
 | `fault` | null, or `code`, `retry`, `hint`, `message` |
 | `identity` | what the machine says it is |
-| `collectors` | name -> `outcome`, `readings` (rows), and where there are any `notes` and `fault` |
+| `collectors` | name -> `outcome` (ok, partial, unsupported, fault, not_run), `gather_ms` (there), `bytes`, `readings` (rows), and where there are any `notes` and `fault` |
 
 ## Environment
 

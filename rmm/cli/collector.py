@@ -106,7 +106,8 @@ def new(
         raise CatalogError(f"{folder / name}: exists already", hint="Choose another name.")
     for path in new_collector(folder, name, title=title):
         print(path)
-    print(f"next: fill in {folder / name / 'collect.ps1'}, then rmm collector check {folder / name}")
+    print(f"next: fill in {folder / name / 'collect.ps1'}, then rmm collector check {folder / name},")
+    print(f"and to try it: rmm collector run {folder / name} ENDPOINT")
 
 
 @app.command()
