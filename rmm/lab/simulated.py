@@ -10,6 +10,9 @@ from rmm.lab.cim.moment import Moment
 from rmm.lab.machine import CimInstances
 from rmm.lab.state import MachineState
 
+# The catalogue's roles of a machine that is called so.
+_ROLES = {"dc": ("dc", "dns"), "net": ("dns", "dhcp"), "hv": ("hyperv",), "web": ("iis",), "sql": ("sql",)}
+
 
 class LabMachine(MachineState):
     """Implements `rmm.lab.machine.Machine`. The traits are those of MachineState."""
@@ -19,6 +22,11 @@ class LabMachine(MachineState):
     def __init__(self, repository: Cim, **traits: Any) -> None:
         super().__init__(**traits)
         self.repository = repository
+
+    @property
+    def roles(self) -> frozenset[str]:
+        """What it is in the words of collectors' manifests."""
+        return frozenset(_ROLES.get(self.role, ()))
 
     @property
     def tags(self) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from rmm.model.observation import CollectorResult
 from rmm.resources import shipped
 
 NAMES = {path.parent.name for path in shipped("collectors").glob("*/collector.yaml")}
-SESSION_FREE = {"availability"}
+SESSION_FREE = {"availability", "self"}
 
 
 def test_the_shipped_ones_are_there(catalog: dict[str, Collector]) -> None:
