@@ -16,7 +16,7 @@ from rmm.lab import registry
 from rmm.lab.cim.moment import Moment
 from rmm.lab.cim.repository import Plan, columns
 from rmm.lab.cim.services import SharedRow
-from rmm.lab.machine import INVALID_CLASS, CimFault
+from rmm.lab.machine import CimFault
 from rmm.lab.samples import SampleStore
 from rmm.lab.simulated import LabMachine
 from rmm.model.collector import Collector, Source
@@ -46,9 +46,7 @@ class Documents:
 
     def document(self, collector: Collector, machine: LabMachine, moment: Moment) -> str:
         """The document's JSON text. Raises CimFault or KeyMissingError for a source that cannot be had."""
-        sources, roles = collector.manifest.sources, collector.manifest.roles
-        if roles and not machine.roles.intersection(roles):
-            raise CimFault(INVALID_CLASS, f"no {', '.join(roles)} on this machine")
+        sources = collector.manifest.sources
         if not any(derivable(source) for source in sources.values()):
             return text_of(self._samples.document(collector, machine))
         return "{" + ",".join(self._members(collector, sources, machine, moment)) + "}"

@@ -10,9 +10,6 @@ from rmm.lab.cim.moment import Moment
 from rmm.lab.machine import CimInstances
 from rmm.lab.state import MachineState
 
-# The catalogue's roles of a machine that is called so.
-_ROLES = {"dc": ("dc", "dns"), "net": ("dns", "dhcp"), "hv": ("hyperv",), "web": ("iis",), "sql": ("sql",)}
-
 
 class LabMachine(MachineState):
     """Implements `rmm.lab.machine.Machine`. The traits are those of MachineState."""
@@ -25,8 +22,9 @@ class LabMachine(MachineState):
 
     @property
     def roles(self) -> frozenset[str]:
-        """What it is in the words of collectors' manifests."""
-        return frozenset(_ROLES.get(self.role, ()))
+        """What it is, also in the words of collectors' manifests."""
+        role = self.repository.world.catalogue.roles.get(self.role)
+        return frozenset((self.role, *role.also)) if role is not None else frozenset()
 
     @property
     def tags(self) -> tuple[str, ...]:

@@ -236,10 +236,25 @@ def test_a_poll_costs_little_more_than_encoding_its_answer(
     assert spent < 10 * (time.process_time() - before)
 
 
+def test_what_comes_with_a_role_is_on_the_machines_that_have_it(fleet: LabFleet, started: datetime) -> None:
+    catalog = load_catalog([shipped("collectors")])
+    of_roles = [one for one in catalog.values() if one.windows and one.manifest.roles]
+    engine, text = SamplesEngine(catalog), powershell_bundle(of_roles).text
+    had: set[str] = set()
+    for index in range(0, 400, 5):
+        for one, part in zip(of_roles, run(engine, fleet[index], text, started), strict=True):
+            if fleet[index].roles.intersection(one.manifest.roles):
+                assert part["document"][one.manifest.rows], (fleet[index].name, one.name)
+                had.update(one.manifest.roles)
+            else:
+                assert part["error"]["hresult"] & 0xFFFFFFFF == 0x80041010, part
+    assert {"dc", "dns", "dhcp", "hyperv"} <= had
+
+
 def test_every_shipped_collector_is_answered_from_state(fleet: LabFleet, started: datetime) -> None:
     """Whatever the catalogue holds: each part is a document with every source, and no class or key is missing."""
     catalog = load_catalog([shipped("collectors")])
-    with_script = [one for one in catalog.values() if one.windows]
+    with_script = [one for one in catalog.values() if one.windows and not one.manifest.roles]
     engine, text = SamplesEngine(catalog), powershell_bundle(with_script).text
     answered: set[tuple[str, str]] = set()
     for index in range(0, 400, 13):
