@@ -21,12 +21,6 @@ class LabMachine(MachineState):
         self.repository = repository
 
     @property
-    def roles(self) -> frozenset[str]:
-        """What it is, also in the words of collectors' manifests."""
-        role = self.repository.world.catalogue.roles.get(self.role)
-        return frozenset((self.role, *role.also)) if role is not None else frozenset()
-
-    @property
     def tags(self) -> tuple[str, ...]:
         """For the endpoint list."""
         return ("lab", self.os.kind, *([self.role] if self.role else []), self.language.name)
