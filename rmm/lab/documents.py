@@ -16,7 +16,8 @@ from rmm.lab import registry
 from rmm.lab.cim.moment import Moment
 from rmm.lab.cim.repository import Plan, columns
 from rmm.lab.cim.services import SharedRow
-from rmm.lab.machine import CimFault
+from rmm.lab.machine import INVALID_CLASS, CimFault
+from rmm.lab.nearest import has_role
 from rmm.lab.samples import SampleStore
 from rmm.lab.simulated import LabMachine
 from rmm.model.collector import Collector, Source
@@ -46,7 +47,9 @@ class Documents:
 
     def document(self, collector: Collector, machine: LabMachine, moment: Moment) -> str:
         """The document's JSON text. Raises CimFault or KeyMissingError for a source that cannot be had."""
-        sources = collector.manifest.sources
+        sources, roles = collector.manifest.sources, collector.manifest.roles
+        if not has_role(roles, frozenset((machine.role,))):
+            raise CimFault(INVALID_CLASS, f"no {', '.join(roles)} on this machine")
         if not any(derivable(source) for source in sources.values()):
             return text_of(self._samples.document(collector, machine))
         return "{" + ",".join(self._members(collector, sources, machine, moment)) + "}"
