@@ -56,9 +56,9 @@ def test_the_places_of_the_shipped_collectors(engine: Any) -> None:
     assert Place("registry", "HKU") in found
     assert Place("registry", "HKU").line == "registry|HKEY_USERS|"
     computer = found[Place("wmi", "root/cimv2", "Win32_ComputerSystem")]
-    assert [f"{manifest.name}.{source}" for manifest, source in computer] == [
-        "hardware.computer", "os.computer", "system.computer",
-    ]  # fmt: skip
+    assert {"hardware.computer", "os.computer", "system.computer"} <= {
+        f"{one.name}.{source}" for one, source in computer
+    }
 
 
 async def surveyed(app: App) -> Survey:
@@ -78,7 +78,9 @@ async def test_what_the_account_lacks(transport: str, lab_in: Callable[..., Any]
         found = await surveyed(app)
     by_source = {row.source: row for row in found.rows}
     service = by_source["root/cimv2:Win32_Service"]
-    assert (service.verdict, service.needed_by, service.missing) == ("denied", ("services.service",), ("services.*",))
+    assert service.verdict == "denied"
+    assert "services.service" in service.needed_by
+    assert "services.*" in service.missing
     assert "service manager" in service.grant
     bios = by_source["root/cimv2:Win32_BIOS"]
     assert bios.verdict == "denied"
