@@ -96,7 +96,8 @@ def _facts(manifest: Manifest) -> tuple[str, ...]:
     rows = f"one per {key}" if key else "one"
     if top := manifest.top:
         rows += f", the {top.rows} highest by each of {', '.join(top.by)}"
-    return f"{manifest.interval} s", manifest.cost, ", ".join(manifest.os), manifest.rights, rows
+    systems = ", ".join(manifest.os) + (f" with the role {' or '.join(manifest.roles)}" if manifest.roles else "")
+    return f"{manifest.interval} s", manifest.cost, systems, manifest.rights, rows
 
 
 def _from(manifest: Manifest, name: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from rmm.core import choices, moments, rated, sddl, texts, values
+from rmm.core import choices, matching, moments, rated, sddl, texts, values
 from rmm.core.context import Reader, Site
 
 
@@ -68,6 +68,11 @@ FORMULAS: dict[str, Formula] = {
     "later_than": Formula(moments.later_than, {"than": "prop"}),
     "newest": Formula(moments.newest, {}, whole=True),
     "hresult": Formula(texts.hresult, {}),
+    "names_where": Formula(matching.names_where, {"by": "prop", "values": "list"}, whole=True),
+    "count_matching": Formula(matching.count_matching, {"in": "prop", "field": "field"}, prop=False, whole=True),
+    "sum_matching": Formula(matching.sum_matching, {"in": "prop", "field": "field"}, whole=True),
+    "earliest_age": Formula(matching.earliest_age, {"clock": "source", "in": "prop", "field": "field"}, whole=True),
+    "unix_time": Formula(matching.unix_time, {}),
     "clock_skew": Formula(values.clock_skew, {}, prop=False),
     "per_second": Formula(rated.per_second, {"wraps": "number?"}, rate=True),
     "percent_of_time": Formula(rated.percent_of_time, {"inverse": "flag?"}, rate=True),

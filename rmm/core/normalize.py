@@ -16,6 +16,7 @@ from rmm.core import coerce, journal, rates
 from rmm.core.coerce import Convert, Invalid
 from rmm.core.context import INVALID, UNKNOWN, UNSUPPORTED, Context, Instance, Missing, Reader, Site
 from rmm.core.formulas import FORMULAS
+from rmm.core.records import HRESULTS, result_of
 from rmm.core.top import highest
 from rmm.errors import OutputError
 from rmm.model.collector import Field, Manifest
@@ -23,6 +24,7 @@ from rmm.model.observation import CollectorResult, Row
 
 MAX_ROWS = 5000
 NOTES = "notes"  # reserved source: instances {"Source": ..., "Reason": ...} say why a source is empty
+_ROLE_ABSENT = HRESULTS[0x80041002]
 _REASONS = frozenset({"unsupported", "access_denied", "unknown"})
 # Notes that are part of a healthy poll: the first sample, and what this Windows does not have.
 _HARMLESS = frozenset({"no_data_yet", "unsupported"})
@@ -70,6 +72,8 @@ class Normalizer:
             if source != self._rows:
                 self._sample(context, source, "", context.lists[source][:1], before, after)
         notes: dict[str, str] = {}
+        if self._lacks_role(context):
+            return result_of(_ROLE_ABSENT, f"no {', '.join(self._manifest.roles)} here: {self._rows} has no instance")
         if self._rows in context.told and not context.lists[self._rows]:
             notes["rows"] = context.reasons[self._rows]
         readings = self._readings(context, before, after, notes)
@@ -92,6 +96,12 @@ class Normalizer:
             plain = UNSUPPORTED if source.optional else UNKNOWN
             reasons[name] = told.get(name, plain)
         return Context(lists, reasons, observed_at, frozenset(told))
+
+    def _lacks_role(self, context: Context) -> bool:
+        """Whether nothing is there of a role that the collector is about, and nobody was kept from looking."""
+        return bool(self._manifest.roles and self._rows) and not (
+            context.lists[self._rows] or context.reasons[self._rows] != UNSUPPORTED
+        )
 
     def _readings(
         self, context: Context, before: Mapping[str, Any], after: dict[str, Any], notes: dict[str, str]

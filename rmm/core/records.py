@@ -39,7 +39,7 @@ class Verdict(msgspec.Struct, frozen=True):
 
 _DENIED = "This account may not read that: see docs/preparing-endpoints.md, or use a JEA profile (docs/jea.md)."
 _WMI_ILL = "WMI on the endpoint is ill: `winmgmt /verifyrepository`, and the event log of WMI-Activity."
-_ABSENT = "This Windows has no such class; it is asked again after a week, or with `rmm poll --all`."
+_ABSENT = "This Windows has no such class; it is asked again after a day, or with `rmm poll --all`."
 
 HRESULTS: dict[int, Verdict] = {
     0x80041001: Verdict("wmi.failed", "RB", _WMI_ILL),
@@ -100,7 +100,7 @@ ERROR_IDS: dict[str, Verdict] = {
     "CommandNotFoundException": Verdict(
         "script.unsupported",
         "R0",
-        "This Windows has no such command; it is asked again after a week, or with `rmm poll --all`.",
+        "This Windows has no such command; it is asked again after a day, or with `rmm poll --all`.",
         UNSUPPORTED,
     ),
     "RmmNoCollector": Verdict(

@@ -2,7 +2,8 @@
 
     last attempt                          next attempt
     reading, or any other fault           by its interval
-    the endpoint lacks what it reads      a week later, or after the build of its system changed
+    the endpoint lacks what it reads      a day later, or after the build of its system changed
+    ... which it had within that day      an hour later
     hung, or ended its shell              15 minutes later, then 30, 60 ... up to 6 hours
 
 A collector that hangs costs the others of its endpoint their time. `rmm poll --all` asks all the same.
@@ -23,7 +24,8 @@ HUNG = frozenset({"script.timeout", "quota.shell"})
 HUNG_FIRST = timedelta(minutes=15)
 HUNG_LONGEST = timedelta(hours=6)
 MOST_HUNG = 8  # that are counted: the longest rest is reached before
-LACKING_FOR = timedelta(days=7)
+LACKING_FOR = timedelta(days=1)
+LACKING_FIRST = timedelta(hours=1)  # where it was there a day ago: a service that stopped takes its counters with it
 # A profile that was made anew is there at once, and asking for it costs nothing.
 LACKING = frozenset(verdict.code for verdict in (*HRESULTS.values(), *ERROR_IDS.values()) if verdict.unsupported) - {
     "jea.collector"
@@ -35,11 +37,18 @@ def rest(known: CollectorState, identity: Mapping[str, str]) -> timedelta:
     if known.fault is None:
         return timedelta(0)
     if known.fault.code in LACKING:
-        return timedelta(0) if _built_since(identity, known.attempted_at) else LACKING_FOR
+        if _built_since(identity, known.attempted_at):
+            return timedelta(0)
+        return LACKING_FIRST if _had(known) else LACKING_FOR
     if known.fault.code not in HUNG:
         return timedelta(0)
     # A state that an older version kept counts none.
     return min(HUNG_LONGEST, HUNG_FIRST * (1 << max(0, len(known.hung_at) - 1)))
+
+
+def _had(known: CollectorState) -> bool:
+    """Whether the endpoint gave this collector's readings shortly before it lacked them."""
+    return known.at is not None and known.attempted_at - known.at < LACKING_FOR
 
 
 def hung(known: Iterable[datetime], fault_code: str, at: datetime, reading_at: datetime | None) -> tuple[datetime, ...]:

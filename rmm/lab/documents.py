@@ -16,7 +16,8 @@ from rmm.lab import registry
 from rmm.lab.cim.moment import Moment
 from rmm.lab.cim.repository import Plan, columns
 from rmm.lab.cim.services import SharedRow
-from rmm.lab.machine import CimFault
+from rmm.lab.machine import INVALID_CLASS, CimFault
+from rmm.lab.nearest import has_role
 from rmm.lab.samples import SampleStore
 from rmm.lab.simulated import LabMachine
 from rmm.model.collector import Collector, Source
@@ -47,7 +48,7 @@ class Documents:
     def document(self, collector: Collector, machine: LabMachine, moment: Moment) -> str:
         """The document's JSON text. Raises CimFault or KeyMissingError for a source that cannot be had."""
         sources = collector.manifest.sources
-        if not any(derivable(source) for source in sources.values()):
+        if _fits(collector, machine) and not any(derivable(source) for source in sources.values()):
             return text_of(self._samples.document(collector, machine))
         return "{" + ",".join(self._members(collector, sources, machine, moment)) + "}"
 
@@ -58,6 +59,8 @@ class Documents:
         for name, source in sources.items():
             rows: str | None
             try:
+                if not derivable(source) and not _fits(collector, machine):
+                    raise CimFault(INVALID_CLASS, f"no {', '.join(collector.manifest.roles)} on this machine")
                 rows = _rows(source, machine, moment) if derivable(source) else self._sample(collector, name, machine)
             except (CimFault, KeyMissingError):
                 absent.append(name)
@@ -80,8 +83,15 @@ class Documents:
 
     def _sample(self, collector: Collector, name: str, machine: LabMachine) -> str | None:
         """What the typical sample has under this name, if anything: users' collectors may need what no machine has."""
+        if not _fits(collector, machine):
+            return None
         rows = self._samples.document(collector, machine).get(name)
         return text_of(rows) if rows else None
+
+
+def _fits(collector: Collector, machine: LabMachine) -> bool:
+    """Whether the machine has what the collector is about."""
+    return has_role(collector.manifest.roles, frozenset((machine.role,)))
 
 
 def _rows(source: Source, machine: LabMachine, moment: Moment) -> str:

@@ -17,7 +17,7 @@ from rmm.catalog.load import load_catalog
 from rmm.catalog.wql import Query, parse_query
 from rmm.lab.continued import continued, counters_of
 from rmm.lab.moved import age_of, moved
-from rmm.lab.nearest import Traits, nearest_sample
+from rmm.lab.nearest import Traits, has_role, nearest_sample
 from rmm.lab.state import MachineState
 from rmm.lab.windows.classes import plain_namespace
 from rmm.lab.windows.state import State, state_of_sample
@@ -65,8 +65,12 @@ class Fixtures:
             self._kept[traits] = found
         return found
 
+    def _collectors(self, traits: Traits) -> list[Collector]:
+        """Those that find something on such a machine: of roles, those that it has."""
+        return [one for one in self._catalog().values() if has_role(one.manifest.roles, traits.roles)]
+
     def _states(self, traits: Traits, started: float) -> Iterable[State]:
-        for collector in self._catalog().values():
+        for collector in self._collectors(traits):
             file = nearest_sample(Path(collector.folder).glob("samples/*.raw.json"), traits)
             if collector.windows and file is not None:
                 content = msgspec.json.decode(file.read_bytes())
@@ -94,7 +98,7 @@ class Fixtures:
         found = self._growing.get(traits)
         if found is None:
             found = {}
-            for collector in self._catalog().values():
+            for collector in self._collectors(traits):
                 file = nearest_sample(Path(collector.folder).glob("samples/*.raw.json"), traits)
                 before = _previous(file) if file is not None else {}
                 for name, source in collector.manifest.sources.items():
@@ -176,7 +180,7 @@ def _together(states: Iterable[State], computed: Callable[[str], bool]) -> State
         for name, value in state.items():
             if name == "cim":
                 _classes(result["cim"], value, computed)
-            elif name in ("registry", "certificates", "files", "directory", "logs"):
+            elif name in ("registry", "certificates", "files", "directory", "logs", "sql"):
                 _deep(result.setdefault(name, {}), value)
             elif name == "events":
                 _events(result.setdefault(name, {}), value)

@@ -42,6 +42,12 @@ def nearest_sample(files: Iterable[Path], traits: Traits) -> Path | None:
     return min(rated, key=lambda item: (-item[0], item[1]))[2] if rated else None
 
 
+def has_role(roles: Iterable[str], machine: frozenset[str]) -> bool:
+    """Whether a machine of these roles has one that a collector is about; every machine where it is about none."""
+    wanted = list(roles)
+    return not wanted or any(ROLES.get(role, frozenset((role,))) & machine for role in wanted)
+
+
 def _score(name: str, traits: Traits) -> int | None:
     system, *words = name.removesuffix(".raw.json").split("-")
     if system.startswith("linux") != traits.system.startswith("linux"):

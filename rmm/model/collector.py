@@ -105,6 +105,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     top: Top | None = None
     sources: dict[str, Source] = {}
     rights: str = "user"  # user | admin
+    # One of these is what it is about (dc, dns, dhcp, hyperv, cluster, iis, sql, rds). An endpoint whose `rows` are an
+    # absent class, or an optional source without an instance, lacks it: `unsupported`, and asked again after a day.
     roles: tuple[str, ...] = ()
     os: tuple[str, ...] = ("windows",)
     powershell: str = "5.1"

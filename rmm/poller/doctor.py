@@ -122,7 +122,8 @@ async def _collector(visitor: Visitor, endpoint: Endpoint, name: str) -> Step:
     began = time.perf_counter()
     observation = await visitor.visit(endpoint, 0, 0, [name], None)
     result = observation.collectors.get(name)
-    fault = observation.fault or (result.fault if result else None)
+    lacking = result is not None and result.outcome == "unsupported"
+    fault = observation.fault or (result.fault if result and not lacking else None)
     if fault is not None:
         return Step(name, "failed", _since(began), fault.message or fault.code, fault.hint, fault.code)
     if result is None:

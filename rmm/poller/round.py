@@ -169,7 +169,8 @@ class Round:
                 self.tally.skipped += 1
                 continue
             await asyncio.sleep(max(0.0, began + offset - asyncio.get_running_loop().time()))
-            yield _Due(endpoints[name], shard, seq, due, state, store, fast, all_done)
+            turn = self._kit.clock.monotonic()
+            yield _Due(endpoints[name], shard, seq, due, state, store, fast, all_done, turn)
 
     def _due(self, endpoint: Endpoint, state: EndpointState | None) -> tuple[str, ...]:
         now = self._kit.clock.now()
@@ -238,12 +239,20 @@ class Round:
         """Start a visit; returns it with the time at which it began."""
         journal = self._journal_of(one)
         journal.begun(one.endpoint.id)
-        orphans = one.endpoint.id in journal.unclean
+        orphans, began = one.endpoint.id in journal.unclean, self._kit.clock.monotonic()
         visit = asyncio.create_task(
-            self._visitor.visit(one.endpoint, one.shard.shard, one.seq, one.collectors, one.state, orphans=orphans)
+            self._visitor.visit(
+                one.endpoint,
+                one.shard.shard,
+                one.seq,
+                one.collectors,
+                one.state,
+                orphans=orphans,
+                waited_s=began - one.turn,
+            )
         )
         self._visits.add(visit)
-        return visit, self._kit.clock.monotonic()
+        return visit, began
 
     def _journal_of(self, one: _Due) -> VisitJournal:
         return self._journals[one.shard.site, one.shard.shard]
@@ -378,6 +387,7 @@ class _Due(NamedTuple):
     store: ShardStore
     fast: _Countdown
     all_done: _Countdown
+    turn: float  # monotonic time at which it was to begin
 
 
 class _Countdown:

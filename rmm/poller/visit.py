@@ -12,7 +12,7 @@ from datetime import datetime
 
 import msgspec
 
-from rmm.core import identity, sessions
+from rmm.core import identity, self_telemetry, sessions
 from rmm.core.normalize import Normalizer
 from rmm.core.reboot import is_rebooting
 from rmm.core.resting import build_changed
@@ -69,13 +69,18 @@ class Visitor:
         state: EndpointState | None,
         *,
         orphans: bool = False,
+        waited_s: float = 0.0,
     ) -> Observation:
-        """Poll `endpoint` for the collectors in `due`; `orphans`: shells of ours may be left there, end them first."""
+        """Poll `endpoint` for the collectors in `due`.
+
+        `orphans`: shells of ours may be left there, end them first. `waited_s`: for a place, since its turn came.
+        """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._kit.poll.timeout
         run = _Run(self._kit, self._normalizers, endpoint, due, state, deadline, orphans=orphans, heard=self._heard)
         began = self._kit.clock.monotonic()
         status, fault = await run.attempt()
+        run.tell(fault, took_s=self._kit.clock.monotonic() - began, waited_s=waited_s)
         return Observation(
             endpoint=endpoint.id,
             name=endpoint.name,
@@ -120,6 +125,7 @@ class _Run:
         self.orphans = orphans
         self._another = False  # another machine answered
         self._in_session = False
+        self._tries = 0
         self._sessions: list[Session] = []
         self._clean_up = min(CLEAN_UP_S, CLEAN_UP_SHARE * kit.poll.timeout)
         self.harvest = Harvest(
@@ -191,6 +197,7 @@ class _Run:
 
     async def _once(self) -> RmmError | None:
         self._in_session = False
+        self._tries += 1
         try:
             target = self._target()
             transport = self.kit.transport(target.transport)
@@ -300,6 +307,21 @@ class _Run:
             ]
         }
         self.harvest.normalize("availability", document, 0.0, 0)
+
+    def tell(self, fault: Fault | None, *, took_s: float, waited_s: float) -> None:
+        """The reading of the collector `self`, which a poll that failed has too."""
+        if self_telemetry.NAME not in self.due:
+            return
+        told = self_telemetry.document(
+            self.harvest.results.values(),
+            [session.telemetry for session in self._sessions],
+            fault,
+            total_ms=took_s * 1000.0,
+            queue_wait_ms=waited_s * 1000.0,
+            tries=self._tries,
+            shortest_s=min(self.kit.intervals.get(name, 0) or 86_400 for name in self.due),
+        )
+        self.harvest.normalize(self_telemetry.NAME, told, 0.0, 0)
 
 
 def verdict(outcome: RmmError | None) -> str:

@@ -183,3 +183,24 @@ def test_without_the_parser_it_says_what_to_install(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
     assert done.stdout == "checking PowerShell needs the extra `check` | Run: pip install 'mytech-rmm[check]'\n"
+
+
+SQL = '$x = Get-CimInstance -ClassName "{}" -Property {}\n$x.Pagelifeexpectancy\nConvertTo-Json @() -Compress -Depth 2'
+BUFFERS = "Win32_PerfRawData_MSSQL${first}_${second}BufferManager"
+
+
+@pytest.mark.parametrize(
+    ("name", "properties", "expected"),
+    [
+        (BUFFERS, "Pagelifeexpectancy", None),
+        (BUFFERS, "Pagelifeexpectancies", "has no property Pagelifeexpectancies"),
+        ("Win32_PerfRawData_NOSQL${first}_BufferManager", "Pagelifeexpectancy", "constant"),
+        ("${first}BufferManager", "Pagelifeexpectancy", "constant"),
+        ("Win32_PerfRawData_MSSQL$($first)_BufferManager", "Pagelifeexpectancy", "constant"),
+    ],
+)
+def test_a_class_that_bears_an_instance_s_name(name: str, properties: str, expected: str | None) -> None:
+    found = [
+        finding.message for finding in check_script(SQL.format(name, properties), "x.ps1") if finding.rule == "cim"
+    ]
+    assert (found[0] if found else None) == expected or (expected is not None and expected in found[0])

@@ -68,11 +68,21 @@ def test_the_count_does_not_depend_on_the_order(items: list[Observation]) -> Non
 
 
 @pytest.mark.parametrize("code", sorted(LACKING))
-def test_what_an_endpoint_lacks_is_asked_for_after_a_week(code: str) -> None:
+def test_what_an_endpoint_lacks_is_asked_for_after_a_day(code: str) -> None:
     state = folded(observed(0, code))
     assert not asked(state, LACKING_FOR - timedelta(seconds=1))
     assert asked(state, LACKING_FOR)
     assert asked(state, timedelta(seconds=1), "all")
+
+
+@pytest.mark.parametrize("code", ["wmi.class", "wmi.not_found"])
+def test_what_was_there_a_day_ago_is_asked_for_after_an_hour(code: str) -> None:
+    state = folded(observed(0), observed(5, code))
+    assert not asked(state, timedelta(minutes=59))
+    assert asked(state, timedelta(hours=1))
+    gone = folded(observed(0), observed(24 * 60, code))
+    assert not asked(gone, timedelta(hours=23))
+    assert asked(gone, timedelta(days=1))
 
 
 def test_or_when_the_build_of_its_system_changed() -> None:
@@ -86,8 +96,8 @@ def test_or_when_the_build_of_its_system_changed() -> None:
     assert found == {"build_at": now.isoformat()}
     after = merge(state, observed(120, collectors={"os": newer}, identity=found))
     assert asked(after, timedelta(minutes=1))
-    assert build_changed(after, None, now + timedelta(days=1)) == found
-    assert build_changed(after, None, now + timedelta(days=8)) == {}
+    assert build_changed(after, None, now + timedelta(hours=23)) == found
+    assert build_changed(after, None, now + timedelta(days=2)) == {}
 
 
 def test_a_state_of_an_older_version_is_read_and_rests_shortly() -> None:

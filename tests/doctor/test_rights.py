@@ -56,9 +56,17 @@ def test_the_places_of_the_shipped_collectors(engine: Any) -> None:
     assert Place("registry", "HKU") in found
     assert Place("registry", "HKU").line == "registry|HKEY_USERS|"
     computer = found[Place("wmi", "root/cimv2", "Win32_ComputerSystem")]
-    assert [f"{manifest.name}.{source}" for manifest, source in computer] == [
-        "hardware.computer", "os.computer", "system.computer",
-    ]  # fmt: skip
+    assert {"hardware.computer", "os.computer", "system.computer"} <= {
+        f"{one.name}.{source}" for one, source in computer
+    }
+
+
+def test_counters_of_a_role_that_are_empty_are_not_a_matter_of_rights(engine: Any) -> None:
+    needed = rights.places(engine._catalog.values())
+    seen = {place: Seen(instances=0) for place in needed}
+    words = {row.source: row.verdict for row in rights.survey(needed, seen, "script").rows}
+    assert words["root/cimv2:Win32_PerfRawData_HvStats_HyperVHypervisorLogicalProcessor"] == "absent"
+    assert words["root/cimv2:Win32_PerfRawData_PerfOS_System"] == "empty"
 
 
 async def surveyed(app: App) -> Survey:
@@ -78,7 +86,9 @@ async def test_what_the_account_lacks(transport: str, lab_in: Callable[..., Any]
         found = await surveyed(app)
     by_source = {row.source: row for row in found.rows}
     service = by_source["root/cimv2:Win32_Service"]
-    assert (service.verdict, service.needed_by, service.missing) == ("denied", ("services.service",), ("services.*",))
+    assert service.verdict == "denied"
+    assert "services.service" in service.needed_by
+    assert "services.*" in service.missing
     assert "service manager" in service.grant
     bios = by_source["root/cimv2:Win32_BIOS"]
     assert bios.verdict == "denied"
@@ -92,7 +102,7 @@ async def test_what_the_account_lacks(transport: str, lab_in: Callable[..., Any]
     else:
         assert found.way == "script"
         assert version.verdict == "denied"
-        assert version.missing == ("os.ubr", "os.edition")
+        assert {"os.ubr", "os.edition"} <= set(version.missing)
         assert "Read on the key" in version.grant
         perf = by_source["root/cimv2:Win32_PerfRawData_PerfOS_System"]
         assert (perf.verdict, perf.grant) == ("empty", "group Performance Monitor Users")

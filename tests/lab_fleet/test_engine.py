@@ -15,6 +15,7 @@ from rmm.catalog.load import load_catalog
 from rmm.lab.documents import derivable
 from rmm.lab.engine_samples import SamplesEngine
 from rmm.lab.fleet import LabFleet
+from rmm.lab.nearest import has_role
 from rmm.lab.simulated import LabMachine
 from rmm.model.collector import Collector, Manifest, Source
 from rmm.resources import shipped
@@ -236,10 +237,26 @@ def test_a_poll_costs_little_more_than_encoding_its_answer(
     assert spent < 10 * (time.process_time() - before)
 
 
+def test_what_comes_with_a_role_is_on_the_machines_that_have_it(fleet: LabFleet, started: datetime) -> None:
+    catalog = load_catalog([shipped("collectors")])
+    of_roles = [one for one in catalog.values() if one.windows and one.manifest.roles]
+    engine, text = SamplesEngine(catalog), powershell_bundle(of_roles).text
+    had: set[str] = set()
+    for index in range(0, 400, 5):
+        for one, part in zip(of_roles, run(engine, fleet[index], text, started), strict=True):
+            if has_role(one.manifest.roles, frozenset((fleet[index].role,))):
+                assert part["document"][one.manifest.rows], (fleet[index].name, one.name)
+                had.update(one.manifest.roles)
+            else:
+                code = part.get("error", {}).get("hresult", 0) & 0xFFFFFFFF
+                assert code in (0x80041010, 0x8004100E) or part["document"][one.manifest.rows] == [], part
+    assert {"dc", "dns", "dhcp", "hyperv"} <= had
+
+
 def test_every_shipped_collector_is_answered_from_state(fleet: LabFleet, started: datetime) -> None:
     """Whatever the catalogue holds: each part is a document with every source, and no class or key is missing."""
     catalog = load_catalog([shipped("collectors")])
-    with_script = [one for one in catalog.values() if one.windows]
+    with_script = [one for one in catalog.values() if one.windows and not one.manifest.roles]
     engine, text = SamplesEngine(catalog), powershell_bundle(with_script).text
     answered: set[tuple[str, str]] = set()
     for index in range(0, 400, 13):

@@ -25,7 +25,11 @@ COMPUTED = frozenset({"system", "cpu", "memory", "volumes", "disk", "network", "
 
 @pytest.fixture(scope="module")
 def poll() -> Any:
-    catalog = {name: one for name, one in load_catalog([shipped("collectors")]).items() if one.windows}
+    catalog = {
+        name: one
+        for name, one in load_catalog([shipped("collectors")]).items()
+        if one.windows and not one.manifest.roles
+    }
     engine, text = SamplesEngine(catalog), powershell_bundle(list(catalog.values())).text
     normalizers = {name: Normalizer(one.manifest) for name, one in catalog.items()}
 

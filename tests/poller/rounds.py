@@ -72,14 +72,16 @@ class Refusing(Sleepy):
 class Peer(Sleepy):
     """Sessions of a peer that says who it is."""
 
-    def __init__(self, peer: Mapping[str, str]) -> None:
+    def __init__(self, peer: Mapping[str, str], telemetry: Mapping[str, float] | None = None) -> None:
         super().__init__(lambda _: 0.0)
         self.peer = peer
+        self.telemetry = telemetry or {}
 
     @asynccontextmanager
     async def session(self, target: Target, *, deadline: float) -> AsyncIterator[Session]:
         session = Session()
         session.peer = self.peer
+        session.telemetry = self.telemetry
         yield session
 
 
@@ -105,11 +107,11 @@ class Bench:
         self.folded: list[Observation] = []
         self.failure: RmmError | None = None
 
-    def kit(self, epoch: str, clock: SystemClock) -> Kit:
+    def kit(self, epoch: str, clock: SystemClock, names: tuple[str, ...] = (COLLECTOR,)) -> Kit:
         catalog = load_catalog([shipped("collectors")])
         return Kit(
-            collectors={COLLECTOR: catalog[COLLECTOR]},
-            intervals={COLLECTOR: 60},
+            collectors={name: catalog[name] for name in names},
+            intervals=dict.fromkeys(names, 60),
             bundle=cast("Any", None),
             transport=lambda _: cast("Any", self.transport),
             target=self._target,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
-from rounds import Bench, Peer
+from rounds import Bench, Peer, Sleepy
 
 from rmm.core.merge import merge
 from rmm.loop import SystemClock
@@ -34,3 +35,39 @@ async def test_a_poll_that_learns_a_part_does_not_forget_the_rest(tmp_path: Path
     seen = await visitor.visit(BY_ADDRESS, 0, 2, ("availability",), state)
     assert (seen.fault is not None) == ("SOMEBODY" in peer.values())
     assert merge(state, seen).identity["name"] == "PC1"
+
+
+NAMES = ("availability", "self")
+
+
+def visitor_of(tmp_path: Path, transport: Sleepy) -> Visitor:
+    return Visitor(Bench(tmp_path, transport, concurrency=1, timeout=1.0).kit("b", SystemClock(), NAMES))
+
+
+async def told(tmp_path: Path, transport: Sleepy, waited_s: float = 0.0) -> dict[str, Any]:
+    """The reading of `self` after a visit over this transport."""
+    seen = await visitor_of(tmp_path, transport).visit(BY_ADDRESS, 0, 2, NAMES, None, waited_s=waited_s)
+    return dict(seen.collectors["self"].readings[0])
+
+
+async def test_a_poll_tells_what_it_cost(tmp_path: Path) -> None:
+    telemetry = {"open_ms": 4.0, "bytes_in": 700.0, "bytes_out": 300.0, "requests": 3.0}
+    row = await told(tmp_path, Peer({}, telemetry), waited_s=0.25)
+    assert (row["bytes_in"], row["bytes_out"], row["requests"], row["shells_opened"]) == (700, 300, 3, 1)
+    assert (row["queue_wait_ms"], row["retries"], row["error_class"], row["faults"]) == (250.0, 0, None, 0)
+    assert row["collectors"] == 1
+    assert 0.0 < row["total_ms"] < 5000.0
+
+
+async def test_a_poll_that_failed_tells_it_too(tmp_path: Path) -> None:
+    row = await told(tmp_path, Sleepy(lambda _: None))
+    assert (row["error_class"], row["bytes_in"], row["shells_opened"]) == ("timeout", 0, 0)
+    assert row["total_ms"] >= 900.0
+    assert row["period_exceeded"] is False
+
+
+async def test_a_poll_of_another_machine_keeps_only_that(tmp_path: Path) -> None:
+    visitor = visitor_of(tmp_path, Peer({"netbios": "SOMEBODY"}))
+    seen = await visitor.visit(BY_ADDRESS, 0, 2, NAMES, known())
+    assert set(seen.collectors) == {"self"}
+    assert seen.collectors["self"].readings[0]["error_class"] == "identity"

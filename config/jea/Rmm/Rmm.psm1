@@ -72,6 +72,84 @@ notes = $notes
 }
 ConvertTo-Json -InputObject $document -Compress -Depth 4
 }
+ad_dc = {
+function Get-Reason {
+param($Failure)
+if ("$($Failure.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError' -or $Failure.FullyQualifiedErrorId -match '0x80041003') { return 'access_denied' }
+if ($Failure.FullyQualifiedErrorId -match '0x800410(02|0e|10)') { return 'unsupported' }
+'unknown'
+}
+$notes = @()
+$perf = Get-CimInstance -Query 'SELECT LDAPSearchesPersec, LDAPSuccessfulBindsPersec, LDAPWritesPersec, LDAPClientSessions, LDAPActiveThreads, LDAPBindTime, DSDirectoryReadsPersec, DSDirectoryWritesPersec, DRAInboundBytesTotalPersec, DRAOutboundBytesTotalPersec, DRAPendingReplicationOperations, DRAPendingReplicationSynchronizations, ATQOutstandingQueuedRequests, Timestamp_Sys100NS, Timestamp_PerfTime, Frequency_PerfTime FROM Win32_PerfRawData_DirectoryServices_DirectoryServices'
+$dc = @()
+try {
+$dc = @(Get-CimInstance -Namespace root/MicrosoftActiveDirectory -Query 'SELECT SiteName, IsGC, IsAdvertisingToLocator, IsSysVolReady, IsRegisteredInDNS, PercentOfRIDsLeft, IsNextRIDPoolAvailable FROM MSAD_DomainController')
+} catch {
+$notes += @{ Source = 'dc'; Reason = Get-Reason $_ }
+}
+$computer = Get-CimInstance -Query 'SELECT Name, Domain, DomainRole FROM Win32_ComputerSystem'
+$sysvol = @()
+try {
+$sysvol = @(Get-CimInstance -Namespace root/MicrosoftDFS -Query "SELECT ReplicatedFolderName, State, LastErrorCode FROM DfsrReplicatedFolderInfo WHERE ReplicatedFolderName = 'SYSVOL Share'")
+} catch {
+$notes += @{ Source = 'sysvol'; Reason = Get-Reason $_ }
+}
+$sysvol_share = @()
+try {
+$sysvol_share = @(Get-CimInstance -Query "SELECT Name FROM Win32_Share WHERE Name = 'SYSVOL'")
+} catch {
+$notes += @{ Source = 'sysvol_share'; Reason = Get-Reason $_ }
+}
+$netlogon_share = @()
+try {
+$netlogon_share = @(Get-CimInstance -Query "SELECT Name FROM Win32_Share WHERE Name = 'NETLOGON'")
+} catch {
+$notes += @{ Source = 'netlogon_share'; Reason = Get-Reason $_ }
+}
+$document = @{
+perf = @($perf | Select-Object -Property LDAPSearchesPersec, LDAPSuccessfulBindsPersec, LDAPWritesPersec, LDAPClientSessions, LDAPActiveThreads, LDAPBindTime, DSDirectoryReadsPersec, DSDirectoryWritesPersec, DRAInboundBytesTotalPersec, DRAOutboundBytesTotalPersec, DRAPendingReplicationOperations, DRAPendingReplicationSynchronizations, ATQOutstandingQueuedRequests, Timestamp_Sys100NS, Timestamp_PerfTime, Frequency_PerfTime)
+dc = @($dc | Select-Object -Property SiteName, IsGC, IsAdvertisingToLocator, IsSysVolReady, IsRegisteredInDNS, PercentOfRIDsLeft, IsNextRIDPoolAvailable)
+computer = @($computer | Select-Object -Property Name, Domain, DomainRole)
+sysvol = @($sysvol | Select-Object -Property ReplicatedFolderName, State, LastErrorCode)
+sysvol_share = @($sysvol_share | Select-Object -Property Name)
+netlogon_share = @($netlogon_share | Select-Object -Property Name)
+notes = $notes
+}
+ConvertTo-Json -InputObject $document -Compress -Depth 4
+}
+ad_replication = {
+$neighbor = Get-CimInstance -Namespace root/MicrosoftActiveDirectory -Query 'SELECT NamingContextDN, SourceDsaCN, SourceDsaObjGuid, SourceDsaSite, TimeOfLastSyncSuccess, TimeOfLastSyncAttempt, LastSyncResult, NumConsecutiveSyncFailures, NeverSynced, IsDeletedSourceDsa FROM MSAD_ReplNeighbor'
+$utc = Get-CimInstance -Query 'SELECT Year, Month, Day, Hour, Minute, Second FROM Win32_UTCTime'
+$document = @{
+neighbor = @(foreach ($item in $neighbor) {
+$timeOfLastSyncSuccess = $null
+if ($item.TimeOfLastSyncSuccess) { $timeOfLastSyncSuccess = $item.TimeOfLastSyncSuccess.ToUniversalTime().ToString('o') }
+$timeOfLastSyncAttempt = $null
+if ($item.TimeOfLastSyncAttempt) { $timeOfLastSyncAttempt = $item.TimeOfLastSyncAttempt.ToUniversalTime().ToString('o') }
+@{
+NamingContextDN = $item.NamingContextDN
+SourceDsaCN = $item.SourceDsaCN
+SourceDsaObjGuid = $item.SourceDsaObjGuid
+SourceDsaSite = $item.SourceDsaSite
+TimeOfLastSyncSuccess = $timeOfLastSyncSuccess
+TimeOfLastSyncAttempt = $timeOfLastSyncAttempt
+LastSyncResult = $item.LastSyncResult
+NumConsecutiveSyncFailures = $item.NumConsecutiveSyncFailures
+NeverSynced = $item.NeverSynced
+IsDeletedSourceDsa = $item.IsDeletedSourceDsa
+}
+})
+utc = @($utc | Select-Object -Property Year, Month, Day, Hour, Minute, Second)
+}
+ConvertTo-Json -InputObject $document -Compress -Depth 4
+}
+ad_trusts = {
+$trust = Get-CimInstance -Namespace root/MicrosoftActiveDirectory -Query 'SELECT TrustedDomain, TrustDirection, TrustType, TrustAttributes, TrustedDCName, TrustIsOk, TrustStatus FROM Microsoft_DomainTrustStatus'
+$document = @{
+trust = @($trust | Select-Object -Property TrustedDomain, TrustDirection, TrustType, TrustAttributes, TrustedDCName, TrustIsOk, TrustStatus)
+}
+ConvertTo-Json -InputObject $document -Compress -Depth 4
+}
 antivirus = {
 function Get-Reason {
 param($Failure)
@@ -356,6 +434,67 @@ if ($null -eq $item.SslCertHash) { continue }
 } catch { $notes += @{ Source = 'address'; Reason = Get-Reason $_ } }
 ConvertTo-Json -InputObject @{ certificate = $certificate; listener = $listener; desktop = $desktop; address = $address; notes = $notes } -Compress -Depth 4
 }
+cluster = {
+function Get-Reason {
+param($Failure)
+if ("$($Failure.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError' -or $Failure.FullyQualifiedErrorId -match '0x80041003') { return 'access_denied' }
+if ($Failure.FullyQualifiedErrorId -match '0x800410(02|0e|10)') { return 'unsupported' }
+'unknown'
+}
+$notes = @()
+$cluster = Get-CimInstance -Namespace root/MSCluster -Query 'SELECT Name, QuorumType, QuorumPath, DynamicQuorumEnabled, WitnessDynamicWeight FROM MSCluster_Cluster'
+$computer = Get-CimInstance -Query 'SELECT Name FROM Win32_ComputerSystem'
+$core = @()
+try {
+$core = @(Get-CimInstance -Namespace root/MSCluster -Query 'SELECT Name, OwnerNode FROM MSCluster_ResourceGroup WHERE GroupType = 1')
+} catch {
+$notes += @{ Source = 'core'; Reason = Get-Reason $_ }
+}
+$node = Get-CimInstance -Namespace root/MSCluster -Query 'SELECT Name, State, DynamicWeight FROM MSCluster_Node'
+$network = Get-CimInstance -Namespace root/MSCluster -Query 'SELECT Name, State FROM MSCluster_Network'
+$resource = Get-CimInstance -Namespace root/MSCluster -Query 'SELECT Name, State, OwnerGroup FROM MSCluster_Resource'
+$document = @{
+cluster = @($cluster | Select-Object -Property Name, QuorumType, QuorumPath, DynamicQuorumEnabled, WitnessDynamicWeight)
+computer = @($computer | Select-Object -Property Name)
+core = @($core | Select-Object -Property Name, OwnerNode)
+node = @($node | Select-Object -Property Name, State, DynamicWeight)
+network = @($network | Select-Object -Property Name, State)
+resource = @($resource | Select-Object -Property Name, State, OwnerGroup)
+notes = $notes
+}
+ConvertTo-Json -InputObject $document -Compress -Depth 4
+}
+cluster_groups = {
+$group = Get-CimInstance -Namespace root/MSCluster -Query 'SELECT Name, State, OwnerNode, GroupType, IsCore, PersistentState, Priority FROM MSCluster_ResourceGroup'
+$computer = Get-CimInstance -Query 'SELECT Name FROM Win32_ComputerSystem'
+$document = @{
+group = @($group | Select-Object -Property Name, State, OwnerNode, GroupType, IsCore, PersistentState, Priority)
+computer = @($computer | Select-Object -Property Name)
+}
+ConvertTo-Json -InputObject $document -Compress -Depth 4
+}
+cluster_volumes = {
+function Get-Reason {
+param($Failure)
+if ("$($Failure.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError' -or $Failure.FullyQualifiedErrorId -match '0x80041003') { return 'access_denied' }
+if ($Failure.FullyQualifiedErrorId -match '0x800410(02|0e|10)') { return 'unsupported' }
+'unknown'
+}
+$notes = @()
+$csv = Get-CimInstance -Namespace root/MSCluster -Query 'SELECT Name, VolumeName, FaultState, BackupState FROM MSCluster_ClusterSharedVolume'
+$volume = @()
+try {
+$volume = @(Get-CimInstance -Query "SELECT DeviceID, Label, Capacity, FreeSpace FROM Win32_Volume WHERE FileSystem = 'CSVFS'")
+} catch {
+$notes += @{ Source = 'volume'; Reason = Get-Reason $_ }
+}
+$document = @{
+csv = @($csv | Select-Object -Property Name, VolumeName, FaultState, BackupState)
+volume = @($volume | Select-Object -Property DeviceID, Label, Capacity, FreeSpace)
+notes = $notes
+}
+ConvertTo-Json -InputObject $document -Compress -Depth 4
+}
 components = {
 function Get-Chars {
 param($Codes)
@@ -469,6 +608,41 @@ notes = $notes
 }
 ConvertTo-Json -InputObject $document -Compress -Depth 4
 }
+dhcp = {
+$perf = Get-CimInstance -Query 'SELECT PacketsReceivedPersec, DuplicatesDroppedPersec, PacketsExpiredPersec, ActiveQueueLength, ConflictCheckQueueLength, DiscoversPersec, OffersPersec, RequestsPersec, AcksPersec, NacksPersec, DeclinesPersec, ReleasesPersec, Timestamp_Sys100NS, Timestamp_PerfTime, Frequency_PerfTime FROM Win32_PerfRawData_dhcpserver_DHCPServer'
+$document = @{
+perf = @($perf | Select-Object -Property PacketsReceivedPersec, DuplicatesDroppedPersec, PacketsExpiredPersec, ActiveQueueLength, ConflictCheckQueueLength, DiscoversPersec, OffersPersec, RequestsPersec, AcksPersec, NacksPersec, DeclinesPersec, ReleasesPersec, Timestamp_Sys100NS, Timestamp_PerfTime, Frequency_PerfTime)
+}
+ConvertTo-Json -InputObject $document -Compress -Depth 4
+}
+dhcp_scopes = {
+$scopes = Invoke-CimMethod -Namespace root/Microsoft/Windows/DHCP -ClassName PS_DhcpServerv4Scope -MethodName Get
+$counts = Invoke-CimMethod -Namespace root/Microsoft/Windows/DHCP -ClassName PS_DhcpServerv4ScopeStatistics -MethodName Get
+$document = @{
+scope = @(foreach ($item in $scopes.cmdletOutput) {
+@{
+ScopeId = "$($item.ScopeId)"
+Name = $item.Name
+State = "$($item.State)"
+SuperscopeName = $item.SuperscopeName
+StartRange = "$($item.StartRange)"
+EndRange = "$($item.EndRange)"
+SubnetMask = "$($item.SubnetMask)"
+}
+})
+statistics = @(foreach ($item in $counts.cmdletOutput) {
+@{
+ScopeId = "$($item.ScopeId)"
+AddressesInUse = $item.AddressesInUse
+AddressesFree = $item.AddressesFree
+PercentageInUse = $item.PercentageInUse
+PendingOffers = $item.PendingOffers
+ReservedAddress = $item.ReservedAddress
+}
+})
+}
+ConvertTo-Json -InputObject $document -Compress -Depth 4
+}
 disk = {
 $perf = Get-CimInstance -Query 'SELECT Name, DiskReadsPersec, DiskWritesPersec, DiskReadBytesPersec, DiskWriteBytesPersec, AvgDiskReadQueueLength, AvgDiskWriteQueueLength, AvgDiskQueueLength, PercentIdleTime, PercentIdleTime_Base, SplitIOPerSec, Timestamp_Sys100NS, Timestamp_PerfTime, Frequency_PerfTime FROM Win32_PerfRawData_PerfDisk_LogicalDisk'
 $document = @{
@@ -510,6 +684,36 @@ disk = @($disk | Select-Object -Property DeviceId, FriendlyName, SerialNumber, F
 counter = @($counter | Select-Object -Property DeviceId, Wear, Temperature, TemperatureMax, PowerOnHours, ReadErrorsTotal, ReadErrorsUncorrected, WriteErrorsTotal, WriteErrorsUncorrected, StartStopCycleCount)
 smart = $smart
 notes = $notes
+}
+ConvertTo-Json -InputObject $document -Compress -Depth 4
+}
+dns = {
+$perf = Get-CimInstance -Query 'SELECT TotalQueryReceived, TotalResponseSent, UDPQueryReceived, TCPQueryReceived, RecursiveQueries, RecursiveQueryFailure, RecursiveSendTimeOuts, DynamicUpdateReceived, DynamicUpdateRejected, DynamicUpdateQueued, SecureUpdateFailure, ZoneTransferFailure, CachingMemory, DatabaseNodeMemory, Timestamp_Sys100NS, Timestamp_PerfTime, Frequency_PerfTime FROM Win32_PerfRawData_DNS_DNS'
+$document = @{
+perf = @($perf | Select-Object -Property TotalQueryReceived, TotalResponseSent, UDPQueryReceived, TCPQueryReceived, RecursiveQueries, RecursiveQueryFailure, RecursiveSendTimeOuts, DynamicUpdateReceived, DynamicUpdateRejected, DynamicUpdateQueued, SecureUpdateFailure, ZoneTransferFailure, CachingMemory, DatabaseNodeMemory, Timestamp_Sys100NS, Timestamp_PerfTime, Frequency_PerfTime)
+}
+ConvertTo-Json -InputObject $document -Compress -Depth 4
+}
+dns_zones = {
+$zone = Get-CimInstance -Namespace root/MicrosoftDNS -Query 'SELECT Name, ZoneType, DsIntegrated, Reverse, Paused, Shutdown, AutoCreated, Aging, AllowUpdate, SecureSecondaries, MasterServers, LastSuccessfulSoaCheck, LastSuccessfulXfr FROM MicrosoftDNS_Zone'
+$document = @{
+zone = @(foreach ($item in $zone) {
+@{
+Name = $item.Name
+ZoneType = $item.ZoneType
+DsIntegrated = $item.DsIntegrated
+Reverse = $item.Reverse
+Paused = $item.Paused
+Shutdown = $item.Shutdown
+AutoCreated = $item.AutoCreated
+Aging = $item.Aging
+AllowUpdate = $item.AllowUpdate
+SecureSecondaries = $item.SecureSecondaries
+MasterServers = @($item.MasterServers | Where-Object -FilterScript { $_ })
+LastSuccessfulSoaCheck = $item.LastSuccessfulSoaCheck
+LastSuccessfulXfr = $item.LastSuccessfulXfr
+}
+})
 }
 ConvertTo-Json -InputObject $document -Compress -Depth 4
 }
@@ -779,6 +983,170 @@ processor = @($processor | Select-Object -Property Name, NumberOfCores, NumberOf
 slots = @($slots | Select-Object -Property MemoryDevices)
 module = @($module | Select-Object -Property Tag, Capacity)
 disk = @($disk | Select-Object -Property Model, Size)
+}
+ConvertTo-Json -InputObject $document -Compress -Depth 4
+}
+hyperv = {
+function Get-Reason {
+param($Failure)
+if ("$($Failure.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError' -or $Failure.FullyQualifiedErrorId -match '0x80041003') { return 'access_denied' }
+if ($Failure.FullyQualifiedErrorId -match '0x800410(02|0e|10)') { return 'unsupported' }
+'unknown'
+}
+$notes = @()
+$summary = Get-CimInstance -Namespace root/virtualization/v2 -Query 'SELECT Name, ElementName, EnabledState, HealthState, Heartbeat, UpTime, ProcessorLoad, MemoryUsage, MemoryAvailable, NumberOfProcessors, GuestOperatingSystem, Version, ReplicationMode, ReplicationState, ReplicationHealth FROM Msvm_SummaryInformation'
+$system = Get-CimInstance -Namespace root/virtualization/v2 -Query 'SELECT Name, LastReplicationTime FROM Msvm_ComputerSystem'
+$checkpoint = @()
+try {
+$checkpoint = @(Get-CimInstance -Namespace root/virtualization/v2 -Query "SELECT VirtualSystemIdentifier, CreationTime FROM Msvm_VirtualSystemSettingData WHERE VirtualSystemType = 'Microsoft:Hyper-V:Snapshot:Realized' OR VirtualSystemType = 'Microsoft:Hyper-V:Snapshot:Recovery'")
+} catch {
+$notes += @{ Source = 'checkpoint'; Reason = Get-Reason $_ }
+}
+$utc = Get-CimInstance -Query 'SELECT Year, Month, Day, Hour, Minute, Second FROM Win32_UTCTime'
+$document = @{
+summary = @($summary | Select-Object -Property Name, ElementName, EnabledState, HealthState, Heartbeat, UpTime, ProcessorLoad, MemoryUsage, MemoryAvailable, NumberOfProcessors, GuestOperatingSystem, Version, ReplicationMode, ReplicationState, ReplicationHealth)
+system = @(foreach ($item in $system) {
+$lastReplicationTime = $null
+if ($item.LastReplicationTime) { $lastReplicationTime = $item.LastReplicationTime.ToUniversalTime().ToString('o') }
+@{
+Name = $item.Name
+LastReplicationTime = $lastReplicationTime
+}
+})
+checkpoint = @(foreach ($item in $checkpoint) {
+$creationTime = $null
+if ($item.CreationTime) { $creationTime = $item.CreationTime.ToUniversalTime().ToString('o') }
+@{
+VirtualSystemIdentifier = $item.VirtualSystemIdentifier
+CreationTime = $creationTime
+}
+})
+utc = @($utc | Select-Object -Property Year, Month, Day, Hour, Minute, Second)
+notes = $notes
+}
+ConvertTo-Json -InputObject $document -Compress -Depth 4
+}
+hyperv_host = {
+function Get-Reason {
+param($Failure)
+if ("$($Failure.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError' -or $Failure.FullyQualifiedErrorId -match '0x80041003') { return 'access_denied' }
+if ($Failure.FullyQualifiedErrorId -match '0x800410(02|0e|10)') { return 'unsupported' }
+'unknown'
+}
+$notes = @()
+$service = @()
+try {
+$service = @(Get-CimInstance -Query "SELECT Name, State FROM Win32_Service WHERE Name = 'vmms'")
+} catch {
+$notes += @{ Source = 'service'; Reason = Get-Reason $_ }
+}
+$processor = @()
+try {
+$processor = @(Get-CimInstance -Query "SELECT Name, PercentTotalRunTime, PercentTotalRunTime_Base, PercentGuestRunTime, PercentGuestRunTime_Base, PercentHypervisorRunTime, PercentHypervisorRunTime_Base, Timestamp_Sys100NS, Timestamp_PerfTime, Frequency_PerfTime FROM Win32_PerfRawData_HvStats_HyperVHypervisorLogicalProcessor WHERE Name = '_Total'")
+} catch {
+$notes += @{ Source = 'processor'; Reason = Get-Reason $_ }
+}
+$machines = @()
+try {
+$machines = @(Get-CimInstance -Query 'SELECT HealthOk, HealthCritical FROM Win32_PerfRawData_VmmsVirtualMachineStats_HyperVVirtualMachineHealthSummary')
+} catch {
+$notes += @{ Source = 'machines'; Reason = Get-Reason $_ }
+}
+$memory = @()
+try {
+$memory = @(Get-CimInstance -Query 'SELECT Name, AvailableMemory, AveragePressure FROM Win32_PerfRawData_BalancerStats_HyperVDynamicMemoryBalancer')
+} catch {
+$notes += @{ Source = 'memory'; Reason = Get-Reason $_ }
+}
+$document = @{
+service = @($service | Select-Object -Property Name, State)
+processor = @($processor | Select-Object -Property Name, PercentTotalRunTime, PercentTotalRunTime_Base, PercentGuestRunTime, PercentGuestRunTime_Base, PercentHypervisorRunTime, PercentHypervisorRunTime_Base, Timestamp_Sys100NS, Timestamp_PerfTime, Frequency_PerfTime)
+machines = @($machines | Select-Object -Property HealthOk, HealthCritical)
+memory = @($memory | Select-Object -Property Name, AvailableMemory, AveragePressure)
+notes = $notes
+}
+ConvertTo-Json -InputObject $document -Compress -Depth 4
+}
+iis = {
+function Get-Reason {
+param($Failure)
+if ("$($Failure.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError' -or $Failure.FullyQualifiedErrorId -match '0x80041003') { return 'access_denied' }
+if ($Failure.FullyQualifiedErrorId -match '0x800410(02|0e|10)') { return 'unsupported' }
+'unknown'
+}
+$notes = @()
+$web = Get-CimInstance -Query "SELECT Name, CurrentConnections, TotalMethodRequestsPersec, GetRequestsPersec, PostRequestsPersec, NotFoundErrorsPersec, BytesReceivedPersec, BytesSentPersec, ServiceUptime, Timestamp_Sys100NS, Timestamp_PerfTime, Frequency_PerfTime FROM Win32_PerfRawData_W3SVC_WebService WHERE Name != '_Total'"
+$setup = @()
+$key = 'HKLM:\SOFTWARE\Microsoft\InetStp'
+if (Test-Path -LiteralPath $key) {
+$values = Get-ItemProperty -LiteralPath $key
+$setup = @(@{ InstallPath = $values.InstallPath; VersionString = $values.VersionString })
+}
+$site = @()
+try {
+$lines = Get-Content -LiteralPath "$($setup[0].InstallPath)\config\applicationHost.config" -TotalCount 50000 -Encoding UTF8 -ErrorAction Stop
+$sites = ([xml]($lines -join "`n")).configuration['system.applicationHost'].sites
+$site = @(foreach ($item in $sites.site) {
+$root = @($item.application | Where-Object -FilterScript { $_.path -eq '/' })[0]
+$pool = $root.applicationPool
+if (-not $pool) { $pool = $sites.applicationDefaults.applicationPool }
+@{
+Name = "$($item.name)"
+Id = [long]"$($item.id)"
+AutoStart = "$($item.serverAutoStart)" -ne 'false'
+Pool = $pool
+Bindings = @(foreach ($binding in $item.bindings.binding) { "$($binding.protocol) $($binding.bindingInformation)" })
+}
+})
+} catch {
+$notes += @{ Source = 'site'; Reason = Get-Reason $_ }
+}
+$state = @()
+try {
+$known = Get-CimInstance -Namespace root/WebAdministration -Query 'SELECT Name FROM Site'
+$state = @(foreach ($item in $known | Select-Object -First 200) {
+@{ Name = $item.Name; State = (Invoke-CimMethod -InputObject $item -MethodName GetState).ReturnValue }
+})
+} catch {
+$notes += @{ Source = 'state'; Reason = Get-Reason $_ }
+}
+$document = @{
+web = @($web | Select-Object -Property Name, CurrentConnections, TotalMethodRequestsPersec, GetRequestsPersec, PostRequestsPersec, NotFoundErrorsPersec, BytesReceivedPersec, BytesSentPersec, ServiceUptime, Timestamp_Sys100NS, Timestamp_PerfTime, Frequency_PerfTime)
+setup = $setup
+site = $site
+state = $state
+notes = $notes
+}
+ConvertTo-Json -InputObject $document -Compress -Depth 4
+}
+iis_pools = {
+function Get-Reason {
+param($Failure)
+if ("$($Failure.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError' -or $Failure.FullyQualifiedErrorId -match '0x80041003') { return 'access_denied' }
+if ($Failure.FullyQualifiedErrorId -match '0x800410(02|0e|10)') { return 'unsupported' }
+'unknown'
+}
+$notes = @()
+$pool = Get-CimInstance -Query "SELECT Name, CurrentApplicationPoolState, CurrentWorkerProcesses, TotalApplicationPoolRecycles, TotalWorkerProcessFailures, TotalWorkerProcessPingFailures, TotalWorkerProcessStartupFailures, RecentWorkerProcessFailures, Timestamp_Sys100NS, Timestamp_PerfTime, Frequency_PerfTime FROM Win32_PerfRawData_APPPOOLCountersProvider_APPPOOLWAS WHERE Name != '_Total'"
+$worker = @()
+try {
+$counted = Get-CimInstance -Query 'SELECT Name FROM Win32_PerfRawData_W3SVCW3WPCounterProvider_W3SVCW3WP'
+$pools = @{}
+foreach ($item in $counted) {
+$number, $name = $item.Name -split '_', 2
+if ($number) { $pools[$number] = $name }
+}
+$process = Get-CimInstance -Query "SELECT ProcessId, WorkingSetSize, PrivatePageCount FROM Win32_Process WHERE Name = 'w3wp.exe'"
+$worker = @(foreach ($item in $process) {
+@{ ProcessId = $item.ProcessId; Pool = $pools["$($item.ProcessId)"]; WorkingSetSize = $item.WorkingSetSize; PrivatePageCount = $item.PrivatePageCount }
+})
+} catch {
+$notes += @{ Source = 'worker'; Reason = Get-Reason $_ }
+}
+$document = @{
+pool = @($pool | Select-Object -Property Name, CurrentApplicationPoolState, CurrentWorkerProcesses, TotalApplicationPoolRecycles, TotalWorkerProcessFailures, TotalWorkerProcessPingFailures, TotalWorkerProcessStartupFailures, RecentWorkerProcessFailures, Timestamp_Sys100NS, Timestamp_PerfTime, Frequency_PerfTime)
+worker = $worker
+notes = $notes
 }
 ConvertTo-Json -InputObject $document -Compress -Depth 4
 }
@@ -1264,6 +1632,33 @@ computer = @($computer | Select-Object -Property NumberOfLogicalProcessors)
 }
 ConvertTo-Json -InputObject $document -Compress -Depth 4
 }
+rds = {
+function Get-Reason {
+param($Failure)
+if ("$($Failure.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError' -or $Failure.FullyQualifiedErrorId -match '0x80041003') { return 'access_denied' }
+if ($Failure.FullyQualifiedErrorId -match '0x800410(02|0e|10)') { return 'unsupported' }
+'unknown'
+}
+$notes = @()
+$setting = @()
+try {
+$setting = @(Get-CimInstance -Namespace root/cimv2/TerminalServices -Query 'SELECT TerminalServerMode, AllowTSConnections, LicensingType, SessionBrokerDrainMode, SingleSession FROM Win32_TerminalServiceSetting WHERE TerminalServerMode = 1')
+} catch {
+$notes += @{ Source = 'setting'; Reason = Get-Reason $_ }
+}
+$sessions = @()
+try {
+$sessions = @(Get-CimInstance -Query 'SELECT ActiveSessions, InactiveSessions, TotalSessions FROM Win32_PerfRawData_LocalSessionManager_TerminalServices')
+} catch {
+$notes += @{ Source = 'sessions'; Reason = Get-Reason $_ }
+}
+$document = @{
+setting = @($setting | Select-Object -Property TerminalServerMode, AllowTSConnections, LicensingType, SessionBrokerDrainMode, SingleSession)
+sessions = @($sessions | Select-Object -Property ActiveSessions, InactiveSessions, TotalSessions)
+notes = $notes
+}
+ConvertTo-Json -InputObject $document -Compress -Depth 4
+}
 roles = {
 $notes = @()
 $feature = @()
@@ -1391,6 +1786,202 @@ ParentKeyName = $item.ParentKeyName
 }
 })
 ConvertTo-Json -InputObject @{ uninstall = $uninstall } -Compress -Depth 4
+}
+sql = {
+$services = Get-CimInstance -Query "SELECT Name, State, StartMode, StartName FROM Win32_Service WHERE Name LIKE 'MSSQL%'"
+$keys = Get-ItemProperty -Path 'HKLM:\SOFTWARE\Microsoft\Microsoft SQL Server\MSSQL*.*\Setup' -ErrorAction SilentlyContinue
+$instance = @(foreach ($setup in $keys) {
+$name = (@($setup.PSPath -split '\\')[-2] -split '\.', 2)[1]
+$service = 'MSSQL$' + $name
+$first = $name -replace '[^A-Za-z0-9]', ''
+$second = "MSSQL$first"
+if ($name -eq 'MSSQLSERVER') { $service = 'MSSQLSERVER'; $first = 'SERVER'; $second = 'SQLServer' }
+$found = $null
+foreach ($item in $services) { if ($item.Name -eq $service) { $found = $item } }
+$counters = 'none'
+$buffer = $null; $general = $null; $statistics = $null; $locks = $null; $memory = $null
+if ($found.State -eq 'Running') {
+try {
+$buffer = Get-CimInstance -ClassName "Win32_PerfRawData_MSSQL${first}_${second}BufferManager" -Property Buffercachehitratio, Buffercachehitratio_Base, Pagelifeexpectancy
+$general = Get-CimInstance -ClassName "Win32_PerfRawData_MSSQL${first}_${second}GeneralStatistics" -Property UserConnections, LoginsPersec, Processesblocked
+$statistics = Get-CimInstance -ClassName "Win32_PerfRawData_MSSQL${first}_${second}SQLStatistics" -Property BatchRequestsPersec, SQLCompilationsPersec, Timestamp_Sys100NS, Timestamp_PerfTime, Frequency_PerfTime
+$locks = Get-CimInstance -ClassName "Win32_PerfRawData_MSSQL${first}_${second}Locks" -Filter "Name = '_Total'" -Property NumberofDeadlocksPersec, LockWaitsPersec
+$memory = Get-CimInstance -ClassName "Win32_PerfRawData_MSSQL${first}_${second}MemoryManager" -Property TotalServerMemoryKB, TargetServerMemoryKB, MemoryGrantsPending
+$counters = 'ok'
+} catch {
+$counters = 'unknown'
+if ($_.FullyQualifiedErrorId -match '0x800410(02|0e|10)') { $counters = 'unsupported' }
+if ("$($_.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError' -or $_.FullyQualifiedErrorId -match '0x80041003') { $counters = 'access_denied' }
+}
+}
+@{
+Name = $name
+Service = $service
+State = $found.State
+StartMode = $found.StartMode
+StartName = $found.StartName
+Version = $setup.Version
+PatchLevel = $setup.PatchLevel
+Edition = $setup.Edition
+Counters = $counters
+Buffercachehitratio = $buffer.Buffercachehitratio
+Buffercachehitratio_Base = $buffer.Buffercachehitratio_Base
+Pagelifeexpectancy = $buffer.Pagelifeexpectancy
+UserConnections = $general.UserConnections
+LoginsPersec = $general.LoginsPersec
+Processesblocked = $general.Processesblocked
+BatchRequestsPersec = $statistics.BatchRequestsPersec
+SQLCompilationsPersec = $statistics.SQLCompilationsPersec
+NumberofDeadlocksPersec = $locks.NumberofDeadlocksPersec
+LockWaitsPersec = $locks.LockWaitsPersec
+TotalServerMemoryKB = $memory.TotalServerMemoryKB
+TargetServerMemoryKB = $memory.TargetServerMemoryKB
+MemoryGrantsPending = $memory.MemoryGrantsPending
+Timestamp_Sys100NS = $statistics.Timestamp_Sys100NS
+Timestamp_PerfTime = $statistics.Timestamp_PerfTime
+Frequency_PerfTime = $statistics.Frequency_PerfTime
+}
+})
+ConvertTo-Json -InputObject @{ instance = $instance } -Compress -Depth 4
+}
+sql_databases = {
+function Read-Rows {
+param($Connection, [string]$Text)
+$command = New-Object -TypeName System.Data.SqlClient.SqlCommand -ArgumentList $Text, $Connection
+$command.CommandTimeout = 10
+$reader = $command.ExecuteReader()
+try {
+while ($reader.Read()) {
+$row = @{}
+for ($place = 0; $place -lt $reader.FieldCount; $place++) {
+$value = $reader.GetValue($place)
+if ($value -is [System.DBNull]) { $value = $null }
+$row[$reader.GetName($place)] = $value
+}
+$row
+}
+} finally {
+$reader.Close()
+}
+}
+function Get-Reason {
+param($Failure)
+$inner = $Failure.Exception
+while ($inner.InnerException) { $inner = $inner.InnerException }
+if ($inner.Number -in 229, 262, 297, 300, 371, 916, 4060, 18452, 18456) { return 'access_denied' }
+if ("$($Failure.FullyQualifiedErrorId)" -match 'ConstrainedLanguage') { return 'unsupported' }
+'unknown'
+}
+$database = @()
+$backup = @()
+$log = @()
+$replica = @()
+$notes = @()
+$services = Get-CimInstance -Query "SELECT Name, State FROM Win32_Service WHERE Name LIKE 'MSSQL%'"
+foreach ($service in $services | Where-Object -FilterScript { $_.Name -eq 'MSSQLSERVER' -or $_.Name -like 'MSSQL$*' } | Select-Object -First 8) {
+$instance = @($service.Name -split '\$', 2)[-1]
+$server = '.'
+if ($instance -ne 'MSSQLSERVER') { $server = ".\$instance" }
+if ($service.State -ne 'Running' -or $instance -notmatch '^[A-Za-z_#][A-Za-z0-9_#$]{0,15}$') {
+$notes += @{ Source = 'database'; Reason = 'unknown' }
+continue
+}
+$connection = $null
+try {
+$connection = New-Object -TypeName System.Data.SqlClient.SqlConnection -ArgumentList "Server=$server;Integrated Security=true;Connect Timeout=3;Application Name=rmm;Pooling=false"
+$connection.Open()
+try {
+$database += @(foreach ($row in Read-Rows $connection "/* databases */ SET LOCK_TIMEOUT 2000; SELECT TOP 2000 name AS Name, CAST(state AS int) AS State, CAST(recovery_model AS int) AS Recovery, is_read_only AS IsReadOnly, database_id AS Number FROM sys.databases WHERE source_database_id IS NULL ORDER BY name") { $row['Instance'] = $instance; $row['Key'] = "$instance|$($row['Name'])"; $row })
+} catch {
+$notes += @{ Source = 'database'; Reason = Get-Reason $_ }
+}
+try {
+$backup += @(foreach ($row in Read-Rows $connection "/* backups */ SET LOCK_TIMEOUT 2000; SELECT TOP 2000 d.name AS Name, CASE WHEN MAX(b.backup_finish_date) IS NULL THEN 0 ELSE 1 END AS BackedUp, CONVERT(varchar(19), DATEADD(second, DATEDIFF(second, GETDATE(), GETUTCDATE()), MAX(CASE WHEN b.type = 'D' THEN b.backup_finish_date END)), 126) + 'Z' AS LastFull, CONVERT(varchar(19), DATEADD(second, DATEDIFF(second, GETDATE(), GETUTCDATE()), MAX(CASE WHEN b.type IN ('D', 'I') THEN b.backup_finish_date END)), 126) + 'Z' AS LastData, CONVERT(varchar(19), DATEADD(second, DATEDIFF(second, GETDATE(), GETUTCDATE()), MAX(CASE WHEN b.type = 'L' THEN b.backup_finish_date END)), 126) + 'Z' AS LastLog FROM sys.databases d LEFT JOIN msdb.dbo.backupset b ON b.database_name = d.name WHERE d.name <> 'tempdb' AND d.source_database_id IS NULL GROUP BY d.name") { $row['Instance'] = $instance; $row['Key'] = "$instance|$($row['Name'])"; $row })
+} catch {
+$notes += @{ Source = 'backup'; Reason = Get-Reason $_ }
+}
+try {
+$log += @(foreach ($row in Read-Rows $connection "/* logs */ SET LOCK_TIMEOUT 2000; SELECT TOP 2000 RTRIM(instance_name) AS Name, cntr_value AS UsedPct FROM sys.dm_os_performance_counters WHERE counter_name LIKE 'Percent Log Used%' AND object_name LIKE '%:Databases%'") { $row['Instance'] = $instance; $row['Key'] = "$instance|$($row['Name'])"; $row })
+} catch {
+$notes += @{ Source = 'log'; Reason = Get-Reason $_ }
+}
+try {
+$replica += @(foreach ($row in Read-Rows $connection "/* replicas */ SET LOCK_TIMEOUT 2000; SELECT TOP 2000 DB_NAME(r.database_id) AS Name, g.name AS GroupName, CAST(r.synchronization_state AS int) AS Sync, CAST(r.synchronization_health AS int) AS Health, r.is_suspended AS IsSuspended FROM sys.dm_hadr_database_replica_states r JOIN sys.availability_groups g ON g.group_id = r.group_id WHERE r.is_local = 1") { $row['Instance'] = $instance; $row['Key'] = "$instance|$($row['Name'])"; $row })
+} catch {
+$notes += @{ Source = 'replica'; Reason = Get-Reason $_ }
+}
+} catch {
+$notes += @{ Source = 'database'; Reason = Get-Reason $_ }
+} finally {
+if ($connection) { $connection.Dispose() }
+}
+}
+$utc = Get-CimInstance -Query 'SELECT Year, Month, Day, Hour, Minute, Second FROM Win32_UTCTime'
+$document = @{
+database = $database
+backup = $backup
+log = $log
+replica = $replica
+utc = @($utc | Select-Object -Property Year, Month, Day, Hour, Minute, Second)
+notes = $notes
+}
+ConvertTo-Json -InputObject $document -Compress -Depth 4
+}
+sql_jobs = {
+function Read-Rows {
+param($Connection, [string]$Text)
+$command = New-Object -TypeName System.Data.SqlClient.SqlCommand -ArgumentList $Text, $Connection
+$command.CommandTimeout = 10
+$reader = $command.ExecuteReader()
+try {
+while ($reader.Read()) {
+$row = @{}
+for ($place = 0; $place -lt $reader.FieldCount; $place++) {
+$value = $reader.GetValue($place)
+if ($value -is [System.DBNull]) { $value = $null }
+$row[$reader.GetName($place)] = $value
+}
+$row
+}
+} finally {
+$reader.Close()
+}
+}
+function Get-Reason {
+param($Failure)
+$inner = $Failure.Exception
+while ($inner.InnerException) { $inner = $inner.InnerException }
+if ($inner.Number -in 229, 262, 297, 300, 371, 916, 4060, 18452, 18456) { return 'access_denied' }
+if ("$($Failure.FullyQualifiedErrorId)" -match 'ConstrainedLanguage') { return 'unsupported' }
+'unknown'
+}
+$job = @()
+$notes = @()
+$services = Get-CimInstance -Query "SELECT Name, State FROM Win32_Service WHERE Name LIKE 'MSSQL%'"
+foreach ($service in $services | Where-Object -FilterScript { $_.Name -eq 'MSSQLSERVER' -or $_.Name -like 'MSSQL$*' } | Select-Object -First 8) {
+$instance = @($service.Name -split '\$', 2)[-1]
+$server = '.'
+if ($instance -ne 'MSSQLSERVER') { $server = ".\$instance" }
+if ($service.State -ne 'Running' -or $instance -notmatch '^[A-Za-z_#][A-Za-z0-9_#$]{0,15}$') {
+$notes += @{ Source = 'job'; Reason = 'unknown' }
+continue
+}
+$connection = $null
+try {
+$connection = New-Object -TypeName System.Data.SqlClient.SqlConnection -ArgumentList "Server=$server;Integrated Security=true;Connect Timeout=3;Application Name=rmm;Pooling=false"
+$connection.Open()
+try {
+$job += @(foreach ($row in Read-Rows $connection "/* jobs */ SET LOCK_TIMEOUT 2000; SELECT TOP 1000 j.name AS Name, CAST(j.enabled AS int) AS Enabled, CAST(h.run_status AS int) AS Outcome, CONVERT(varchar(19), DATEADD(second, DATEDIFF(second, GETDATE(), GETUTCDATE()), msdb.dbo.agent_datetime(h.run_date, h.run_time)), 126) + 'Z' AS LastRun, h.run_duration / 10000 * 3600 + h.run_duration / 100 % 100 * 60 + h.run_duration % 100 AS Duration FROM msdb.dbo.sysjobs j OUTER APPLY (SELECT TOP 1 run_status, run_date, run_time, run_duration FROM msdb.dbo.sysjobhistory WHERE job_id = j.job_id AND step_id = 0 ORDER BY instance_id DESC) h ORDER BY j.name") { $row['Instance'] = $instance; $row['Key'] = "$instance|$($row['Name'])"; $row })
+} catch {
+$notes += @{ Source = 'job'; Reason = Get-Reason $_ }
+}
+} catch {
+$notes += @{ Source = 'job'; Reason = Get-Reason $_ }
+} finally {
+if ($connection) { $connection.Dispose() }
+}
+}
+ConvertTo-Json -InputObject @{ job = $job; notes = $notes } -Compress -Depth 4
 }
 system = {
 $os = Get-CimInstance -Query 'SELECT CSName, LastBootUpTime FROM Win32_OperatingSystem'

@@ -21,9 +21,15 @@ _READING = frozenset(
 )  # fmt: skip
 _ALSO = frozenset({"out-null", "out-string", "write-output", "new-object", "new-timespan", "set-strictmode"})
 # CIM methods that only tell something: namespace/class:method.
-_TELLING = frozenset({"root/ccm/clientsdk/ccm_clientutilities:determineifrebootpending"})
+_TELLING = frozenset(
+    {
+        "root/ccm/clientsdk/ccm_clientutilities:determineifrebootpending",
+        "root/microsoft/windows/dhcp/ps_dhcpserverv4scope:get",
+        "root/microsoft/windows/dhcp/ps_dhcpserverv4scopestatistics:get",
+    }
+)
 # The same of instances that a query gave (-InputObject). GetKeyProtectorNumericalPassword tells too: a secret.
-_TELLING_OF_INSTANCE = frozenset({"getconversionstatus", "getkeyprotectors", "getkeyprotectortype"})
+_TELLING_OF_INSTANCE = frozenset({"getconversionstatus", "getkeyprotectors", "getkeyprotectortype", "getstate"})
 BY_OPERATOR = ("dynamic", "the operators & and . run what is not in the text")
 INTO_FILE = ("writes", "nothing is written to the endpoint")
 _REFUSED = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from rmm.catalog.check import facts
@@ -65,6 +67,25 @@ def _words(node: Node | None) -> tuple[str, ...]:
     return tuple(word for part in walk(node) if part.child_count == 0 and (word := literal(part)) and part.is_named)
 
 
+_PLACE = re.compile(r"\$(?:\{[A-Za-z_]\w*\}|[A-Za-z_]\w*)")
+
+
+def _class_name(node: Node, namespace: str) -> str | None:
+    """The class that is named; None for one that cannot be told.
+
+    Counters of SQL Server have the instance in their class's name. Such a name is a text with variables in it, and
+    stands for the first class that is known and fits; others of its kind have the same properties.
+    """
+    name = literal(node)
+    while name is None and node.type in ("unary_expression", "string_literal") and node.child_count == 1:
+        node = node.children[0]
+    if name is not None or node.type != "expandable_string_literal" or "$(" in text(node):
+        return name
+    pattern = _PLACE.sub("*", text(node)[1:-1]).casefold()
+    fitting = sorted(known for known in facts.classes(namespace) or () if fnmatchcase(known, pattern))
+    return fitting[0] if fitting and pattern.startswith("win32_perfrawdata_") else None
+
+
 def _query(node: Node) -> tuple[Query | str, str]:
     """What a Get-CimInstance asks for, or why that cannot be told; and the namespace."""
     given = named(node)
@@ -72,7 +93,7 @@ def _query(node: Node) -> tuple[Query | str, str]:
     if "query" in given:
         wql = literal(given["query"])
         return (parse_query(wql) if wql is not None else "a query is one constant text"), namespace
-    name = literal(given["classname"]) if "classname" in given else None
+    name = _class_name(given["classname"], namespace) if "classname" in given else None
     if name is None:
         return "name the class by a constant", namespace
     properties = _words(given.get("property"))

@@ -4,7 +4,7 @@ using namespace System.Management.Automation
 # A part that cannot be read is no module; commands take their caller's preference.
 $ErrorActionPreference = 'Stop'
 $parts = 'state', 'types', 'objects', 'wql', 'cim', 'registry', 'certificates', 'events', 'tasks', 'files', 'commands'
-$parts += 'methods', 'accounts'
+$parts += 'methods', 'accounts', 'sql'
 foreach ($part in $parts) { . "$PSScriptRoot/$part.ps1" }
 Import-RmmLabState -Path "$env:RMM_LAB_STATE"
 

@@ -168,11 +168,13 @@ function Microsoft.PowerShell.Commands.NewObjectCommand {
     )
     $ErrorActionPreference = Get-RmmLabPreference -Cmdlet $PSCmdlet -Bound $PSBoundParameters
     $type = if ($TypeName) { $TypeName -as [type] }
+    if ($TypeName -and $script:RmmLabSqlTypes.ContainsKey($TypeName)) { $type = $script:RmmLabSqlTypes[$TypeName] }
     if ([RmmLab]::CallerIsConstrained() -and ($ComObject -or ($type -and -not [RmmLab]::IsCore($type)))) {
         $reason = [PSNotSupportedException]::new('Cannot create type. Only core types are supported in this language mode.')
         $id = if ($ComObject) { 'CannotCreateComTypeConstrainedLanguage' } else { 'CannotCreateTypeConstrainedLanguage' }
         $PSCmdlet.ThrowTerminatingError([ErrorRecord]::new($reason, $id, 'PermissionDenied', $null))
     }
+    if ($type -and $script:RmmLabSqlTypes.ContainsKey($TypeName)) { return $type::new.Invoke($ArgumentList) }
     if ($TypeName) { return Microsoft.PowerShell.Utility\New-Object @PSBoundParameters }
     if ($ComObject -eq 'Schedule.Service') { return [RmmLabTaskService]::new() }
     $reason = [System.Runtime.InteropServices.COMException]::new("Retrieving the COM class factory for component with CLSID {00000000-0000-0000-0000-000000000000} failed due to the following error: 80040154 Class not registered (Exception from HRESULT: 0x80040154 (REGDB_E_CLASSNOTREG)).", -2147221164)
