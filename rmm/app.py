@@ -254,7 +254,7 @@ class App:
             self._unlock(work)
 
         def seen(observation: Observation) -> None:
-            summary.count(observation.status)
+            summary.count(observation)
             on_observation(observation)
 
         async with self._telling_of_the_disk(), AsyncExitStack() as stack:

@@ -17,7 +17,7 @@ from rmm.errors import ConfigError
 
 if TYPE_CHECKING:
     from rmm.app import App
-    from rmm.model.observation import Observation
+    from rmm.model.observation import Fault, Observation
     from rmm.model.round import PollRequest, PollSummary
 
 app = typer.Typer(rich_markup_mode=None)
@@ -115,20 +115,22 @@ def document(observation: Observation) -> dict[str, Any]:
         "observed_at": observation.observed_at.isoformat(),
         "duration_s": observation.duration_s,
         "status": observation.status,
-        "fault": {"code": fault.code, "retry": fault.retry, "hint": fault.hint, "message": fault.message}
-        if fault
-        else None,
+        "fault": {"retry": fault.retry, "hint": fault.hint, **_fault(fault)} if fault else None,
         "identity": observation.identity,
         "collectors": {
             name: {
                 "outcome": result.outcome,
                 "readings": list(result.readings),
                 **({"notes": result.notes} if result.notes else {}),
-                **({"fault": {"code": result.fault.code, "message": result.fault.message}} if result.fault else {}),
+                **({"fault": _fault(result.fault)} if result.fault else {}),
             }
             for name, result in observation.collectors.items()
         },
     }
+
+
+def _fault(fault: Fault) -> dict[str, Any]:
+    return {"code": fault.code, "message": fault.message, **({"sample": fault.sample} if fault.sample else {})}
 
 
 class _Quiet:
@@ -244,6 +246,8 @@ class _People(_Quiet):
             alerts = f"; {summary.firing} alerts new, {summary.resolved} resolved"
         head = f"{summary.polled} of {summary.planned} endpoints polled in {summary.duration_s:.1f} s"
         print(clean(f"{head}: {words or 'none'}{skipped}{alerts}"))
+        if summary.unknown_messages:
+            print(f"{summary.unknown_messages} PowerShell messages of unknown types were skipped: a newer PowerShell?")
         for fault in summary.faults:
             print(clean(f"this site collector: {fault.message} ({fault.code}). {fault.hint}"))
 

@@ -81,6 +81,7 @@ def _people(document: dict[str, Any], *, whole: bool) -> None:
         fault = document["fault"]
         print(clean(f"fault {fault['code']}: {fault.get('message', '')}"))
         print(clean(f"  fix: {fault.get('hint', '')}"))
+        _sample(fault)
     for alert in document["alerts"]:
         print(clean(f"{alert['severity']}: {alert['summary']}"))
     for name, part in sorted(document.get("collectors", {}).items()):
@@ -88,9 +89,15 @@ def _people(document: dict[str, Any], *, whole: bool) -> None:
         print(clean(f"[{name}] {part['outcome'] or 'no reading yet'}, {ago(part['at'])}"))
         if part["fault"]:
             print(clean(f"  fault {part['fault']['code']}: {part['fault'].get('message', '')}"))
+            _sample(part["fault"])
         _readings(part["readings"], whole=whole)
         for field, note in part["notes"].items():
             print(clean(f"  {field}: {note}"))
+
+
+def _sample(fault: dict[str, Any]) -> None:
+    if fault.get("sample"):
+        print(clean(f"  it begins, scrubbed: {fault['sample']}"))
 
 
 def _readings(rows: list[dict[str, Any]], *, whole: bool) -> None:

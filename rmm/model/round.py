@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from rmm.model.observation import COLLECTOR_FAULT, OK, PARTIAL, Fault
+from rmm.model.observation import COLLECTOR_FAULT, OK, PARTIAL, Fault, Observation
 
 
 class PollRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,11 +25,13 @@ class PollSummary(msgspec.Struct, kw_only=True):
     statuses: dict[str, int] = {}
     firing: int = 0
     resolved: int = 0
+    unknown_messages: int = 0  # of PSRP, of types that the protocol does not have; they were skipped
     faults: tuple[Fault, ...] = ()  # of the site collector itself
 
-    def count(self, status: str) -> None:
+    def count(self, observation: Observation) -> None:
         """One more observation."""
-        self.statuses[status] = self.statuses.get(status, 0) + 1
+        self.statuses[observation.status] = self.statuses.get(observation.status, 0) + 1
+        self.unknown_messages += int(observation.telemetry.get("unknown_messages", 0))
 
     @property
     def polled(self) -> int:

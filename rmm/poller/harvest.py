@@ -24,6 +24,7 @@ from rmm.core.counters import kept_counters
 from rmm.core.normalize import NOTES, Normalizer
 from rmm.core.parts import Part, read_part
 from rmm.core.records import judge, result_of
+from rmm.core.sample import sample_of
 from rmm.errors import OutputError, RmmError, TransportError
 from rmm.model import observation as words
 from rmm.model.endpoint import Target
@@ -34,6 +35,7 @@ from rmm.ports import ErrorRecord, Script, ScriptResult, Session
 
 MOST_ERRORS = 5
 MOST_SHARE = 0.75  # of the time that is left: what one collector may use while others wait behind it
+EXCERPT = 4096  # characters of a part that could not be read
 MOST_OUTPUTS = 2  # times poll.max_output that one poll takes from an endpoint, in however many pipelines
 NOT_REACHED = "It comes first in the next poll. Where this happens often, raise poll.timeout or disable what is slow."
 ALONE = "Run `rmm doctor` for this endpoint to see this collector alone, with its time."
@@ -76,6 +78,7 @@ class Harvest:
         self._until = until
         self._observed_at = observed_at
         self._recognise = recognise
+        self._target: Target | None = None
         self._stopped = False
         self._bare = False  # the transport carries no arguments
         self._lost: list[str] = []  # collectors whose hanging cost their session
@@ -92,6 +95,7 @@ class Harvest:
 
         What waits afterwards needs another session: this one was lost to a collector that hangs.
         """
+        self._target = target
         collectors = self._kit.collectors
         names, lost = self.waiting, len(self._lost)
         can = [name for name in names if collectors[name].wql] if target.transport in QUERYING else []
@@ -286,9 +290,12 @@ class Harvest:
 
     def _refuse_part(self, text: str, expected: Sequence[str], error: OutputError) -> None:
         """A part that is no part is its collector's fault, if it says whose it is; else that collector is missing."""
+        error.sample = text[:EXCERPT]
         name = _WHOSE.match(text)
         if name is not None and name[1] in expected and name[1] not in self.results:
-            self.results[name[1]] = CollectorResult(outcome="fault", fault=fault_of(error), bytes=len(text))
+            self.results[name[1]] = CollectorResult(
+                outcome="fault", fault=fault_of(error, self._target), bytes=len(text)
+            )
 
     def _take_part(self, part: Part, size: int) -> None:
         self._recognise(part.host)
@@ -321,6 +328,7 @@ class Harvest:
         return changes(manifest, before, result)
 
 
-def fault_of(error: RmmError) -> Fault:
-    """The fault that an error becomes in an observation."""
-    return Fault(error.code, error.retry, error.hint, shown(str(error), 500))
+def fault_of(error: RmmError, target: Target | None = None) -> Fault:
+    """The fault that an error becomes in an observation; of `target`, whose names and secret no sample may show."""
+    sample = sample_of(error.sample, target) if target is not None else ""
+    return Fault(error.code, error.retry, error.hint, shown(str(error), 500), sample)

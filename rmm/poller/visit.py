@@ -153,7 +153,7 @@ class _Run:
             return (words.PARTIAL if failed else words.OK), None
         if outcome.status == words.IDENTITY_MISMATCH:
             self.harvest.results.clear()  # data of another machine is never stored under this endpoint
-        return outcome.status, fault_of(outcome)
+        return outcome.status, fault_of(outcome, self.kit.target(self.endpoint) if outcome.sample else None)
 
     def _may_help(self, outcome: RmmError | None, tries: int, had: int) -> bool:
         """Whether another session may bring what this one did not.
