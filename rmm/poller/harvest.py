@@ -21,6 +21,7 @@ from rmm.core.change import changes, is_inventory
 from rmm.core.coerce import shown
 from rmm.core.context import DENIED, UNSUPPORTED
 from rmm.core.counters import kept_counters
+from rmm.core.identity import installation
 from rmm.core.normalize import NOTES, Normalizer
 from rmm.core.parts import Part, read_part
 from rmm.core.records import judge, result_of
@@ -70,6 +71,7 @@ class Harvest:
     ) -> None:
         self.results: dict[str, CollectorResult] = {}
         self.errors: tuple[str, ...] = ()  # of the pipeline, beside those of collectors
+        self.machine = ""  # the GUID of the Windows installation that answered, where it told
         self.language = ""  # of the session that ran scripts
         self._kit = kit
         self._normalizers = normalizers
@@ -89,6 +91,12 @@ class Harvest:
         """The due collectors that need a session and have no result yet, in the order in which they run."""
         collectors = self._kit.collectors
         return [name for name in self._due if not collectors[name].session_free and name not in self.results]
+
+    async def also(self, name: str, session: Session, target: Target) -> None:
+        """Run one collector more, which is not due, if it is there and was not run. Raises TransportError."""
+        if name in self._kit.collectors and name not in self._due:
+            self._due = (*self._due, name)
+            await self.collect(session, target)
 
     async def collect(self, session: Session, target: Target) -> None:
         """Run all that is waiting. Raises TransportError; what had arrived by then is kept.
@@ -299,6 +307,7 @@ class Harvest:
 
     def _take_part(self, part: Part, size: int) -> None:
         self._recognise(part.host)
+        self.machine = self.machine or installation(part.machine)
         if part.error is None:
             self.normalize(part.collector, part.document, part.ms, size)
             return

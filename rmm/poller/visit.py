@@ -199,6 +199,7 @@ class _Run:
                     try:
                         self._check_identity(session.peer.get("netbios", ""))
                         await self.harvest.collect(session, target)
+                        await self._check_installation(session, target)
                         if target.transport in SHELL_TRANSPORTS and "name" in self.identity and self.harvest.language:
                             self.identity["language"] = self.harvest.language
                     finally:
@@ -218,7 +219,7 @@ class _Run:
         if not self.identity or self._another:
             return {}  # another machine's tells nothing of this one; without any, what is known is kept
         known = self.state.identity if self.state else {}
-        return {key: known[key] for key in ("name", "language") if key in known} | self.identity
+        return {key: known[key] for key in ("name", "language", "machine") if key in known} | self.identity
 
     def left(self) -> dict[str, float]:
         """How many shells of ours are on the endpoint after all; nothing where there are none."""
@@ -249,6 +250,13 @@ class _Run:
             raise self._refused(reason, hint)
         if seen:
             self.identity["name"] = seen
+
+    async def _check_installation(self, session: Session, target: Target) -> None:
+        known = self.state.identity if self.state else {}
+        if identity.must_show_hardware(known, self.harvest.machine):
+            await self.harvest.also("hardware", session, target)
+        if self.harvest.machine and "name" in self.identity:
+            self.identity["machine"] = self.harvest.machine
 
     def _other_hardware(self) -> TransportError | None:
         """The machine has the right name and is another one: set up anew under an old name, or a clone."""

@@ -47,6 +47,7 @@ class Scenario(msgspec.Struct):
     settings: dict[str, Any] = {}
     endpoints: int = 1  # how many machines; the first is the one that is looked at
     rounds: int = 1
+    mode: str = "all"  # of each round: see `PollRequest`
     wait_s: float = 0.0  # between rounds
     by_name: bool = False
     scheme: str = "http"
@@ -207,7 +208,7 @@ async def _rounds(scenario: Scenario, folder: Path) -> list[dict[str, Any]]:
             if number + 1 in scenario.changes:
                 _ask_lab(folder, "accounts", scenario.changes[number + 1])
             kept: list[Any] = []
-            await app.poll(PollRequest(mode="all"), on_observation=kept.append, config=folder)
+            await app.poll(PollRequest(mode=scenario.mode), on_observation=kept.append, config=folder)
             plain: dict[str, Any] = msgspec.to_builtins(next(one for one in kept if one.endpoint == first))
             facts = _facts(plain, folder)
             facts["others"] = sorted({one.status for one in kept if one.endpoint != first})
