@@ -34,21 +34,27 @@ class PollSummary(msgspec.Struct, kw_only=True):
         self.unknown_messages += int(observation.telemetry.get("unknown_messages", 0))
 
     @property
-    def polled(self) -> int:
+    def tried(self) -> int:
+        """Endpoints with an observation, of readings or of a fault."""
         return sum(self.statuses.values())
 
     @property
+    def polled(self) -> int:
+        """Endpoints with readings."""
+        return self.statuses.get(OK, 0) + self.statuses.get(PARTIAL, 0)
+
+    @property
     def failed(self) -> int:
-        """Endpoints without readings."""
-        return self.polled - self.statuses.get(OK, 0) - self.statuses.get(PARTIAL, 0)
+        """Endpoints without readings: out of reach, refused, or not tried for an account that is held."""
+        return self.tried - self.polled
 
     @property
     def exit_code(self) -> int:
         """0 all endpoints polled, 1 internal error, 3 some endpoints failed, 4 nothing could be polled."""
-        if self.statuses.get(COLLECTOR_FAULT) and self.failed == self.polled:
+        if self.statuses.get(COLLECTOR_FAULT) and self.failed == self.tried:
             return 1
-        if self.polled and self.failed == self.polled:
+        if self.tried and self.failed == self.tried:
             return 4
         if self.failed or self.statuses.get(PARTIAL):
             return 3
-        return 0 if self.polled or self.skipped == self.planned else 4
+        return 0 if self.tried or self.skipped == self.planned else 4

@@ -101,3 +101,21 @@ class SlowLane:
             return True
         entering.cancel()
         return False
+
+
+class Countdown:
+    """Sets `finished` when it is closed and all that was added is done."""
+
+    def __init__(self) -> None:
+        self.finished = asyncio.Event()
+        self._open = 1
+
+    def add(self) -> None:
+        self._open += 1
+
+    def done(self) -> None:
+        self._open -= 1
+        if self._open == 0:
+            self.finished.set()
+
+    close = done

@@ -68,11 +68,16 @@ class Visitor:
         state: EndpointState | None,
         *,
         orphans: bool = False,
+        opened: list[Session] | None = None,
     ) -> Observation:
-        """Poll `endpoint` for the collectors in `due`; `orphans`: shells of ours may be left there, end them first."""
+        """Poll `endpoint` for the collectors in `due`; `orphans`: shells of ours may be left there, end them first.
+
+        `opened` gets each session: of a visit that is cancelled, they alone say what is left on the endpoint.
+        """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._kit.poll.timeout
         run = _Run(self._kit, self._normalizers, endpoint, due, state, deadline, orphans=orphans)
+        run.sessions = opened if opened is not None else run.sessions
         began = self._kit.clock.monotonic()
         status, fault = await run.attempt()
         return Observation(
@@ -118,7 +123,7 @@ class _Run:
         self.orphans = orphans
         self._another = False  # another machine answered
         self._in_session = False
-        self._sessions: list[Session] = []
+        self.sessions: list[Session] = []
         self._clean_up = min(CLEAN_UP_S, CLEAN_UP_SHARE * kit.poll.timeout)
         self.harvest = Harvest(
             kit, normalizers, due, state,
@@ -195,7 +200,7 @@ class _Run:
             async with asyncio.timeout_at(self.deadline + 2 * CLEAN_UP_S):
                 async with transport.session(target, deadline=self.deadline) as session:
                     self._in_session = True
-                    self._sessions.append(session)
+                    self.sessions.append(session)
                     try:
                         self._check_identity(session.peer.get("netbios", ""))
                         await self.harvest.collect(session, target)
@@ -223,7 +228,7 @@ class _Run:
 
     def left(self) -> dict[str, float]:
         """How many shells of ours are on the endpoint after all; nothing where there are none."""
-        count = sum(session.telemetry.get("shells_left", 0.0) for session in self._sessions)
+        count = shells_left(self.sessions)
         return {"shells_left": count} if count else {}
 
     def _target(self) -> Target:
@@ -305,6 +310,11 @@ class _Run:
             ]
         }
         self.harvest.normalize("availability", document, 0.0, 0)
+
+
+def shells_left(sessions: Sequence[Session]) -> float:
+    """How many shells of ours these sessions have left on their endpoint."""
+    return sum(session.telemetry.get("shells_left", 0.0) for session in sessions)
 
 
 def verdict(outcome: RmmError | None) -> str:
