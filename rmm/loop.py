@@ -51,7 +51,13 @@ def run(main: Any) -> Any:
 async def _until_terminated(main: Any) -> Any:
     """As `main`, which SIGTERM cancels like Ctrl-C does: what was read is kept, sessions are closed."""
     if sys.platform == "win32":  # which ends a process without a word to it
-        return await main
+        result = await main
+    else:
+        result = await _heeding_sigterm(main)
+    return result
+
+
+async def _heeding_sigterm(main: Any) -> Any:
     running = asyncio.current_task()
     assert running is not None
     told = False

@@ -43,8 +43,8 @@ def test_what_is_no_text_is_refused(tmp_path: Path) -> None:
 def test_a_fault_that_strikes_nobody_is_told(tmp_path: Path) -> None:
     path = tmp_path / "plan.yaml"
     path.write_text(
-        "faults:\n  - {kind: hang, machines: [3]}\n  - {kind: hang, machines: [30]}\n  - {kind: hang, names: [NOBODY]}\n"
-        "  - {kind: hang, groups: [windows95]}\n  - {kind: refuse, share: 1}\n"
+        "faults:\n  - {kind: hang, machines: [3]}\n  - {kind: hang, machines: [30]}\n"
+        "  - {kind: hang, names: [NOBODY]}\n  - {kind: hang, groups: [windows95]}\n  - {kind: refuse, share: 1}\n"
     )
     assert load_plan(path).unmatched(LabFleet(5)) == [
         "fault 2 (kind: hang, machines: [30]) matches no endpoint of this lab",
