@@ -244,6 +244,10 @@ class ShardStore(Protocol):
         """Hot and cold hold all that was acknowledged."""
         ...
 
+    async def rest(self) -> None:
+        """Flush, and let go of what was acknowledged: only a few endpoints are still waited for."""
+        ...
+
     async def release(self) -> None:
         """The coordinator committed all of it: the spool may forget what is also in hot and cold."""
         ...
