@@ -92,6 +92,10 @@ class Harvest:
         collectors = self._kit.collectors
         return [name for name in self._due if not collectors[name].session_free and name not in self.results]
 
+    def end(self) -> None:
+        """The visit is over. It and this object would keep each other, and 100 KB, until the garbage is collected."""
+        self._recognise = _nobody
+
     async def also(self, name: str, session: Session, target: Target) -> None:
         """Run one collector more, which is not due, if it is there and was not run. Raises TransportError."""
         if name in self._kit.collectors and name not in self._due:
@@ -335,6 +339,10 @@ class Harvest:
         except msgspec.DecodeError:  # of an older version, or damaged: then nothing can be compared
             return ()
         return changes(manifest, before, result)
+
+
+def _nobody(name: str) -> None:
+    """Recognises every name."""
 
 
 def fault_of(error: RmmError, target: Target | None = None) -> Fault:

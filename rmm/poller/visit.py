@@ -79,7 +79,10 @@ class Visitor:
         run = _Run(self._kit, self._normalizers, endpoint, due, state, deadline, orphans=orphans)
         run.sessions = opened if opened is not None else run.sessions
         began = self._kit.clock.monotonic()
-        status, fault = await run.attempt()
+        try:
+            status, fault = await run.attempt()
+        finally:
+            run.harvest.end()
         return Observation(
             endpoint=endpoint.id,
             name=endpoint.name,

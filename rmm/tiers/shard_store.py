@@ -237,6 +237,10 @@ class ShardStore:
         self._spool.release(self._mark)
         self._pending = []
 
+    def let_go(self) -> None:
+        """It is closed: whoever still has a reference to it, such as a task that ended, keeps no states alive."""
+        self._states, self._pending, self._queue = {}, [], []
+
     async def settle(self) -> None:
         """Wait for what is at work in the background; it ends with its error, if any, kept."""
         tasks = [task for task in (self._draining, self._flushing) if task is not None]
@@ -268,5 +272,6 @@ async def open_shard(
             yield store
         finally:
             await store.settle()
+            store.let_go()
         if keep_days > 0:
             await cold.expire(now() - timedelta(days=keep_days))
