@@ -74,7 +74,7 @@ def _keys(part: Part) -> int:
     own = 4 if part.machine is None else 5
     if part.error is not None:
         return own + 4
-    return own + len(part.document) + sum(len(row) for rows in part.document.values() for row in rows)
+    return own + len(part.document) + sum(sum(map(len, rows)) for rows in part.document.values())
 
 
 def _refuse_doubles(text: str) -> None:
