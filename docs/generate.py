@@ -47,7 +47,7 @@ environment, else rmm.yaml, else the default.
 | 2 | wrong usage or configuration; nothing was polled |
 | 3 | some endpoints failed; for `endpoints import`: some rows were bad; for `doctor`: some collectors failed |
 | 4 | nothing could be polled, or another poll holds the shard; for `doctor` and `credentials test`: no session |
-| 130 | stopped by Ctrl-C; what was stored is kept |
+| 130, 143 | stopped by Ctrl-C, by SIGTERM; what was stored is kept, shells on endpoints are deleted |
 | 141 | whoever read the output has gone |
 
 ## One observation, as `rmm poll --output ndjson` prints it
@@ -59,7 +59,7 @@ environment, else rmm.yaml, else the default.
 | `observed_at` | time in UTC, ISO 8601 |
 | `duration_s` | seconds of its poll |
 | `status` | `OK`, `PARTIAL`, or what failed, such as `UNREACHABLE`, `TIMEOUT`, `AUTH_REJECTED` |
-| `fault` | null, or `code`, `retry`, `hint`, `message` |
+| `fault` | null, or `code`, `retry`, `hint`, `message`, and `sample`: what could not be read, scrubbed |
 | `identity` | what the machine says it is |
 | `collectors` | name -> `outcome` (ok, partial, unsupported, fault, not_run), `gather_ms` (there), `bytes`, `readings` (rows), and where there are any `notes` and `fault` |
 

@@ -22,6 +22,7 @@ from rmm.model.round import PollRequest, PollSummary
 from rmm.model.settings import Settings
 from rmm.plugins import build
 from rmm.resources import shipped
+from rmm.settings.keyfiles import check_key_file
 from rmm.settings.load import VAULT, load_settings
 from rmm.settings.rules import shipped_rules
 from rmm.settings.targets import Targets, changed_at
@@ -125,7 +126,9 @@ class App:
     def credential(self, name: str) -> Credential:
         """A credential by name; each is unsealed once."""
         if name not in self._credentials:
-            self._credentials[name] = self.vault.credential(name)
+            credential = self.vault.credential(name)
+            check_key_file(credential)
+            self._credentials[name] = credential
         return self._credentials[name]
 
     def shard(self, endpoint: Endpoint) -> int:
@@ -254,7 +257,7 @@ class App:
             self._unlock(work)
 
         def seen(observation: Observation) -> None:
-            summary.count(observation.status)
+            summary.count(observation)
             on_observation(observation)
 
         async with self._telling_of_the_disk(), AsyncExitStack() as stack:

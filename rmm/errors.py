@@ -18,11 +18,13 @@ class RmmError(Exception):
             RH hold until configuration or credential changes.
         status: the status word that an observation of such a failure carries.
         hint: what a person should do next.
+        sample: the raw beginning of what could not be read; nobody sees it before `rmm.core.sample` has scrubbed it.
     """
 
     code: str = "internal"
     retry: str = "R0"
     status: str = "COLLECTOR_FAULT"
+    sample: str = ""
     hint: str = "This is a defect in rmm: please report it with the output of `rmm doctor`."
 
     def __init__(

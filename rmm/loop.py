@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import signal
 import sys
 import time
 from datetime import UTC, datetime
@@ -42,6 +43,37 @@ def run(main: Any) -> Any:
         factory = None  # the standard loop serves as well, about a tenth slower
     try:
         with asyncio.Runner(loop_factory=factory) as runner:
-            return runner.run(main)
+            return runner.run(_until_terminated(main))
     except KeyboardInterrupt as error:
         raise RmmError("stopped", code="stopped", hint="") from error
+
+
+async def _until_terminated(main: Any) -> Any:
+    """As `main`, which SIGTERM cancels like Ctrl-C does: what was read is kept, sessions are closed."""
+    if sys.platform == "win32":  # which ends a process without a word to it
+        result = await main
+    else:
+        result = await _heeding_sigterm(main)
+    return result
+
+
+async def _heeding_sigterm(main: Any) -> Any:
+    running = asyncio.current_task()
+    assert running is not None
+    told = False
+
+    def terminate() -> None:
+        nonlocal told
+        told = True
+        running.cancel()
+
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, terminate)
+    try:
+        return await main
+    except asyncio.CancelledError as error:
+        if not told:
+            raise
+        raise RmmError("stopped by SIGTERM; what was read until then is kept", code="terminated", hint="") from error
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)

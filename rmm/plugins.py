@@ -16,7 +16,7 @@ def build(kind: str, plugin: str, /, **options: Any) -> Any:
         raise ConfigError(f"{plugin!r} is not the name of anything in {kind}")
     module = f"rmm.{kind}.{plugin}"
     try:
-        return importlib.import_module(module).build(**options)
+        return _imported(kind, plugin).build(**options)
     except ModuleNotFoundError as error:
         if error.name != module:
             extra = {"asyncssh": "ssh"}.get(error.name or "", "")
@@ -28,6 +28,22 @@ def build(kind: str, plugin: str, /, **options: Any) -> Any:
                 status="CONFIG",
             ) from error
         return _outside(kind, plugin, error, options)
+
+
+def _imported(kind: str, plugin: str) -> Any:
+    """The plugin's module; what a package that it needs raises while it loads is told as what it is."""
+    try:
+        return importlib.import_module(f"rmm.{kind}.{plugin}")
+    except ModuleNotFoundError:
+        raise
+    except Exception as error:
+        said = f"{type(error).__name__}: {error}"[:300]
+        raise UnsupportedError(
+            f"{kind} {plugin} cannot be loaded: {said}",
+            code="missing.package",
+            hint="A package that it needs is broken: install it again (pip install --force-reinstall).",
+            status="CONFIG",
+        ) from error
 
 
 def _outside(kind: str, name: str, error: ModuleNotFoundError, options: Mapping[str, Any]) -> Any:

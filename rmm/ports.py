@@ -49,6 +49,7 @@ class ScriptResult(msgspec.Struct, frozen=True, kw_only=True):
     `state`: completed, failed (a terminating error, last in `errors`), stopped, timed_out (the deadline passed and
     the pipeline was stopped; the session is still usable unless `broken`), truncated (`max_bytes` reached).
     `overdue`: timed_out because of the script's `steps`, and not because the deadline came.
+    `unknown` counts the messages of types that the protocol does not have; they were skipped.
     """
 
     output: tuple[Any, ...]
@@ -58,6 +59,7 @@ class ScriptResult(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int = 0
     broken: bool = False
     overdue: bool = False
+    unknown: int = 0
 
 
 @runtime_checkable
@@ -71,7 +73,10 @@ class Session(Protocol):
 
     @property
     def telemetry(self) -> Mapping[str, float]:
-        """requests, bytes_in, bytes_out, connect_ms, auth_ms, open_ms: counted for this poll so far."""
+        """requests, bytes_in, bytes_out, connect_ms, auth_ms, open_ms: counted for this poll so far.
+
+        unknown_messages where there were any: PSRP messages of types that the protocol does not have.
+        """
         ...
 
     @property
@@ -237,6 +242,10 @@ class ShardStore(Protocol):
 
     async def flush(self) -> None:
         """Hot and cold hold all that was acknowledged."""
+        ...
+
+    async def rest(self) -> None:
+        """Flush, and let go of what was acknowledged: only a few endpoints are still waited for."""
         ...
 
     async def release(self) -> None:

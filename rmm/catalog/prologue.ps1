@@ -5,6 +5,9 @@ $ProgressPreference = 'SilentlyContinue'
 $WarningPreference = 'SilentlyContinue'
 # Not allowed in Constrained Language Mode; there the scripts' own care (no formatting of numbers) must do.
 try { [System.Threading.Thread]::CurrentThread.CurrentCulture = [System.Globalization.CultureInfo]::InvariantCulture } catch { $null = $_ }
+# Which installation this is, so that another machine under the same name is noticed; left out where it cannot be read.
+$RmmMachine = ''
+try { $RmmMachine = ',"machine":' + (ConvertTo-Json -InputObject "$((Get-ItemProperty -LiteralPath 'HKLM:\SOFTWARE\Microsoft\Cryptography' -Name 'MachineGuid').MachineGuid)" -Compress) } catch { $null = $_ }
 function Invoke-RmmCollector {
 param([string]$Name, [scriptblock]$Script, [hashtable]$Arguments = @{})
 if ($null -eq $Arguments) { $Arguments = @{} }
@@ -28,7 +31,7 @@ $facts = @{ id = 'NoDocument'; category = 'InvalidResult'; hresult = 0; message 
 # The same limit as rmm.core.parts has: what is longer would be refused there, after its way through the network.
 $facts = @{ id = 'DocumentTooLarge'; category = 'LimitsExceeded'; hresult = 0; message = "the script wrote $($document.Length) characters" }
 }
-$head = '{"collector":"' + $Name + '","host":' + (ConvertTo-Json -InputObject "$env:COMPUTERNAME" -Compress) + ',"ms":' + $ms
+$head = '{"collector":"' + $Name + '","host":' + (ConvertTo-Json -InputObject "$env:COMPUTERNAME" -Compress) + $RmmMachine + ',"ms":' + $ms
 if ($null -eq $facts) { return $head + ',"document":' + $document + '}' }
 # Texts of an error are bounded too: whatever is longer says nothing more.
 foreach ($text in 'id', 'message') { if ($facts[$text].Length -gt 2000) { $facts[$text] = $facts[$text].Substring(0, 2000) } }

@@ -42,7 +42,8 @@ def set_credential(
     ] = False,
 ) -> None:
     """Add or replace a credential. Its secret is asked for, or read from standard input; it is never an argument."""
-    from rmm.model.endpoint import Secret
+    from rmm.model.endpoint import Credential, Secret
+    from rmm.settings.keyfiles import check_key_file
     from rmm.settings.load import SETTINGS, VAULT
     from rmm.vault import Vault
 
@@ -50,6 +51,7 @@ def set_credential(
     folder = folder_of(config)
     if not (folder / SETTINGS).is_file():
         raise ConfigError(f"{folder}: is not a configuration folder", hint=f"Run `rmm init --config {folder}` first.")
+    check_key_file(Credential(name=name, username=username, secret=Secret(""), kind=kind, key_file=key))
     path = folder / VAULT
     vault = Vault.open_or_create(path, passphrase_from(folder, passphrase_file, new=not path.exists()))
     secret = "" if kind in ("keytab", "ccache", "agent") else _secret(username)

@@ -22,7 +22,7 @@ from rmm import __version__
 from rmm.errors import ConfigError, LeaseLost, RmmError, TierError, TransportError
 
 INTERNAL, USAGE, SOME_FAILED, NOTHING = 1, 2, 3, 4
-STOPPED, GONE = 130, 141  # as a shell says it of SIGINT and SIGPIPE
+STOPPED, GONE, TERMINATED = 130, 141, 143  # as a shell says it of SIGINT, SIGPIPE and SIGTERM
 _WRONG_USAGE: Any = typer.BadParameter.__mro__[1]  # UsageError, which typer does not export
 _PLUMBING = frozenset({"main", "printing", "options"})
 # These print whole messages at DEBUG, and with them what is in them.
@@ -138,9 +138,9 @@ def _run(names: Sequence[str]) -> int:
 
 def _say(error: RmmError) -> int:
     """Print what happened and what to do; returns the exit code."""
-    if error.code == "stopped":
+    if error.code in ("stopped", "terminated"):
         print(error, file=sys.stderr)
-        return STOPPED
+        return STOPPED if error.code == "stopped" else TERMINATED
     for line in str(error).splitlines() or [""]:
         print(f"error: {line}", file=sys.stderr)
     if error.hint:

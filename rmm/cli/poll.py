@@ -17,7 +17,7 @@ from rmm.errors import ConfigError
 
 if TYPE_CHECKING:
     from rmm.app import App
-    from rmm.model.observation import Observation
+    from rmm.model.observation import Fault, Observation
     from rmm.model.round import PollRequest, PollSummary
 
 app = typer.Typer(rich_markup_mode=None)
@@ -30,6 +30,7 @@ _COLUMNS = {
     "code": "FAULT",
     "hint": "WHAT TO DO",
 }
+GOOD: tuple[str, ...] = ("OK", "PARTIAL")  # statuses of endpoints that gave readings
 _SHOWN = {**_COLUMNS, "hint": "WHAT, AND WHAT TO DO"}
 
 
@@ -51,8 +52,8 @@ def poll(
 ) -> None:
     """Poll every endpoint once: read what is due, keep it, raise and resolve alerts.
 
-    Exit code 0: all endpoints polled; 3: some failed; 4: nothing could be polled; 2: wrong usage or configuration;
-    1: something could not be stored.
+    Polled is an endpoint that gave readings. Exit code 0: all endpoints polled; 3: some failed; 4: nothing could be
+    polled; 2: wrong usage or configuration; 1: something could not be stored; 130, 143: stopped by Ctrl-C, by SIGTERM.
     """
     from rmm.app import run
     from rmm.model.round import PollRequest
@@ -115,9 +116,7 @@ def document(observation: Observation) -> dict[str, Any]:
         "observed_at": observation.observed_at.isoformat(),
         "duration_s": observation.duration_s,
         "status": observation.status,
-        "fault": {"code": fault.code, "retry": fault.retry, "hint": fault.hint, "message": fault.message}
-        if fault
-        else None,
+        "fault": {"retry": fault.retry, "hint": fault.hint, **_fault(fault)} if fault else None,
         "identity": observation.identity,
         "collectors": {
             name: {
@@ -126,11 +125,15 @@ def document(observation: Observation) -> dict[str, Any]:
                 "bytes": result.bytes,
                 "readings": list(result.readings),
                 **({"notes": result.notes} if result.notes else {}),
-                **({"fault": {"code": result.fault.code, "message": result.fault.message}} if result.fault else {}),
+                **({"fault": _fault(result.fault)} if result.fault else {}),
             }
             for name, result in observation.collectors.items()
         },
     }
+
+
+def _fault(fault: Fault) -> dict[str, Any]:
+    return {"code": fault.code, "message": fault.message, **({"sample": fault.sample} if fault.sample else {})}
 
 
 class _Quiet:
@@ -150,8 +153,8 @@ class _Quiet:
         self.done += 1
 
     def end(self, summary: PollSummary) -> None:
-        if summary.exit_code == NOTHING and summary.polled:
-            print(f"error: none of {summary.polled} endpoints could be polled", file=sys.stderr)
+        if summary.exit_code == NOTHING and summary.tried:
+            print(f"error: none of {summary.tried} endpoints could be polled", file=sys.stderr)
 
 
 class _Lines(_Quiet):
@@ -230,7 +233,8 @@ class _People(_Quiet):
             self._bar.update(self._task, completed=self.done, bad=bad)
         elif time.monotonic() > self._next_line:
             self._next_line = time.monotonic() + 5.0
-            print(f"{self.done} of {self.total} polled, {len(self._failed)} failed", flush=True)
+            polled = self.done - len(self._failed)
+            print(f"{polled} of {self.total} polled, {len(self._failed)} without readings", flush=True)
 
     def end(self, summary: PollSummary) -> None:
         if self._failed:
@@ -239,15 +243,31 @@ class _People(_Quiet):
             left = len(self._failed) - sum(row["count"] for row in shown)
             if left:
                 print(f"... and {left} more: `rmm status`")
-        words = ", ".join(f"{count} {status}" for status, count in sorted(summary.statuses.items()))
-        skipped = f", {summary.skipped} not due or backing off" if summary.skipped else ""
-        alerts = ""
-        if summary.firing or summary.resolved:
-            alerts = f"; {summary.firing} alerts new, {summary.resolved} resolved"
-        head = f"{summary.polled} of {summary.planned} endpoints polled in {summary.duration_s:.1f} s"
-        print(clean(f"{head}: {words or 'none'}{skipped}{alerts}"))
+        print(clean(summary_line(summary)))
+        if summary.unknown_messages:
+            print(f"{summary.unknown_messages} PowerShell messages of unknown types were skipped: a newer PowerShell?")
         for fault in summary.faults:
             print(clean(f"this site collector: {fault.message} ({fault.code}). {fault.hint}"))
+
+
+def summary_line(summary: PollSummary) -> str:
+    """One line on the round. Polled is who gave readings; the others are told apart by why they gave none."""
+    good: dict[str, int] = {status: summary.statuses[status] for status in GOOD if status in summary.statuses}
+    bad = {status: count for status, count in sorted(summary.statuses.items()) if status not in good}
+    text = f"{summary.polled} of {summary.planned} endpoints polled in {summary.duration_s:.1f} s"
+    if good:
+        text += f": {_counted(good)}"
+    if bad:
+        text += f"; {summary.failed} without readings: {_counted(bad)}"
+    if summary.skipped:
+        text += f"; {summary.skipped} not tried: not due, or resting after a fault"
+    if summary.firing or summary.resolved:
+        text += f"; {summary.firing} alerts new, {summary.resolved} resolved"
+    return text
+
+
+def _counted(statuses: dict[str, int]) -> str:
+    return ", ".join(f"{count} {status}" for status, count in statuses.items())
 
 
 def _together(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -82,6 +82,7 @@ def _people(document: dict[str, Any], *, whole: bool) -> None:
         fault = document["fault"]
         print(clean(f"fault {fault['code']}: {fault.get('message', '')}"))
         print(clean(f"  fix: {fault.get('hint', '')}"))
+        _sample(fault)
     if spent := spent_on(document["telemetry"]):
         print(clean(spent))
     for alert in document["alerts"]:
@@ -94,9 +95,15 @@ def _people(document: dict[str, Any], *, whole: bool) -> None:
             print(clean(f"  did not fit into the poll {ago(part['deferred_at'])}; it comes first in the next one"))
         if part["fault"]:
             print(clean(f"  fault {part['fault']['code']}: {part['fault'].get('message', '')}"))
+            _sample(part["fault"])
         print_readings(part["readings"], whole=whole)
         for field, note in part["notes"].items():
             print(clean(f"  {field}: {note}"))
+
+
+def _sample(fault: dict[str, Any]) -> None:
+    if fault.get("sample"):
+        print(clean(f"  it begins, scrubbed: {fault['sample']}"))
 
 
 def spent_on(telemetry: dict[str, float]) -> str:

@@ -63,7 +63,9 @@ def summary_of(rows: list[dict[str, Any]]) -> str:
         words[row["health_status"]] = words.get(row["health_status"], 0) + 1
     score = fleet_score(row["health"] for row in rows if row["health_status"] not in ("Unknown",))
     listed = ", ".join(f"{count} {word}" for word, count in sorted(words.items()))
-    return f"{len(rows)} endpoints: {listed or 'none'}; fleet health {score if score is not None else '-'} of 100"
+    text = f"{len(rows)} endpoints: {listed or 'none'}; fleet health {score if score is not None else '-'} of 100"
+    unknown = words.get("Unknown", 0)
+    return f"{text}, for the {len(rows) - unknown} of which something is known" if unknown else text
 
 
 def line(row: dict[str, Any]) -> dict[str, Any]:

@@ -36,6 +36,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import datetime, timedelta
+from typing import Annotated
 
 import msgspec
 
@@ -54,6 +55,10 @@ WORKED, VERSIONS, HOSTS = 32, 8, 256  # how many are remembered
 OFFLINE = 1  # bad logons that a site may spend when its coordinator does not answer
 
 
+When = Annotated[datetime, msgspec.Meta(tz=True)]
+"""A stored time. One without a zone is not ours, and could not be compared with any other."""
+
+
 class Allowance(msgspec.Struct, frozen=True):
     """What a site may spend of an account's budget; a coordinator hands it out, and it ends unless it is renewed."""
 
@@ -69,19 +74,19 @@ class Proof(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is known of one version of the secret. `at` is when it came to its state (proven: last confirmed)."""
 
     state: str = UNPROVEN
-    at: datetime | None = None
+    at: When | None = None
     once: bool = False  # it was accepted at some time
     refused_by: tuple[str, ...] = ()  # endpoints whose rejections made it suspect or open
-    held: dict[str, datetime] = {}  # endpoints that reject what others accept -> since
+    held: dict[str, When] = {}  # endpoints that reject what others accept -> since
 
 
 class Guard(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is remembered of one account; encoded into the data folder."""
 
     account: str = ""  # for people
-    bad: tuple[datetime, ...] = ()  # rejected, or left unanswered by a crash of ours; oldest first
+    bad: tuple[When, ...] = ()  # rejected, or left unanswered by a crash of ours; oldest first
     rotated: int = 0  # how many of `bad` were rejections of a secret that had been accepted before
-    broken: tuple[datetime, ...] = ()  # the endpoint ended the connection instead of answering
+    broken: tuple[When, ...] = ()  # the endpoint ended the connection instead of answering
     proofs: dict[str, Proof] = {}  # version of the secret -> proof
     worked: tuple[str, ...] = ()  # endpoints that accepted it lately, oldest first
 
@@ -98,7 +103,7 @@ class Answer(msgspec.Struct, frozen=True):
     """GO and CANARY: it may leave. WAIT: somebody is under way; NEXT: others first; HELD: not before `until`."""
 
     word: str
-    reason: str = ""  # of HELD: host, rejected, suspect, budget, broken
+    reason: str = ""  # of HELD: host, rejected, suspect, budget, broken, allowance
     until: datetime | None = None
 
 
@@ -144,6 +149,8 @@ def ask(
         flights: logons of this account that have no answer yet.
         waited_s: how long this one has been waiting already.
     """
+    if limits.budget < 1:  # not one bad logon is left for this site, and any logon may turn out to be one
+        return Answer(HELD, "allowance")
     proof = guard.proofs.get(version, Proof())
     held = _held(guard, version, host, now, limits)
     if held is not None:
@@ -152,7 +159,9 @@ def ask(
     fresh = state == PROVEN and proof.at is not None and now - proof.at < FRESH
     most = limits.parallel if fresh else 1
     # With `parallel` above the budget, an operator has said that his directory forgives the last password.
-    if len(_recent(guard.bad, now, limits)) + len(flights) >= max(_budget(guard, version, now, limits), most):
+    # What is in the air may be bad, and then the directory did not forget what it still counted when that left.
+    counted = _recent(guard.bad, min((now, *(flight.at for flight in flights))), limits)
+    if len(counted) + len(flights) >= max(_budget(guard, version, now, limits), most):
         return Answer(WAIT)
     patience = PROVEN_PATIENCE if state == PROVEN else PATIENCE
     if sum(now - flight.at < patience for flight in flights) >= most:
@@ -218,15 +227,17 @@ def accepted(guard: Guard, version: str, host: str, now: datetime, sent: datetim
     return msgspec.structs.replace(guard, bad=bad, rotated=min(guard.rotated, len(bad)), broken=broken, worked=worked)
 
 
-def rejected(guard: Guard, version: str, host: str, now: datetime, limits: LockoutSettings) -> Guard:
-    """A logon was refused: it was a bad one, or the endpoint refuses what others accept."""
+def rejected(
+    guard: Guard, version: str, host: str, now: datetime, limits: LockoutSettings, sent: datetime | None = None
+) -> Guard:
+    """A logon that left at `sent` was refused: it was a bad one, or the endpoint refuses what others accept."""
     proof = guard.proofs.get(version, Proof())
     before = _state(proof, now, limits)
     alone = before == SUSPECT and proof.refused_by == (host,)  # the same endpoint says no more than it did
     state = SUSPECT if before == PROVEN or alone else OPEN
     refused_by = (*(one for one in proof.refused_by if one != host), host)[-WORKED:]
     guard = _with(guard, version, Proof(state, now, proof.once, refused_by, proof.held))
-    bad = _recent(guard.bad, now, limits)
+    bad = _recent(guard.bad, min(now, sent or now), limits)
     rotated = min(guard.rotated, len(bad)) + proof.once
     return msgspec.structs.replace(guard, bad=(*bad, now), rotated=rotated)
 
@@ -236,10 +247,10 @@ def broke_off(guard: Guard, now: datetime, limits: LockoutSettings) -> Guard:
     return msgspec.structs.replace(guard, broken=(*_recent(guard.broken, now, limits), now)[-BREAKS:])
 
 
-def crashed(guard: Guard, number: int, now: datetime, limits: LockoutSettings) -> Guard:
-    """A process of ours ended with this many logons in flight."""
+def crashed(guard: Guard, number: int, now: datetime, limits: LockoutSettings, sent: datetime | None = None) -> Guard:
+    """A process of ours ended with this many logons in flight, the last of which left at `sent`."""
     number = min(number, limits.budget)
-    bad = _recent(guard.bad, now, limits)
+    bad = _recent(guard.bad, min(now, sent or now), limits)
     return msgspec.structs.replace(guard, bad=(*bad, *[now] * number), rotated=min(guard.rotated, len(bad)))
 
 

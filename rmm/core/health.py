@@ -34,9 +34,8 @@ def health(status: str, alerts: Iterable[Alert], rules: Mapping[str, Rule]) -> t
         points = rule.points if alert.severity == "critical" else (rule.points + 1) // 2
         left[rule.quarter] = max(0, left[rule.quarter] - points)
         reasons.append(f"-{points} {alert.summary}")
-    if status not in (OK, PARTIAL):
-        left["availability"] = 0
-        return sum(left.values()), "Offline", [f"-{FULL} {status}", *reasons]
+    if status not in (OK, PARTIAL):  # it gives nothing, and what it was like before is no health
+        return 0, "Offline", [status, *reasons]
     score = sum(left.values())
     word = "Healthy" if score >= HEALTHY_FROM else "Warning" if score >= WARNING_FROM else "Critical"
     return score, word, reasons

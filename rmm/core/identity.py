@@ -55,6 +55,21 @@ def own_uuid(text: str) -> str:
     return uuid
 
 
+def installation(text: str | None) -> str:
+    """The GUID of a Windows installation in the form in which two are compared; empty for what is none."""
+    guid = (text or "").strip().strip("{}").upper()
+    return guid if _UUID.match(guid) else ""
+
+
+def must_show_hardware(known: Mapping[str, str], seen: str) -> bool:
+    """Whether another installation answers than at the last poll: set up anew, a clone, or another machine.
+
+    The GUID alone refuses nothing, since a machine that was set up anew has another one. It makes the poll read the
+    hardware at once, whenever that is due, and `hardware_mismatch` tells which it is before anything is stored.
+    """
+    return bool(seen and known.get("machine")) and known["machine"] != seen
+
+
 class _Readings(msgspec.Struct):
     readings: tuple[dict[str, object], ...] = ()
 

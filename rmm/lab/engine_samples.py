@@ -94,7 +94,9 @@ class SamplesEngine:
         return _Part(name, collector if own and _bare(wire_form(own)) == _bare(wire_form(text)) else None)
 
     def _part(self, part: _Part, machine: LabMachine, moment: Moment, language: str) -> str:
-        head = f'{{"collector":{text_of(part.name)},"host":{text_of(machine.name)},"ms":{_milliseconds(part, machine)},'
+        own = f',"machine":"{machine.installation}"' if language == "powershell" else ""
+        head = f'{{"collector":{text_of(part.name)},"host":{text_of(machine.name)}{own},'
+        head += f'"ms":{_milliseconds(part, machine)},'
         if part.collector is None:
             error = _unknown(f"{part.name}: this text", language)
             return f'{head}"error":{text_of(_record(error, None))}}}'

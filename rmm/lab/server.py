@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import socket
 import ssl
 import sys
@@ -29,6 +30,8 @@ from rmm.lab.wire.logon import Logon, Ways
 from rmm.lab.wire.service import Lab, Service
 from rmm.lab.wire.shells import ShellHost
 from rmm.lab.wire.tls import Authority, answer_as_old, common_name
+
+log = logging.getLogger(__name__)
 
 CONTROL = "127.0.0.1"  # no endpoint has an address in 127.0.0.0/24
 BACKLOG = 4096
@@ -298,6 +301,8 @@ async def _serve(
     ]
     try:
         write_configuration(options.config, fleet, access, plan)
+        for text in plan.unmatched(fleet):
+            log.warning("%s", text)
         info = LabInfo(
             len(fleet),
             http_port,

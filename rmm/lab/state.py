@@ -6,6 +6,7 @@ computed by `cim` and `registry` from these traits and the time.
 
 from __future__ import annotations
 
+import uuid
 from datetime import datetime
 from typing import NamedTuple
 
@@ -66,6 +67,7 @@ class MachineState:
         "hardware",
         "index",
         "install",
+        "installation",
         "language",
         "load",
         "memory_load",
@@ -110,6 +112,7 @@ class MachineState:
         # The index is in both, so no two machines of a fleet share them whatever the dice say.
         digits = dice.hexadecimal(20) + f"{self.index:08X}" + dice.hexadecimal(4)
         self.uuid = f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{digits[16:20]}-{digits[20:32]}"
+        self.installation = str(uuid.uuid5(uuid.UUID(self.uuid), "installation"))
         self.serial = _serial(model, digits, self.index)
         self.zone: Zone = dice.pick(self.language.zones)
         self.install = self.started - dice.uniform(40, 1500) * DAY

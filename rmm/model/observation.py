@@ -26,12 +26,16 @@ SITE_DOWN, COLLECTOR_FAULT = "SITE_DOWN", "COLLECTOR_FAULT"
 
 
 class Fault(msgspec.Struct, frozen=True):
-    """Machine-readable cause of a failure; `message` is for people and may hold text from the endpoint."""
+    """Machine-readable cause of a failure; `message` is for people and may hold text from the endpoint.
+
+    `sample` is the beginning of what could not be read, scrubbed of names and secrets (`rmm.core.sample`).
+    """
 
     code: str
     retry: str = "R0"  # R0 | R1 | RB | RH
     hint: str = ""
     message: str = ""
+    sample: str = ""
 
 
 class Change(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -78,7 +82,8 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
         epoch: random per start of the poller (16 hex digits); seq: 1, 2, ... within site, shard and epoch.
         identity: evidence gathered in the session, such as {"name": "SRV01"}.
         errors: error identifiers that the pipeline left although it completed; the observation is PARTIAL for them.
-        telemetry: requests, bytes_in, bytes_out, and milliseconds of connect, auth, open, run.
+        telemetry: requests, bytes_in, bytes_out, and milliseconds of connect, auth, open, run;
+            unknown_messages where PSRP messages came whose types the protocol does not have.
     """
 
     endpoint: str

@@ -125,18 +125,23 @@ async def _collector(visitor: Visitor, endpoint: Endpoint, name: str) -> Step:
     lacking = result is not None and result.outcome == "unsupported"
     fault = observation.fault or (result.fault if result and not lacking else None)
     if fault is not None:
-        return Step(name, "failed", _since(began), fault.message or fault.code, fault.hint, fault.code)
+        beside = {"sample": fault.sample} if fault.sample else {}
+        return Step(name, "failed", _since(began), fault.message or fault.code, fault.hint, fault.code, beside)
     if result is None:
         return Step(name, "skipped", _since(began))
-    facts = {
+    facts: dict[str, Any] = {
         "outcome": result.outcome,
         "rows": len(result.readings),
         "bytes": result.bytes,
         "gather_ms": result.gather_ms,
         "requests": observation.telemetry.get("requests"),
     }
+    unknown = int(observation.telemetry.get("unknown_messages", 0))
     notes = ", ".join(sorted(set(result.notes.values()) - {"no_data_yet"}))
     detail = f"{result.outcome}, {len(result.readings)} rows, {result.bytes} bytes, {result.gather_ms:.0f} ms there"
+    if unknown:
+        facts["unknown_messages"] = unknown
+        detail += f"; {unknown} PowerShell messages of unknown types were skipped"
     if result.outcome == "unsupported":
         return Step(name, "skipped", _since(began), "this transport or endpoint cannot give it", facts=facts)
     return Step(name, "ok", _since(began), detail + (f"; {notes}" if notes else ""), facts=facts)

@@ -201,17 +201,18 @@ class _Book:
     def _load(self) -> None:
         now, limits = self._clock.now(), self._limits()
         guard = self._file.read()
+        damaged = guard is None
         if guard is None:  # written atomically and by nobody but us; who broke it may have hidden one bad logon
             guard = authguard.crashed(authguard.Guard(), 1, now, limits)
         guard = authguard.settled(guard, now)
         left = self._file.in_flight()
         if left:
-            guard = authguard.crashed(guard, left, now, limits)
+            guard = authguard.crashed(guard, left, now, limits, self._file.noted_at())
         before = self._guard = msgspec.structs.replace(guard, account=self._account)
         late, self._late = self._late, []
         for flight, outcome in late:
             self._apply(flight, outcome)
-        if left or self._guard is not before:
+        if left or damaged or self._guard is not before:
             self._file.write(self._guard)
             self._file.note(0, durable=False)
         self._read_at = time.monotonic()
@@ -287,7 +288,7 @@ class _Book:
             # What left earlier with the same secret was good as well, whenever it is answered.
             self._flights = [one for one in self._flights if one.version != flight.version or one.at >= flight.at]
         elif outcome == REJECTED:
-            self._guard = authguard.rejected(self._guard, flight.version, flight.host, now, limits)
+            self._guard = authguard.rejected(self._guard, flight.version, flight.host, now, limits, flight.at)
         elif outcome == BROKEN:
             self._guard = authguard.broke_off(self._guard, now, limits)
 
@@ -307,7 +308,7 @@ class _Book:
     def _held(self, answer: Answer) -> AuthHeld:
         until = f"{answer.until:%Y-%m-%d %H:%M} UTC" if answer.until else "later"
         code = "auth.host" if answer.reason == "host" else "auth.held"
-        hint = _SPENT if answer.reason == "budget" else None
+        hint = {"budget": _SPENT, "allowance": _NONE_LEFT}.get(answer.reason)
         text = f"{_WHY[answer.reason].format(account=self._account)}; not tried before {until}"
         return AuthHeld(text, code=code, hint=hint)
 
@@ -336,11 +337,13 @@ _SPENT = (
     "It ends with the window, or with `rmm credentials release NAME --unlocked` once an administrator has seen that "
     "the account is not locked and has no bad logons; `lockout.forgives` spares that with Active Directory."
 )
+_NONE_LEFT = "It ends when the coordinator allows this site bad logons again; other sites spend them now."
 _WHY = {
     "host": "this endpoint rejected {account}, which others accept",
     "rejected": "{account} was rejected",
     "suspect": "this endpoint rejected {account}, and no other has shown yet that it is good",
     "budget": "{account} has spent the bad logons that it may",
+    "allowance": "this site may not spend a bad logon of {account} now",
     "broken": "logons as {account} were broken off by several endpoints in a row",
 }
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import os
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,10 @@ from rmm.durable import disk_code, fsync_folder, replace_file
 from rmm.errors import TierError
 
 FOLDER = "authguard"
+
+DAMAGED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+log = logging.getLogger(__name__)
 
 _decoder = msgspec.json.Decoder(Guard)
 
@@ -86,12 +92,16 @@ class GuardFile:
         return True
 
     def read(self) -> Guard | None:
-        """What is remembered; None where it is damaged."""
+        """What is remembered; None where it is damaged, and then the file is kept aside, for people to look at."""
         try:
             return _decoder.decode(self._path.read_bytes())
         except FileNotFoundError:
             return Guard()
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except DAMAGED as error:
+            aside = self._path.with_name(f"{self._path.name}.damaged")
+            log.warning("%s", _told(self._path, error, f"it is kept as {aside.name}, and counts as one bad logon"))
+            with contextlib.suppress(OSError):  # whoever writes next replaces it, or says why that is not possible
+                self._path.replace(aside)
             return None
         except OSError as error:
             raise self._error(error) from error
@@ -105,6 +115,10 @@ class GuardFile:
         self._note.seek(0)
         data = self._note.read(1)
         return data[0] if data else 0
+
+    def noted_at(self) -> datetime:
+        """When that number was noted."""
+        return datetime.fromtimestamp(os.fstat(self._note.fileno()).st_mtime, UTC)
 
     def note(self, number: int, *, durable: bool) -> None:
         """Note how many logons are in flight. Raises TierError, and then none may leave."""
@@ -127,5 +141,12 @@ class GuardFile:
 def guards(data: Path) -> Iterator[tuple[Path, Guard]]:
     """All guards of a data folder, as they are now, for showing."""
     for path in sorted((data / FOLDER).glob("*.json")):
-        with contextlib.suppress(OSError, msgspec.DecodeError, UnicodeDecodeError):
-            yield path, _decoder.decode(path.read_bytes())
+        with contextlib.suppress(OSError):
+            try:
+                yield path, _decoder.decode(path.read_bytes())
+            except DAMAGED as error:
+                log.warning("%s", _told(path, error, "the next logon of this account counts it as one bad logon"))
+
+
+def _told(path: Path, error: Exception, then: str) -> str:
+    return f"{path}: the lock-out protection of one account is damaged ({str(error)[:100]}); {then}"

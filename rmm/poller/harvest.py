@@ -21,9 +21,11 @@ from rmm.core.change import changes, is_inventory
 from rmm.core.coerce import shown
 from rmm.core.context import DENIED, UNSUPPORTED
 from rmm.core.counters import kept_counters
+from rmm.core.identity import installation
 from rmm.core.normalize import NOTES, Normalizer
 from rmm.core.parts import Part, read_part
 from rmm.core.records import judge, result_of
+from rmm.core.sample import sample_of
 from rmm.errors import OutputError, RmmError, TransportError
 from rmm.model import observation as words
 from rmm.model.endpoint import Target
@@ -34,6 +36,7 @@ from rmm.ports import ErrorRecord, Script, ScriptResult, Session
 
 MOST_ERRORS = 5
 MOST_SHARE = 0.75  # of the time that is left: what one collector may use while others wait behind it
+EXCERPT = 4096  # characters of a part that could not be read
 MOST_OUTPUTS = 2  # times poll.max_output that one poll takes from an endpoint, in however many pipelines
 NOT_REACHED = "It comes first in the next poll. Where this happens often, raise poll.timeout or disable what is slow."
 ALONE = "Run `rmm doctor` for this endpoint to see this collector alone, with its time."
@@ -73,6 +76,7 @@ class Harvest:
     ) -> None:
         self.results: dict[str, CollectorResult] = {}
         self.errors: tuple[str, ...] = ()  # of the pipeline, beside those of collectors
+        self.machine = ""  # the GUID of the Windows installation that answered, where it told
         self.language = ""  # of the session that ran scripts
         self._kit = kit
         self._normalizers = normalizers
@@ -82,6 +86,7 @@ class Harvest:
         self._observed_at = observed_at
         self._recognise = recognise
         self._heard = heard
+        self._target: Target | None = None
         self._stopped = False
         self._bare = False  # the transport carries no arguments
         self._lost: list[str] = []  # collectors whose hanging cost their session
@@ -93,11 +98,22 @@ class Harvest:
         collectors = self._kit.collectors
         return [name for name in self._due if not collectors[name].session_free and name not in self.results]
 
+    def end(self) -> None:
+        """The visit is over. It and this object would keep each other, and 100 KB, until the garbage is collected."""
+        self._recognise = _nobody
+
+    async def also(self, name: str, session: Session, target: Target) -> None:
+        """Run one collector more, which is not due, if it is there and was not run. Raises TransportError."""
+        if name in self._kit.collectors and name not in self._due:
+            self._due = (*self._due, name)
+            await self.collect(session, target)
+
     async def collect(self, session: Session, target: Target) -> None:
         """Run all that is waiting. Raises TransportError; what had arrived by then is kept.
 
         What waits afterwards needs another session: this one was lost to a collector that hangs.
         """
+        self._target = target
         collectors = self._kit.collectors
         names, lost = self.waiting, len(self._lost)
         can = [name for name in names if collectors[name].wql] if target.transport in QUERYING else []
@@ -292,12 +308,16 @@ class Harvest:
 
     def _refuse_part(self, text: str, expected: Sequence[str], error: OutputError) -> None:
         """A part that is no part is its collector's fault, if it says whose it is; else that collector is missing."""
+        error.sample = text[:EXCERPT]
         name = _WHOSE.match(text)
         if name is not None and name[1] in expected and name[1] not in self.results:
-            self.results[name[1]] = CollectorResult(outcome="fault", fault=fault_of(error), bytes=len(text))
+            self.results[name[1]] = CollectorResult(
+                outcome="fault", fault=fault_of(error, self._target), bytes=len(text)
+            )
 
     def _take_part(self, part: Part, size: int) -> None:
         self._recognise(part.host)
+        self.machine = self.machine or installation(part.machine)
         if part.error is None:
             self.normalize(part.collector, part.document, part.ms, size)
             return
@@ -329,6 +349,11 @@ class Harvest:
         return changes(manifest, before, result)
 
 
-def fault_of(error: RmmError) -> Fault:
-    """The fault that an error becomes in an observation."""
-    return Fault(error.code, error.retry, error.hint, shown(str(error), 500))
+def _nobody(name: str) -> None:
+    """Recognises every name."""
+
+
+def fault_of(error: RmmError, target: Target | None = None) -> Fault:
+    """The fault that an error becomes in an observation; of `target`, whose names and secret no sample may show."""
+    sample = sample_of(error.sample, target) if target is not None else ""
+    return Fault(error.code, error.retry, error.hint, shown(str(error), 500), sample)

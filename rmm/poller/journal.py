@@ -47,11 +47,15 @@ class VisitJournal:
         with contextlib.suppress(OSError):
             self.unclean = _open_visits(self._path.read_text(encoding="utf-8", errors="replace"))
             self._open = set(self.unclean)
-        with contextlib.suppress(OSError):  # a disk that is full or read-only is told by the stores
+        # A disk that is full or read-only is told by the stores; what was noted before stays then, as it is.
+        with contextlib.suppress(OSError, TierError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644)
-            if self.unclean:
-                os.write(self._file, "".join(f"{BEGUN}{one}\n" for one in sorted(self.unclean)).encode())
+            if self.unclean:  # a crash in the middle leaves the old notes or the new ones
+                replace_file(self._path, "".join(f"{BEGUN}{one}\n" for one in sorted(self.unclean)).encode())
+        with contextlib.suppress(OSError):
+            self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            if not self.unclean:
+                os.ftruncate(self._file, 0)
         return self
 
     def __exit__(self, *_: object) -> None:

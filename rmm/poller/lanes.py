@@ -54,6 +54,7 @@ class SlowLane:
         self._places = asyncio.Semaphore(places)
         self._known = asyncio.Semaphore(max(1, int(KNOWN_SHARE * places)))
         self._usual: deque[float] = deque(maxlen=SAMPLE)
+        self._patience: float | None = FIRST_S  # None: to be found out anew
 
     @asynccontextmanager
     async def known(self) -> AsyncIterator[None]:
@@ -68,14 +69,14 @@ class SlowLane:
     def note(self, seconds: float) -> None:
         """How long a good poll took."""
         self._usual.append(seconds)
+        self._patience = None
 
     @property
     def patience(self) -> float:
         """Seconds after which a poll is slow: some times what nine of ten need."""
-        if len(self._usual) < SAMPLE // 4:
-            return FIRST_S
-        ordered = sorted(self._usual)
-        return min(MOST_S, max(LEAST_S, FACTOR * ordered[int(0.9 * (len(ordered) - 1))]))
+        if self._patience is None:  # every visit asks, some times a second
+            self._patience = _patience(self._usual)
+        return self._patience
 
     async def outlasts(self, visit: asyncio.Task[Any]) -> bool:
         """Wait for a visit as long as the fast lane waits; True when it has a place in the slow lane now.
@@ -83,8 +84,8 @@ class SlowLane:
         Where the slow lane is full, the visit keeps its place in the fast one until it ends or finds another.
         """
         waited = 0.0
-        while waited < self.patience:
-            step = min(STEP_S, self.patience - waited)
+        while (left := self.patience - waited) > 0:
+            step = min(STEP_S, left)
             done, _ = await asyncio.wait([visit], timeout=step)
             if done:
                 return False
@@ -101,3 +102,28 @@ class SlowLane:
             return True
         entering.cancel()
         return False
+
+
+def _patience(usual: deque[float]) -> float:
+    if len(usual) < SAMPLE // 4:
+        return FIRST_S
+    ordered = sorted(usual)
+    return min(MOST_S, max(LEAST_S, FACTOR * ordered[int(0.9 * (len(ordered) - 1))]))
+
+
+class Countdown:
+    """Sets `finished` when it is closed and all that was added is done."""
+
+    def __init__(self) -> None:
+        self.finished = asyncio.Event()
+        self._open = 1
+
+    def add(self) -> None:
+        self._open += 1
+
+    def done(self) -> None:
+        self._open -= 1
+        if self._open == 0:
+            self.finished.set()
+
+    close = done

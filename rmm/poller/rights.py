@@ -9,10 +9,10 @@ import msgspec
 
 from rmm.core import rights
 from rmm.core.rights import Place, Seen, Survey
-from rmm.errors import TransportError
+from rmm.errors import TransportError, UnsupportedError
 from rmm.model.endpoint import Endpoint
 from rmm.model.observation import ACCESS_DENIED, UNSUPPORTED
-from rmm.poller.kit import Kit
+from rmm.poller.kit import SHELL_TRANSPORTS, Kit
 from rmm.ports import ScriptResult, Session
 
 MOST_BYTES = 1 << 20
@@ -39,15 +39,24 @@ async def survey(kit: Kit, endpoint: Endpoint, deadline: float) -> Survey:
     seen: dict[Place, Seen] = {}
     way = "wql" if target.transport == "wql" else "script"
     async with kit.transport(target.transport).session(target, deadline=deadline) as session:
+        if session.language != "powershell":
+            raise _unsupported(f"{endpoint.name} is read by a POSIX shell")
         if way == "script":
             script = msgspec.structs.replace(
                 kit.rights, arguments=(("Places", "\n".join(place.line for place in tried)),)
             )
             seen = _read(await session.run(script, deadline=deadline, max_bytes=MOST_BYTES), tried)
+        if not seen and target.transport in SHELL_TRANSPORTS:
+            raise _unsupported(f"PowerShell on {endpoint.name} runs no script, and over {target.transport} is no WQL")
         if not seen:
             way = "wql"
             seen = await _by_queries(session, tried, deadline)
     return rights.survey(needed, seen, way)
+
+
+def _unsupported(why: str) -> UnsupportedError:
+    hint = "What an account may read there shows in the collectors' own faults: run `rmm doctor` without --rights."
+    return UnsupportedError(f"rights cannot be surveyed: {why}", code="unsupported.rights", hint=hint)
 
 
 def _read(result: ScriptResult, tried: Iterable[Place]) -> dict[Place, Seen]:

@@ -24,16 +24,16 @@ from rmm.model.observation import COLLECTOR_FAULT, TIMEOUT, Fault, Observation
 from rmm.model.state import EndpointState
 from rmm.poller.journal import VisitJournal
 from rmm.poller.kit import Kit
-from rmm.poller.lanes import SlowLane, open_files, sizes
+from rmm.poller.lanes import Countdown, SlowLane, open_files, sizes
 from rmm.poller.tally import Tally
-from rmm.poller.visit import Visitor
+from rmm.poller.visit import Visitor, shells_left
 from rmm.poller.watch import STALLED, Watch
-from rmm.ports import Outlet, ShardStore
+from rmm.ports import Outlet, Session, ShardStore
 
 log = logging.getLogger(__name__)
 
 STOP_S = 1.2  # how long cancelled visits may take to delete their shells
-MOST_TAILS = 4  # shards that stay open for their slow endpoints alone, beside those that are being polled
+MOST_TAILS = 4  # shards that stay open for their slow endpoints alone, beside those that are being polled; at rest
 
 TIMED = frozenset({"tcp.timeout", "dns.failure"})  # beside the status TIMEOUT: what a clock of ours may have decided
 
@@ -131,7 +131,7 @@ class Round:
     async def _feed(self, shard: ShardWork, pool: AioPool, room: asyncio.Semaphore) -> None:
         """Open the shard, hand its endpoints to the pool, and leave its closing to a task."""
         ready: asyncio.Future[ShardStore] = asyncio.get_running_loop().create_future()
-        fast, all_done = _Countdown(), _Countdown()
+        fast, all_done = Countdown(), Countdown()
         closing = asyncio.create_task(self._keep(shard, ready, fast.finished, all_done.finished, room))
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
@@ -155,7 +155,7 @@ class Round:
             all_done.close()
 
     async def _started(
-        self, shard: ShardWork, store: ShardStore, fast: _Countdown, all_done: _Countdown
+        self, shard: ShardWork, store: ShardStore, fast: Countdown, all_done: Countdown
     ) -> AsyncIterator[_Due]:
         """The shard's endpoints on which something is due, each when its turn comes."""
         starts = schedule.spread((endpoint.id for endpoint in shard.endpoints), self._kit.poll.stagger)
@@ -170,7 +170,7 @@ class Round:
                 continue
             await asyncio.sleep(max(0.0, began + offset - asyncio.get_running_loop().time()))
             turn = self._kit.clock.monotonic()
-            yield _Due(endpoints[name], shard, seq, due, state, store, fast, all_done, turn)
+            yield _Due(endpoints[name], shard, seq, due, state, store, fast, all_done, turn, [])
 
     def _due(self, endpoint: Endpoint, state: EndpointState | None) -> tuple[str, ...]:
         now = self._kit.clock.now()
@@ -189,7 +189,7 @@ class Round:
     ) -> None:
         """Own the shard's store from opening to release."""
         # Until its store is closed a shard has a place: among those that are being polled, or among the tails. What an
-        # open store holds (11 MB for 250 endpoints) is most of this process's memory.
+        # open store holds (12 to 25 MB for 250 endpoints) is most of this process's memory; at rest it holds little.
         async with contextlib.AsyncExitStack() as tail, contextlib.AsyncExitStack() as place:
             place.callback(room.release)
             async with self._open_store(shard.site, shard.shard) as store:
@@ -201,6 +201,7 @@ class Round:
                     if not all_done.is_set():
                         # Its slow endpoints must not keep the next shard waiting.
                         await tail.enter_async_context(self._tails)
+                        await store.rest()
                         await place.aclose()
                         await all_done.wait()
                 finally:
@@ -249,6 +250,7 @@ class Round:
                 one.state,
                 orphans=orphans,
                 waited_s=began - one.turn,
+                opened=one.sessions,
             )
         )
         self._visits.add(visit)
@@ -261,16 +263,21 @@ class Round:
         """From the end of a visit to its acknowledgement."""
         try:
             observation = await self._outcome(visit, one.endpoint, one.shard, one.seq)
+            if self._left_clean(observation, one):
+                self._journal_of(one).left(one.endpoint.id)
             if observation is not None:
-                journal = self._journal_of(one)
-                if _left_clean(observation, orphans=one.endpoint.id in journal.unclean):
-                    journal.left(one.endpoint.id)
                 await self._keep_one(self._judged(observation, began), one)
         except Exception as error:  # also a defect of ours: who waits for this endpoint's end would wait for ever
             self._fail(error)
         finally:
             self._visits.discard(visit)
             one.all_done.done()
+
+    def _left_clean(self, observation: Observation | None, one: _Due) -> bool:
+        """Whether no shell of ours can be left: those of this visit are deleted, those of an earlier process too."""
+        orphans = one.endpoint.id in self._journal_of(one).unclean
+        reaped = observation is not None and "shells_reaped" in observation.telemetry
+        return not shells_left(one.sessions) and (reaped or not orphans)
 
     def _set_aside(self, job: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Go on outside of the fast lane."""
@@ -365,12 +372,6 @@ class Round:
             await asyncio.wait(closing)
 
 
-def _left_clean(observation: Observation, *, orphans: bool) -> bool:
-    """Whether no shell of ours can be left: those of this visit are deleted, those of an earlier process too."""
-    telemetry = observation.telemetry
-    return not telemetry.get("shells_left") and (not orphans or "shells_reaped" in telemetry)
-
-
 def _was_slow(state: EndpointState | None) -> bool:
     """Whether the last poll ran out of time after it was connected."""
     return state is not None and state.status == TIMEOUT
@@ -385,24 +386,7 @@ class _Due(NamedTuple):
     collectors: tuple[str, ...]
     state: EndpointState | None
     store: ShardStore
-    fast: _Countdown
-    all_done: _Countdown
+    fast: Countdown
+    all_done: Countdown
     turn: float  # monotonic time at which it was to begin
-
-
-class _Countdown:
-    """Sets `finished` when it is closed and all that was added is done."""
-
-    def __init__(self) -> None:
-        self.finished = asyncio.Event()
-        self._open = 1
-
-    def add(self) -> None:
-        self._open += 1
-
-    def done(self) -> None:
-        self._open -= 1
-        if self._open == 0:
-            self.finished.set()
-
-    close = done
+    sessions: list[Session]  # that its visit has opened

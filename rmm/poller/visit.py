@@ -70,17 +70,23 @@ class Visitor:
         *,
         orphans: bool = False,
         waited_s: float = 0.0,
+        opened: list[Session] | None = None,
     ) -> Observation:
         """Poll `endpoint` for the collectors in `due`.
 
         `orphans`: shells of ours may be left there, end them first. `waited_s`: for a place, since its turn came.
+        `opened` gets each session: of a visit that is cancelled, they alone say what is left on the endpoint.
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._kit.poll.timeout
         run = _Run(self._kit, self._normalizers, endpoint, due, state, deadline, orphans=orphans, heard=self._heard)
+        run.sessions = opened if opened is not None else run.sessions
         began = self._kit.clock.monotonic()
-        status, fault = await run.attempt()
-        run.tell(fault, took_s=self._kit.clock.monotonic() - began, waited_s=waited_s)
+        try:
+            status, fault = await run.attempt()
+            run.tell(fault, took_s=self._kit.clock.monotonic() - began, waited_s=waited_s)
+        finally:
+            run.harvest.end()
         return Observation(
             endpoint=endpoint.id,
             name=endpoint.name,
@@ -126,7 +132,7 @@ class _Run:
         self._another = False  # another machine answered
         self._in_session = False
         self._tries = 0
-        self._sessions: list[Session] = []
+        self.sessions: list[Session] = []
         self._clean_up = min(CLEAN_UP_S, CLEAN_UP_SHARE * kit.poll.timeout)
         self.harvest = Harvest(
             kit, normalizers, due, state,
@@ -162,7 +168,7 @@ class _Run:
             return (words.PARTIAL if failed else words.OK), None
         if outcome.status == words.IDENTITY_MISMATCH:
             self.harvest.results.clear()  # data of another machine is never stored under this endpoint
-        return outcome.status, fault_of(outcome)
+        return outcome.status, fault_of(outcome, self.kit.target(self.endpoint) if outcome.sample else None)
 
     def _may_help(self, outcome: RmmError | None, tries: int, had: int) -> bool:
         """Whether another session may bring what this one did not.
@@ -205,10 +211,11 @@ class _Run:
             async with asyncio.timeout_at(self.deadline + 2 * CLEAN_UP_S):
                 async with transport.session(target, deadline=self.deadline) as session:
                     self._in_session = True
-                    self._sessions.append(session)
+                    self.sessions.append(session)
                     try:
                         self._check_identity(session.peer.get("netbios", ""))
                         await self.harvest.collect(session, target)
+                        await self._check_installation(session, target)
                         if target.transport in SHELL_TRANSPORTS and "name" in self.identity and self.harvest.language:
                             self.identity["language"] = self.harvest.language
                     finally:
@@ -228,11 +235,11 @@ class _Run:
         if not self.identity or self._another:
             return {}  # another machine's tells nothing of this one; without any, what is known is kept
         known = self.state.identity if self.state else {}
-        return {key: known[key] for key in ("name", "language") if key in known} | self.identity
+        return {key: known[key] for key in ("name", "language", "machine") if key in known} | self.identity
 
     def left(self) -> dict[str, float]:
         """How many shells of ours are on the endpoint after all; nothing where there are none."""
-        count = sum(session.telemetry.get("shells_left", 0.0) for session in self._sessions)
+        count = shells_left(self.sessions)
         return {"shells_left": count} if count else {}
 
     def _target(self) -> Target:
@@ -259,6 +266,13 @@ class _Run:
             raise self._refused(reason, hint)
         if seen:
             self.identity["name"] = seen
+
+    async def _check_installation(self, session: Session, target: Target) -> None:
+        known = self.state.identity if self.state else {}
+        if identity.must_show_hardware(known, self.harvest.machine):
+            await self.harvest.also("hardware", session, target)
+        if self.harvest.machine and "name" in self.identity:
+            self.identity["machine"] = self.harvest.machine
 
     def _other_hardware(self) -> TransportError | None:
         """The machine has the right name and is another one: set up anew under an old name, or a clone."""
@@ -314,7 +328,7 @@ class _Run:
             return
         told = self_telemetry.document(
             self.harvest.results.values(),
-            [session.telemetry for session in self._sessions],
+            [session.telemetry for session in self.sessions],
             fault,
             total_ms=took_s * 1000.0,
             queue_wait_ms=waited_s * 1000.0,
@@ -322,6 +336,11 @@ class _Run:
             shortest_s=min(self.kit.intervals.get(name, 0) or 86_400 for name in self.due),
         )
         self.harvest.normalize(self_telemetry.NAME, told, 0.0, 0)
+
+
+def shells_left(sessions: Sequence[Session]) -> float:
+    """How many shells of ours these sessions have left on their endpoint."""
+    return sum(session.telemetry.get("shells_left", 0.0) for session in sessions)
 
 
 def verdict(outcome: RmmError | None) -> str:

@@ -43,6 +43,7 @@ class Executive:
             scope="",
             total=len(rows),
             score=_score(rows),
+            known=sum(row["health_status"] != "Unknown" for row in rows),
             reachable=sum(row["status"] in ("OK", "PARTIAL") for row in rows),
             critical=severities["critical"],
             warnings=severities["warning"],

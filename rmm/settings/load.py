@@ -19,6 +19,7 @@ from rmm.errors import ConfigError
 from rmm.model.endpoint import Endpoint, Group, Site, TlsException
 from rmm.model.settings import CollectorSettings, LockoutSettings, PollSettings, Settings
 from rmm.settings.endpoints import ENDPOINTS, RESERVED, SCHEMES, SHELLS, TRANSPORTS, read_endpoints
+from rmm.settings.fitting import endpoint_idle_problems, file_problems, idle_problems
 from rmm.settings.rules import read_rules
 from rmm.settings.sessions import endpoint_problems, site_problems
 
@@ -98,7 +99,7 @@ def load_settings(folder: Path, flags: Mapping[str, Any] | None = None) -> Setti
     poll = _section(document, "poll", PollSettings, top, flags, problems)
     collectors = _section(document, "collectors", CollectorSettings, top, flags, problems)
     lockout = _section(document, "lockout", LockoutSettings, top, flags, problems)
-    sites = _sites(document, top, problems)
+    sites = _sites(document, top, folder, problems)
     _check_top(document, top, problems)
     _check_limits(document, poll, problems)
     _check_lockout(document, lockout, problems)
@@ -115,8 +116,11 @@ def load_settings(folder: Path, flags: Mapping[str, Any] | None = None) -> Setti
     lines += found
     for name in groups.keys() - {one.group for one in endpoints}:
         log.warning("%s: groups.%s: no endpoint of the list is in this group", path, name)
-    lines += endpoint_problems(endpoints, {site.id: site for site in sites}, folder / ENDPOINTS)
-    lines += _unfit(folder / ENDPOINTS, endpoints, {site.id: site for site in sites})
+    by_id = {site.id: site for site in sites}
+    lines += lines_of(str(path), _idle(document, top, by_id, endpoints))
+    lines += endpoint_problems(endpoints, by_id, folder / ENDPOINTS)
+    lines += endpoint_idle_problems(endpoints, by_id, folder / ENDPOINTS)
+    lines += _unfit(folder / ENDPOINTS, endpoints, by_id)
     if lines:
         raise ConfigError(problems=tuple(lines))
     data = str(_flag(flags, "data") or os.environ.get("RMM_DATA") or top.data)
@@ -179,7 +183,7 @@ def _section(
     return kind(**values)
 
 
-def _sites(document: Document, top: _Top, problems: list[Problem]) -> list[Site]:
+def _sites(document: Document, top: _Top, folder: Path, problems: list[Problem]) -> list[Site]:
     sites: list[Site] = []
     for index, value in enumerate(top.sites):
         place: tuple[str | int, ...] = ("sites", index)
@@ -188,7 +192,8 @@ def _sites(document: Document, top: _Top, problems: list[Problem]) -> list[Site]
             continue
         site = Site(**values)
         before = len(problems)
-        problems += [Problem(document.line((*place, key)), dotted((*place, key)), text) for key, text in _site(site)]
+        found = (*_site(site), *file_problems(site, folder))
+        problems += [Problem(document.line((*place, key)), dotted((*place, key)), text) for key, text in found]
         if any(site.id == other.get("id") for other in top.sites[:index]):
             problems.append(Problem(document.line((*place, "id")), dotted((*place, "id")), "this id is used twice"))
         if len(problems) == before:
@@ -196,6 +201,19 @@ def _sites(document: Document, top: _Top, problems: list[Problem]) -> list[Site]
     if not top.sites and not problems:
         problems.append(Problem(document.line(("sites",)), "sites", "name at least one site"))
     return sites
+
+
+def _idle(document: Document, top: _Top, sites: dict[str, Site], endpoints: list[Endpoint]) -> list[Problem]:
+    """What sites say and none of their endpoints heeds; only of sites that are right otherwise."""
+    own: dict[str, list[Endpoint]] = {}
+    for one in endpoints:
+        own.setdefault(one.site, []).append(one)
+    found = []
+    for index, value in enumerate(top.sites):
+        site = sites.get(str(value.get("id")))
+        for key, text in idle_problems(site, own.get(site.id, [])) if site is not None else ():
+            found.append(Problem(document.line(("sites", index, key)), dotted(("sites", index, key)), text))
+    return found
 
 
 def _site(site: Site) -> Iterable[tuple[str, str]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
@@ -29,6 +30,9 @@ log = logging.getLogger(__name__)
 
 BATCH = 16  # observations per transaction of the cold tier
 MOST_QUEUED = 2 * BATCH  # the poller waits when the cold tier is further behind than that
+
+WRITING = threading.Lock()
+"""Whoever writes a hot file: a file in the making takes as much memory as its shard, so that is done one by one."""
 
 Queued = tuple[Observation, Hint]
 
@@ -64,7 +68,9 @@ class ShardStore:
         self._draining: asyncio.Task[None] | None = None
         self._flushing: asyncio.Task[None] | None = None
         self._error: TierError | None = None
-        self._changed = False
+        self._acknowledged: set[str] = set()  # endpoints, since the opening or the last rest
+        self._unwritten: set[str] = set()  # whose states the hot file does not have yet
+        self._away: set[str] = set()  # whose states the hot file alone has
         self._mark = 0  # what a release may forget: in hot and cold since the last flush
 
     async def recover(self) -> None:
@@ -86,11 +92,12 @@ class ShardStore:
 
     def state(self, endpoint: str) -> EndpointState | None:
         """The last state, including what was acknowledged a moment ago."""
+        if endpoint in self._away:  # it is polled again within one opening, which rounds do not do
+            self._away.discard(endpoint)
+            found = hot_json.load(self._data, self._site, self._shard).get(endpoint)
+            if found is not None:
+                self._states[endpoint] = found
         return self._states.get(endpoint)
-
-    def states(self) -> Mapping[str, EndpointState]:
-        """All last states of this shard."""
-        return self._states
 
     def pending(self) -> list[bytes]:
         """Encoded observations found at opening."""
@@ -119,7 +126,8 @@ class ShardStore:
         return record
 
     def _fold(self, observation: Observation, not_before: datetime | None) -> None:
-        before = self._states.get(observation.endpoint)
+        before = self.state(observation.endpoint)
+        self._acknowledged.add(observation.endpoint)
         digests: dict[str, str] = {}
         unchanged: set[str] = set()
         anew: set[str] = set()
@@ -136,7 +144,7 @@ class ShardStore:
         after = merge(before, observation, not_before, digests)
         if after is not before:
             self._states[observation.endpoint] = after
-            self._changed = True
+            self._unwritten.add(observation.endpoint)
 
     async def _drain_quietly(self) -> None:
         try:
@@ -195,23 +203,43 @@ class ShardStore:
             if self._error is not None:
                 raise self._error
             await self._drain()
-            if self._changed:
-                self._changed = False
+            if self._unwritten:
+                written, self._unwritten = self._unwritten, set()
                 try:
-                    await asyncio.to_thread(
-                        hot_json.write, self._data, self._site, self._shard, dict(self._states), self._now()
-                    )
+                    await asyncio.to_thread(self._write, dict(self._states), self._now(), merged=bool(self._away))
                 except BaseException:
-                    self._changed = True
+                    self._unwritten |= written
                     raise
             self._mark = mark
         finally:
             self._flushing = None
 
+    def _write(self, states: dict[str, EndpointState], now: datetime, *, merged: bool) -> None:
+        """Replace the hot file; `merged` with what it alone has."""
+        with WRITING:
+            if merged:
+                states = hot_json.load(self._data, self._site, self._shard) | states
+            hot_json.write(self._data, self._site, self._shard, states, now)
+
+    async def rest(self) -> None:
+        """Flush, and let the hot file alone have what was acknowledged and is in it.
+
+        The states of a shard take 12 to 25 MB, and a shard may wait minutes for its last endpoints.
+        """
+        await self.flush()
+        for name in self._acknowledged - self._unwritten:
+            if self._states.pop(name, None) is not None:
+                self._away.add(name)
+        self._acknowledged = set()
+
     async def release(self) -> None:
         """The coordinator committed all that was acknowledged before the last flush: the spool may forget it."""
         self._spool.release(self._mark)
         self._pending = []
+
+    def let_go(self) -> None:
+        """It is closed: whoever still has a reference to it, such as a task that ended, keeps no states alive."""
+        self._states, self._pending, self._queue = {}, [], []
 
     async def settle(self) -> None:
         """Wait for what is at work in the background; it ends with its error, if any, kept."""
@@ -244,5 +272,6 @@ async def open_shard(
             yield store
         finally:
             await store.settle()
+            store.let_go()
         if keep_days > 0:
             await cold.expire(now() - timedelta(days=keep_days))

@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Generic, Protocol, TypeVar
 
+import msgspec
+
 from rmm.model.endpoint import Target
 
 
@@ -37,7 +39,8 @@ class Kept(Generic[S]):
     async def lend(self, target: Target, make: Callable[[], S]) -> AsyncIterator[S]:
         """The endpoint's session, or one that `make` makes. It is closed when it is left by an exception."""
         kept = self._sessions.pop(target.endpoint, None) if target.session != "new" else None
-        if kept is not None and kept.target != target:
+        # What it holds there is no orphan, whatever the notes of visits say of it while it lives.
+        if kept is not None and kept.target != msgspec.structs.replace(target, orphans=kept.target.orphans):
             await kept.aclose()
             kept = None
         session = make() if kept is None else kept

@@ -21,8 +21,10 @@ from rmm.transports.winrm.kdc import status_error, ticket_error
 from rmm.transports.winrm.kerberos import number_of
 from rmm.transports.winrm.network import verified_name
 from rmm.transports.winrm.pipeline import Pace
+from rmm.transports.winrm.rejection import endless
 
 RUNNING = 1
+MOST_LEGS = 4  # messages of one logon: NTLM has two, SPNEGO adds one
 
 
 class PypsrpSession:
@@ -108,6 +110,8 @@ def _open(target: Target, seconds: float) -> RunspacePool:
             no_proxy=True, connection_timeout=max(1, min(round(target.connect_timeout), timeout)),
             read_timeout=timeout + 5, operation_timeout=min(20, timeout), reconnection_retries=0, **_proof(target),
         )  # fmt: skip
+        if target.auth != "credssp":
+            _bound(wsman.transport)
         pool = RunspacePool(wsman, configuration_name=target.configuration)
         pool.shell.idle_time_out = target.idle_s  # the library's default leaves it to the endpoint: two hours
         pool.open()
@@ -116,6 +120,23 @@ def _open(target: Target, seconds: float) -> RunspacePool:
             wsman.close()
         raise _error(error, target) from error
     return pool
+
+
+def _bound(transport: Any) -> None:
+    """Let a logon have MOST_LEGS: the library answers challenges for as long as an endpoint sends any."""
+    transport.session = transport._build_session()  # which its first request would do; there is no public way
+    adapter = transport.session.get_adapter(transport.endpoint)
+    send, legs = adapter.send, 0
+
+    def counted(request: Any, **rest: Any) -> Any:
+        nonlocal legs
+        legs = legs + 1 if "Authorization" in request.headers else 0
+        if legs > MOST_LEGS:
+            raise endless()
+        return send(request, **rest)
+
+    if transport.auth != "basic":  # which goes with every request
+        adapter.send = counted
 
 
 def _proof(target: Target) -> dict[str, Any]:

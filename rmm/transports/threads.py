@@ -253,6 +253,9 @@ class ThreadTransport(Generic[H, S]):
                 attempt.rejected()
                 raise
             except RmmError as error:
+                if error.code == "auth.loop":
+                    attempt.rejected()
+                    raise
                 # Refused for another reason, so the logon was good; either library calls a fault so.
                 if isinstance(error, AccessError | QuotaError) or type(error.__cause__).__name__ == "WSManFaultError":
                     attempt.accepted()

@@ -231,6 +231,8 @@ def test_kinds_of_credentials(folder: Path, tmp_path: Path) -> None:
         (["--keytab", str(tmp_path / "no")], "no such file"),
         (["--keytab", str(keytab), "--key-file", str(keytab)], "do not go together"),
         (["--certificate", str(keytab)], "cannot be used"),
+        (["--keytab", str(passphrase)], "is no keytab"),
+        (["--ccache", str(passphrase)], "is no ticket cache"),
         ([], "empty secret"),
     ):
         done = rmm("credentials", "set", "other", *common, *options, input="\n")

@@ -6,9 +6,10 @@ import csv
 import io
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
 
-from rmm.cli.poll import _printer, _together
+from rmm.cli.poll import _printer, _together, document, summary_line
 from rmm.model.observation import Fault, Observation
 from rmm.model.round import PollSummary
 
@@ -36,6 +37,39 @@ def printed(output: str, capsys: pytest.CaptureFixture[str]) -> str:
 
 def test_a_failure_is_told_with_what_happened_and_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
     assert "config  ntlm cannot use a keytab. Set another credential for it.\n" in printed("table", capsys)
+
+
+def test_polled_is_who_gave_readings_and_the_others_are_told_apart() -> None:
+    statuses = {"OK": 17, "PARTIAL": 1, "UNREACHABLE": 3, "AUTH_HELD": 2}
+    summary = PollSummary(planned=30, skipped=7, duration_s=3.14, statuses=statuses, firing=2, resolved=1)
+    assert summary_line(summary) == (
+        "18 of 30 endpoints polled in 3.1 s: 17 OK, 1 PARTIAL; 5 without readings: 2 AUTH_HELD, 3 UNREACHABLE; "
+        "7 not tried: not due, or resting after a fault; 2 alerts new, 1 resolved"
+    )
+    assert (summary.tried, summary.polled, summary.failed, summary.exit_code) == (23, 18, 5, 3)
+
+
+def test_nobody_polled_is_said_as_that() -> None:
+    summary = PollSummary(planned=2, duration_s=1.0, statuses={"UNREACHABLE": 2})
+    assert summary_line(summary) == "0 of 2 endpoints polled in 1.0 s; 2 without readings: 2 UNREACHABLE"
+
+
+def test_messages_that_nobody_knows_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    summary = PollSummary(planned=2)
+    for _ in range(2):
+        summary.count(msgspec.structs.replace(FAILED, status="OK", fault=None, telemetry={"unknown_messages": 2.0}))
+    with _printer("table", quiet=False, total=2) as printer:
+        printer.end(summary)
+    assert "4 PowerShell messages of unknown types were skipped" in capsys.readouterr().out
+
+
+def test_a_sample_of_what_could_not_be_read_stands_beside_the_fault() -> None:
+    fault = Fault("xml.malformed", "RB", "h", "m", "<s:Envelope")
+    seen = document(msgspec.structs.replace(FAILED, fault=fault))
+    assert seen["fault"] == {
+        "code": "xml.malformed", "retry": "RB", "hint": "h", "message": "m", "sample": "<s:Envelope",
+    }  # fmt: skip
+    assert "sample" not in document(FAILED)["fault"]
 
 
 def test_csv_has_the_message(capsys: pytest.CaptureFixture[str]) -> None:

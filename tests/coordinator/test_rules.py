@@ -181,7 +181,7 @@ def test_health() -> None:
     assert health("OK", [alert("net", "critical")], rules)[:2] == (75, "Warning")  # no quarter below nothing
     assert health("OK", [alert("cpu", "critical")] * 9, rules)[0] == 75
     assert health("OK", [alert("gone", "critical")], rules)[0] == 100
-    assert health("UNREACHABLE", [], rules)[:2] == (75, "Offline")
+    assert health("UNREACHABLE", [], rules) == (0, "Offline", ["UNREACHABLE"])
     for status in ("", "AUTH_HELD", "COLLECTOR_FAULT", "SITE_DOWN", "CONFIG"):
         assert health(status, [], rules)[:2] == (0, "Unknown")
     assert fleet_score([]) is None

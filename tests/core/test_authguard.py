@@ -158,6 +158,23 @@ def test_an_allowance_that_is_not_renewed_leaves_one() -> None:
     assert (lease.at(NOW), lease.at(NOW + SECOND), Allowance().at(NOW), Allowance(0, NOW).at(NOW)) == (2, 1, 2, 0)
 
 
+def test_an_answer_that_comes_after_the_window_does_not_shorten_what_the_directory_counts() -> None:
+    guard = rejected(Guard())
+    left = NOW + WINDOW - SECOND
+    late = NOW + WINDOW + SECOND
+    flight = Flight("2", "b", left)
+    assert ask(guard, "3", "c", late, LIMITS, flights=[flight]).word == WAIT
+    assert authguard.spent(authguard.rejected(guard, "2", "b", late, LIMITS, left), late, LIMITS) == 2
+    assert authguard.spent(authguard.crashed(guard, 1, late, LIMITS, left), late, LIMITS) == 2
+
+
+def test_without_a_bad_logon_left_nobody_goes_not_even_with_a_proven_secret() -> None:
+    none = msgspec.structs.replace(LIMITS, budget=0)
+    for guard in (Guard(), accepted(Guard())):
+        answer = ask(guard, "1", "a", NOW, none)
+        assert (answer.word, answer.reason) == (HELD, "allowance")
+
+
 def test_a_clock_that_was_set_back_does_not_hold_for_ever() -> None:
     guard = rejected(Guard(), now=NOW + timedelta(days=365))
     assert word(authguard.settled(guard, NOW), now=NOW + WINDOW) == CANARY
@@ -252,7 +269,8 @@ def most_bad(events: list[tuple[str, str, str, float]], directory: Directory, li
         elif what == "rotate" and version != directory.passwords[-1]:
             directory.passwords.append(version)
         elif what == "crash":
-            guard = authguard.crashed(guard, len(flights), now, limits) if flights else guard
+            left = [flight.at for flight, _ in flights]
+            guard = authguard.crashed(guard, len(flights), now, limits, left[-1]) if flights else guard
             flights = []
         elif what == "ask":
             now += timedelta(milliseconds=1)
@@ -266,7 +284,7 @@ def most_bad(events: list[tuple[str, str, str, float]], directory: Directory, li
             if good:
                 guard = authguard.accepted(guard, flight.version, flight.host, now, flight.at)
             else:
-                guard = authguard.rejected(guard, flight.version, flight.host, now, limits)
+                guard = authguard.rejected(guard, flight.version, flight.host, now, limits, flight.at)
     return directory.most
 
 

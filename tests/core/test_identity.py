@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-from rmm.core.identity import hardware_mismatch, mismatch
+from rmm.core.identity import hardware_mismatch, installation, mismatch, must_show_hardware
 from rmm.model.observation import CollectorResult
 from rmm.model.state import CollectorState
 
@@ -29,6 +29,19 @@ NONE = "03000200-0400-0500-0006-000700080009"
 )
 def test_another_machine_is_noticed(expected: str, known: dict[str, str], seen: str, wrong: bool) -> None:
     assert bool(mismatch(expected, known, {"name": seen})) is wrong
+
+
+@pytest.mark.parametrize(
+    ("known", "seen", "must"),
+    [({}, ONE, False), ({"machine": ONE}, ONE, False), ({"machine": ONE}, TWO, True), ({"machine": ONE}, "", False)],
+)
+def test_another_installation_must_show_its_hardware(known: dict[str, str], seen: str, must: bool) -> None:
+    assert must_show_hardware(known, seen) is must
+
+
+def test_an_installation_is_a_guid_or_nothing() -> None:
+    assert installation(f" {{{ONE.lower()}}} ") == ONE
+    assert [installation(text) for text in (None, "", "x", ONE[:-1])] == [""] * 4
 
 
 def read(uuid: str | None, serial: str | None = None) -> CollectorResult:

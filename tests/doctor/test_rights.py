@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,7 +21,10 @@ from rmm.app import App
 from rmm.catalog.bundle import rights_script
 from rmm.core import rights
 from rmm.core.rights import Place, Seen, Survey
+from rmm.errors import UnsupportedError
+from rmm.model.endpoint import Endpoint
 from rmm.poller.rights import survey
+from rmm.ports import Script, ScriptResult
 
 SERVICE = Place("wmi", "root/cimv2", "Win32_Service")
 PERF = Place("wmi", "root/cimv2", "Win32_PerfRawData_PerfOS_System")
@@ -47,6 +52,33 @@ KEY = Place("registry", "HKLM\\SOFTWARE\\X")
 )  # fmt: skip
 def test_what_a_try_says(place: Place, seen: Seen | None, word: str) -> None:
     assert rights.verdict(place, seen) == word
+
+
+class Over:
+    """A transport, and its session, of which only the language and what a script gives matter."""
+
+    def __init__(self, language: str) -> None:
+        self.language = language
+
+    @contextlib.asynccontextmanager
+    async def session(self, target: Any, *, deadline: float) -> AsyncIterator[Over]:
+        yield self
+
+    async def run(self, script: Script, *, deadline: float, max_bytes: int) -> ScriptResult:
+        return ScriptResult(output=(), state="failed")
+
+
+@pytest.mark.parametrize(
+    ("language", "why"), [("sh", "is read by a POSIX shell"), ("powershell", "runs no script, and over ssh is no WQL")]
+)
+async def test_rights_over_ssh_are_said_to_be_unsupported_and_why(language: str, why: str) -> None:
+    target = SimpleNamespace(transport="ssh")
+    kit: Any = SimpleNamespace(
+        target=lambda _: target, collectors={}, rights=Script(""), transport=lambda _: Over(language)
+    )
+    with pytest.raises(UnsupportedError) as caught:
+        await survey(kit, Endpoint(id="a", name="A", site="hq"), 1.0)
+    assert (caught.value.code, why in str(caught.value)) == ("unsupported.rights", True)
 
 
 def test_the_places_of_the_shipped_collectors(engine: Any) -> None:

@@ -47,6 +47,7 @@ class Scenario(msgspec.Struct):
     settings: dict[str, Any] = {}
     endpoints: int = 1  # how many machines; the first is the one that is looked at
     rounds: int = 1
+    mode: str = "all"  # of each round: see `PollRequest`
     wait_s: float = 0.0  # between rounds
     by_name: bool = False
     scheme: str = "http"
@@ -55,6 +56,7 @@ class Scenario(msgspec.Struct):
     changes: dict[int, dict[str, Any]] = {}  # round -> what an administrator does before it: see `POST /lab/accounts`
     needs: str = ""  # what the machine that runs it must have, such as kerberos
     logon: dict[str, Any] = {}  # see `logons`
+    shells_left: int = 0  # shells of ours that are in the lab when the poller has ended: none, unless it cannot be
     lab: dict[str, Any] = {}  # further LabOptions
 
 
@@ -206,12 +208,13 @@ async def _rounds(scenario: Scenario, folder: Path) -> list[dict[str, Any]]:
             if number + 1 in scenario.changes:
                 _ask_lab(folder, "accounts", scenario.changes[number + 1])
             kept: list[Any] = []
-            await app.poll(PollRequest(mode="all"), on_observation=kept.append, config=folder)
+            await app.poll(PollRequest(mode=scenario.mode), on_observation=kept.append, config=folder)
             plain: dict[str, Any] = msgspec.to_builtins(next(one for one in kept if one.endpoint == first))
             facts = _facts(plain, folder)
             facts["others"] = sorted({one.status for one in kept if one.endpoint != first})
             facts["lab"] = _lab(folder)
             seen.append(facts)
+    seen[-1]["shells_left"] = _lab(folder)["shells_open"] - scenario.shells_left
     return seen
 
 
@@ -259,6 +262,8 @@ def _facts(observation: dict[str, Any], folder: Path) -> dict[str, Any]:
         "retry": fault.get("retry", ""),
         "hint": fault.get("hint", ""),
         "message": fault.get("message", ""),
+        "sample": fault.get("sample", ""),
+        "unknown": int(observation["telemetry"].get("unknown_messages", 0)),
         "errors": list(observation.get("errors", ())),
         "duration_s": observation["duration_s"],
         "collectors": {
@@ -280,11 +285,13 @@ def problems(seen: dict[str, Any]) -> list[str]:
     expected = seen["expected"]
     found = [
         f"{key} {seen[key] or 'none'}, not {expected[key]}: {seen['message']}"
-        for key in ("status", "code", "retry", "errors")
+        for key in ("status", "code", "retry", "errors", "unknown")
         if key in expected and seen[key] != expected[key]
     ]
     if expected.get("hint", "").lower() not in seen["hint"].lower():
         found.append(f"hint {seen['hint']!r} says nothing of {expected['hint']!r}")
+    if expected.get("sample", "") not in seen["sample"]:
+        found.append(f"sample {seen['sample']!r} has no {expected['sample']!r}")
     if seen["duration_s"] > expected.get("within_s", 60):
         found.append(f"took {seen['duration_s']:.1f} s, more than {expected['within_s']}")
     found += [f"no alert {rule}: {seen['alerts']}" for rule in expected.get("alerts", ()) if rule not in seen["alerts"]]
@@ -293,6 +300,8 @@ def problems(seen: dict[str, Any]) -> list[str]:
         for key, value in expected.get("lab", {}).items()
         if seen["lab"][key] != value
     ]
+    if seen.get("shells_left"):
+        found.append(f"shells of ours in the lab at the end, beyond those that must be left: {seen['shells_left']}")
     if (stored := sorted(seen["collectors"])) != expected.get("stored", stored):
         found.append(f"stored: {', '.join(stored)}")
     if seen["others"] != expected.get("others", seen["others"]):
@@ -314,7 +323,7 @@ def problems(seen: dict[str, Any]) -> list[str]:
 
 
 def _is(seen: Any, wanted: Any, key: str) -> bool:
-    return wanted.lower() in str(seen).lower() if key in ("hint", "message") else bool(seen == wanted)
+    return wanted.lower() in str(seen).lower() if key in ("hint", "message", "sample") else bool(seen == wanted)
 
 
 def _near(seen: Any, wanted: Any) -> bool:

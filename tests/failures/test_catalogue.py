@@ -14,7 +14,7 @@ from table import ROWS_OF_CATALOGUE, coverage, lines, records
 LEAST = 90  # rows with a scenario
 KEYS = {
     "status", "code", "retry", "hint", "within_s", "errors", "alerts", "no_alerts", "collectors", "readings", "others",
-    "lab", "stored",
+    "lab", "stored", "sample", "unknown",
 }  # fmt: skip
 STATUSES = {
     "OK", "PARTIAL", "UNREACHABLE", "TIMEOUT", "REBOOTING", "AUTH_REJECTED", "AUTH_HELD", "ACCESS_DENIED", "TLS_ERROR",

@@ -8,6 +8,7 @@ import pytest
 
 from rmm.errors import ConfigError
 from rmm.lab.faults import load_plan
+from rmm.lab.fleet import LabFleet
 from rmm.resources import shipped
 
 
@@ -37,6 +38,19 @@ def test_a_mistake_is_told_in_words_of_the_plan(tmp_path: Path, fault: str, want
 def test_what_is_no_text_is_refused(tmp_path: Path) -> None:
     [line] = problems(tmp_path / "plan.yaml", b"\xff\xfe\x00")
     assert "plan.yaml: not UTF-8 text" in line
+
+
+def test_a_fault_that_strikes_nobody_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "plan.yaml"
+    path.write_text(
+        "faults:\n  - {kind: hang, machines: [3]}\n  - {kind: hang, machines: [30]}\n"
+        "  - {kind: hang, names: [NOBODY]}\n  - {kind: hang, groups: [windows95]}\n  - {kind: refuse, share: 1}\n"
+    )
+    assert load_plan(path).unmatched(LabFleet(5)) == [
+        "fault 2 (kind: hang, machines: [30]) matches no endpoint of this lab",
+        "fault 3 (kind: hang, names: ['NOBODY']) matches no endpoint of this lab",
+        "fault 4 (kind: hang, groups: ['windows95']) matches no endpoint of this lab",
+    ]
 
 
 def test_every_shipped_plan_is_right() -> None:

@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from rmm.core import authguard
+from rmm.core.authguard import Allowance
 from rmm.errors import AuthError, AuthHeld, RmmError, TierError
 from rmm.model.endpoint import Credential, Secret
 from rmm.model.settings import LockoutSettings
@@ -20,6 +21,10 @@ from rmm.poller.gate import Gate
 from rmm.poller.guardfile import GuardFile, guards
 
 POLL = Credential(name="c", username="CORP\\poll", secret=Secret("wrong"))
+
+
+def version(number: int) -> Credential:
+    return msgspec.structs.replace(POLL, version=str(number))
 
 
 class Hands:
@@ -198,14 +203,41 @@ async def test_who_is_cancelled_while_it_waits_takes_nothing_along(tmp_path: Pat
     assert set(await round_of(domain, gate, 10)) == {"accepted"}
 
 
-@pytest.mark.parametrize("damaged", [b"\x00garbage", b'{"account": "\xff"}', b""])
-async def test_a_damaged_file_counts_as_one_bad_logon_and_stops_nobody(tmp_path: Path, damaged: bytes) -> None:
+@pytest.mark.parametrize(
+    "damaged",
+    [b"\x00garbage", b'{"account": "\xff"}', b"", b"[" * 100_000, b'{"bad": ["2026-01-01T00:00:00"]}',
+     b'{"proofs": {"1": {"state": "open", "at": "2026-01-01T00:00:00"}}}'],
+)  # fmt: skip
+async def test_a_damaged_file_counts_as_one_bad_logon_and_stops_nobody(
+    tmp_path: Path, damaged: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
     domain = Domain()
     await domain.visit(Gate(tmp_path, Hands()), "h1")
-    next((tmp_path / "authguard").glob("*.json")).write_bytes(damaged)
+    path = next((tmp_path / "authguard").glob("*.json"))
+    path.write_bytes(damaged)
     assert list(guards(tmp_path)) == []
+    assert str(path) in caplog.text  # who only looks says it as well
+    caplog.clear()
     domain.good = "1"
     assert await domain.visit(Gate(tmp_path, Hands()), "h1") == "accepted"
+    assert path.with_name(f"{path.name}.damaged").read_bytes() == damaged
+    assert f"kept as {path.name}.damaged, and counts as one bad logon" in caplog.text
+
+
+async def test_a_damaged_file_counts_once_and_what_comes_after_it_is_remembered(tmp_path: Path) -> None:
+    domain = Domain()
+    await domain.visit(Gate(tmp_path, Hands()), "h1")
+    next((tmp_path / "authguard").glob("*.json")).write_bytes(b"garbage")
+    seen = [await domain.visit(Gate(tmp_path, Hands()), f"h{n}", version(n)) for n in range(2, 5)]
+    assert seen == ["auth.rejected", "held auth.held", "held auth.held"]
+    assert domain.most_bad == 2
+
+
+async def test_a_site_without_an_allowance_lets_nothing_leave(tmp_path: Path) -> None:
+    domain = Domain("1")
+    gate = Gate(tmp_path, Hands(), allowance=Allowance(logons=0))
+    assert await domain.visit(gate, "h1") == "held auth.held"
+    assert domain.log == []
 
 
 async def test_nothing_leaves_when_it_cannot_be_written_down(tmp_path: Path) -> None:

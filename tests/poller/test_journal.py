@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from rmm.poller.journal import LARGE, VisitJournal, installation
 
@@ -22,6 +27,39 @@ def test_what_was_begun_and_not_left_is_unclean_at_the_next_start(tmp_path: Path
         assert three.unclean == {"c"}
         three.left("c")
     assert path.read_bytes() == b""
+
+
+def test_notes_survive_a_start_that_cannot_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "x.visits"
+    path.write_bytes(b"+a\n+b\n-b\n")
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("os.fsync", full)
+        patched.setattr("os.write", full)
+        VisitJournal(path).__enter__()  # and then the process is killed
+    with VisitJournal(path) as journal:
+        assert journal.unclean == {"a"}
+
+
+def test_the_notes_are_there_at_every_moment_of_a_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "x.visits"
+    path.write_bytes(b"+a\n")
+    seen = []
+    for name in ("open", "write", "fsync", "ftruncate", "replace"):
+        real = getattr(os, name)
+
+        def watched(*args: Any, real: Any = real) -> Any:
+            seen.append(path.read_bytes())
+            return real(*args)
+
+        monkeypatch.setattr(os, name, watched)
+    VisitJournal(path).__enter__()
+    monkeypatch.undo()
+    assert set(seen) | {path.read_bytes()} == {b"+a\n"}
+    assert len(seen) > 2
 
 
 def test_a_line_that_was_cut_or_is_not_ours_does_no_harm(tmp_path: Path) -> None:

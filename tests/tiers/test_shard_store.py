@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -63,6 +63,54 @@ async def test_what_a_crash_left_in_the_spool_is_folded_again(tmp_path: Path) ->
     async with at_work(tmp_path) as store:
         assert store.pending() == []
         assert store.state("srv-1") is not None
+
+
+async def test_at_rest_it_holds_only_what_is_still_waited_for_and_forgets_nothing(tmp_path: Path) -> None:
+    async with at_work(tmp_path) as store:
+        await store.acknowledge(typical("slow", 0), None)
+        await store.flush()
+        await store.release()
+    async with at_work(tmp_path) as store:
+        for n in range(20):
+            await store.acknowledge(typical(f"srv-{n}", 1, seq=n), None)
+        await store.rest()
+        assert set(store._states) == {"slow"}
+        await store.acknowledge(typical("slow", 2), None)
+        again = store.state("srv-3")  # whoever asks all the same gets an answer
+        assert again is not None
+        assert again.observed_at == typical("srv-3", 1).observed_at
+        await store.acknowledge(typical("srv-4", 3), None)
+        await store.flush()
+    states = hot_json.load(tmp_path, "hq", 0)
+    assert set(states) == {"slow", *(f"srv-{n}" for n in range(20))}
+    seen = {name: state.observed_at - START for name, state in states.items()}
+    minute = typical("x", 1).observed_at - START
+    assert (seen["slow"], seen["srv-3"], seen["srv-4"]) == (2 * minute, minute, 3 * minute)
+
+
+async def test_what_is_acknowledged_while_it_comes_to_rest_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with at_work(tmp_path) as store:
+        await store.acknowledge(typical("srv-1", 1), None)
+        write = hot_json.write
+
+        def slowly(*args: Any) -> None:
+            time.sleep(0.1)
+            write(*args)
+
+        monkeypatch.setattr(hot_json, "write", slowly)
+        resting = asyncio.create_task(store.rest())
+        await asyncio.sleep(0.05)
+        await store.acknowledge(typical("srv-2", 1), None)
+        await store.acknowledge(typical("srv-1", 2), None)
+        await resting
+        assert set(store._states) == {"srv-1", "srv-2"}
+        await store.flush()
+    states = hot_json.load(tmp_path, "hq", 0)
+    assert {name: state.observed_at for name, state in states.items()} == {
+        "srv-1": typical("srv-1", 2).observed_at, "srv-2": typical("srv-2", 1).observed_at,
+    }  # fmt: skip
 
 
 async def test_a_damaged_hot_file_is_kept_aside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -3,6 +3,8 @@ $ErrorActionPreference = 'Stop'
 $ProgressPreference = 'SilentlyContinue'
 $WarningPreference = 'SilentlyContinue'
 try { [System.Threading.Thread]::CurrentThread.CurrentCulture = [System.Globalization.CultureInfo]::InvariantCulture } catch { $null = $_ }
+$RmmMachine = ''
+try { $RmmMachine = ',"machine":' + (ConvertTo-Json -InputObject "$((Get-ItemProperty -LiteralPath 'HKLM:\SOFTWARE\Microsoft\Cryptography' -Name 'MachineGuid').MachineGuid)" -Compress) } catch { $null = $_ }
 function Invoke-RmmCollector {
 param([string]$Name, [scriptblock]$Script, [hashtable]$Arguments = @{})
 if ($null -eq $Arguments) { $Arguments = @{} }
@@ -23,7 +25,7 @@ $facts = @{ id = 'NoDocument'; category = 'InvalidResult'; hresult = 0; message 
 } elseif ($document.Length -gt 4194304) {
 $facts = @{ id = 'DocumentTooLarge'; category = 'LimitsExceeded'; hresult = 0; message = "the script wrote $($document.Length) characters" }
 }
-$head = '{"collector":"' + $Name + '","host":' + (ConvertTo-Json -InputObject "$env:COMPUTERNAME" -Compress) + ',"ms":' + $ms
+$head = '{"collector":"' + $Name + '","host":' + (ConvertTo-Json -InputObject "$env:COMPUTERNAME" -Compress) + $RmmMachine + ',"ms":' + $ms
 if ($null -eq $facts) { return $head + ',"document":' + $document + '}' }
 foreach ($text in 'id', 'message') { if ($facts[$text].Length -gt 2000) { $facts[$text] = $facts[$text].Substring(0, 2000) } }
 $head + ',"error":' + (ConvertTo-Json -InputObject $facts -Compress) + '}'

@@ -1,4 +1,7 @@
-"""The machine is another than the one asked for. Options: `name` (what its session says), `uuid` (its SMBIOS UUID)."""
+"""The machine is another than the one asked for.
+
+Options: `name` (what its session says), `uuid` (its SMBIOS UUID), `machine` (the GUID of its installation of Windows).
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,9 @@ from rmm.lab.machine import Execution, Machine
 
 
 class Identity(Fault):
-    def __init__(self, name: str, uuid: str) -> None:
+    def __init__(self, name: str, uuid: str, machine: str) -> None:
         self._name = name
+        self._machine = machine
         self._uuid = uuid
 
     def executed(self, machine: Machine, execution: Execution) -> Execution:
@@ -24,6 +28,8 @@ class Identity(Fault):
         part = json.loads(text)
         if self._name:
             part["host"] = self._name
+        if self._machine:
+            part["machine"] = self._machine
         for rows in part.get("document", {}).values() if self._uuid else ():
             for row in rows if isinstance(rows, list) else ():
                 if "UUID" in row:
@@ -31,5 +37,5 @@ class Identity(Fault):
         return json.dumps(part, separators=(",", ":"))
 
 
-def build(name: str = "", uuid: str = "") -> Identity:
-    return Identity(name, uuid)
+def build(name: str = "", uuid: str = "", machine: str = "") -> Identity:
+    return Identity(name, uuid, machine)

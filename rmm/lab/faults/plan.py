@@ -15,7 +15,7 @@ import ssl
 import time
 import zlib
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +100,7 @@ class Entry:
     def __init__(self, fault: Fault, matches: Callable[[Machine], bool], when: Mapping[str, Any]) -> None:
         self.fault = fault
         self.matches = matches
+        self.what = ", ".join(f"{name}: {when[name]}" for name in ("kind", *_MATCHERS) if name in when)
         given = when.get("step", ())
         self.steps = frozenset([given] if isinstance(given, str) else given)
         unknown = self.steps - set(STEPS)
@@ -159,6 +160,15 @@ class Plan:
         self._began = time.monotonic()
         self._machines: dict[str, MachineFaults | None] = {}
         self.document = dict(document or {})
+
+    def unmatched(self, machines: Iterable[Machine]) -> list[str]:
+        """The faults that strike none of these machines, in words."""
+        left = dict(enumerate(self._entries, start=1))
+        for machine in machines:
+            left = {number: entry for number, entry in left.items() if not entry.matches(machine)}
+            if not left:
+                break
+        return [f"fault {number} ({entry.what}) matches no endpoint of this lab" for number, entry in left.items()]
 
     def of(self, machine: Machine) -> MachineFaults | None:
         """The faults of a machine; None where it has none."""

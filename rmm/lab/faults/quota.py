@@ -1,8 +1,8 @@
 """Counted quotas, as Windows enforces them.
 
-Options: `shells` per user, `commands` per shell that were not terminated, `envelope` (bytes that the machine takes),
-`output` (bytes of output after which it ends a shell). `foreign` shells of other clients are there from the start.
-`over`: a quota, one of OVER, that others have used up; name the `step` at which it shows.
+Options: `shells` per user; `commands` per shell and `operations` per user that were not terminated; `envelope` (bytes
+that the machine takes); `output` (bytes of output after which it ends a shell). `foreign` shells of other clients are
+there from the start. `over`: a quota, one of OVER, that others have used up; name the `step` at which it shows.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ OVER = {
 
 
 class Quota(Fault):
-    def __init__(self, shells: int, foreign: int, commands: int, envelope: int) -> None:
+    def __init__(self, shells: int, foreign: int, commands: int, envelope: int, operations: int) -> None:
         self._limits = (shells, commands, envelope)
+        self._most = operations
         self._foreign = foreign
         self._open: dict[str, set[str]] = {}  # machine -> shells that were created and not deleted
         self._commands: dict[str, int] = {}  # shell -> commands that were not terminated
@@ -42,9 +43,12 @@ class Quota(Fault):
             mine.add((call.body.get("ShellId") or "").upper())
         elif action == "Delete":
             mine.discard(shell)
-        elif action == "Command" and commands:
+            self._commands.pop(shell, None)
+        elif action == "Command" and (commands or self._most):
+            if self._most and sum(self._commands.get(one, 0) for one in mine) >= self._most:
+                raise WsmanFault(OVER["operations"], "w:QuotaLimit", f"At most {self._most} operations of one user.")
             self._commands[shell] = self._commands.get(shell, 0) + 1
-            if self._commands[shell] > commands:
+            if commands and self._commands[shell] > commands:
                 raise WsmanFault(0, "w:InternalError", "")
         elif action == "Signal":
             self._commands[shell] = max(0, self._commands.get(shell, 0) - 1)
@@ -86,8 +90,16 @@ class UsedUp(Fault):
 
 
 def build(
-    shells: int = 0, foreign: int = 0, commands: int = 0, envelope: int = 0, output: int = 0, over: str = ""
+    shells: int = 0,
+    foreign: int = 0,
+    commands: int = 0,
+    envelope: int = 0,
+    output: int = 0,
+    over: str = "",
+    operations: int = 0,
 ) -> Fault:
     if over:
         return UsedUp(OVER[over])
-    return Memory(int(output)) if output else Quota(int(shells), int(foreign), int(commands), int(envelope))
+    if output:
+        return Memory(int(output))
+    return Quota(int(shells), int(foreign), int(commands), int(envelope), int(operations))

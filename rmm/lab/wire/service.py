@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import uuid
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -45,6 +46,8 @@ class Stats(msgspec.Struct):
     shells_opened: int = 0
     shells_open: int = 0
     pipelines: int = 0
+    most_operations: int = 0  # commands that were open at once, of one user on one machine: begun and not terminated
+    most_shell_operations: int = 0  # ... and in one shell
     queries: int = 0
     listings: int = 0  # of shells
     unencrypted: int = 0
@@ -68,6 +71,7 @@ class Lab:
         self.idle_rate = 1.0
         self.ways = Ways()
         self._per_machine: dict[str, int] = {}
+        self._operations: Counter[str] = Counter()  # machine -> commands in its shells
         self.counts = Stats()
 
     def stats(self) -> Stats:
@@ -103,9 +107,21 @@ class Lab:
             self._per_machine[shell.machine.address] = left
         else:
             del self._per_machine[shell.machine.address]
+        self._operations[shell.machine.address] -= len(shell.commands)
         for command in (shell.own, *shell.commands.values()):
             command.changed.set()
         shell.end()
+
+    def begun(self, shell: Shell) -> None:
+        """A command was begun. It counts against the quota of operations until it is terminated, ended or not."""
+        self._operations[shell.machine.address] += 1
+        self.counts.most_operations = max(self.counts.most_operations, self._operations[shell.machine.address])
+        self.counts.most_shell_operations = max(self.counts.most_shell_operations, len(shell.commands))
+
+    def terminated(self, shell: Shell, name: str) -> None:
+        """A command was terminated."""
+        if shell.commands.pop(name, None) is not None:
+            self._operations[shell.machine.address] -= 1
 
     def reap(self) -> None:
         """End shells that were idle for longer than they asked for."""
@@ -287,9 +303,14 @@ class Service:
         return "full" if name.lower() in USUAL else ""
 
     def _command(self, call: Call) -> str:
-        return (
-            f"<rsp:CommandResponse><rsp:CommandId>{self._shell(call).start(call)}</rsp:CommandId></rsp:CommandResponse>"
-        )
+        shell = self._shell(call)
+        known = len(shell.commands)
+        try:
+            name = shell.start(call)
+        finally:
+            if len(shell.commands) > known:
+                self._lab.begun(shell)
+        return f"<rsp:CommandResponse><rsp:CommandId>{name}</rsp:CommandId></rsp:CommandResponse>"
 
     def _send(self, call: Call) -> str:
         self._shell(call).send(call)
@@ -302,7 +323,7 @@ class Service:
         code = (call.body.findtext(f"{{{RSP}}}Code") or "").rpartition("/")[2].lower()
         shell.stop(command)
         if code == "terminate" and name:
-            shell.commands.pop(name, None)
+            self._lab.terminated(shell, name)
         return "<rsp:SignalResponse/>"
 
     def _delete(self, call: Call) -> str:

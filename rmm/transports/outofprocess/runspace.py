@@ -43,6 +43,7 @@ class Runspace:
         self._exchange = Exchange()
         self._pool = uuid.uuid4()
         self._objects = 2  # PSRP objects sent: the two of the opening
+        self._unknown = 0  # messages of the opening that nobody knows; the first pipeline tells of them
         self._defragment = psrp.Defragmenter()  # of the pool's own messages
 
     @property
@@ -66,6 +67,7 @@ class Runspace:
                     opened = self._opening(message) or opened
 
     def _opening(self, message: psrp.Message) -> bool:
+        self._unknown += message.kind not in psrp.KNOWN
         if message.kind == psrp.APPLICATION_PRIVATE_DATA:
             self.platform = _platform(message.data)
         if message.kind != psrp.RUNSPACEPOOL_STATE:
@@ -83,6 +85,7 @@ class Runspace:
             TransportError: the process or the connection is lost; `partial` has the text that had arrived.
         """
         run, pipeline = Pipeline(max_bytes), uuid.uuid4()
+        run.unknown, self._unknown = self._unknown, 0
         self.pipelines += 1
         whole = False
         try:

@@ -17,6 +17,7 @@ from rmm.transports.outofprocess.runspace import UNIX
 from rmm.transports.ssh.channel import ChannelStream, Process, end, start
 from rmm.transports.ssh.logon import connect
 from rmm.transports.ssh.sh import run_command
+from rmm.transports.winrm.pipeline import note_unknown
 
 SUBSYSTEM = "powershell"
 OPEN_S = 30.0  # a busy machine needs some seconds to start PowerShell
@@ -117,10 +118,12 @@ class SshSession:
         assert runspace is not None
         before = runspace.sent, runspace.bytes_in, runspace.bytes_out
         try:
-            return await runspace.run(script, deadline, max_bytes)
+            result = await runspace.run(script, deadline, max_bytes)
         finally:
             now = runspace.sent, runspace.bytes_in, runspace.bytes_out
             self._count(*(a - b for a, b in zip(now, before, strict=True)))
+        note_unknown(self.telemetry, result)
+        return result
 
     def _count(self, requests: int, bytes_in: int, bytes_out: int) -> None:
         for name, number in (("requests", requests), ("bytes_in", bytes_in), ("bytes_out", bytes_out)):

@@ -10,6 +10,7 @@ from lxml import etree
 
 from rmm.errors import ProtocolError
 
+EXCERPT = 4096  # bytes of what could not be read that an error carries
 MOST_MARKUP = 100_000  # `<` and `=` in one text: elements, end tags and attributes; each costs some 200 bytes parsed
 
 # The encoding is ours to say, whatever a declaration says. huge_tree stays off: libxml2 then bounds a text (10 MB), a
@@ -47,6 +48,11 @@ def parse(data: bytes, *, depth: int) -> etree._Element:
     if markup > 2 * depth:
         _check_depth(root, depth)
     return root
+
+
+def excerpt(data: bytes) -> str:
+    """The beginning of what could not be read, for `TransportError.sample`; whoever shows it scrubs it first."""
+    return data[:EXCERPT].decode("utf-8", "replace")
 
 
 def _check_depth(root: etree._Element, most: int) -> None:

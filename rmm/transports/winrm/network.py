@@ -28,13 +28,35 @@ KEEPALIVE_S = 30
 UNANSWERED_MS = 90_000  # how long sent data may stay unacknowledged: a NAT that forgot us, a machine without power
 
 
-@lru_cache(maxsize=64)
+Stamp = tuple[int, ...]
+
+
 def trust(ca_file: str, allow: tuple[str, ...] = (), client: Credential | None = None) -> tls.SSLContext:
-    """One context per trust configuration: building one costs 23 ms. TLS 1.2 or later, verified.
+    """One context per trust configuration, for as long as its files are what they were. TLS 1.2 or later, verified.
 
     `allow` are the weaknesses of an exception in force (see `model.endpoint.TlsException`); `client` is a credential
-    with a client certificate.
+    with a client certificate. Raises TlsError when a file cannot be used.
     """
+    return _trust(ca_file, allow, client, (_stamp(ca_file), *_stamps(client)))
+
+
+def _stamp(path: str) -> Stamp:
+    """What changes when a file does: a CA that was replaced, or withdrawn, must not be trusted from memory."""
+    try:
+        seen = Path(path).stat() if path else None
+    except OSError:
+        return (0,)
+    return (seen.st_mtime_ns, seen.st_size, seen.st_ino) if seen is not None else ()
+
+
+def _stamps(client: Credential | None) -> tuple[Stamp, ...]:
+    return (_stamp(client.cert_file), _stamp(client.key_file)) if client is not None else ()
+
+
+@lru_cache(maxsize=64)  # building one costs 23 ms
+def _trust(
+    ca_file: str, allow: tuple[str, ...], client: Credential | None, stamps: tuple[Stamp, ...]
+) -> tls.SSLContext:
     try:
         context = tls.create_default_context(cafile=ca_file or None)
     except (OSError, tls.SSLError) as error:
@@ -46,12 +68,16 @@ def trust(ca_file: str, allow: tuple[str, ...] = (), client: Credential | None =
     return context
 
 
-@lru_cache(maxsize=64)
 def pinned(allow: tuple[str, ...] = (), client: Credential | None = None) -> tls.SSLContext:
     """For endpoints with a pin: the key itself is what is trusted, checked by `open_connection` before a byte is sent.
 
     The only context in the product that leaves verification to somebody else.
     """
+    return _pinned(allow, client, _stamps(client))
+
+
+@lru_cache(maxsize=64)
+def _pinned(allow: tuple[str, ...], client: Credential | None, stamps: tuple[Stamp, ...]) -> tls.SSLContext:
     context = tls.SSLContext(tls.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = tls.CERT_NONE

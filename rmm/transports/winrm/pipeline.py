@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from rmm.errors import ProtocolError
 from rmm.ports import ErrorRecord, ScriptResult
 from rmm.transports.winrm import psrp
+from rmm.transports.winrm.bounded import excerpt
 
 HEADROOM_RECORDS = 1000  # error records and warnings that are kept of one pipeline
 MOST_OUTPUTS = 20_000  # objects; a collector writes one
@@ -49,6 +50,7 @@ class Pipeline:
         self.errors: list[ErrorRecord] = []
         self.warnings: list[str] = []
         self.size = 0  # of whole messages
+        self.unknown = 0  # messages of types that nobody knows
         self.state = ""
         self.final = False  # the endpoint announced the end
         self.broken = False
@@ -78,6 +80,13 @@ class Pipeline:
         if message.pipeline not in (self.id, _POOL_ITSELF):
             raise ProtocolError("the endpoint sent a message of another pipeline", code="psrp.fragment")
         self.size += len(message.data)
+        try:
+            self._take(message)
+        except ProtocolError as error:
+            error.sample = error.sample or excerpt(message.data)
+            raise
+
+    def _take(self, message: psrp.Message) -> None:
         kind = message.kind
         if kind == psrp.PIPELINE_OUTPUT:
             if not self.full:
@@ -94,7 +103,8 @@ class Pipeline:
             self._take_host_call(message)
         elif kind == psrp.RUNSPACEPOOL_STATE and psrp.state_of(message) in (psrp.POOL_BROKEN, psrp.POOL_CLOSED):
             raise ProtocolError("the runspace broke while a pipeline ran", code="psrp.broken", retry="R1", hint=ENDED)
-        # Progress, verbose, debug, information, user events and whatever comes with newer versions are not for us.
+        # Progress, verbose, debug, information and user events are not for us; what nobody knows is counted.
+        self.unknown += kind not in psrp.KNOWN
 
     def _take_state(self, message: psrp.Message) -> None:
         state = psrp.state_of(message)
@@ -126,7 +136,14 @@ class Pipeline:
             bytes=self.size + self.defragment.pending,
             broken=broken,
             overdue=self.overdue,
+            unknown=self.unknown,
         )
+
+
+def note_unknown(telemetry: dict[str, float], result: ScriptResult) -> None:
+    """Count the messages of unknown types among those of a poll, where there were any."""
+    if result.unknown:
+        telemetry["unknown_messages"] = telemetry.get("unknown_messages", 0.0) + result.unknown
 
 
 # [MS-PSRP] 2.2.3.17: host methods that return something and so make the pipeline wait

@@ -37,12 +37,7 @@ def rejection(offers: Sequence[str], hint: str = "") -> TransportError:
         hint: what is most likely here; UNKNOWN without.
     """
     if any(_CHALLENGE in _bytes(offer.partition(" ")[2]) for offer in offers):
-        return ProtocolError(
-            "the endpoint answers a logon with another challenge",
-            code="auth.loop",
-            retry="RH",
-            hint="It never comes to an end: a defective or hostile endpoint. It counts as a bad logon; none follows.",
-        )
+        return endless()
     schemes = {offer.partition(" ")[0].lower() for offer in offers}
     if "kerberos" in schemes and not schemes & {"negotiate", "ntlm"}:
         return AuthError(
@@ -52,6 +47,16 @@ def rejection(offers: Sequence[str], hint: str = "") -> TransportError:
             hint="Kerberos required: set auth: kerberos for this site. NTLM is refused there by policy.",
         )
     return AuthError("the endpoint rejected the logon", hint=hint or UNKNOWN)
+
+
+def endless() -> ProtocolError:
+    """The error for a logon that an endpoint does not let come to an end."""
+    return ProtocolError(
+        "the endpoint answers a logon with another challenge",
+        code="auth.loop",
+        retry="RH",
+        hint="It never comes to an end: a defective or hostile endpoint. It counts as a bad logon; none follows.",
+    )
 
 
 def ntlm_hint(target: Target) -> str:

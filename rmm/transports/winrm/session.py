@@ -17,6 +17,7 @@ from rmm.transports.winrm.command import CommandShell
 from rmm.transports.winrm.enumeration import instances
 from rmm.transports.winrm.logons import Logons
 from rmm.transports.winrm.orphans import reap
+from rmm.transports.winrm.pipeline import note_unknown
 from rmm.transports.winrm.shell import IDLE_S, Shell
 from rmm.transports.winrm.wsman import Wsman, open_wsman
 
@@ -74,9 +75,11 @@ class WinrmSession:
                 f"WinRM runs PowerShell, not {script.language}", code="unsupported.language", retry="R0"
             )
         try:
-            return await (await self.shell(deadline)).run(script, deadline, max_bytes)
+            result = await (await self.shell(deadline)).run(script, deadline, max_bytes)
         finally:
             self.count()
+        note_unknown(self.telemetry, result)
+        return result
 
     async def shell(self, deadline: float) -> Shell:
         """The shell in which the next script runs; opened where there is none, or none that is still good."""

@@ -46,6 +46,7 @@ class Shell:
         self._resource = RESOURCE + configuration
         self._created = False
         self._objects = 2  # PSRP objects sent: the two of the opening
+        self._unknown = 0  # messages of the opening that nobody knows; the first pipeline tells of them
         self.opening: list[psrp.Message] = []  # what the pool said of itself while it opened
 
     @property
@@ -69,6 +70,7 @@ class Shell:
         defragment = psrp.Defragmenter()
         while True:
             for message in _messages(await self._receive("", deadline), defragment):
+                self._unknown += message.kind not in psrp.KNOWN
                 if len(self.opening) < MOST_OPENING:
                     self.opening.append(message)
                 if message.kind == psrp.SESSION_CAPABILITY:
@@ -122,6 +124,7 @@ class Shell:
             TransportError: the shell or the connection is lost; `partial` has the text that had arrived.
         """
         run = Pipeline(max_bytes)
+        run.unknown, self._unknown = self._unknown, 0
         self.pipelines += 1
         try:
             command = await self._start(run, script, deadline)

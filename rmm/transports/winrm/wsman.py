@@ -13,6 +13,7 @@ from rmm.model.endpoint import Target
 from rmm.ports import Recorder
 from rmm.transports.winrm import envelope
 from rmm.transports.winrm.auth import Authentication, check_fit
+from rmm.transports.winrm.bounded import excerpt
 from rmm.transports.winrm.envelope import Answer
 from rmm.transports.winrm.faults import Fault, error_of
 from rmm.transports.winrm.http import Connection
@@ -114,8 +115,10 @@ class Wsman:
                 hint = "Something in between mixes up answers; the connection was dropped."
                 raise ProtocolError("it answers another request", code="soap.relates_to", retry="R1", hint=hint)
             self._answered = True
-        except TransportError:
+        except TransportError as error:
             self.connection.abort()
+            if plain is not None and error.code.startswith("xml."):
+                error.sample = excerpt(plain)
             raise
         finally:
             if self._recorder is not None:
