@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sqlite3
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from rmm.errors import TierError
 log = logging.getLogger(__name__)
 
 _FIXED = (3, 51, 3)  # first release without the WAL-reset bug of 3.7.0 and later
+WAIT_S = 10.0  # for another process that has just made the file
 _DAMAGED = "Move the file away and restore it from a backup; polling makes a new one."
 
 
@@ -33,10 +35,10 @@ async def open_writer(path: Path, scripts: Traversable, *, page_size: int = 4096
     except (OSError, sqlite3.Error) as error:
         raise tier_error(path, error) from error
     try:
-        await connection.execute(f"PRAGMA page_size = {page_size:d}")
-        await connection.execute("PRAGMA journal_mode = WAL")
-        await connection.execute("PRAGMA synchronous = FULL")
         await connection.execute("PRAGMA busy_timeout = 10000")
+        await connection.execute(f"PRAGMA page_size = {page_size:d}")
+        await _use_wal(connection)
+        await connection.execute("PRAGMA synchronous = FULL")
         await connection.execute("PRAGMA journal_size_limit = 67108864")
         await migrate(connection, scripts)
     except BaseException as error:
@@ -45,6 +47,19 @@ async def open_writer(path: Path, scripts: Traversable, *, page_size: int = 4096
             raise tier_error(path, error) from error
         raise
     return connection
+
+
+async def _use_wal(connection: aiosqlite.Connection) -> None:
+    """Switch to WAL, for which SQLite wants the file for itself and does not wait as for a lock."""
+    until = asyncio.get_running_loop().time() + WAIT_S
+    while True:
+        try:
+            await connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or asyncio.get_running_loop().time() > until:
+                raise
+        await asyncio.sleep(0.02)
 
 
 async def migrate(connection: aiosqlite.Connection, scripts: Traversable) -> None:

@@ -61,7 +61,9 @@ async def test_cancelled_in_the_middle(tmp_path: Path) -> None:
     await bench.round(work(1, 100), "e0")
     bench.poll = bench.poll.__class__(concurrency=16, timeout=30)
     running = asyncio.create_task(bench.round(work(1, 100), "e1"))  # known slow: some hang, the rest is queued
-    await asyncio.sleep(0.7)
+    async with asyncio.timeout(20):
+        while bench.transport.open < 48:
+            await asyncio.sleep(0.05)
     assert bench.transport.open == 48
     began = time.monotonic()
     running.cancel()
