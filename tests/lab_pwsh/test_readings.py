@@ -144,7 +144,8 @@ def differences(name: str, found: dict[str, Any], expected: dict[str, Any]) -> l
     ]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.slow
+@pytest.mark.timeout(400)
 async def test_real_powershell_reads_what_the_samples_engine_answers(both: Both) -> None:
     for _ in range(2):
         seen = {engine: await both.poll(engine, "--all") for engine in ("samples", "pwsh")}

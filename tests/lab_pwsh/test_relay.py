@@ -150,7 +150,7 @@ async def test_one_shell_too_many_is_a_quota(lab_of: Make) -> None:
 
 
 async def test_an_idle_shell_ends_with_its_process(lab_of: Make) -> None:
-    lab = await lab_of(idle_rate=200.0)
+    lab = await lab_of(idle_rate=30.0)
     async with lab.session(lab.target(session="runspace")) as session:
         await session.shell(asyncio.get_running_loop().time() + 30)
         assert lab.pool.used == 1
@@ -204,6 +204,7 @@ async def test_a_spare_process_that_died_is_not_given_to_anybody(lab_of: Make) -
     assert (await lab.run("1")).output == (1,)
 
 
+@pytest.mark.slow
 async def test_many_shells_in_a_row(lab_of: Make) -> None:
     lab = await lab_of(spare=2, most=4)
     for number in range(12):
