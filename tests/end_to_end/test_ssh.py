@@ -123,13 +123,14 @@ def test_a_fleet_with_and_without_powershell(tmp_path: Path, sshd: Any, sshd_pws
             assert (seen[name]["status"], seen[name]["identity"].get("language")) == ("OK", "sh"), seen[name]["fault"]
             assert seen[name]["collectors"]["memory"]["readings"][0]["total_b"] == kilobytes("MemTotal") * 1024
         # Windows' collectors on Linux: none can be read, each says so for itself, and the poll is whole.
-        collectors = {name: one for name, one in seen["forced"]["collectors"].items() if name != "availability"}
+        collectors = {
+            name: one for name, one in seen["forced"]["collectors"].items() if name not in ("availability", "self")
+        }
         assert seen["forced"]["fault"] is None
         assert len(collectors) > 8
         faults = {name: one["fault"]["code"] for name, one in collectors.items() if one.get("fault")}
-        assert set(faults) == set(collectors) - {
-            "software"
-        }  # the registry has no drive there, which it takes for empty
+        # What looks for a key or file first finds none, and says that it is not supported.
+        assert set(faults) >= {"cpu", "memory", "system", "services", "os", "hardware", "volumes"}
         assert all(code.startswith("script.") for code in faults.values()), faults
     started = [seen["both"]["collectors"]["availability"]["readings"][0]["open_ms"] for seen in (first, second)]
     assert (started[0] > 0, started[1]) == (True, None), "PowerShell is not started again to find out"
