@@ -135,7 +135,7 @@ def _bound(transport: Any) -> None:
             raise endless()
         return send(request, **rest)
 
-    if transport.auth != "basic":  # which goes with every request
+    if transport.auth not in ("basic", "certificate"):  # whose header goes with every request
         adapter.send = counted
 
 
