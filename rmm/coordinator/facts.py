@@ -39,6 +39,8 @@ def facts_of(observation: Observation, known: Mapping[str, Any]) -> dict[str, An
     _busiest(facts, "volumes_max_pct", [row.get("used_pct") for row in _rows(parts.get("volumes"))])
     if name := observation.identity.get("name"):
         facts["computer_name"] = name
+    if machine := observation.identity.get("machine"):
+        facts["installation"] = machine
     if _rows(parts.get("software")):
         facts["software"] = len(_rows(parts["software"]))
     return facts

@@ -63,3 +63,12 @@ def test_a_whole_cloned_classroom_is_one_alert_of_bounded_length() -> None:
     assert len(found) == 1
     assert found[0].alert.summary.count("SRV") == MOST_NAMED
     assert f"and {500 - MOST_NAMED} more" in found[0].alert.summary
+
+
+def test_a_disk_that_was_copied_without_sysprep() -> None:
+    fleet = [machine(n, f"4C4C4544-0042-3510-8052-B4C04F4A4D{n}", f"SRV{n}") for n in (31, 32, 33)]
+    guid = "8b6f2a52-0f3e-4d5c-9d3b-2f7f4f3f0a11"
+    fleet = [one._replace(installation=guid if one.endpoint != "srv33" else "other") for one in fleet]
+    (change,) = changes(fleet, {}, NOW)
+    assert change.alert.row == f"installation {guid}"
+    assert "SRV31 (hq), SRV32 (hq)" in change.alert.summary

@@ -33,7 +33,8 @@ SELECT status, fault_code, count(*) FROM endpoint WHERE site = ? AND observed_at
 SELECT id, status, fault_code FROM endpoint WHERE site = ? AND observed_at >= ? AND fault_code != '';
 
 -- name: reported
-SELECT id, name, site, coalesce(facts ->> 'uuid', ''), coalesce(facts ->> 'computer_name', '') FROM endpoint;
+SELECT id, name, site, coalesce(facts ->> 'uuid', ''), coalesce(facts ->> 'computer_name', ''),
+  coalesce(facts ->> 'installation', '') FROM endpoint;
 
 -- name: restate
 UPDATE endpoint SET status = ? WHERE id = ?;
