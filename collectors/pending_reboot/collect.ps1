@@ -28,8 +28,8 @@ if (Test-Path -LiteralPath 'HKLM:\SYSTEM\CurrentControlSet\Services\CcmExec') {
     }
 }
 # A few of them say enough; installers leave thousands.
-$renames = @($session.PendingFileRenameOperations | Where-Object -FilterScript { $_ } | Select-Object -First 20)
-if ($renames.Count -eq 0) { $renames = $null }
+$renames = $session.PendingFileRenameOperations
+if ($null -ne $renames) { $renames = @($renames | Select-Object -First 20) }
 $document = @{
     cbs = $cbs
     update = $update

@@ -1486,8 +1486,8 @@ if ("$($_.FullyQualifiedErrorId)" -like 'HRESULT 0x80041003*' -or $_.Exception.H
 $notes = @(@{ Source = 'manager'; Reason = $reason })
 }
 }
-$renames = @($session.PendingFileRenameOperations | Where-Object -FilterScript { $_ } | Select-Object -First 20)
-if ($renames.Count -eq 0) { $renames = $null }
+$renames = $session.PendingFileRenameOperations
+if ($null -ne $renames) { $renames = @($renames | Select-Object -First 20) }
 $document = @{
 cbs = $cbs
 update = $update
