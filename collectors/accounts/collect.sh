@@ -13,12 +13,12 @@ if command -v lastlog >/dev/null 2>&1; then logons=$(lastlog 2>/dev/null | awk '
 } | tr -d '\000' | awk -v today="$(($(date -u +%s) / 86400))" -v notes="$notes" "$rmm_awk"'
     function truth(known, value) { return known ? (value ? "true" : "false") : "null" }
     function at(days) { return days ~ /^[0-9]+$/ && days > 0 ? moment(sprintf("%.0f", days * 86400)) : "null" }
-    # "Wed Nov 25 20:49:00 +0000 2026" at the end of a line
-    function logon(line,    n, part, month, zone, minutes) {
+    # "Wed Nov 25 20:49:00 +0000 2026" at the end of a line. No number of three digits: busybox takes 0200 for octal.
+    function logon(line,    n, part, month, minutes) {
         n = split(line, part, " ")
         month = index("JanFebMarAprMayJunJulAugSepOctNovDec", part[n - 4])
         if (n < 7 || !month || part[n - 2] !~ /^[0-9][0-9]:[0-9][0-9]:[0-9][0-9]$/ || part[n - 1] !~ /^[+-][0-9][0-9][0-9][0-9]$/) return ""
-        zone = substr(part[n - 1], 2); minutes = int(zone / 100) * 60 + zone % 100
+        minutes = substr(part[n - 1], 2, 2) * 60 + substr(part[n - 1], 4)
         if (part[n - 1] ~ /^-/) minutes = -minutes
         return sprintf("%.0f", days(part[n], (month + 2) / 3, part[n - 3]) * 86400 + substr(part[n - 2], 1, 2) * 3600 + substr(part[n - 2], 4, 2) * 60 + substr(part[n - 2], 7, 2) - minutes * 60)
     }
