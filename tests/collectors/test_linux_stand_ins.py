@@ -327,7 +327,8 @@ def test_certificates(catalog: dict[str, Collector], tmp_path: Path, shell: str)
     names = "subjectAltName=DNS:www.example,DNS:*.example,IP:10.1.2.3"
     web = certificate(root / "elsewhere", "www", "/C=DE/O=Größe, GmbH/CN=www.example", "-addext", names)
     # What a certificate says of itself must not pass for one of the script's own lines.
-    forged = "nsComment=DER:16:0c:" + ":".join(f"{b:02x}" for b in b"#end\n#file x")
+    comment = b"\n#file true /x/y\nsha1 Fingerprint=AA\nsubject=CN=forged\n"
+    forged = f"nsComment=DER:16:{len(comment):02x}:" + comment.hex(":")
     odd = certificate(root / "etc/nginx/tls", 'a b"$(x)', "/CN=odd", "-addext", forged)
     odd.with_suffix(".key").unlink()
     certificate(root / "etc/nginx/tls", "ca-bundle", "/CN=authority")
