@@ -13,7 +13,7 @@ done
 named=$(
     find -L /etc/nginx /etc/apache2 /etc/httpd /etc/lighttpd /etc/haproxy /etc/postfix /etc/dovecot -maxdepth 3 -type f -size -256k 2>/dev/null | awk 'NR <= 500' |
         while IFS= read -r file; do
-            case $file in *.pem | *.crt | *.key | *.so | *-available/*) continue ;; esac
+            case $file in *.pem | *.crt | *.key | */logs/* | */run/* | */modules/* | *-available/*) continue ;; esac
             [ -r "$file" ] || continue
             server=${file#/etc/}
             tr -d '\000' <"$file" | awk -v server="${server%%/*}" '

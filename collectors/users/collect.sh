@@ -13,7 +13,7 @@
 } | awk "$rmm_awk"'
     function session(name, state, seat) {
         if (name == "") return
-        if (state == "active" || state == "online") active++; else inactive++
+        if (state == "active") active++; else inactive++
         if (seat && console == "") console = name
         if (!(name in seen)) { seen[name] = 1; logons = logons (logons == "" ? "" : ",") "{\"KeyName\":" text(name) ",\"USERDOMAIN\":null,\"USERNAME\":" text(name) "}" }
     }

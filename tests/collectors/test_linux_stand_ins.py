@@ -246,12 +246,15 @@ def test_time_sync_by_each_of_three_clients(catalog: dict[str, Collector], tmp_p
     assert (seen["type"], seen["running"]) == ("NoSync", None)
 
 
-SESSIONS = """case $1 in
-list-sessions) echo '  2 1000 ann seat0 tty2 active no -'; echo ' c1 1001 bob - pts/0'; echo '  5 0 gdm' ;;
-show-session) for one in "$@"; do case $one in
-2) printf 'Id=2\\nUser=1000\\nName=ann\\nSeat=seat0\\nClass=user\\nState=active\\n\\n' ;;
-c1) printf 'Id=c1\\nUser=1001\\nName=bob\\nSeat=\\nClass=user\\nState=online\\n\\n' ;;
-5) printf 'Id=5\\nUser=120\\nName=gdm\\nSeat=seat0\\nClass=greeter\\nState=active\\n' ;;
+SESSIONS = """one() { printf 'Id=%s\\nName=%s\\nSeat=%s\\nClass=%s\\nState=%s\\n\\n' "$@"; }
+case $1 in
+list-sessions) echo '  2 1000 ann seat0 tty2 active no -'
+    echo ' c1 1001 bob - pts/0'; echo '  5 0 gdm'; echo '7 1002 cat' ;;
+show-session) for id in "$@"; do case $id in
+    2) one 2 ann seat0 user active ;;
+    c1) one c1 bob '' user active ;;
+    5) one 5 gdm seat0 greeter active ;;
+    7) one 7 cat seat0 user online ;;
 esac; done ;;
 esac"""
 
@@ -263,7 +266,8 @@ def test_users(catalog: dict[str, Collector], tmp_path: Path, shell: str) -> Non
     program(root / "bin", "loginctl", SESSIONS)
     program(root / "bin", "who", "echo 'ann tty1 2026-11-25 10:00'; echo 'ann pts/1 2026-11-25 10:01 (10.0.0.9)'")
     seen = read(one, path=path, shell=shell).readings[0]
-    assert (seen["active"], seen["console_user"], seen["users"]) == (2, "ann", "ann, bob")
+    assert (seen["active"], seen["inactive"], seen["total"]) == (2, 1, 3)
+    assert (seen["console_user"], seen["users"]) == ("ann", "ann, bob, cat")
     seen = read(without(one, "loginctl"), path=path, shell=shell).readings[0]
     assert (seen["active"], seen["logged_on"], seen["users"]) == (2, 1, "ann")
     result = read(without(one, "loginctl", "who"), path=path, shell=shell)
