@@ -20,7 +20,7 @@ if command -v lastlog >/dev/null 2>&1; then logons=$(lastlog 2>/dev/null | awk '
         if (n < 7 || !month || part[n - 2] !~ /^[0-9][0-9]:[0-9][0-9]:[0-9][0-9]$/ || part[n - 1] !~ /^[+-][0-9][0-9][0-9][0-9]$/) return ""
         minutes = substr(part[n - 1], 2, 2) * 60 + substr(part[n - 1], 4)
         if (part[n - 1] ~ /^-/) minutes = -minutes
-        return sprintf("%.0f", days(part[n], (month + 2) / 3, part[n - 3]) * 86400 + substr(part[n - 2], 1, 2) * 3600 + substr(part[n - 2], 4, 2) * 60 + substr(part[n - 2], 7, 2) - minutes * 60)
+        return sprintf("%.0f", days(part[n] "", (month + 2) / 3, part[n - 3]) * 86400 + substr(part[n - 2], 1, 2) * 3600 + substr(part[n - 2], 4, 2) * 60 + substr(part[n - 2], 7, 2) - minutes * 60)
     }
     function days(y, m, d,    era, yoe, doy) {
         if (m <= 2) y--
@@ -40,8 +40,8 @@ if command -v lastlog >/dev/null 2>&1; then logons=$(lastlog 2>/dev/null | awk '
         full = part[5]; sub(/,.*/, "", full)
         printf "%s{\"SID\":%s,\"Name\":%s,\"FullName\":%s,\"Disabled\":%s,", (rows++ ? "," : ""), sid, text(name), text(full), truth(1, over || part[7] ~ /\/(nologin|false|sync|halt|shutdown)$/)
         printf "\"Lockout\":%s,\"PasswordRequired\":%s,", truth(known, password[name] ~ /^!+[^!*]/), truth(known, password[name] != "")
-        printf "\"PasswordExpires\":%s,\"PasswordChangeable\":null}", truth(shadowed[name], longest[name] ~ /^[0-9]+$/ && longest[name] < 99999)
-        if (shadowed[name] || name in last) times = times (times == "" ? "" : ",") "{\"SID\":" sid ",\"PasswordLastSet\":" at(set[name]) ",\"LastLogon\":" moment(last[name]) ",\"AccountExpires\":" at(expires[name]) "}"
+        printf "\"PasswordExpires\":%s,\"PasswordChangeable\":null}", truth(shadowed[name] "", longest[name] ~ /^[0-9]+$/ && longest[name] < 99999)
+        if (shadowed[name] || name in last) times = times (times == "" ? "" : ",") "{\"SID\":" sid ",\"PasswordLastSet\":" at(set[name] "") ",\"LastLogon\":" moment(last[name] "") ",\"AccountExpires\":" at(expires[name] "") "}"
     }
     END { printf "],\"times\":[%s],\"notes\":[%s]}\n", times, (times == "" ? notes : "") }
 '

@@ -81,7 +81,7 @@ private_key() {
         oid["ecdsa-with-SHA1"] = "1.2.840.10045.4.1"; oid["ecdsa-with-SHA256"] = "1.2.840.10045.4.3.2"; oid["ecdsa-with-SHA384"] = "1.2.840.10045.4.3.3"; oid["ecdsa-with-SHA512"] = "1.2.840.10045.4.3.4"
         from = to = "null"; printf "{\"certificate\":["
     }
-    ended { if (split($0, part, " ") > 1) { file = substr($0, index($0, " ") + 1); if (file in of) address = address (address == "" ? "" : ",") "{\"KeyName\":" text(part[1]) ",\"Thumbprint\":\"" of[file] "\"}" }; next }
+    ended { if (split($0, part, " ") > 1) { file = substr($0, index($0, " ") + 1); if (file in of) address = address (address == "" ? "" : ",") "{\"KeyName\":" text(part[1] "") ",\"Thumbprint\":\"" of[file] "\"}" }; next }
     $0 == "#denied" { notes = "{\"Source\":\"certificate\",\"Reason\":\"access_denied\"}"; next }
     $0 == "#end" { flush(); ended = 1; next }
     # What stands in a certificate begins with an equals sign here, and so cannot pass for one of our own lines.
@@ -101,7 +101,7 @@ private_key() {
         wanted = 0; n = split($0, part, ", ")
         for (i = 1; i <= n && i <= 100; i++) {
             sub(/^ +/, "", part[i])
-            if (part[i] ~ /^(DNS|IP Address|URI|email):/) { sub(/^[^:]*:/, "", part[i]); names = names (names == "" ? "" : ",") text(part[i]) }
+            if (part[i] ~ /^(DNS|IP Address|URI|email):/) { sub(/^[^:]*:/, "", part[i]); names = names (names == "" ? "" : ",") text(part[i] "") }
         }
     }
     END { printf "],\"listener\":[],\"desktop\":[],\"address\":[%s],\"notes\":[%s]}\n", address, notes }

@@ -40,13 +40,13 @@ done
     }
     kind == "group" && part[3] ~ /^[0-9]+$/ { gid[part[1]] = part[3]; list[part[1]] = part[4] }
     kind == "end" {
-        for (i = 1; i <= users; i++) if (uid[order[i]] == "0") member(order[i], "User")
+        for (i = 1; i <= users; i++) if (uid[order[i]] == "0") member(order[i] "", "User")
         wheels = split("sudo wheel admin", wheel, " ")
         for (i = 1; i <= wheels; i++) {
             if (!(wheel[i] in gid)) continue
             n = split(list[wheel[i]], some, ",")
-            for (j = 1; j <= n; j++) member(some[j], "User")
-            for (j = 1; j <= users; j++) if (primary[order[j]] == gid[wheel[i]]) member(order[j], "User")
+            for (j = 1; j <= n; j++) member(some[j] "", "User")
+            for (j = 1; j <= users; j++) if (primary[order[j]] == gid[wheel[i]]) member(order[j] "", "User")
         }
         # The groups above are told by their members.
         for (i = 1; i <= names; i++) {

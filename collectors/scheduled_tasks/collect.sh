@@ -48,12 +48,12 @@ export TZ=UTC
     }
     function timers_told(    i, name, of, state, result, last) {
         for (i = 1; i <= timers; i++) {
-            name = order[i]; of = timer[name, "Unit"]; last = time(timer[name, "LastTriggerUSec"])
+            name = order[i]; of = timer[name, "Unit"]; last = time(timer[name, "LastTriggerUSec"] "")
             state = timer[name, "ActiveState"] != "active" ? 1 : service[of, "ActiveState"] == "activating" ? 4 : 3
-            result = number(service[of, "ExecMainStatus"])
+            result = number(service[of, "ExecMainStatus"] "")
             # Ended by a signal, a timeout or the watchdog, or not started at all: no exit code tells it.
             if (result == 0 && service[of, "Result"] !~ /^(success|)$/) result = 1
-            task(name, (timer[name, "FragmentPath"] ~ /^\/(usr\/)?lib\// ? "true" : "false"), state, (service[of, "User"] == "" ? "root" : service[of, "User"]), last, (last == "null" ? "null" : result), time(timer[name, "NextElapseUSecRealtime"]))
+            task(name, (timer[name, "FragmentPath"] ~ /^\/(usr\/)?lib\// ? "true" : "false"), state, (service[of, "User"] == "" ? "root" : service[of, "User"]), last, (last == "null" ? "null" : result), time(timer[name, "NextElapseUSecRealtime"] ""))
         }
     }
     # The account of a line of cron: the word after five times or one @word. Settings have an equals sign before them.

@@ -13,7 +13,7 @@ cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | awk -v range="$range" '
         split($2, address, ":")
         if (!(address[2] in seen)) {
             seen[address[2]] = 1
-            port = hex(address[2])
+            port = hex(address[2] "")
             if (ports > 0 && port >= edge[1] && port <= edge[2]) used++
         }
     }

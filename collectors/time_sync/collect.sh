@@ -38,8 +38,8 @@ fi
     { kind = $1; sub(/^[a-z]+ /, "") }
     kind == "chrony" {
         split($0, part, ","); found = 1
-        offset = micro(part[5], 1000000); delay = micro(part[11], 1000000); stratum = number(part[3])
-        split(part[4], whole, "."); if (whole[1] > 0) synced = moment(whole[1])
+        offset = micro(part[5] "", 1000000); delay = micro(part[11] "", 1000000); stratum = number(part[3] "")
+        split(part[4], whole, "."); if (whole[1] > 0) synced = moment(whole[1] "")
         name = part[2]; sources = 0
     }
     kind == "source" {
@@ -50,10 +50,10 @@ fi
     kind == "ntp" {
         found = 1; sources = 0; n = split($0, part, /, */)
         for (i = 1; i <= n; i++) { split(part[i], pair, "="); gsub(/[" ]/, "", pair[2]); sub(/^ +/, "", pair[1]); value[pair[1]] = pair[2] }
-        offset = micro(value["offset"], 1000); delay = micro(value["rootdelay"], 1000); stratum = number(value["stratum"]); name = value["refid"]
+        offset = micro(value["offset"] "", 1000); delay = micro(value["rootdelay"] "", 1000); stratum = number(value["stratum"] ""); name = value["refid"]
         # Seconds since 1900 in hexadecimal
         split(value["reftime"], part, "."); sub(/^0x/, "", part[1])
-        if (length(part[1]) == 8 && part[1] !~ /[^0-9a-fA-F]/ && hex(part[1]) > 2208988800) synced = moment(sprintf("%.0f", hex(part[1]) - 2208988800))
+        if (length(part[1]) == 8 && part[1] !~ /[^0-9a-fA-F]/ && hex(part[1] "") > 2208988800) synced = moment(sprintf("%.0f", hex(part[1] "") - 2208988800))
     }
     kind == "peer" { mark = substr($0, 1, 1); peer = $1; sub(/^[^0-9a-fA-F:.]/, "", peer); if (mark ~ /[*+#o-]/) sources++; servers = servers (servers == "" ? "" : " ") peer }
     kind == "stamp" && $1 ~ /^[0-9]+$/ { stamp = $1 }

@@ -42,13 +42,13 @@ code=$(awk -F= '$1 == "VERSION_CODENAME" { gsub(/["]/, "", $2); print $2; exit }
     $1 ~ /^[0-9]+$/ && $1 > 86400 { at[++n] = $1; name[n] = substr($0, length($1) + 2) }
     END {
         printf "{\"version\":[{\"CurrentBuildNumber\":null,\"UBR\":null,\"DisplayVersion\":%s,\"ReleaseId\":%s}],\"hotfix\":[", text(version), text(code)
-        for (i = 1; i <= n && i <= 500 && at[i] > at[n] + 86400; i++) printf "%s{\"HotFixID\":%s,\"InstalledOn\":\"%s\"}", (i > 1 ? "," : ""), text(name[i]), day(at[i])
+        for (i = 1; i <= n && i <= 500 && at[i] > at[n] + 86400; i++) printf "%s{\"HotFixID\":%s,\"InstalledOn\":\"%s\"}", (i > 1 ? "," : ""), text(name[i] ""), day(at[i] "")
         printf "],\"policy\":[],\"automatic\":["
         if (off != "") printf "{\"UseWUServer\":null,\"NoAutoUpdate\":%s,\"AUOptions\":%s}", off, number(automatic)
         printf "],\"pause\":[],\"rollup\":[],\"scan\":["
         if (lists != "") printf "{\"LastSuccess\":%s,\"Found\":%s,\"LastFailure\":null,\"ErrorCode\":null}", moment(lists), number(found)
         printf "],\"install\":["
-        if (n) printf "{\"LastSuccess\":%s,\"Title\":%s,\"LastFailure\":null,\"ErrorCode\":null,\"FailedTitle\":null}", moment(at[1]), text(name[1])
+        if (n) printf "{\"LastSuccess\":%s,\"Title\":%s,\"LastFailure\":null,\"ErrorCode\":null,\"FailedTitle\":null}", moment(at[1] ""), text(name[1] "")
         printf "],\"notes\":[%s]}\n", (n ? "" : "{\"Source\":\"hotfix\",\"Reason\":\"unsupported\"}")
     }
 '

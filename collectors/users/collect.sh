@@ -18,7 +18,7 @@
         if (!(name in seen)) { seen[name] = 1; logons = logons (logons == "" ? "" : ",") "{\"KeyName\":" text(name) ",\"USERDOMAIN\":null,\"USERNAME\":" text(name) "}" }
     }
     function flush() {
-        if (value["Class"] == "user" && value["State"] != "closing") session(value["Name"], value["State"], value["Seat"] != "")
+        if (value["Class"] == "user" && value["State"] != "closing") session(value["Name"] "", value["State"], value["Seat"] != "")
         split("", value)
     }
     /^#(logind|who)$/ { from = $0; next }

@@ -22,11 +22,11 @@ SHELLS = {
     "dash mawk": ["dash"], "dash gawk": ["dash"], "dash busybox": ["dash"],
 }  # fmt: skip
 HERE = [name for name in SHELLS if all(map(shutil.which, name.split()))]
-_PLACE = re.compile(r"(?<![\w/}.*])/(etc|run|var|lib/modules)(?=[/ ])")
+_PLACE = re.compile(r"(?<![\w/}.*])/(etc|run|var|sys|lib/modules)(?=[/ ])")
 
 
 def moved(one: Collector, root: Path) -> Collector:
-    """The collector, with `root` in place of / for what it reads below /etc, /run and /var."""
+    """The collector, with `root` in place of / for what it reads below /etc, /run, /var and /sys."""
     return Collector(manifest=one.manifest, folder="", linux=_PLACE.sub(lambda m: f"{root}/{m[1]}", one.linux))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import pwd
@@ -156,8 +157,30 @@ def test_accounts(catalog: dict[str, Collector]) -> None:
     assert admins["root"]["builtin_administrator"]
 
 
+@pytest.mark.skipif(shutil.which("ip") is None, reason="needs ip")
+def test_net_config(catalog: dict[str, Collector]) -> None:
+    rows = {row["nic"]: row for row in read(catalog["net_config"]).readings}
+    told = subprocess.run(["ip", "-j", "addr"], capture_output=True, text=True, check=True)
+    links = {one["ifname"]: one for one in json.loads(told.stdout) if one["ifname"] in rows}
+    assert set(links) == set(rows)
+    for name, link in links.items():
+        assert rows[name]["mac"] == link["address"].replace(":", "").upper()
+        assert (rows[name]["index"], rows[name]["mtu"]) == (link["ifindex"], link["mtu"])
+        assert rows[name]["enabled"] == ("UP" in link["flags"])
+        assert (rows[name]["addresses"] or "") == ", ".join(one["local"] for one in link["addr_info"])
+
+
 @pytest.mark.parametrize("shell", HERE)
 def test_every_shell_and_awk_reads_the_same(catalog: dict[str, Collector], tmp_path: Path, shell: str) -> None:
-    for name in ("accounts", "local_admins", "pending_reboot", "certificates", "scheduled_tasks", "updates", "os"):
+    for name in (
+        "accounts",
+        "local_admins",
+        "pending_reboot",
+        "certificates",
+        "scheduled_tasks",
+        "updates",
+        "net_config",
+        "os",
+    ):
         other = read(catalog[name], shell=shell, path=awk_of(shell, tmp_path))
         assert other.readings == read(catalog[name]).readings, name

@@ -314,6 +314,50 @@ def test_updates_of_dpkg(catalog: dict[str, Collector], tmp_path: Path, shell: s
     assert (seen["automatic"], seen["automatic_off"]) == (None, True)
 
 
+IP = """case "$*" in
+'-o addr show') echo '1: lo    inet 127.0.0.1/8 scope host lo'
+    echo '2: eth0    inet 10.1.2.3/22 brd 10.1.3.255 scope global dynamic eth0\\       valid_lft 3000sec'
+    echo '2: eth0    inet6 fe80::1/64 scope link'; echo '3: eth0.120@eth0    inet 172.16.9.1 peer 172.16.9.2/32' ;;
+*-4*) echo 'default via 10.1.0.1 dev eth0 proto dhcp metric 100'; echo 'default dev tun9 scope link' ;;
+*-6*) echo 'default via fe80::99 dev eth0 proto ra metric 1024 pref medium' ;;
+esac"""
+
+
+@not_busybox
+def test_net_config(catalog: dict[str, Collector], tmp_path: Path, shell: str) -> None:
+    nics = {
+        "eth0": {"ifindex": "2", "address": "00:15:5d:01:02:03", "flags": "0x1003", "operstate": "up", "carrier": "1",
+                 "duplex": "full", "speed": "25000", "mtu": "9000", "type": "1", "device/x": ""},
+        'eth"0': {"ifindex": "4", "address": "00:00:00:00:00:00", "flags": "0x1002", "operstate": "down",
+                  "speed": "-1", "mtu": "1500", "type": "1", "wireless/x": ""},
+        "eth0.120": {"ifindex": "3", "address": "00:15:5d:01:02:03", "flags": "0x1003", "operstate": "lowerlayerdown"},
+        "veth12ab": {"ifindex": "9"}, "lo": {"ifindex": "1"},
+    }  # fmt: skip
+    root = tree(tmp_path, {f"sys/class/net/{n}/{key}": f"{v}\n" for n, keys in nics.items() for key, v in keys.items()})
+    tree(root, {"etc/resolv.conf": "# x\nnameserver 10.1.0.5\nnameserver 10.1.0.6\nsearch corp.example lab\n"})
+    program(root / "bin", "ip", IP)
+    one, path = moved(catalog["net_config"], root), [*awk_of(shell, root), root / "bin"]
+    result = read(one, path=path, shell=shell)
+    assert result.outcome == "ok"
+    seen = rows(result, "nic")
+    assert list(seen) == ['eth"0', "eth0", "eth0.120"]
+    first = seen["eth0"]
+    assert (first["mac"], first["speed_bps"], first["mtu"]) == ("00155D010203", 25_000_000_000, 9000)
+    assert (first["enabled"], first["state"], first["link"], first["duplex"]) == (True, "up", "connected", "full")
+    assert (first["physical"], first["medium"], first["dhcp"]) == (True, "ethernet", True)
+    assert (first["addresses"], first["masks"]) == ("10.1.2.3, fe80::1", "255.255.252.0, 64")
+    assert (first["gateways"], first["dns_servers"]) == ("10.1.0.1, fe80::99", "10.1.0.5, 10.1.0.6")
+    assert (first["default_route"], first["route_metric"], first["default_route6"]) == ("10.1.0.1", 100, "fe80::99")
+    assert first["dns_suffix"] == "corp.example"
+    other = seen['eth"0']
+    assert (other["mac"], other["enabled"], other["speed_bps"], other["medium"]) == (None, False, None, "wifi")
+    vlan = seen["eth0.120"]
+    assert (vlan["state"], vlan["addresses"], vlan["masks"]) == ("lower_layer_down", "172.16.9.1", "255.255.255.255")
+    assert (vlan["dhcp"], vlan["dns_servers"]) == (False, None)
+    lacking = read(without(one, "ip"), path=path, shell=shell)
+    assert (lacking.readings[0]["addresses"], lacking.notes["addresses"]) == (None, "unsupported")
+
+
 def certificate(folder: Path, name: str, subject: str, *more: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     subprocess.run(
