@@ -40,8 +40,8 @@ fi | awk '
             # A unit that does its work once and ends is not a stopped service.
             if (unit["Type"] == "oneshot" && unit["ActiveState"] == "inactive") state = "Completed"
             mode = unit["UnitFileState"] in modes ? modes[unit["UnitFileState"]] : "Manual"
-            printf "%s{\"Name\":%s,\"DisplayName\":%s,\"State\":%s,\"StartMode\":%s,\"DelayedAutoStart\":false,", (rows++ ? "," : ""), text(name), text(unit["Description"]), text(state), text(mode)
-            printf "\"StartName\":%s,\"ExitCode\":%s,\"ProcessId\":%s}", text(unit["User"]), (unit["ExecMainStatus"] ~ /^[0-9]+$/ ? unit["ExecMainStatus"] : "null"), (unit["MainPID"] ~ /^[0-9]+$/ ? unit["MainPID"] : "null")
+            printf "%s{\"Name\":%s,\"DisplayName\":%s,\"State\":%s,\"StartMode\":%s,\"DelayedAutoStart\":false,", (rows++ ? "," : ""), text(name), text(unit["Description"] ""), text(state), text(mode)
+            printf "\"StartName\":%s,\"ExitCode\":%s,\"ProcessId\":%s}", text(unit["User"] ""), (unit["ExecMainStatus"] ~ /^[0-9]+$/ ? unit["ExecMainStatus"] : "null"), (unit["MainPID"] ~ /^[0-9]+$/ ? unit["MainPID"] : "null")
             if (unit["TriggeredBy"] != "" || unit["Type"] == "dbus") triggered = triggered (triggered == "" ? "" : ",") "{\"KeyName\":" text(name) "}"
         }
         split("", unit)

@@ -4,6 +4,31 @@ export LC_ALL
 PATH=$PATH:/usr/sbin:/sbin
 rmm_text() { printf '%s' "$1" | awk 'BEGIN { printf "\""; for (i = 1; i < 32; i++) code[sprintf("%c", i)] = sprintf("\\u%04x", i) } { if (NR > 1) printf "\\n"; n = length($0); for (i = 1; i <= n; i++) { c = substr($0, i, 1); if (c == "\"" || c == "\\") printf "\\%s", c; else if (c in code) printf "%s", code[c]; else printf "%s", c } } END { printf "\"" }'; }
 rmm_clock() { awk '{ printf "%d", $1 * 1000 }' /proc/uptime 2>/dev/null || printf 0; }
+# For awk programs: a text and a number as JSON, null where there is none; a time from seconds since 1970, UTC (the
+# proleptic Gregorian calendar in eras of 400 years). Not every awk has strftime or a %d beyond 32 bits.
+rmm_awk='
+function text(v, out, i, c) {
+if (v == "") return "null"
+v = substr(v, 1, 4000)
+if (v ~ /^[A-Za-z0-9 ._:@\/+,=-]*$/) return "\"" v "\""
+out = ""
+for (i = 1; i <= length(v); i++) { c = substr(v, i, 1); out = out (c == "\"" || c == "\\" ? "\\" c : c < " " ? " " : c) }
+return "\"" out "\""
+}
+function number(v) { return v ~ /^-?[0-9]+$/ && length(v) < 20 ? v "" : "null" }
+function day(v, z, era, doe, yoe, doy, mp, m) {
+z = int(v / 86400) + 719468
+era = int(z / 146097); doe = z - era * 146097
+yoe = int((doe - int(doe / 1460) + int(doe / 36524) - int(doe / 146096)) / 365)
+doy = doe - (365 * yoe + int(yoe / 4) - int(yoe / 100)); mp = int((5 * doy + 2) / 153)
+m = mp < 10 ? mp + 3 : mp - 9
+return sprintf("%04d-%02d-%02d", yoe + era * 400 + (m <= 2 ? 1 : 0), m, doy - int((153 * mp + 2) / 5) + 1)
+}
+function moment(v) {
+if (v !~ /^[0-9]+$/ || length(v) > 11) return "null"
+return sprintf("\"%sT%02d:%02d:%02dZ\"", day(v), int(v % 86400 / 3600), int(v % 3600 / 60), v % 60)
+}
+'
 rmm_host=$(rmm_text "$(hostname 2>/dev/null || uname -n)")
 # The document has the limit that rmm.core.parts has; who writes more is ended by the closed pipe.
 rmm_part() {

@@ -2,47 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
+import pwd
 import shutil
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from rmm.catalog.bundle import shell_bundle
-from rmm.core.normalize import Normalizer
-from rmm.core.parts import read_part
 from rmm.model.collector import Collector
-from rmm.model.observation import CollectorResult
+from tests.collectors.linux import HERE, awk_of, program, read
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux and its /proc")
-
-
-def read(one: Collector, *, path: Sequence[Path] = (), before: CollectorResult | None = None) -> CollectorResult:
-    """What the collector reads here; `path` comes before PATH."""
-    environment = {**os.environ, "PATH": ":".join([*map(str, path), os.environ["PATH"]])}
-    done = subprocess.run(
-        ["sh"], input=shell_bundle([one]).text, capture_output=True, text=True, timeout=60, check=True, env=environment
-    )
-    assert done.stderr == ""
-    part = read_part(done.stdout.splitlines()[0])
-    assert part.error is None, part.error
-    counters = before.counters if before else None
-    return Normalizer(one.manifest).read(part.document, counters=counters, observed_at=datetime.now(UTC))
-
-
-def program(folder: Path, name: str, text: str) -> Path:
-    """A stand-in for a program of another distribution; returns the folder."""
-    file = folder / name
-    file.write_text(f"#!/bin/sh\n{text}\n")
-    file.chmod(0o755)
-    return folder
 
 
 def test_os(catalog: dict[str, Collector]) -> None:
@@ -113,3 +91,96 @@ def test_what_a_machine_writes_of_itself_is_harmless(catalog: dict[str, Collecto
     program(tmp_path, "hostname", "printf 'a\"b\\\\c\\001$(touch /tmp/owned)\\n'")
     result: Any = read(catalog["os"], path=[tmp_path])
     assert result.outcome == "ok"
+
+
+def test_processes(catalog: dict[str, Collector]) -> None:
+    """A child with an evil name that keeps a processor busy, held against what /proc says of it."""
+    name = b'a) R 1\n1 (x\\"'
+    child = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            f"open('/proc/self/comm', 'wb').write({name!r})\nb = b'x' * 64_000_000\nwhile True: pass",
+        ]
+    )
+    try:
+        until = time.monotonic() + 20
+        while Path(f"/proc/{child.pid}/comm").read_bytes().strip() != name or resident(child.pid) < 64_000_000:
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        before = read(catalog["processes"])
+        time.sleep(1.5)
+        result = read(catalog["processes"], before=before)
+    finally:
+        child.kill()
+        child.wait()
+    assert result.outcome == "ok"
+    row = next(row for row in result.readings if row["pid"] == child.pid)
+    assert row["process"] == 'a) R 1 1 (x\\"'
+    assert 5 < row["cpu_pct"] * (os.cpu_count() or 1) <= 110
+    assert row["working_set_b"] > row["private_b"] > 64_000_000
+    assert row["threads"] == 1
+    assert abs((datetime.now(UTC) - datetime.fromisoformat(row["started"])).total_seconds()) < 60
+    (whole,) = [row for row in result.readings if row["process"] == "_Total"]
+    assert whole["threads"] >= len(list(Path("/proc").glob("[0-9]*"))) - 20
+    assert whole["handles"] == pytest.approx(int(Path("/proc/sys/fs/file-nr").read_text().split()[0]), rel=0.5)
+
+
+def resident(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_tcp(catalog: dict[str, Collector]) -> None:
+    before = read(catalog["tcp"])
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        ends = []
+        for _ in range(40):
+            ends += [socket.create_connection(server.getsockname()), server.accept()[0]]
+        time.sleep(1)
+        row = read(catalog["tcp"], before=before).readings[0]
+        states = read(catalog["tcp_states"]).readings[0]
+        for end in ends:
+            end.close()
+    assert row["v4_established"] >= 80
+    assert row["v4_accepted_per_s"] > 40 / 20
+    assert states["established"] >= 80
+    assert states["listening"] >= 1
+    low, high = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    assert states["dynamic_ports"] == high - low + 1
+    assert states["dynamic_used"] >= 40
+
+
+def test_accounts(catalog: dict[str, Collector]) -> None:
+    rows = read(catalog["accounts"]).readings
+    assert {row["account"]: row["rid"] for row in rows} == {one.pw_name: one.pw_uid for one in pwd.getpwall()}
+    admins = {row["account"]: row for row in read(catalog["local_admins"]).readings}
+    assert admins["root"]["builtin_administrator"]
+
+
+@pytest.mark.skipif(shutil.which("ip") is None, reason="needs ip")
+def test_net_config(catalog: dict[str, Collector]) -> None:
+    rows = {row["nic"]: row for row in read(catalog["net_config"]).readings}
+    told = subprocess.run(["ip", "-j", "addr"], capture_output=True, text=True, check=True)
+    links = {one["ifname"]: one for one in json.loads(told.stdout) if one["ifname"] in rows}
+    assert set(links) == set(rows)
+    for name, link in links.items():
+        assert rows[name]["mac"] == link["address"].replace(":", "").upper()
+        assert (rows[name]["index"], rows[name]["mtu"]) == (link["ifindex"], link["mtu"])
+        assert rows[name]["enabled"] == ("UP" in link["flags"])
+        assert (rows[name]["addresses"] or "") == ", ".join(one["local"] for one in link["addr_info"])
+
+
+@pytest.mark.parametrize("shell", HERE)
+def test_every_shell_and_awk_reads_the_same(catalog: dict[str, Collector], tmp_path: Path, shell: str) -> None:
+    for name in (
+        "accounts",
+        "local_admins",
+        "pending_reboot",
+        "certificates",
+        "scheduled_tasks",
+        "updates",
+        "net_config",
+        "os",
+    ):
+        other = read(catalog[name], shell=shell, path=awk_of(shell, tmp_path))
+        assert other.readings == read(catalog[name]).readings, name

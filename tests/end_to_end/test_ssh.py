@@ -19,6 +19,7 @@ import pytest
 from rmm.lab.fleet import LabFleet
 from rmm.lab.windows.of_machine import state_of_machine
 from rmm.model.endpoint import Secret
+from rmm.resources import shipped
 from rmm.vault import Vault, create
 from tests.conftest import pwsh
 
@@ -208,3 +209,20 @@ def test_a_key_of_the_agent_by_the_command_line(tmp_path: Path, sshd: Any) -> No
     finally:
         agent.terminate()
         agent.wait(10)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="an SSH server of this machine's own is a Linux matter here")
+def test_every_collector_for_linux_is_read_over_ssh(tmp_path: Path, sshd: Any) -> None:
+    folder = tmp_path / "c"
+    configure(folder, sshd, "known_hosts")
+    wanted = {path.parent.name for path in shipped("collectors").glob("*/collect.sh")}
+    assert len(wanted) > 20
+    first, second = (poll(folder)[1]["collectors"] for _ in range(2))
+    assert wanted <= set(first)
+    for name in sorted(wanted):
+        assert first[name].get("fault") is None, (name, first[name])
+        assert first[name]["outcome"] in ("ok", "partial"), (name, first[name])
+    assert first["processes"]["notes"]["cpu_pct"] == "no_data_yet"
+    rows = {row["pid"]: row for row in second["processes"]["readings"]}
+    assert sum(row["cpu_pct"] or 0 for row in rows.values()) > 0
+    assert second["tcp"]["readings"][0]["v4_sent_per_s"] > 0
