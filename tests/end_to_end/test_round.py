@@ -190,7 +190,7 @@ def test_states_follow_when_the_number_of_shards_is_changed(lab_of: Callable[...
 
 # A small process measures: the high-water mark of a child begins with what its parent held when it was forked.
 def few(lab: Any) -> None:
-    """Only what is about the round: the first reading of all sixty collectors takes the two processes ten minutes."""
+    """Only what is about the round: reading all sixty collectors for the first time takes eight minutes."""
     kept = {"availability", "system", "cpu", "memory", "volumes", "disk", "network", "services", "os", "hardware"}
     settings = lab.config / "rmm.yaml"
     content = yaml.safe_load(settings.read_text(encoding="utf-8"))
