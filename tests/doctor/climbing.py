@@ -45,7 +45,7 @@ def lab_in(tmp_path: Path, engine: Any) -> Callable[..., Any]:
             file = tmp_path / "plan.yaml"
             file.write_text(yaml.safe_dump({"faults": [{"machines": [0]} | fault for fault in faults]}))
             plan = load_plan(file)
-        plan.document |= {"poll": POLL, "site": site, "settings": settings}
+        plan.document |= {"poll": POLL, "site": site, "settings": settings} | options.pop("document", {})
         folder = tmp_path / options.pop("folder", "lab")
         ready: asyncio.Future[LabInfo] = asyncio.get_running_loop().create_future()
         stop = asyncio.Event()
