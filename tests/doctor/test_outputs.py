@@ -54,7 +54,8 @@ async def test_forms_and_exit_codes(
         seen, text = await doctor(app, "--output", "csv")
         rows = list(csv.DictReader(io.StringIO(text)))
         assert (seen, [(row["name"], row["collector"]) for row in rows]) == (
-            code, [(step["name"], str(step["collector"])) for step in steps],
+            code,
+            [(step["name"], str(step["collector"])) for step in steps],
         )
         seen, text = await doctor(app, "--output", "ndjson")
         assert (seen, len(text.splitlines())) == (code, len(steps))
