@@ -27,7 +27,7 @@ app = typer.Typer(rich_markup_mode=None)
 
 MARKS = {"ok": "ok     ", "warning": "warning", "failed": "FAILED ", "skipped": "skipped"}
 COLOURS = {"ok": "32", "warning": "33", "failed": "31", "skipped": "2"}
-CSV = ["name", "verdict", "ms", "detail", "fix", "code"]
+CSV = ["name", "verdict", "ms", "detail", "fix", "code", "collector"]
 
 
 @app.command()
@@ -51,6 +51,9 @@ def doctor(
 
     The rungs: name, route, tcp, tls, http, authentication, shell, language (mode), quota, rights, and one for each
     collector; for SSH name, route, tcp, host_key, authentication, shell. Nothing on the endpoint is changed.
+
+    json, ndjson and csv give each step's name, verdict (ok, warning, failed, skipped), ms, detail, fix, code, and
+    `collector`: true for a collector's step, as one may have the name of a rung (tcp). json and ndjson add facts.
     """
     checked_output(output)
     application = open_app(config, passphrase_file)

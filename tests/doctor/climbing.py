@@ -45,7 +45,7 @@ def lab_in(tmp_path: Path, engine: Any) -> Callable[..., Any]:
             file = tmp_path / "plan.yaml"
             file.write_text(yaml.safe_dump({"faults": [{"machines": [0]} | fault for fault in faults]}))
             plan = load_plan(file)
-        plan.document |= {"poll": POLL, "site": site, "settings": settings}
+        plan.document |= {"poll": POLL, "site": site, "settings": settings} | options.pop("document", {})
         folder = tmp_path / options.pop("folder", "lab")
         ready: asyncio.Future[LabInfo] = asyncio.get_running_loop().create_future()
         stop = asyncio.Event()
@@ -65,6 +65,11 @@ def lab_in(tmp_path: Path, engine: Any) -> Callable[..., Any]:
 
 
 async def climbed(app: App, index: int = 0, epoch: str = "0123456789abcdef") -> dict[str, Step]:
-    """The ladder of one endpoint, by rung."""
+    """The steps of one endpoint by name; a collector with the name of a rung, such as tcp, is `collector tcp`."""
+    steps: dict[str, Step] = {}
     async with app.kit(epoch) as kit:
-        return {step.name: step async for step in climb(kit, app.settings.endpoints[index])}
+        async for step in climb(kit, app.settings.endpoints[index]):
+            name = f"collector {step.name}" if step.collector and step.name in steps else step.name
+            assert name not in steps, name
+            steps[name] = step
+    return steps

@@ -16,8 +16,10 @@ from typing import Any
 import pytest
 from climbing import app_of, climbed
 
+from rmm.catalog.load import load_catalog
 from rmm.errors import ConnectError
 from rmm.model.endpoint import Credential, Secret, Target
+from rmm.resources import shipped
 from rmm.transports.ladders import certificate, ground
 
 BELOW = ["name", "route", "tcp", "tls", "http", "authentication", "shell", "language", "quota", "rights"]
@@ -27,7 +29,14 @@ async def test_a_healthy_endpoint(lab_in: Callable[..., Any]) -> None:
     async with lab_in() as app:
         steps = await climbed(app)
     assert list(steps)[:10] == BELOW
-    assert {name for name, step in steps.items() if step.verdict != "ok"} == {"tls"}
+    lacking = {name for name, step in steps.items() if step.verdict != "ok"} - {"tls"}
+    # Of the collectors of roles those are skipped whose role this machine does not have; of the others none.
+    assert {steps[name].verdict for name in lacking} == {"skipped"}
+    assert {steps[name].facts["outcome"] for name in lacking} == {"unsupported"}
+    catalog = load_catalog([shipped("collectors")])
+    assert lacking <= {name for name, one in catalog.items() if one.manifest.roles}
+    assert {"sql", "iis", "dhcp", "hyperv_host"} <= lacking
+    assert steps["collector tcp"].verdict == "ok"  # it does not hide the rung of the same name
     assert steps["tls"].verdict == "skipped"
     assert all(step.ms >= 0 for step in steps.values())
     name = app.settings.endpoints[0].name

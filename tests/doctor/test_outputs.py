@@ -19,6 +19,8 @@ from climbing import app_of, climbed
 from rmm.model.endpoint import Secret
 from rmm.vault import Vault, create
 
+RUNGS = ["name", "route", "tcp", "tls", "http", "authentication", "shell", "language", "quota", "rights"]
+
 
 async def doctor(app: Any, *words: str) -> tuple[int, str]:
     command = [sys.executable, "-m", "rmm", "doctor", app.settings.endpoints[0].id, "--config", str(app.data.parent)]
@@ -45,17 +47,27 @@ async def test_forms_and_exit_codes(
         assert document["endpoint"] == app.settings.endpoints[0].id
         steps = document["steps"]
         assert [step["name"] for step in steps if step["verdict"] == "failed"] == failed
-        assert set(steps[0]) == {"name", "verdict", "ms", "detail", "fix", "code", "facts"}
+        assert set(steps[0]) == {"name", "verdict", "ms", "detail", "fix", "code", "facts", "collector"}
+        # A collector may have the name of a rung.
+        assert [step["collector"] for step in steps if step["name"] == "tcp"] == [False, True]
+        assert [step["name"] for step in steps if not step["collector"]] == RUNGS
         seen, text = await doctor(app, "--output", "csv")
         rows = list(csv.DictReader(io.StringIO(text)))
-        assert (seen, [row["name"] for row in rows]) == (code, [step["name"] for step in steps])
+        assert (seen, [(row["name"], row["collector"]) for row in rows]) == (
+            code,
+            [(step["name"], str(step["collector"])) for step in steps],
+        )
         seen, text = await doctor(app, "--output", "ndjson")
         assert (seen, len(text.splitlines())) == (code, len(steps))
         seen, text = await doctor(app)
         assert seen == code
         assert text.count("        fix: ") == sum(bool(step["fix"]) for step in steps)
         if code == 4:
-            assert "skipped needs tcp: tls, http, authentication, shell, language, quota, rights, memory" in text
+            (line,) = [line for line in text.splitlines() if line.startswith("skipped needs tcp: ")]
+            names = line.removeprefix("skipped needs tcp: ").split(", ")
+            assert names == [step["name"] for step in steps if step["code"] == "needs"]
+            assert names[:7] == RUNGS[3:]
+            assert {"memory", "tcp"} <= set(names[7:])
         for name in failed:
             assert any(line.startswith(f"FAILED  {name} ") for line in text.splitlines())
 
