@@ -32,10 +32,21 @@ def watch_hot(folder: Path, stop: threading.Event, found: list[str]) -> None:
         time.sleep(0.005)
 
 
+def few(lab: Any) -> None:
+    """Only what is about the round: reading all sixty collectors for the first time takes eight minutes."""
+    kept = {"availability", "system", "cpu", "memory", "volumes", "disk", "network", "services", "os", "hardware"}
+    settings = lab.config / "rmm.yaml"
+    content = yaml.safe_load(settings.read_text(encoding="utf-8"))
+    names = {path.parent.name for path in shipped("collectors").glob("*/collector.yaml")}
+    content["collectors"] = {"disable": sorted(names - kept)}
+    settings.write_text(yaml.safe_dump(content), encoding="utf-8")
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_a_thousand_endpoints_give_a_thousand_observations_each_its_own(lab_of: Callable[..., Any]) -> None:
     lab = lab_of(1000)
+    few(lab)
     names = {endpoint["id"]: endpoint["name"] for endpoint in lab.info["endpoints"]}
     stop, found = threading.Event(), []  # type: ignore[var-annotated]
     watcher = threading.Thread(target=watch_hot, args=(lab.data / "hot", stop, found))
@@ -189,16 +200,6 @@ def test_states_follow_when_the_number_of_shards_is_changed(lab_of: Callable[...
 
 
 # A small process measures: the high-water mark of a child begins with what its parent held when it was forked.
-def few(lab: Any) -> None:
-    """Only what is about the round: reading all sixty collectors for the first time takes eight minutes."""
-    kept = {"availability", "system", "cpu", "memory", "volumes", "disk", "network", "services", "os", "hardware"}
-    settings = lab.config / "rmm.yaml"
-    content = yaml.safe_load(settings.read_text(encoding="utf-8"))
-    names = {path.parent.name for path in shipped("collectors").glob("*/collector.yaml")}
-    content["collectors"] = {"disable": sorted(names - kept)}
-    settings.write_text(yaml.safe_dump(content), encoding="utf-8")
-
-
 MEASURE = """
 import os, subprocess, sys
 poll = subprocess.Popen([sys.executable, "-m", "rmm", "poll", "--config", sys.argv[1]])
