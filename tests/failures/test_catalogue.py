@@ -95,7 +95,7 @@ def test_the_table_shows_what_is_not_as_expected() -> None:
     seen = {
         "expected": {"status": "OK", "code": ""}, "status": "TIMEOUT", "code": "timeout", "retry": "RB", "hint": "h",
         "message": "no answer", "errors": [], "duration_s": 3.0, "collectors": {}, "readings": {}, "alerts": [],
-        "others": [], "lab": {},
+        "sample": "", "unknown": 0, "others": [], "lab": {},
     }  # fmt: skip
     found = records([one], {"001-x.yaml": [seen]})
     assert found[0]["wrong"] == ["status TIMEOUT, not OK: no answer", "code timeout, not : no answer"]

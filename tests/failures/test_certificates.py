@@ -137,7 +137,7 @@ _OFF: tuple[tuple[str, Callable[[str], bool]], ...] = (
     ("known_hosts", lambda line: re.search(r"known_hosts\s*=\s*None", line) is not None),
 )
 # The two functions that may: a pinned key is checked instead of the chain, and an exception with owner and end.
-ALLOWED = {("rmm/transports/winrm/network.py", "pinned"), ("rmm/transports/winrm/network.py", "_weaken")}
+ALLOWED = {("rmm/transports/winrm/network.py", "_pinned"), ("rmm/transports/winrm/network.py", "_weaken")}
 
 
 def test_verification_is_turned_off_nowhere() -> None:
