@@ -184,12 +184,21 @@ class WinrmSession:
         with contextlib.suppress(RmmError, TimeoutError):
             # What cannot be deleted now is reaped by the endpoint after its idle timeout.
             async with asyncio.timeout(CLEAN_UP_S):
-                if self._wsman is None or not self._wsman.usable:
-                    self._drop()
-                    deadline = asyncio.get_running_loop().time() + CLEAN_UP_S
-                    self._wsman = await open_wsman(self.target, self._gate, deadline, {})
-                await shell.delete(self._wsman)
+                try:
+                    await shell.delete(await self._connected())
+                except RmmError:
+                    if self._wsman is not None and self._wsman.usable:
+                        raise  # the endpoint's own answer; a connection that ended with its ticket is another matter
+                    await shell.delete(await self._connected())
             self.telemetry["shells_left"] -= 1
+
+    async def _connected(self) -> Wsman:
+        """The connection, or a new one for the time of a clean-up."""
+        if self._wsman is None or not self._wsman.usable:
+            self._drop()
+            deadline = asyncio.get_running_loop().time() + CLEAN_UP_S
+            self._wsman = await open_wsman(self.target, self._gate, deadline, {})
+        return self._wsman
 
     def _drop(self) -> None:
         if self._wsman is not None:
