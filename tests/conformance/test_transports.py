@@ -110,7 +110,7 @@ class Bench:
         dialect = "pwsh" if self.real else self.language
         return Script(SCRIPTS[dialect][name], language=self.language)
 
-    async def run(self, script: Script, *, seconds: float = 20.0, **changes: Any) -> Any:
+    async def run(self, script: Script, *, seconds: float = 60.0, **changes: Any) -> Any:
         deadline = asyncio.get_running_loop().time() + seconds
         target = msgspec.structs.replace(self.target, **changes)
         async with self.transport.session(target, deadline=deadline) as session:
