@@ -154,7 +154,9 @@ def _previous(file: Path) -> dict[str, list[dict[str, Any]]]:
 
 def traits_of(machine: MachineState) -> Traits:
     """By what a machine's samples are chosen."""
-    return Traits(machine.os.name, machine.os.kind, frozenset({machine.role} - {""}), machine.language.name)
+    return Traits(
+        machine.os.name, machine.os.kind, machine.words | frozenset({machine.role} - {""}), machine.language.name
+    )
 
 
 def owned(row: Mapping[str, Any], machine: MachineState) -> dict[str, Any]:

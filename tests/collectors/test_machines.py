@@ -17,6 +17,7 @@ from rmm.lab.fixtures import traits_of
 from rmm.lab.fleet import LabFleet
 from rmm.lab.machine import CimFault
 from rmm.lab.nearest import nearest_sample
+from rmm.lab.profile import load_catalogue
 from rmm.lab.samples import SampleStore
 from rmm.lab.simulated import LabMachine
 from rmm.lab.windows.of_machine import state_of_machine
@@ -49,15 +50,15 @@ def covering() -> list[Kind]:
     return chosen
 
 
-QUICK = covering()
-SLOW = [pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS if kind not in QUICK]
+MACHINES = {"-".join(kind): KINDS[kind] for kind in covering()}
+PROFILES = load_catalogue().profiles
 
 
-@pytest.mark.parametrize("kind", [*QUICK, *SLOW], ids="-".join)
+@pytest.mark.parametrize("name", [*MACHINES, *(pytest.param(one, marks=pytest.mark.slow) for one in PROFILES)])
 def test_powershell_and_the_samples_engine_say_the_same(
-    executor: Executor, catalog: dict[str, Collector], kind: Kind
+    executor: Executor, catalog: dict[str, Collector], name: str
 ) -> None:
-    machine = KINDS[kind]
+    machine = MACHINES.get(name) or LabFleet(1, seed=7, started=NOW, profiles=[name])[0]
     chosen = [one for one in catalog.values() if one.windows and machine.os.kind in fits(one)]
     state = state_of_machine(machine, NOW)
     results = executor.run(state, [Job(one.windows) for one in chosen])
