@@ -87,7 +87,11 @@ def _people(document: dict[str, Any], *, whole: bool) -> None:
         print(clean(spent))
     for alert in document["alerts"]:
         print(clean(f"{alert['severity']}: {alert['summary']}"))
+    lacking = []
     for name, part in sorted(document.get("collectors", {}).items()):
+        if part["outcome"] == "unsupported" and not part["readings"] and not whole:
+            lacking.append(name)
+            continue
         print()
         cost = f", {part['gather_ms']:.0f} ms there, {part['bytes']} bytes" if part["bytes"] else ""
         print(clean(f"[{name}] {part['outcome'] or 'no reading yet'}, {ago(part['at'])}{cost}"))
@@ -99,6 +103,8 @@ def _people(document: dict[str, Any], *, whole: bool) -> None:
         print_readings(part["readings"], whole=whole)
         for field, note in part["notes"].items():
             print(clean(f"  {field}: {note}"))
+    if lacking:
+        print(f"\nnot on this endpoint: {', '.join(lacking)} (--collector NAME says why)")
 
 
 def _sample(fault: dict[str, Any]) -> None:
