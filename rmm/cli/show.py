@@ -87,8 +87,13 @@ def _people(document: dict[str, Any], *, whole: bool) -> None:
         print(clean(spent))
     for alert in document["alerts"]:
         print(clean(f"{alert['severity']}: {alert['summary']}"))
+    _collectors(document.get("collectors", {}), whole=whole)
+
+
+def _collectors(parts: dict[str, Any], *, whole: bool) -> None:
+    """Each with its readings; those that the endpoint lacks in one line, unless one was asked for."""
     lacking = []
-    for name, part in sorted(document.get("collectors", {}).items()):
+    for name, part in sorted(parts.items()):
         if part["outcome"] == "unsupported" and not part["readings"] and not whole:
             lacking.append(name)
             continue
