@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -42,18 +42,9 @@ def changes(
 
     What a collector says for the first time is no change.
     """
-    from rmm.core.change import is_inventory
-
     checked_output(output)
     application = open_app(config)
-    catalog = application.catalog
-    if unknown := sorted(set(collector or ()) - set(catalog)):
-        raise ConfigError(f"there is no collector {unknown[0]!r}", hint="See `rmm collector list`.")
-    wanted = {
-        name: one
-        for name, one in catalog.items()
-        if (name in collector if collector else everything or is_inventory(one.manifest))
-    }
+    wanted = _wanted(application.catalog, collector or (), everything=everything)
     end = time_of(until) if until else datetime.now(UTC)
     begin = time_of(since, end)
     chosen = [application.targets.endpoint(endpoint)] if endpoint else application.settings.endpoints
@@ -63,14 +54,25 @@ def changes(
         rows += _of_site(application.data, site, names, wanted, begin, end, everything=everything)
     rows.sort(key=lambda row: (row["at"], row["endpoint"]))
     left_out = max(0, len(rows) - most) if most else 0
-    show(
-        [_short(row) for row in rows[left_out:]] if output == "table" else rows[left_out:],
-        COLUMNS,
-        output,
-        empty=f"nothing has changed since {begin:%Y-%m-%d %H:%M} UTC",
-    )
+    _show(rows[left_out:], output, f"nothing has changed since {begin:%Y-%m-%d %H:%M} UTC")
     if left_out and output == "table":
         print(f"... and {left_out} older ones; --most 0 shows all")
+
+
+def _wanted(catalog: Mapping[str, Collector], named: Sequence[str], *, everything: bool) -> dict[str, Collector]:
+    """The collectors whose changes are shown. Raises ConfigError for a name that is none."""
+    from rmm.core.change import is_inventory
+
+    if unknown := sorted(set(named) - set(catalog)):
+        raise ConfigError(f"there is no collector {unknown[0]!r}", hint="See `rmm collector list`.")
+    if named:
+        return {name: catalog[name] for name in named}
+    return {name: one for name, one in catalog.items() if everything or is_inventory(one.manifest)}
+
+
+def _show(rows: Sequence[Row], output: str, empty: str) -> None:
+    shown = [_short(row) for row in rows] if output == "table" else rows
+    show(shown, COLUMNS, output, empty=empty)
 
 
 def _of_site(
