@@ -47,6 +47,7 @@ def test_a_signal_stops_within_two_seconds_deletes_shells_and_keeps_what_was_sto
     lab_of: Callable[..., Any], workers: str, number: signal.Signals
 ) -> None:
     lab = lab_of(600, "faults:\n  - {kind: hang, share: 0.05}\n")
+    lab.few()
     process = lab.start("poll", "--output", "ndjson", "--workers", workers)
     assert process.stdout is not None
     lines = [process.stdout.readline() for _ in range(80)]
@@ -77,6 +78,7 @@ def test_a_signal_stops_within_two_seconds_deletes_shells_and_keeps_what_was_sto
 @pytest.mark.timeout(300)
 def test_twenty_kills_at_random_moments_lose_nothing_that_was_acknowledged(lab_of: Callable[..., Any]) -> None:
     lab = lab_of(300)  # two shards
+    lab.few()
     acknowledged: list[dict[str, Any]] = []
     for turn in range(20):
         workers = "1" if turn % 4 else "2"

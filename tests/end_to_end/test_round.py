@@ -14,9 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from rmm.resources import shipped
 from rmm.tiers.cold_sqlite import ColdReader
 
 
@@ -32,21 +30,11 @@ def watch_hot(folder: Path, stop: threading.Event, found: list[str]) -> None:
         time.sleep(0.005)
 
 
-def few(lab: Any) -> None:
-    """Only what is about the round: reading all sixty collectors for the first time takes eight minutes."""
-    kept = {"availability", "system", "cpu", "memory", "volumes", "disk", "network", "services", "os", "hardware"}
-    settings = lab.config / "rmm.yaml"
-    content = yaml.safe_load(settings.read_text(encoding="utf-8"))
-    names = {path.parent.name for path in shipped("collectors").glob("*/collector.yaml")}
-    content["collectors"] = {"disable": sorted(names - kept)}
-    settings.write_text(yaml.safe_dump(content), encoding="utf-8")
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_a_thousand_endpoints_give_a_thousand_observations_each_its_own(lab_of: Callable[..., Any]) -> None:
     lab = lab_of(1000)
-    few(lab)
+    lab.few()
     names = {endpoint["id"]: endpoint["name"] for endpoint in lab.info["endpoints"]}
     stop, found = threading.Event(), []  # type: ignore[var-annotated]
     watcher = threading.Thread(target=watch_hot, args=(lab.data / "hot", stop, found))
@@ -213,7 +201,7 @@ print("MEASURED", poll.returncode, usage.ru_maxrss // 1024, round(usage.ru_utime
 @pytest.mark.timeout(600)
 def test_ten_thousand_endpoints_in_one_process(lab_of: Callable[..., Any]) -> None:
     lab = lab_of(10_000)
-    few(lab)
+    lab.few()
     done = subprocess.run(
         [sys.executable, "-c", MEASURE, str(lab.config)], capture_output=True, text=True, check=True, timeout=500
     )
