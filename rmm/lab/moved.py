@@ -11,13 +11,15 @@ from typing import Any
 _TIME = re.compile(r"(\d{4}-\d{2}-\d{2})(?:T(\d{2}:\d{2}:\d{2})((?:\.\d{1,7})?Z)| (\d{2}:\d{2}:\d{2})())(?![\d.])")
 _SETTLED = "2015"  # older are epochs that stand for "never", and dates of products
 
+_SIGNED = frozenset({"NotBefore", "NotAfter"})  # stand in a certificate, which cannot be changed
+
 
 def moved(value: Any, by: timedelta) -> Any:
     """The value with every time in its texts moved; other forms (FILETIME, certificates, mere days) stay."""
     if isinstance(value, str):
         return _moved_text(value, by) if value[:2] == "20" or value[:1] == "{" else value
     if isinstance(value, dict):
-        return {key: moved(item, by) for key, item in value.items()}
+        return {key: item if key in _SIGNED else moved(item, by) for key, item in value.items()}
     if isinstance(value, list):
         return [moved(item, by) for item in value]
     return value

@@ -41,6 +41,11 @@ def test_times_move(before: Any, after: Any) -> None:
     assert moved({"x": before}, DAY) == {"x": after}
 
 
+def test_what_is_signed_stays() -> None:
+    row = {"NotAfter": "2026-11-20T10:00:00Z", "Seen": "2026-11-20T10:00:00Z"}
+    assert moved({"a": [row]}, DAY) == {"a": [{**row, "Seen": "2026-11-21T10:00:00Z"}]}
+
+
 def test_the_age_of_a_sample() -> None:
     started = datetime(2026, 11, 21, 10, tzinfo=UTC).timestamp()
     assert age_of({"observed_at": "2026-11-20T10:00:00Z"}, started) == DAY

@@ -15,7 +15,7 @@ from rmm.lab.fixtures import Fixtures, catalog_with, read_time
 from rmm.lab.machine import INVALID_CLASS, INVALID_NAMESPACE, CimFault, CimInstances
 from rmm.lab.profile import Catalogue
 from rmm.lab.state import MachineState
-from rmm.lab.windows.classes import CimClass, find_class, has_namespace, plain_namespace
+from rmm.lab.windows.classes import CimClass, everywhere, find_class, has_namespace, plain_namespace
 
 PROVIDERS: Mapping[str, Provider] = {
     **system.PROVIDERS,
@@ -132,9 +132,12 @@ def _fixture(known: CimClass) -> Provider:
             moment.machine, known.namespace, known.name, moment.stamps(), moment.elapsed
         )
         if rows is None:
-            if known.extra:
+            if not known.extra:
+                return []
+            there = moment.world.fixtures.state(moment.machine)["cim"]
+            if everywhere(known.namespace) or plain_namespace(known.namespace) in there:
                 raise CimFault(INVALID_CLASS, f"Invalid class: {known.name}")
-            return []
+            raise CimFault(INVALID_NAMESPACE, f"Invalid namespace: {known.namespace}")
         for row in rows:
             for name in times:
                 if isinstance(row.get(name), str):

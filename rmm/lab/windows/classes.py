@@ -42,8 +42,14 @@ def _lines(schema: str) -> dict[tuple[str, str], str]:
 def has_namespace(namespace: str) -> bool:
     """Whether any Windows has this namespace."""
     space = plain_namespace(namespace)
-    known = {found for schema in ("server2019", "server23h2") for found, _ in _lines(schema)}
-    return space in known or space in {plain_namespace(name) for name in extra_classes()}
+    return everywhere(space) or space in {plain_namespace(name) for name in extra_classes()}
+
+
+@cache
+def everywhere(namespace: str) -> bool:
+    """Whether each Windows has this namespace; others come with a role or a product."""
+    space = plain_namespace(namespace)
+    return any(space == found for schema in ("server2019", "server23h2") for found, _ in _lines(schema))
 
 
 @cache
