@@ -102,7 +102,7 @@ def test_classes_and_keys_without_a_provider(tmp_path: Path) -> None:
         ("root/nope", "SELECT A FROM B", 0x8004100E),
         ("root/cimv2", "SELECT A FROM Win32_Nope", 0x80041010),
         ("root/StandardCimv2", "SELECT Nmae FROM MSFT_NetAdapter", 0x80041017),
-        ("root/SecurityCenter2", "SELECT displayName FROM AntiVirusProduct", 0x80041010),
+        ("root/SecurityCenter2", "SELECT displayName FROM AntiVirusProduct", 0x8004100E),
     ):
         with pytest.raises(CimFault) as refused:
             machine.query(namespace, text, NOW)
