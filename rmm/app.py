@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from rmm.core.rule_check import misfits
 from rmm.core.shard import selected, shard_of
 from rmm.errors import ConfigError, RmmError, TierError
 from rmm.loop import SystemClock, run
@@ -101,9 +102,9 @@ class App:
             collector = self.catalog.get(rule.collector)
             if collector is None:
                 problems.append(f"rules: {rule.id}: collector: there is no {rule.collector!r}")
-            elif rule.field not in collector.manifest.fields:
-                known = ", ".join(sorted(collector.manifest.fields))
-                problems.append(f"rules: {rule.id}: field: {rule.collector} has no {rule.field!r}; it has {known}")
+            else:
+                found = misfits(rule, collector.manifest)
+                problems += [f"rules: {rule.id}: {key}: {reason}" for key, reason in found]
         if problems:
             raise ConfigError(problems=tuple(problems))
 

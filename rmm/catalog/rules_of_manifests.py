@@ -7,13 +7,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from rmm.catalog.wql import Query, parse_query
-from rmm.core.change import is_inventory
 from rmm.core.formulas import FORMULAS
 from rmm.core.journal import BOOKMARKS, SECONDS
 from rmm.core.normalize import NOTES
 from rmm.core.rates import CLOCKS
+from rmm.core.rule_check import misfits, rule_problems
 from rmm.model.collector import Field, Manifest, Source
-from rmm.model.rule import EVENTS, Rule
 
 Path = tuple[str | int, ...]
 Found = Iterator[tuple[Path, str]]
@@ -25,8 +24,6 @@ KINDS = {
     "text": ("text",), "bool": ("bool",), "time": ("time",), "now": TYPES,
 }  # fmt: skip
 COSTS = ("C0", "C1", "C2", "C3", "C4")
-OPERATORS = (">", ">=", "<", "<=", "==", "!=", "in", *EVENTS)
-QUARTERS = ("availability", "performance", "security", "compliance")
 _HIVE = re.compile(r"HK(LM|U|CR|CU)\\[^\\]", re.IGNORECASE)
 
 
@@ -278,22 +275,5 @@ def _alert_rules(manifest: Manifest) -> Found:
         place: Path = ("rules", index)
         if not NAME.match(rule.id):
             yield (*place, "id"), "must be lower-case letters, digits and _"
-        fields = [rule.field] if rule.field or rule.op not in ("added", "removed") else []
-        if rule.op in EVENTS and not is_inventory(manifest):
-            yield (*place, "op"), "changes are told of an inventory only: set unchanged_ttl"
-        if rule.op in ("added", "removed") and not manifest.key:
-            yield (*place, "op"), "rows come and go only where there is a `key`"
-        for section, names in (("field", fields), ("where", rule.where), ("unless", rule.unless)):
-            for name in names:
-                if name not in manifest.fields:
-                    yield (*place, section), f"no field {name}"
-        yield from _levels(place, rule)
-
-
-def _levels(place: Path, rule: Rule) -> Found:
-    if rule.op not in OPERATORS:
-        yield (*place, "op"), f"must be one of {' '.join(OPERATORS)}"
-    if rule.quarter not in QUARTERS:
-        yield (*place, "quarter"), f"must be one of {', '.join(QUARTERS)}"
-    if rule.warning is None and rule.critical is None:
-        yield place, "needs `warning` or `critical`"
+        for key, reason in (*rule_problems(rule), *misfits(rule, manifest)):
+            yield (*place, key), reason

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from rmm.core.rule_check import rule_problems
 from rmm.document import Document, Problem, checked, dotted, lines_of, read_document
 from rmm.errors import ConfigError
-from rmm.model.rule import EVENTS, Rule
+from rmm.model.rule import Rule
 from rmm.resources import shipped
-
-OPERATORS = (">", ">=", "<", "<=", "==", "!=", "in", *EVENTS)
-QUARTERS = ("availability", "performance", "security", "compliance")
 
 
 def read_rules(folder: Path) -> tuple[list[Rule], list[str]]:
@@ -42,31 +40,10 @@ def _rules(document: Document, problems: list[Problem]) -> Iterable[Rule]:
             problems.append(Problem(document.line(place), dotted(place), "a mapping of keys is expected"))
         elif (values := checked(document, place, Rule, value, problems)) is not None:
             rule = Rule(**values)
-            found = list(_rule(rule))
+            found = list(rule_problems(rule))
             problems += [Problem(document.line((*place, key)), dotted((*place, key)), text) for key, text in found]
             if not found:
                 yield rule
-
-
-def _rule(rule: Rule) -> Iterable[tuple[str, str]]:
-    """(key, problem) of one rule."""
-    for key, allowed in (("op", OPERATORS), ("quarter", QUARTERS)):
-        if getattr(rule, key) not in allowed:
-            yield key, f"{getattr(rule, key)!r} is not one of {' '.join(allowed)}"
-    if rule.warning is None and rule.critical is None:
-        yield "id", f"{rule.id}: name a threshold, `warning` or `critical`"
-    for key in ("warning", "critical"):
-        threshold = getattr(rule, key)
-        if rule.op == "in" and threshold is not None and not isinstance(threshold, list):
-            yield key, "`op: in` compares with a list"
-        if rule.op in OPERATORS[:4] and not isinstance(threshold, int | float | None):
-            yield key, f"`op: {rule.op}` compares with a number"
-    if rule.op in EVENTS and (rule.for_s or rule.hysteresis):
-        yield "op", f"`op: {rule.op}` fires at once: no `for_s`, no `hysteresis`"
-    if rule.for_s < 0 or rule.hysteresis < 0:
-        yield "for_s" if rule.for_s < 0 else "hysteresis", "cannot be negative"
-    if not 0 <= rule.points <= 25:
-        yield "points", "0 to 25 are allowed"
 
 
 def shipped_rules() -> list[Rule]:

@@ -100,10 +100,12 @@ class Lab:
 def lab_of(tmp_path: Path) -> Iterator[Callable[..., Lab]]:
     labs: list[Lab] = []
 
-    def make(count: int, faults: str = "", collectors: Path | None = None) -> Lab:
-        folder = tmp_path / str(len(labs))
-        folder.mkdir()
-        labs.append(Lab(folder, count, faults, collectors))
+    def make(count: int, faults: str = "", collectors: Path | None = None, folder: Path | None = None) -> Lab:
+        """`folder`: of a lab that was stopped, which goes on with its data."""
+        place = folder or tmp_path / str(len(labs))
+        place.mkdir(exist_ok=True)
+        (place / "ready").unlink(missing_ok=True)
+        labs.append(Lab(place, count, faults, collectors))
         return labs[-1]
 
     yield make
