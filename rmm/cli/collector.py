@@ -89,7 +89,7 @@ def check(
     findings = check_folders(wanted, powershell)
     for finding in findings:
         print(finding)
-    print(f"{len(findings)} findings" if findings else "no findings")
+    print(f"{len(findings)} finding{'s' * (len(findings) > 1)}" if findings else "no findings")
     raise typer.Exit(USAGE if findings else 0)
 
 
