@@ -103,6 +103,7 @@ def _open(target: Target, seconds: float) -> RunspacePool:
     timeout = max(1, int(seconds))
     library: Any = WSMan
     wsman: Any = None
+    answers: list[Any] = []
     try:
         wsman = library(
             target.host, port=target.port, ssl=target.scheme == "https", auth=target.auth,
@@ -110,33 +111,36 @@ def _open(target: Target, seconds: float) -> RunspacePool:
             no_proxy=True, connection_timeout=max(1, min(round(target.connect_timeout), timeout)),
             read_timeout=timeout + 5, operation_timeout=min(20, timeout), reconnection_retries=0, **_proof(target),
         )  # fmt: skip
-        if target.auth != "credssp":
-            _bound(wsman.transport)
+        _watch(wsman.transport, answers)
         pool = RunspacePool(wsman, configuration_name=target.configuration)
         pool.shell.idle_time_out = target.idle_s  # the library's default leaves it to the endpoint: two hours
         pool.open()
     except Exception as error:  # whatever the library meets is translated once, here
+        for answer in answers:  # one that its logon threw at unread is not the session's to close
+            answer.close()
         if wsman is not None:
             wsman.close()
         raise _error(error, target) from error
     return pool
 
 
-def _bound(transport: Any) -> None:
-    """Let a logon have MOST_LEGS: the library answers challenges for as long as an endpoint sends any."""
+def _watch(transport: Any, answers: list[Any]) -> None:
+    """Keep the last answer in `answers`, and let a logon have MOST_LEGS: the library answers challenges for ever."""
     transport.session = transport._build_session()  # which its first request would do; there is no public way
     adapter = transport.session.get_adapter(transport.endpoint)
     send, legs = adapter.send, 0
+    # The header of the first two goes with every request; CredSSP's logon has a TLS handshake and NTLM in it.
+    bounded = transport.auth not in ("basic", "certificate", "credssp")
 
-    def counted(request: Any, **rest: Any) -> Any:
+    def watched(request: Any, **rest: Any) -> Any:
         nonlocal legs
         legs = legs + 1 if "Authorization" in request.headers else 0
-        if legs > MOST_LEGS:
+        if bounded and legs > MOST_LEGS:
             raise endless()
-        return send(request, **rest)
+        answers[:] = [send(request, **rest)]
+        return answers[0]
 
-    if transport.auth not in ("basic", "certificate"):  # whose header goes with every request
-        adapter.send = counted
+    adapter.send = watched
 
 
 def _proof(target: Target) -> dict[str, Any]:

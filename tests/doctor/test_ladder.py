@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import csv
+import gc
 import io
 import json
 import socket
+import ssl
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -190,6 +192,8 @@ async def test_a_scheme_that_is_not_offered(lab_in: Callable[..., Any]) -> None:
     assert (steps["http"].verdict, steps["http"].code) == ("warning", "auth.scheme")
     assert "credssp" in steps["http"].fix
     assert steps["authentication"].verdict == "failed"
+    sockets = [found for found in gc.get_objects() if isinstance(found, ssl.SSLSocket)]
+    assert [found for found in sockets if found.fileno() != -1] == []
 
 
 @pytest.mark.parametrize("transport", ["pypsrp", "pywinrm"])
