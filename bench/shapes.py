@@ -1,4 +1,4 @@
-"""Samples of realistic shapes for the benchmarks of the store: sixty metrics of one endpoint, a value every five minutes.
+"""Samples of realistic shapes for the benchmarks of the store: sixty metrics of an endpoint, one every five minutes.
 
 The metrics, their rounding and their orders of magnitude are those of the collectors that every poll reads (cpu, disk,
 memory, network, system, volumes, self). Load follows the day and the week, with noise that remembers its last value and
@@ -81,7 +81,8 @@ class Machine:
             "read_b_per_s": round(reads * self._dice.uniform(16e3, 48e3)), "write_b_per_s": round(writes * 12e3),
             "read_latency_s": round(self._dice.gammavariate(4, 0.0004), 6),
             "write_latency_s": round(self._dice.gammavariate(4, 0.0006), 6),
-            "queue": round(busy / 100 * self._dice.random(), 3), "idle_pct": round(100 - busy, 2), "split_io_per_s": 0.0,
+            "queue": round(busy / 100 * self._dice.random(), 3), "idle_pct": round(100 - busy, 2),
+            "split_io_per_s": 0.0,
         }  # fmt: skip
 
     def _memories(self, level: float) -> dict[str, Any]:
@@ -89,7 +90,8 @@ class Machine:
         used = int(min(max(self._used, self._memory * 0.1), self._memory * 0.97)) // 4096 * 4096
         committed, limit = int(used * 1.15) // 4096 * 4096, self._memory + (self._memory >> 3)
         return {
-            "total_b": self._memory, "available_b": self._memory - used, "used_pct": round(100 * used / self._memory, 3),
+            "total_b": self._memory, "available_b": self._memory - used,
+            "used_pct": round(100 * used / self._memory, 3),
             "committed_b": committed, "commit_limit_b": limit, "commit_pct": round(100 * committed / limit, 3),
             "pages_per_s": round(self._rate(level, 12, 1.0), 3),
             "pool_paged_b": 412_532_736 + 4096 * self._dice.randrange(300),
@@ -123,7 +125,12 @@ class Machine:
         if self._free[index] < size * 0.15 or at % (7 * DAY_S) < STEP_S:
             self._free[index] = size * 0.4  # somebody tidied up
         free = int(self._free[index]) // 4096 * 4096
-        return {"drive": "CD"[index] + ":", "size_b": size, "free_b": free, "used_pct": round(100 - 100 * free / size, 2)}
+        return {
+            "drive": "CD"[index] + ":",
+            "size_b": size,
+            "free_b": free,
+            "used_pct": round(100 - 100 * free / size, 2),
+        }
 
     def _self(self, dice: random.Random) -> dict[str, Any]:
         gather = dice.gammavariate(20, 25 * self._slow)

@@ -5,7 +5,8 @@ their differences or the differences of those are kept, whichever are smallest; 
 (all lowest bytes, then all second bytes ...), so that a compressor finds side by side the high bytes, which hardly
 differ. What does not fit this is kept as float64 in planes, and what does not fit that either, as it is.
 
-A whole number comes back as int and any other as float: equal to what it was, and above 2**53 exact.
+A whole number comes back as int and any other as float: equal to what it was, and above 2**53 exact. Integers are those
+of 64 bits, with or without a sign: a reading has no others.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ class Column(msgspec.Struct, frozen=True, array_like=True):
     start: tuple[int, ...] = ()
     step: int = 1
     planes: bytes = b""
+    width: int = 0  # number of planes
 
 
 def scaled(values: Sequence[Number]) -> tuple[int, list[int]] | None:
@@ -80,7 +82,7 @@ def pack(values: Sequence[Number]) -> Column:
         return pack_integers(found[1], places=found[0])
     if any(value.__class__ is int and float(value) != value for value in values):
         return Column(VERBATIM, planes=_encode(list(values)))
-    return Column(FLOATS, planes=_planes(array("d", values), 8))
+    return Column(FLOATS, planes=_planes(array("d", values), 8), width=8)
 
 
 def pack_integers(numbers: Sequence[int], *, places: int = 0) -> Column:
@@ -103,7 +105,7 @@ def pack_integers(numbers: Sequence[int], *, places: int = 0) -> Column:
     top = max(kept)
     width = (top.bit_length() + 7) // 8
     planes = _planes(array(_CODES[width], kept), width) if top else b""
-    return Column(places, order, start, step, planes)
+    return Column(places, order, start, step, planes, width if top else 0)
 
 
 def unpack(column: Column, count: int) -> list[Number]:
@@ -136,7 +138,9 @@ def unpack_integers(column: Column, count: int) -> list[int]:
         raise ValueError(f"{count} numbers have no differences of order {order}")
     planes = column.planes
     width = len(planes) // (count - order)
-    kept: Sequence[int] = _spread(planes, _CODES.get(width, "Q"), width, count - order) if planes else [0] * (count - order)
+    kept: Sequence[int] = (
+        _spread(planes, _CODES.get(width, "Q"), width, count - order) if planes else [0] * (count - order)
+    )
     if order == 0:
         return [start[0] + step * number for number in kept]
     steps: Iterable[int] = [number >> 1 if not number & 1 else ~(number >> 1) for number in kept]

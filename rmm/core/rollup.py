@@ -18,7 +18,7 @@ class Rolled(NamedTuple):
     """
 
     span: int
-    count: int
+    samples: int
     least: Number
     most: Number
     total: Number
@@ -39,7 +39,7 @@ def roll(at: Sequence[int], values: Sequence[Number], span: int) -> Rollups:
     rolled = []
     for number, group in groupby(zip(at, numbers, strict=True), key=lambda pair: pair[0] // span):
         part = [value for _, value in group]
-        total = sum(part) if places >= 0 else math.fsum(part)
+        total = sum(part) if places >= 0 else _total(part)
         rolled.append(Rolled(number, len(part), min(part), max(part), total, part[-1]))
     return Rollups(places, rolled)
 
@@ -49,15 +49,41 @@ def coarser(rollups: Rollups, times: int) -> Rollups:
     rolled = []
     for number, group in groupby(rollups.spans, key=lambda one: one.span // times):
         part = [*group]
-        total = sum(one.total for one in part) if rollups.places >= 0 else math.fsum(one.total for one in part)
+        totals = [one.total for one in part]
+        total = sum(totals) if rollups.places >= 0 else _total(totals)
         least, most = min(one.least for one in part), max(one.most for one in part)
-        rolled.append(Rolled(number, sum(one.count for one in part), least, most, total, part[-1].last))
+        rolled.append(Rolled(number, sum(one.samples for one in part), least, most, total, part[-1].last))
     return Rollups(rollups.places, rolled)
 
 
+def replaced(known: Rollups, new: Rollups, first: int, end: int) -> Rollups:
+    """`known` with the spans from `first` on and before `end` taken from `new`."""
+    places = -1 if min(known.places, new.places) < 0 else max(known.places, new.places)
+    kept = [one for one in known.spans if not first <= one.span < end]
+    spans = _rescaled(kept, known.places, places) + _rescaled(new.spans, new.places, places)
+    return Rollups(places, sorted(spans))
+
+
+def _rescaled(spans: list[Rolled], places: int, wanted: int) -> list[Rolled]:
+    if places == wanted:
+        return spans
+    if wanted < 0:
+        scale = SCALES[places]
+        return [Rolled(one.span, one.samples, *(number / scale for number in one[2:])) for one in spans]
+    factor = 10 ** (wanted - places)
+    return [Rolled(one.span, one.samples, *(number * factor for number in one[2:])) for one in spans]
+
+
 def told(rollups: Rollups) -> Iterator[tuple[int, int, float, float, float, float]]:
-    """(span, count, min, mean, max, last) of each in the unit of the samples."""
+    """(span, number of samples, min, mean, max, last) of each in the unit of the samples."""
     scale = SCALES[rollups.places] if rollups.places > 0 else 1
     for one in rollups.spans:
-        mean = one.total / (scale * one.count)
-        yield one.span, one.count, one.least / scale, mean, one.most / scale, one.last / scale
+        mean = one.total / (scale * one.samples)
+        yield one.span, one.samples, one.least / scale, mean, one.most / scale, one.last / scale
+
+
+def _total(values: Sequence[Number]) -> float:
+    try:
+        return math.fsum(values)
+    except (OverflowError, ValueError):  # beyond float64 somewhere on the way, or not a number
+        return float(sum(values))

@@ -19,6 +19,7 @@ from observations import FIELDS, START, observe, typical
 
 from rmm.errors import TierError
 from rmm.model.observation import Fault, Observation
+from rmm.model.settings import Retention
 from rmm.tiers.cold_sqlite import ColdReader, ColdTier
 from rmm.tiers.cold_sqlite.series import change_digest
 from rmm.tiers.cold_sqlite.writer import Hint, path_of
@@ -243,15 +244,15 @@ async def test_expiry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             await writer.store(
                 [observe(name, m, seq=m, os=[{"build": m, "caption": f"version {m // 30}"}]) for m in range(100)]
             )
-        assert await writer.expire(START + timedelta(minutes=40)) == 120
-        assert await writer.expire(START + timedelta(minutes=40)) == 0
+        assert await writer.expire(START + timedelta(days=90) + timedelta(minutes=40), Retention()) == 120
+        assert await writer.expire(START + timedelta(days=90) + timedelta(minutes=40), Retention()) == 0
         for name in ("srv-1", "srv-2", "srv-3"):
             assert [v for _, v in reader.history(name, "os.build", **WEEK)] == [float(m) for m in range(40, 100)]
             # What stood at the limit is still known.
             told = [(c["at"], c["value"]) for c in reader.changes(name, **WEEK)]
             assert told == [(START + timedelta(minutes=m), f"version {m // 30}") for m in (30, 60, 90)]
         assert len(reader.metrics("srv-1", **WEEK)) == 1
-        assert await writer.expire(START + timedelta(days=90)) == 180
+        assert await writer.expire(START + timedelta(days=90) + timedelta(days=90), Retention()) == 180
         assert reader.metrics("srv-1", **WEEK) == []
         await writer.store([observe(minute=200_000, os=[{"build": 1, "caption": "version 3"}])])
     check = sqlite3.connect(path_of(tmp_path, "hq", 0))
@@ -270,7 +271,7 @@ async def test_a_fresh_schema_equals_a_migrated_one(tmp_path: Path) -> None:
     fresh = sqlite3.connect(tmp_path / "fresh.sqlite")
     query = "SELECT type, name, sql FROM sqlite_master ORDER BY name"
     assert fresh.execute(query).fetchall() == by_hand.execute(query).fetchall()
-    assert fresh.execute("PRAGMA user_version").fetchone() == (1,)
+    assert fresh.execute("PRAGMA user_version").fetchone() == (2,)
     by_hand.close()
     fresh.close()
 

@@ -4,27 +4,55 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import math
 import sqlite3
 import struct
 import zlib
-from collections.abc import Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
+from rmm.core import rollup
+from rmm.core.columns import Number
+from rmm.core.rollup import Rollups, roll
 from rmm.tiers.cold_sqlite import changes
-from rmm.tiers.cold_sqlite.series import metric_parts
+from rmm.tiers.cold_sqlite.sealed import DAY, HOUR, PLACE, folder_of, month_of, sealed_files, week_of
+from rmm.tiers.cold_sqlite.sealed import SQL as SEALED_SQL
+from rmm.tiers.cold_sqlite.segment import DamagedSegment, RolledSegment, Segment
+from rmm.tiers.cold_sqlite.series import exact_values, metric_parts
 from rmm.tiers.cold_sqlite.writer import SQL, micros
 from rmm.tiers.migrations import named, tier_error
 
+log = logging.getLogger(__name__)
+
 Change = dict[str, Any]
+
+_TIMES: dict[str, Callable[[int], int]] = {"raw": int, "hourly": week_of, "daily": month_of}
+_SEALED_SINCE = {"hours": 2, "segments": 1}  # schema
+
+
+class Rollup(NamedTuple):
+    """What an hour or a day of one metric comes to. `at`: its beginning, UTC. `samples`: how many."""
+
+    at: datetime
+    samples: int
+    min: float
+    mean: float
+    max: float
+    last: float
 
 
 class ColdReader:
     """Opens a file for the length of one question; a writer may be at work meanwhile.
+
+    A question looks into the shards' own files first and into those of merged history after that: what is merged
+    between is in both for a while, and what is found twice counts once. A segment that cannot be read is left out,
+    told in the log and counted in `damaged`.
 
     Raises TierError where a file cannot be read.
     """
@@ -32,58 +60,149 @@ class ColdReader:
     def __init__(self, data: Path, site: str) -> None:
         self._folder = data / "cold" / site
         self._sql = named((SQL / "statements.sql").read_text(encoding="utf-8"))
+        self._sealed_sql = named((SEALED_SQL / "statements.sql").read_text(encoding="utf-8"))
+        self.damaged = 0
+
+    def _files(self) -> list[Path]:
+        return sorted(self._folder.glob("*.sqlite"))
+
+    @contextlib.contextmanager
+    def _known(self, path: Path, sql: Mapping[str, str], endpoint: str) -> Iterator[tuple[sqlite3.Connection, int]]:
+        """A file and the number of the endpoint in it; 0 where it does not know it."""
+        try:
+            with contextlib.closing(_open(path)) as connection:
+                number = 0
+                if connection.execute("PRAGMA user_version").fetchone() != (0,):  # its writer has only just made it
+                    found = connection.execute(sql["endpoint_no"], (endpoint,)).fetchone()
+                    number = found[0] if found else 0
+                yield connection, number
+        except sqlite3.Error as error:
+            raise tier_error(path, error) from error
 
     def _ask(self, endpoint: str, statement: str, *arguments: Any) -> Iterator[tuple[dict[int, str], list[Any]]]:
-        """Per file that knows the endpoint: its layouts (for spans of time) and the rows of the statement."""
-        for path in sorted(self._folder.glob("*.sqlite")):
-            try:
-                with contextlib.closing(_open(path)) as connection:
-                    if connection.execute("PRAGMA user_version").fetchone() == (0,):
-                        continue  # its writer has only just made it
-                    found = connection.execute(self._sql["endpoint_no"], (endpoint,)).fetchone()
-                    if found is None:
-                        continue
-                    place = (found[0], *arguments)
+        """Per shard's file that knows the endpoint: its layouts (for spans of time) and the rows of the statement."""
+        for path in self._files():
+            with self._known(path, self._sql, endpoint) as (connection, number):
+                if number:
+                    place = (number, *arguments)
                     layouts = connection.execute(self._sql["layout_series"], place) if len(arguments) == 2 else ()
                     yield dict(layouts), connection.execute(self._sql[statement], place).fetchall()
-            except sqlite3.Error as error:
-                raise tier_error(path, error) from error
 
-    def history(self, endpoint: str, metric: str, *, since: datetime, until: datetime) -> list[tuple[datetime, float]]:
-        """Samples of one metric, oldest first; null samples are left out.
+    def _segments(self, endpoint: str, kind: str, first: int, last: int) -> Iterator[tuple[str, bytes]]:
+        """(series of its layout, data) of the segments of these days: sealed hours, or merged history, or both.
+
+        `kind`: "" for sealed hours alone, "raw" for them and the merged samples, otherwise rollups.
+        """
+        for path in self._files():
+            if kind in ("", "raw"):
+                yield from self._of_file(path, self._sql, "hours", endpoint, first * 24, last * 24 + 23)
+            for file in sealed_files(folder_of(path), kind) if kind else ():
+                if file.first <= last and first < file.end:
+                    low, high = _TIMES[kind](first), _TIMES[kind](last)
+                    yield from self._of_file(file.path, self._sealed_sql, "segments", endpoint, low, high)
+
+    def _of_file(
+        self, path: Path, sql: Mapping[str, str], statement: str, endpoint: str, low: int, high: int
+    ) -> Iterator[tuple[str, bytes]]:
+        if not path.exists():  # retention took it
+            return
+        with self._known(path, sql, endpoint) as (connection, number):
+            if number and connection.execute("PRAGMA user_version").fetchone() >= (_SEALED_SINCE[statement],):
+                yield from (
+                    row[2:] for row in connection.execute(sql[statement], (number * PLACE + low, number * PLACE + high))
+                )
+
+    def samples(
+        self, endpoint: str, metric: str, *, since: datetime, until: datetime
+    ) -> tuple[list[int], list[Number]]:
+        """Samples of one metric, oldest first: (microseconds since 1970, values); null samples are left out.
 
         A metric without a row key means the only row, or `_Total` where there are several.
 
         Raises:
             ValueError: when `metric` is not of the form `collector.field` or `collector.field[key]`.
         """
-        collector, field, key = metric_parts(metric)
-        samples: dict[int, float] = {}  # by time, so that one that two files hold counts once
-        for layouts, rows in self._ask(endpoint, "observations", micros(since), micros(until)):
-            places = {no: _place(json.loads(text), collector, field, key) for no, text in layouts.items()}
-            for at, layout, packed in rows:
-                place = places.get(layout, -1)
+        return self._samples(endpoint, _Wanted(metric), micros(since), micros(until))
+
+    def _samples(
+        self, endpoint: str, wanted: _Wanted, first: int, last: int, *, merged: bool = True
+    ) -> tuple[list[int], list[Number]]:
+        found: dict[int, Number] = {}  # by time, so that one that two files hold counts once
+        for layouts, rows in self._ask(endpoint, "observations", first, last):
+            for at, layout, packed, exact in rows:
+                place = wanted.place_in(layouts[layout])[0]
                 if 0 <= place < len(packed) // 8:
                     value = struct.unpack_from("<d", packed, 8 * place)[0]
                     if not math.isnan(value):
-                        samples[at] = value
-        return [(_moment(at), value) for at, value in sorted(samples.items())]
+                        found[at] = exact_values(exact).get(place, value) if exact else value
+        for series, data in self._segments(endpoint, "raw" if merged else "", first // DAY, last // DAY):
+            place, names = wanted.place_in(series)
+            if place >= 0:
+                with self._damage():
+                    found.update(zip(*Segment(data, names).one(place), strict=True))
+        at = sorted(found)
+        at = at[bisect_left(at, first) : bisect_right(at, last)]
+        return at, [found[moment] for moment in at]
+
+    def rollups(
+        self, endpoint: str, metric: str, *, since: datetime, until: datetime, step: str = "hour"
+    ) -> list[Rollup]:
+        """Rollups of one metric by "hour" or "day" (UTC), oldest first; the first and the last are whole ones too.
+
+        Merged days have them stored, for longer than their samples; those of later days are made of the samples.
+
+        Raises:
+            ValueError: when `metric` is not of the form `collector.field` or `collector.field[key]`.
+        """
+        span, kind = (HOUR, "hourly") if step == "hour" else (DAY, "daily")
+        first, last = micros(since) // span, micros(until) // span
+        wanted, found = _Wanted(metric), dict[int, Rollup]()
+        # What is not merged yet, late samples too, is asked for first; it may be merged a moment later.
+        at, values = self._samples(endpoint, wanted, first * span, (last + 1) * span - 1, merged=False)
+        for series, data in self._segments(endpoint, kind, first * span // DAY, last * span // DAY):
+            place, names = wanted.place_in(series)
+            if place >= 0:
+                with self._damage():
+                    found.update(_told(RolledSegment(data, names).one(place), span))
+        fresh = {moment // span for moment in at}
+        if fresh & found.keys():
+            at, values = self._samples(endpoint, wanted, min(fresh) * span, (last + 1) * span - 1)
+        found.update(item for item in _told(roll(at, values, span), span) if item[0] in fresh)
+        return [found[number] for number in sorted(found) if first <= number <= last]
+
+    @contextlib.contextmanager
+    def _damage(self) -> Iterator[None]:
+        try:
+            yield
+        except DamagedSegment as error:
+            self.damaged += 1
+            log.warning("%s: a segment cannot be read, and is left out: %s", self._folder, error)
+
+    def history(self, endpoint: str, metric: str, *, since: datetime, until: datetime) -> list[tuple[datetime, float]]:
+        """Samples of one metric, oldest first; see `samples`."""
+        at, values = self.samples(endpoint, metric, since=since, until=until)
+        return [(_moment(moment), value) for moment, value in zip(at, values, strict=True)]
 
     def metrics(self, endpoint: str, *, since: datetime, until: datetime) -> list[str]:
-        """Names of all metrics that have samples in this time."""
-        names: set[str] = set()
-        for layouts, _ in self._ask(endpoint, "statuses", micros(since), micros(until)):
-            for text in layouts.values():
-                names.update(
-                    f"{name}.{field}[{key}]" if key else f"{name}.{field}" for name, key, field in json.loads(text)
-                )
-        return sorted(names)
+        """Names of all metrics that have samples in this time; of merged days, on one of its days."""
+        first, last = micros(since), micros(until)
+        stored: set[str] = set()
+        for layouts, _ in self._ask(endpoint, "statuses", first, last):
+            stored.update(layouts.values())
+        stored.update(series for series, _ in self._segments(endpoint, "raw", first // DAY, last // DAY))
+        names = {tuple(name) for text in stored for name in json.loads(text)}
+        return sorted(f"{name}.{field}[{key}]" if key else f"{name}.{field}" for name, key, field in names)
 
     def statuses(self, endpoint: str, *, since: datetime, until: datetime) -> list[dict[str, Any]]:
         """Every observation: at, status, fault code, duration_ms."""
-        found = {
-            tuple(row) for _, rows in self._ask(endpoint, "statuses", micros(since), micros(until)) for row in rows
-        }
+        first, last = micros(since), micros(until)
+        found = {tuple(row) for _, rows in self._ask(endpoint, "statuses", first, last) for row in rows}
+        for series, data in self._segments(endpoint, "raw", first // DAY, last // DAY):
+            with self._damage():
+                seen = Segment(data, len(json.loads(series))).seen()
+                found.update(
+                    (one.at, one.status, one.fault, one.duration_ms) for one in seen if first <= one.at <= last
+                )
         return [
             dict(zip(("at", "status", "fault", "duration_ms"), (_moment(row[0]), *row[1:]), strict=True))
             for row in sorted(found)
@@ -165,6 +284,26 @@ def _connected(uri: str) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+class _Wanted:
+    """A metric that is looked for. Raises ValueError when the text is none."""
+
+    def __init__(self, metric: str) -> None:
+        self._parts = metric_parts(metric)
+        self._known: dict[str, tuple[int, int]] = {}  # by the stored form of a layout
+
+    def place_in(self, series: str) -> tuple[int, int]:
+        """Its place in a layout, -1 where it is not, and how many series that has."""
+        if series not in self._known:
+            names = json.loads(series)
+            self._known[series] = _place(names, *self._parts), len(names)
+        return self._known[series]
+
+
+def _told(rollups: Rollups, span: int) -> Iterator[tuple[int, Rollup]]:
+    for number, samples, *values in rollup.told(rollups):
+        yield number, Rollup(_moment(number * span), samples, *values)
 
 
 def _place(series: list[list[str]], collector: str, field: str, key: str) -> int:

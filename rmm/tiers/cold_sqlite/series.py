@@ -23,6 +23,8 @@ NOW = "now"  # kept by the hot tier alone
 Shape = tuple[tuple[str, tuple[str, ...]], ...]  # ((collector, row keys), ...): names all series of an observation
 
 _encode = msgspec.json.Encoder().encode
+_exact = msgspec.msgpack.Encoder().encode
+_exact_values = msgspec.msgpack.Decoder(dict[int, int]).decode
 
 
 class CollectorFields(msgspec.Struct, frozen=True):
@@ -48,8 +50,11 @@ def row_key(row: Row, key: tuple[str, ...]) -> str:
     return "|".join([str(row.get(name, "")) for name in key])
 
 
-def samples_of(observation: Observation, fields: Mapping[str, CollectorFields]) -> tuple[Shape, bytes]:
-    """The observation's samples as packed float64, and the shape that names them."""
+def samples_of(observation: Observation, fields: Mapping[str, CollectorFields]) -> tuple[Shape, bytes, bytes | None]:
+    """The observation's samples as packed float64, the shape that names them, and what float64 does not hold.
+
+    The last is MessagePack {place: integer}, or None where there is none.
+    """
     shape: list[tuple[str, tuple[str, ...]]] = []
     values: list[Any] = []
     for name, result in observation.collectors.items():
@@ -60,7 +65,13 @@ def samples_of(observation: Observation, fields: Mapping[str, CollectorFields]) 
         shape.append((name, tuple([row_key(row, known.key) for row in rows])))
         values += [row.get(field) for row in rows for field in known.samples]
     numbers = [value if value.__class__ is float or value.__class__ is int else NAN for value in values]
-    return tuple(shape), struct.pack(f"<{len(numbers)}d", *numbers)
+    large = {place: value for place, value in enumerate(numbers) if value.__class__ is int and float(value) != value}
+    return tuple(shape), struct.pack(f"<{len(numbers)}d", *numbers), _exact(large) if large else None
+
+
+def exact_values(stored: bytes) -> dict[int, int]:
+    """The last of `samples_of`, read again."""
+    return _exact_values(stored)
 
 
 def series_of(shape: Shape, fields: Mapping[str, CollectorFields]) -> bytes:

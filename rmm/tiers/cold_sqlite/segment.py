@@ -1,0 +1,371 @@
+"""Segments: the samples of one endpoint over one hour or day in one compressed blob, and the rollups of a day in one.
+
+A segment is MessagePack (arrays, no names) in one zstd frame with a checksum. Its series have their names in the
+`layout` of the file it is in. What a reading had as null is no sample and is not in it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import msgspec
+
+from rmm.core.columns import VERBATIM, Column, Number, pack, pack_integers, unpack, unpack_integers
+from rmm.core.rollup import Rolled, Rollups
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+MOST_BYTES = 256 << 20  # of a segment that is unpacked; a day of MOST_SERIES series at one poll a minute is 50 MB
+QUICK, SMALL = 1, 9  # zstd's levels, for what lasts a day and for what lasts years
+
+FIRST = 6  # columns of the observations themselves, before those of the series
+NOISE = 0.45  # different bytes of a plane, as a share of those that it could have, above which it is noise
+
+Name = tuple[str, str, str]  # collector, row key, field
+
+
+class Seen(NamedTuple):
+    """One observation without its samples; ordered by time."""
+
+    at: int  # microseconds since 1970
+    epoch: str
+    seq: int
+    status: str
+    fault: str
+    duration_ms: float
+
+
+class Series(NamedTuple):
+    """The samples of one series: of which observations of its segment, and their values."""
+
+    places: list[int]
+    values: list[Number]
+
+
+class Samples(NamedTuple):
+    """What a segment holds: observations by growing time, each once, and the series by name."""
+
+    seen: list[Seen]
+    series: dict[Name, Series]
+
+
+class DamagedSegment(ValueError):
+    """It cannot be read."""
+
+
+class _Columns(msgspec.Struct, frozen=True, array_like=True):
+    """Packed columns, part by part, which compresses better than one behind the other."""
+
+    places: list[int]
+    orders: bytes
+    starts: list[tuple[int, ...]]
+    steps: list[int]
+    widths: bytes  # planes of each
+    lengths: list[int]  # bytes of each plane
+    noisy: list[int]  # by column, bits: planes that are in the second frame
+    calm: bytes  # the other planes
+
+
+class _Stored(msgspec.Struct, frozen=True, array_like=True):
+    count: int
+    epochs: list[str]
+    statuses: list[str]
+    faults: list[str]
+    sets: list[bytes]  # bits, the lowest first: which observations some series have; empty for all
+    whose: Column  # the set of each series
+    columns: _Columns  # at, epoch, seq, status, fault, duration_ms; then the series
+
+
+class _Rolled(msgspec.Struct, frozen=True, array_like=True):
+    count: int
+    sets: list[bytes]
+    whose: Column
+    places: Column
+    columns: _Columns  # span; then of each series: count, least, and above the least: most, total, last
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_stored = msgspec.msgpack.Decoder(_Stored).decode
+_rolled = msgspec.msgpack.Decoder(_Rolled).decode
+
+
+def gather(observations: Iterable[tuple[Seen, Mapping[Name, Number]]]) -> Samples:
+    """Samples of observations; of equal ones (time, epoch, sequence) the first counts."""
+    known: dict[tuple[int, str, int], tuple[Seen, Mapping[Name, Number]]] = {}
+    for seen, values in observations:
+        known.setdefault(seen[:3], (seen, values))
+    series: dict[Name, Series] = {}
+    ordered = [known[key] for key in sorted(known)]
+    for place, (_, values) in enumerate(ordered):
+        for name, value in values.items():
+            found = series.get(name)
+            if found is None:
+                found = series[name] = Series([], [])
+            found.places.append(place)
+            found.values.append(value)
+    return Samples([seen for seen, _ in ordered], series)
+
+
+def join(parts: Sequence[Samples]) -> Samples:
+    """All of several samples; of equal observations those of the first part count."""
+    filled = [part for part in parts if part.seen]
+    if len(filled) == 1:
+        return filled[0]
+    filled.sort(key=lambda part: part.seen[0][:3])
+    if all(one.seen[-1][:3] < two.seen[0][:3] for one, two in pairwise(filled)):
+        return _behind(filled)
+    return gather(one for part in parts for one in scattered(part))
+
+
+def _behind(parts: list[Samples]) -> Samples:
+    """Join parts of which each ends before the next one begins."""
+    joined = Samples([], {})
+    for part in parts:
+        base = len(joined.seen)
+        joined.seen.extend(part.seen)
+        for name, series in part.series.items():
+            found = joined.series.get(name)
+            if found is None:
+                found = joined.series[name] = Series([], [])
+            found.places.extend([base + place for place in series.places] if base else series.places)
+            found.values.extend(series.values)
+    return joined
+
+
+def scattered(samples: Samples) -> list[tuple[Seen, dict[Name, Number]]]:
+    """The inverse of `gather`."""
+    values: list[dict[Name, Number]] = [{} for _ in samples.seen]
+    for name, series in samples.series.items():
+        for place, value in zip(series.places, series.values, strict=True):
+            values[place][name] = value
+    return list(zip(samples.seen, values, strict=True))
+
+
+def encode(samples: Samples, level: int) -> tuple[tuple[Name, ...], bytes]:
+    """The names of a segment's series in their order, and the segment."""
+    seen, names = samples.seen, tuple(sorted(samples.series))
+    series = [samples.series[name] for name in names]
+    epochs, epoch = _words([one.epoch for one in seen])
+    statuses, status = _words([one.status for one in seen])
+    faults, fault = _words([one.fault for one in seen])
+    sets, whose = _sets([one.places for one in series], len(seen))
+    columns = [
+        pack_integers([one.at for one in seen]),
+        epoch,
+        pack([one.seq for one in seen]),
+        status,
+        fault,
+        pack([one.duration_ms for one in seen]),
+        *[pack(one.values) for one in series],
+    ]
+    laid, noise = _laid(columns)
+    return names, _pressed(_Stored(len(seen), epochs, statuses, faults, sets, whose, laid), noise, level)
+
+
+class Segment:
+    """A segment that is read; columns are unpacked as they are asked for. Raises DamagedSegment.
+
+    `names`: how many series it has.
+    """
+
+    def __init__(self, data: bytes, names: int) -> None:
+        with _readable():
+            plain, self._noise = _unpressed(data)
+            self._stored = _stored(plain)
+            self._names = names
+            self._at = unpack_integers(self._column(0), self._stored.count)
+
+    def _column(self, number: int) -> Column:
+        return _column(self._stored.columns, self._noise, number)
+
+    def one(self, number: int) -> tuple[list[int], list[Number]]:
+        """(times, values) of the series with this number."""
+        with _readable():
+            places = _places(self._stored.sets, self._stored.whose, number, self._names, self._stored.count)
+            values = unpack(self._column(number + FIRST), len(places))
+            at = self._at
+        return at if len(places) == self._stored.count else [at[place] for place in places], values
+
+    def seen(self) -> list[Seen]:
+        """The observations."""
+        stored, count = self._stored, self._stored.count
+        with _readable():
+            words = [
+                [texts[number] for number in unpack_integers(self._column(place), count)]
+                for place, texts in ((1, stored.epochs), (3, stored.statuses), (4, stored.faults))
+            ]
+            numbers, durations = unpack_integers(self._column(2), count), unpack(self._column(5), count)
+            return [
+                Seen(*row) for row in zip(self._at, words[0], numbers, *words[1:], map(float, durations), strict=True)
+            ]
+
+    def samples(self, names: Sequence[Name]) -> Samples:
+        """All of it."""
+        series = {}
+        with _readable():
+            for number, name in enumerate(names):
+                places = _places(self._stored.sets, self._stored.whose, number, self._names, self._stored.count)
+                series[name] = Series(places, unpack(self._column(number + FIRST), len(places)))
+        return Samples(self.seen(), series)
+
+
+def encode_rollups(rollups: Mapping[Name, Rollups], level: int) -> tuple[tuple[Name, ...], bytes]:
+    """The names of a segment's series in their order, and the segment."""
+    names = tuple(sorted(rollups))
+    spans = sorted({one.span for name in names for one in rollups[name].spans})
+    place = {span: number for number, span in enumerate(spans)}
+    sets, whose = _sets([[place[one.span] for one in rollups[name].spans] for name in names], len(spans))
+    laid, noise = _laid([pack_integers(spans), *(column for name in names for column in _columns(rollups[name]))])
+    places = pack_integers([rollups[name].places for name in names])
+    return names, _pressed(_Rolled(len(spans), sets, whose, places, laid), noise, level)
+
+
+class RolledSegment:
+    """A segment of rollups that is read. Raises DamagedSegment. `names`: how many series it has."""
+
+    def __init__(self, data: bytes, names: int) -> None:
+        with _readable():
+            plain, self._noise = _unpressed(data)
+            self._stored = _rolled(plain)
+            self._names = names
+            self._spans = unpack_integers(self._column(0), self._stored.count)
+            self._digits = unpack_integers(self._stored.places, names)
+
+    def _column(self, number: int) -> Column:
+        return _column(self._stored.columns, self._noise, number)
+
+    def one(self, number: int) -> Rollups:
+        """The rollups of the series with this number."""
+        with _readable():
+            taken = _places(self._stored.sets, self._stored.whose, number, self._names, self._stored.count)
+            columns = [unpack(self._column(5 * number + 1 + place), len(taken)) for place in range(5)]
+            digits = self._digits[number]
+            counts, least = [int(one) for one in columns[0]], columns[1]
+            most, total, last = columns[2:]
+            if digits >= 0:
+                most, last = ([low + one for low, one in zip(least, other, strict=True)] for other in (most, last))
+                total = [low * n + one for low, n, one in zip(least, counts, total, strict=True)]
+            rows = zip([self._spans[one] for one in taken], counts, least, most, total, last, strict=True)
+            return Rollups(digits, [Rolled(*row) for row in rows])
+
+    def all(self, names: Sequence[Name]) -> dict[Name, Rollups]:
+        """The rollups of all series."""
+        return {name: self.one(number) for number, name in enumerate(names)}
+
+
+def _columns(rollups: Rollups) -> list[Column]:
+    spans = rollups.spans
+    low = [one.least for one in spans] if rollups.places >= 0 else [0] * len(spans)
+    return [
+        pack([one.samples for one in spans]),
+        pack([one.least for one in spans]),
+        pack([one.most - least for one, least in zip(spans, low, strict=True)]),
+        pack([one.total - least * one.samples for one, least in zip(spans, low, strict=True)]),
+        pack([one.last - least for one, least in zip(spans, low, strict=True)]),
+    ]
+
+
+@contextlib.contextmanager
+def _readable() -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, IndexError, zstd.ZstdError) as error:
+        raise DamagedSegment(str(error)) from error
+
+
+def _laid(columns: list[Column]) -> tuple[_Columns, bytes]:
+    """Columns part by part, and the planes that look like noise, which would spoil the statistics of the others."""
+    widths, lengths, noisy, calm, noise = bytearray(), [], [], [], []
+    for column in columns:
+        planes = column.planes
+        width = 1 if column.places == VERBATIM else column.width
+        length = len(planes) // width if width else 0
+        bits = 0
+        for place in range(width):
+            plane = planes[place * length : (place + 1) * length]
+            if len(set(plane)) > NOISE * min(length, 256):
+                bits |= 1 << place
+                noise.append(plane)
+            else:
+                calm.append(plane)
+        widths.append(width)
+        lengths.append(length)
+        noisy.append(bits)
+    laid = _Columns(
+        [column.places for column in columns],
+        bytes([column.order for column in columns]),
+        [column.start for column in columns],
+        [column.step for column in columns],
+        bytes(widths), lengths, noisy, b"".join(calm),
+    )  # fmt: skip
+    return laid, b"".join(noise)
+
+
+def _column(laid: _Columns, noise: bytes, number: int) -> Column:
+    """The column with this number. Raises IndexError."""
+    at = [0, 0]
+    for noisy, width, length in zip(laid.noisy[:number], laid.widths, laid.lengths, strict=False):
+        loud = noisy.bit_count()
+        at[0] += length * (width - loud)
+        at[1] += length * loud
+    length, noisy, planes = laid.lengths[number], laid.noisy[number], []
+    for place in range(laid.widths[number]):
+        which = noisy >> place & 1
+        planes.append((laid.calm, noise)[which][at[which] : at[which] + length])
+        at[which] += length
+    return Column(laid.places[number], laid.orders[number], laid.starts[number], laid.steps[number], b"".join(planes))
+
+
+def _pressed(stored: _Stored | _Rolled, noise: bytes, level: int) -> bytes:
+    options: dict[int, int] = {
+        zstd.CompressionParameter.compression_level: level,
+        zstd.CompressionParameter.checksum_flag: 1,
+    }
+    return b"".join([zstd.compress(data, options=options) for data in (_encode(stored), noise)])
+
+
+def _unpressed(data: bytes) -> tuple[bytes, bytes]:
+    """The two frames of a segment."""
+    found = []
+    for _ in range(2):
+        decompressor = zstd.ZstdDecompressor()
+        found.append(decompressor.decompress(data, MOST_BYTES))
+        if not decompressor.eof:
+            raise ValueError("the segment is cut short, or larger than a segment may be")
+        data = decompressor.unused_data
+    return found[0], found[1]
+
+
+def _words(texts: list[Any]) -> tuple[list[str], Column]:
+    words = list(dict.fromkeys(texts))
+    number = {word: place for place, word in enumerate(words)}
+    return words, pack_integers([number[text] for text in texts])
+
+
+def _sets(places: list[list[int]], count: int) -> tuple[list[bytes], Column]:
+    numbers: dict[bytes, int] = {}
+    whose = [numbers.setdefault(_bits(one, count), len(numbers)) for one in places]
+    return list(numbers), pack_integers(whose)
+
+
+def _bits(places: list[int], count: int) -> bytes:
+    if len(places) == count:
+        return b""
+    return sum(1 << place for place in places).to_bytes((count + 7) // 8, "little")
+
+
+def _places(sets: list[bytes], whose: Column, number: int, names: int, count: int) -> list[int]:
+    bits = sets[unpack_integers(whose, names)[number]]
+    if not bits:
+        return list(range(count))
+    whole = int.from_bytes(bits, "little")
+    if whole.bit_length() > count:
+        raise ValueError("samples of more observations than there are")
+    return [place for place in range(count) if whole >> place & 1]
