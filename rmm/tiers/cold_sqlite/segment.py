@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from bisect import bisect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -23,10 +24,11 @@ else:
     from backports import zstd
 
 MOST_BYTES = 256 << 20  # of a segment that is unpacked; a day of MOST_SERIES series at one poll a minute is 50 MB
-QUICK, SMALL = 1, 9  # zstd's levels, for what lasts a day and for what lasts years
+QUICK, SMALL = 1, 19  # zstd's levels, for what lasts a day and for what lasts years
 
 FIRST = 6  # columns of the observations themselves, before those of the series
-NOISE = 0.45  # different bytes of a plane, as a share of those that it could have, above which it is noise
+# Different bytes of a plane, as a share of those that it could have: where its further sections begin. Measured.
+NOISE = (0.1, 0.3, 0.5)
 
 Name = tuple[str, str, str]  # collector, row key, field
 
@@ -69,8 +71,8 @@ class _Columns(msgspec.Struct, frozen=True, array_like=True):
     steps: list[int]
     widths: bytes  # planes of each
     lengths: list[int]  # bytes of each plane
-    noisy: list[int]  # by column, bits: planes that are in the second frame
-    calm: bytes  # the other planes
+    sections: list[int]  # of each plane, two bits, the first plane's lowest
+    calm: bytes  # the planes of section 0; each further section is a frame of its own
 
 
 class _Stored(msgspec.Struct, frozen=True, array_like=True):
@@ -165,8 +167,8 @@ def encode(samples: Samples, level: int) -> tuple[tuple[Name, ...], bytes]:
         pack([one.duration_ms for one in seen]),
         *[pack(one.values) for one in series],
     ]
-    laid, noise = _laid(columns)
-    return names, _pressed(_Stored(len(seen), epochs, statuses, faults, sets, whose, laid), noise, level)
+    laid, others = _laid(columns, sections=level == SMALL)
+    return names, _pressed(_Stored(len(seen), epochs, statuses, faults, sets, whose, laid), others, level)
 
 
 class Segment:
@@ -177,19 +179,17 @@ class Segment:
 
     def __init__(self, data: bytes, names: int) -> None:
         with _readable():
-            plain, self._noise = _unpressed(data)
+            plain, others = _unpressed(data)
             self._stored = _stored(plain)
+            self._planes = _Planes(self._stored.columns, others)
             self._names = names
-            self._at = unpack_integers(self._column(0), self._stored.count)
-
-    def _column(self, number: int) -> Column:
-        return _column(self._stored.columns, self._noise, number)
+            self._at = unpack_integers(self._planes.column(0), self._stored.count)
 
     def one(self, number: int) -> tuple[list[int], list[Number]]:
         """(times, values) of the series with this number."""
         with _readable():
             places = _places(self._stored.sets, self._stored.whose, number, self._names, self._stored.count)
-            values = unpack(self._column(number + FIRST), len(places))
+            values = unpack(self._planes.column(number + FIRST), len(places))
             at = self._at
         return at if len(places) == self._stored.count else [at[place] for place in places], values
 
@@ -198,10 +198,10 @@ class Segment:
         stored, count = self._stored, self._stored.count
         with _readable():
             words = [
-                [texts[number] for number in unpack_integers(self._column(place), count)]
+                [texts[number] for number in unpack_integers(self._planes.column(place), count)]
                 for place, texts in ((1, stored.epochs), (3, stored.statuses), (4, stored.faults))
             ]
-            numbers, durations = unpack_integers(self._column(2), count), unpack(self._column(5), count)
+            numbers, durations = unpack_integers(self._planes.column(2), count), unpack(self._planes.column(5), count)
             return [
                 Seen(*row) for row in zip(self._at, words[0], numbers, *words[1:], map(float, durations), strict=True)
             ]
@@ -212,7 +212,7 @@ class Segment:
         with _readable():
             for number, name in enumerate(names):
                 places = _places(self._stored.sets, self._stored.whose, number, self._names, self._stored.count)
-                series[name] = Series(places, unpack(self._column(number + FIRST), len(places)))
+                series[name] = Series(places, unpack(self._planes.column(number + FIRST), len(places)))
         return Samples(self.seen(), series)
 
 
@@ -222,9 +222,10 @@ def encode_rollups(rollups: Mapping[Name, Rollups], level: int) -> tuple[tuple[N
     spans = sorted({one.span for name in names for one in rollups[name].spans})
     place = {span: number for number, span in enumerate(spans)}
     sets, whose = _sets([[place[one.span] for one in rollups[name].spans] for name in names], len(spans))
-    laid, noise = _laid([pack_integers(spans), *(column for name in names for column in _columns(rollups[name]))])
+    columns = [pack_integers(spans), *(column for name in names for column in _columns(rollups[name]))]
+    laid, others = _laid(columns, sections=level == SMALL)
     places = pack_integers([rollups[name].places for name in names])
-    return names, _pressed(_Rolled(len(spans), sets, whose, places, laid), noise, level)
+    return names, _pressed(_Rolled(len(spans), sets, whose, places, laid), others, level)
 
 
 class RolledSegment:
@@ -232,20 +233,18 @@ class RolledSegment:
 
     def __init__(self, data: bytes, names: int) -> None:
         with _readable():
-            plain, self._noise = _unpressed(data)
+            plain, others = _unpressed(data)
             self._stored = _rolled(plain)
+            self._planes = _Planes(self._stored.columns, others)
             self._names = names
-            self._spans = unpack_integers(self._column(0), self._stored.count)
+            self._spans = unpack_integers(self._planes.column(0), self._stored.count)
             self._digits = unpack_integers(self._stored.places, names)
-
-    def _column(self, number: int) -> Column:
-        return _column(self._stored.columns, self._noise, number)
 
     def one(self, number: int) -> Rollups:
         """The rollups of the series with this number."""
         with _readable():
             taken = _places(self._stored.sets, self._stored.whose, number, self._names, self._stored.count)
-            columns = [unpack(self._column(5 * number + 1 + place), len(taken)) for place in range(5)]
+            columns = [unpack(self._planes.column(5 * number + 1 + place), len(taken)) for place in range(5)]
             digits = self._digits[number]
             counts, least = [int(one) for one in columns[0]], columns[1]
             most, total, last = columns[2:]
@@ -280,67 +279,75 @@ def _readable() -> Iterator[None]:
         raise DamagedSegment(str(error)) from error
 
 
-def _laid(columns: list[Column]) -> tuple[_Columns, bytes]:
-    """Columns part by part, and the planes that look like noise, which would spoil the statistics of the others."""
-    widths, lengths, noisy, calm, noise = bytearray(), [], [], [], []
+def _laid(columns: list[Column], *, sections: bool) -> tuple[_Columns, list[bytes]]:
+    """Columns part by part; planes that look like noise have sections, where they do not spoil what the others are."""
+    widths, lengths, marks = bytearray(), [], []
+    laid: list[list[bytes]] = [[] for _ in range(len(NOISE) + 1)]
     for column in columns:
-        planes = column.planes
-        width = 1 if column.places == VERBATIM else column.width
+        planes, width = column.planes, 1 if column.places == VERBATIM else column.width
         length = len(planes) // width if width else 0
-        bits = 0
+        mark = 0
         for place in range(width):
             plane = planes[place * length : (place + 1) * length]
-            if len(set(plane)) > NOISE * min(length, 256):
-                bits |= 1 << place
-                noise.append(plane)
-            else:
-                calm.append(plane)
+            section = bisect(NOISE, len(set(plane)) / min(length, 256)) if sections else 0
+            laid[section].append(plane)
+            mark |= section << 2 * place
         widths.append(width)
         lengths.append(length)
-        noisy.append(bits)
-    laid = _Columns(
+        marks.append(mark)
+    first, *others = (b"".join(planes) for planes in laid)
+    return _Columns(
         [column.places for column in columns],
         bytes([column.order for column in columns]),
         [column.start for column in columns],
         [column.step for column in columns],
-        bytes(widths), lengths, noisy, b"".join(calm),
-    )  # fmt: skip
-    return laid, b"".join(noise)
+        bytes(widths), lengths, marks, first,
+    ), others  # fmt: skip
 
 
-def _column(laid: _Columns, noise: bytes, number: int) -> Column:
-    """The column with this number. Raises IndexError."""
-    at = [0, 0]
-    for noisy, width, length in zip(laid.noisy[:number], laid.widths, laid.lengths, strict=False):
-        loud = noisy.bit_count()
-        at[0] += length * (width - loud)
-        at[1] += length * loud
-    length, noisy, planes = laid.lengths[number], laid.noisy[number], []
-    for place in range(laid.widths[number]):
-        which = noisy >> place & 1
-        planes.append((laid.calm, noise)[which][at[which] : at[which] + length])
-        at[which] += length
-    return Column(laid.places[number], laid.orders[number], laid.starts[number], laid.steps[number], b"".join(planes))
+class _Planes:
+    """The columns of a segment, each unpacked when it is asked for."""
+
+    def __init__(self, laid: _Columns, others: list[bytes]) -> None:
+        self._laid = laid
+        self._sections = [laid.calm, *others, *[b""] * (len(NOISE) - len(others))]
+        self._at: list[tuple[int, ...]] = []  # where the planes of each column begin, by section
+        at = [0] * (len(NOISE) + 1)
+        for width, length, mark in zip(laid.widths, laid.lengths, laid.sections, strict=True):
+            self._at.append(tuple(at))
+            for place in range(width):
+                at[mark >> 2 * place & 3] += length
+
+    def column(self, number: int) -> Column:
+        """The column with this number. Raises IndexError."""
+        laid, at, planes = self._laid, [*self._at[number]], []
+        length, mark = laid.lengths[number], laid.sections[number]
+        for place in range(laid.widths[number]):
+            section = mark >> 2 * place & 3
+            planes.append(self._sections[section][at[section] : at[section] + length])
+            at[section] += length
+        packed = b"".join(planes)
+        return Column(laid.places[number], laid.orders[number], laid.starts[number], laid.steps[number], packed)
 
 
-def _pressed(stored: _Stored | _Rolled, noise: bytes, level: int) -> bytes:
-    options: dict[int, int] = {
-        zstd.CompressionParameter.compression_level: level,
-        zstd.CompressionParameter.checksum_flag: 1,
-    }
-    return b"".join([zstd.compress(data, options=options) for data in (_encode(stored), noise)])
+def _pressed(stored: _Stored | _Rolled, others: list[bytes], level: int) -> bytes:
+    setting = zstd.CompressionParameter
+    options: dict[int, int] = {setting.compression_level: level, setting.checksum_flag: 1}
+    while others and not others[-1]:
+        others = others[:-1]
+    return b"".join([zstd.compress(data, options=options) for data in (_encode(stored), *others)])
 
 
-def _unpressed(data: bytes) -> tuple[bytes, bytes]:
-    """The two frames of a segment."""
-    found = []
-    for _ in range(2):
+def _unpressed(data: bytes) -> tuple[bytes, list[bytes]]:
+    """The frames of a segment: the first, and its further sections. Raises ValueError, ZstdError."""
+    found: list[bytes] = []
+    while data or not found:
         decompressor = zstd.ZstdDecompressor()
         found.append(decompressor.decompress(data, MOST_BYTES))
-        if not decompressor.eof:
+        if not decompressor.eof or len(found) > len(NOISE) + 1:
             raise ValueError("the segment is cut short, or larger than a segment may be")
         data = decompressor.unused_data
-    return found[0], found[1]
+    return found[0], found[1:]
 
 
 def _words(texts: list[Any]) -> tuple[list[str], Column]:
