@@ -25,12 +25,13 @@ Number = int | float
 
 SCALES = [10.0**places for places in range(7)]
 FLOATS, VERBATIM = -1, -2  # in place of a number of decimals
-LARGEST = 1 << 60  # differences of differences, with a bit for the sign, still fit 64 bits
+LARGEST = 1 << 60  # differences of differences, with their sign, still fit 64 bits
 MOST = 1 << 20  # numbers of a column
 
 _encode = msgspec.msgpack.Encoder().encode
 _numbers = msgspec.msgpack.Decoder(list[int | float]).decode
-_CODES = {1: "B", 2: "H", 3: "I", 4: "I", 5: "Q", 6: "Q", 7: "Q", 8: "Q"}  # array types by bytes that are kept
+_CODES = "BBHIIQQQQ", "bbhiiqqqq"  # array types by bytes that are kept, without a sign and with it
+_ABOVE = bytes(128) + b"\xff" * 128  # the byte above each, which has its sign
 
 
 class Column(msgspec.Struct, frozen=True, array_like=True):
@@ -70,7 +71,7 @@ def scaled(values: Sequence[Number]) -> tuple[int, list[int]] | None:
 def unscaled(places: int, numbers: list[int]) -> list[Number]:
     """The inverse of `scaled`."""
     if places == 0:
-        return [*numbers]
+        return numbers  # type: ignore[return-value]
     scale = SCALES[places]
     return [number / scale for number in numbers]
 
@@ -100,12 +101,12 @@ def pack_integers(numbers: Sequence[int], *, places: int = 0) -> Column:
     bits = [_bits(kept), _bits(steps) + len(steps), _bits(turns) + len(turns)] if len(numbers) > 2 else [0]
     order = bits.index(min(bits))
     if order:
-        kept = [number << 1 if number >= 0 else ~(number << 1) for number in (steps, turns)[order - 1]]
+        kept = (steps, turns)[order - 1]
     start = (numbers[0], steps[0])[:order] if order else (lowest,)
-    top = max(kept)
-    width = (top.bit_length() + 7) // 8
-    planes = _planes(array(_CODES[width], kept), width) if top else b""
-    return Column(places, order, start, step, planes, width if top else 0)
+    # Differences in two's complement: of its missing high bytes each has the highest bit of the last one.
+    width = _width(kept, signed=order > 0)
+    planes = _planes(array(_CODES[order > 0][width], kept), width) if width else b""
+    return Column(places, order, start, step, planes, width)
 
 
 def unpack(column: Column, count: int) -> list[Number]:
@@ -137,20 +138,27 @@ def unpack_integers(column: Column, count: int) -> list[int]:
     if count <= order:
         raise ValueError(f"{count} numbers have no differences of order {order}")
     planes = column.planes
-    width = len(planes) // (count - order)
-    kept: Sequence[int] = (
-        _spread(planes, _CODES.get(width, "Q"), width, count - order) if planes else [0] * (count - order)
-    )
+    kept: Sequence[int] = [0] * (count - order)
+    if planes:
+        width = min(len(planes) // (count - order), 8)
+        kept = _spread(planes, _CODES[order > 0][width], width, count - order)
     if order == 0:
-        return [start[0] + step * number for number in kept]
-    steps: Iterable[int] = [number >> 1 if not number & 1 else ~(number >> 1) for number in kept]
-    if order == 2:
-        steps = accumulate(steps, initial=start[1])
-    return [*accumulate([step * number for number in steps], initial=start[0])]
+        lowest = start[0]
+        return [lowest + number for number in kept] if step == 1 else [lowest + step * number for number in kept]
+    steps: Iterable[int] = accumulate(kept, initial=start[1]) if order == 2 else kept
+    if step != 1:
+        steps = [step * number for number in steps]
+    return [*accumulate(steps, initial=start[0])]
 
 
 def _bits(numbers: list[int]) -> int:
     return sum(map(int.bit_length, numbers))
+
+
+def _width(numbers: list[int], *, signed: bool) -> int:
+    """Bytes that the largest takes; 0 where all are 0."""
+    bits = max(max(numbers).bit_length(), (~min(numbers)).bit_length())
+    return (bits + signed + 7) // 8 if bits or any(numbers) else 0
 
 
 def _planes(numbers: array[int] | array[float], width: int) -> bytes:
@@ -168,6 +176,10 @@ def _spread(planes: bytes, code: str, width: int, count: int) -> array[Any]:
     data = bytearray(numbers.itemsize * count)
     for place in range(width):
         data[place :: numbers.itemsize] = planes[place * count : (place + 1) * count]
+    if code in _CODES[1] and width < numbers.itemsize:
+        above = planes[(width - 1) * count :].translate(_ABOVE)
+        for place in range(width, numbers.itemsize):
+            data[place :: numbers.itemsize] = above
     numbers.frombytes(bytes(data))
     if sys.byteorder == "big":
         numbers.byteswap()

@@ -12,6 +12,7 @@ import zlib
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,7 +34,6 @@ log = logging.getLogger(__name__)
 Change = dict[str, Any]
 
 _TIMES: dict[str, Callable[[int], int]] = {"raw": int, "hourly": week_of, "daily": month_of}
-_SEALED_SINCE = {"hours": 2, "segments": 1}  # schema
 
 
 class Rollup(NamedTuple):
@@ -107,10 +107,9 @@ class ColdReader:
         if not path.exists():  # retention took it
             return
         with self._known(path, sql, endpoint) as (connection, number):
-            if number and connection.execute("PRAGMA user_version").fetchone() >= (_SEALED_SINCE[statement],):
-                yield from (
-                    row[2:] for row in connection.execute(sql[statement], (number * PLACE + low, number * PLACE + high))
-                )
+            if number and (statement != "hours" or connection.execute("PRAGMA user_version").fetchone() != (1,)):
+                places = number * PLACE + low, number * PLACE + high
+                yield from (row[2:] for row in connection.execute(sql[statement], places))
 
     def samples(
         self, endpoint: str, metric: str, *, since: datetime, until: datetime
@@ -127,22 +126,25 @@ class ColdReader:
     def _samples(
         self, endpoint: str, wanted: _Wanted, first: int, last: int, *, merged: bool = True
     ) -> tuple[list[int], list[Number]]:
-        found: dict[int, Number] = {}  # by time, so that one that two files hold counts once
+        parts: list[tuple[list[int], list[Number]]] = []
         for layouts, rows in self._ask(endpoint, "observations", first, last):
+            found: tuple[list[int], list[Number]] = [], []
+            parts.append(found)
             for at, layout, packed, exact in rows:
                 place = wanted.place_in(layouts[layout])[0]
                 if 0 <= place < len(packed) // 8:
                     value = struct.unpack_from("<d", packed, 8 * place)[0]
                     if not math.isnan(value):
-                        found[at] = exact_values(exact).get(place, value) if exact else value
+                        found[0].append(at)
+                        found[1].append(exact_values(exact).get(place, value) if exact else value)
         for series, data in self._segments(endpoint, "raw" if merged else "", first // DAY, last // DAY):
             place, names = wanted.place_in(series)
             if place >= 0:
                 with self._damage():
-                    found.update(zip(*Segment(data, names).one(place), strict=True))
-        at = sorted(found)
-        at = at[bisect_left(at, first) : bisect_right(at, last)]
-        return at, [found[moment] for moment in at]
+                    parts.append(Segment(data, names).one(place))
+        at, values = _in_order(parts)
+        within = slice(bisect_left(at, first), bisect_right(at, last))
+        return at[within], values[within]
 
     def rollups(
         self, endpoint: str, metric: str, *, since: datetime, until: datetime, step: str = "hour"
@@ -279,7 +281,7 @@ def _open(path: Path) -> sqlite3.Connection:
 def _connected(uri: str) -> sqlite3.Connection:
     connection = sqlite3.connect(uri, uri=True, timeout=10)
     try:
-        connection.execute("SELECT 1 FROM sqlite_master").close()
+        connection.execute("PRAGMA user_version").close()
     except BaseException:
         connection.close()
         raise
@@ -299,6 +301,16 @@ class _Wanted:
             names = json.loads(series)
             self._known[series] = _place(names, *self._parts), len(names)
         return self._known[series]
+
+
+def _in_order(parts: list[tuple[list[int], list[Number]]]) -> tuple[list[int], list[Number]]:
+    """Samples of several files by time; one that two of them hold counts once."""
+    parts = sorted(part for part in parts if part[0])
+    if all(one[0][-1] < two[0][0] for one, two in pairwise(parts)):
+        return [*chain.from_iterable(part[0] for part in parts)], [*chain.from_iterable(part[1] for part in parts)]
+    found = {moment: value for part in parts for moment, value in zip(*part, strict=True)}
+    at = sorted(found)
+    return at, [found[moment] for moment in at]
 
 
 def _told(rollups: Rollups, span: int) -> Iterator[tuple[int, Rollup]]:

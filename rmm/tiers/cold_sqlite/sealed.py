@@ -27,7 +27,8 @@ from rmm.tiers.cold_sqlite.series import digest
 from rmm.tiers.migrations import named, open_writer, tier_error
 
 SQL = files("rmm.tiers.cold_sqlite") / "sealed_sql"
-PAGE = 4_096  # measured: pages of 16 kB leave 3 % more of a file of days unused, and 20 % of a file of rollups
+# Measured: pages of 16 kB leave 10 % more of a file of days unused, of 1 kB 2 % less and take twice the time to read.
+PAGE = 2_048
 PLACE = 1 << 24  # endpoint number * PLACE + time: the place of a segment
 HOUR = 3_600_000_000  # microseconds
 DAY = 24 * HOUR
@@ -124,7 +125,15 @@ class SealedWriter:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._db.close()
+        try:
+            # Without a WAL a file takes readers a third of the time to open. Where one of them is at work just now it
+            # stays as it is, until the next time.
+            await self._db.execute("PRAGMA busy_timeout = 0")
+            await self._db.execute("PRAGMA journal_mode = DELETE")
+        except sqlite3.OperationalError:
+            pass
+        finally:
+            await self._db.close()
 
     async def get(self, endpoint: str, time: int) -> tuple[list[Name], bytes] | None:
         """The segment of an endpoint at this time: the names of its series, and its data."""

@@ -1,7 +1,8 @@
 """Segments: the samples of one endpoint over one hour or day in one compressed blob, and the rollups of a day in one.
 
-A segment is MessagePack (arrays, no names) in one zstd frame with a checksum. Its series have their names in the
-`layout` of the file it is in. What a reading had as null is no sample and is not in it.
+A segment is MessagePack: an array of zstd frames with checksums. The first holds MessagePack too, arrays without names,
+and all planes of its columns but those that look like noise; these are in the others (`_laid`). The names of its series
+are in the `layout` of the file it is in. What a reading had as null is no sample and is not in it.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import contextlib
 import sys
 from bisect import bisect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -29,6 +31,7 @@ QUICK, SMALL = 1, 19  # zstd's levels, for what lasts a day and for what lasts y
 FIRST = 6  # columns of the observations themselves, before those of the series
 # Different bytes of a plane, as a share of those that it could have: where its further sections begin. Measured.
 NOISE = (0.1, 0.3, 0.5)
+SECTIONS = len(NOISE) + 1
 
 Name = tuple[str, str, str]  # collector, row key, field
 
@@ -94,6 +97,7 @@ class _Rolled(msgspec.Struct, frozen=True, array_like=True):
 
 
 _encode = msgspec.msgpack.Encoder().encode
+_frames = msgspec.msgpack.Decoder(list[bytes]).decode
 _stored = msgspec.msgpack.Decoder(_Stored).decode
 _rolled = msgspec.msgpack.Decoder(_Rolled).decode
 
@@ -179,7 +183,7 @@ class Segment:
 
     def __init__(self, data: bytes, names: int) -> None:
         with _readable():
-            plain, others = _unpressed(data)
+            plain, others = _framed(data)
             self._stored = _stored(plain)
             self._planes = _Planes(self._stored.columns, others)
             self._names = names
@@ -212,7 +216,7 @@ class Segment:
         with _readable():
             for number, name in enumerate(names):
                 places = _places(self._stored.sets, self._stored.whose, number, self._names, self._stored.count)
-                series[name] = Series(places, unpack(self._planes.column(number + FIRST), len(places)))
+                series[name] = Series([*places], unpack(self._planes.column(number + FIRST), len(places)))
         return Samples(self.seen(), series)
 
 
@@ -233,7 +237,7 @@ class RolledSegment:
 
     def __init__(self, data: bytes, names: int) -> None:
         with _readable():
-            plain, others = _unpressed(data)
+            plain, others = _framed(data)
             self._stored = _rolled(plain)
             self._planes = _Planes(self._stored.columns, others)
             self._names = names
@@ -282,7 +286,7 @@ def _readable() -> Iterator[None]:
 def _laid(columns: list[Column], *, sections: bool) -> tuple[_Columns, list[bytes]]:
     """Columns part by part; planes that look like noise have sections, where they do not spoil what the others are."""
     widths, lengths, marks = bytearray(), [], []
-    laid: list[list[bytes]] = [[] for _ in range(len(NOISE) + 1)]
+    laid: list[list[bytes]] = [[] for _ in range(SECTIONS)]
     for column in columns:
         planes, width = column.planes, 1 if column.places == VERBATIM else column.width
         length = len(planes) // width if width else 0
@@ -306,28 +310,49 @@ def _laid(columns: list[Column], *, sections: bool) -> tuple[_Columns, list[byte
 
 
 class _Planes:
-    """The columns of a segment, each unpacked when it is asked for."""
+    """The columns of a segment; a section is unpacked when a column of it is asked for."""
 
-    def __init__(self, laid: _Columns, others: list[bytes]) -> None:
+    def __init__(self, laid: _Columns, frames: list[bytes]) -> None:
         self._laid = laid
-        self._sections = [laid.calm, *others, *[b""] * (len(NOISE) - len(others))]
-        self._at: list[tuple[int, ...]] = []  # where the planes of each column begin, by section
-        at = [0] * (len(NOISE) + 1)
-        for width, length, mark in zip(laid.widths, laid.lengths, laid.sections, strict=True):
-            self._at.append(tuple(at))
-            for place in range(width):
-                at[mark >> 2 * place & 3] += length
+        self._frames = frames
+        self._sections = {0: laid.calm}
+        self._passed, self._at = 0, [0] * SECTIONS  # columns that were passed, and where the next one's planes begin
 
     def column(self, number: int) -> Column:
-        """The column with this number. Raises IndexError."""
-        laid, at, planes = self._laid, [*self._at[number]], []
+        """The column with this number. Raises IndexError, ValueError, ZstdError."""
+        laid, planes = self._laid, []
         length, mark = laid.lengths[number], laid.sections[number]
+        at = self._begin(number)
         for place in range(laid.widths[number]):
             section = mark >> 2 * place & 3
-            planes.append(self._sections[section][at[section] : at[section] + length])
+            planes.append(self._section(section)[at[section] : at[section] + length])
             at[section] += length
         packed = b"".join(planes)
         return Column(laid.places[number], laid.orders[number], laid.starts[number], laid.steps[number], packed)
+
+    def _begin(self, number: int) -> list[int]:
+        """Where the planes of a column begin, by section."""
+        laid = self._laid
+        if number < self._passed:
+            self._passed, self._at = 0, [0] * SECTIONS
+        for before in range(self._passed, number):
+            length = laid.lengths[before]
+            for section, planes in _shares(laid.widths[before], laid.sections[before]):
+                self._at[section] += length * planes
+        self._passed = number
+        return [*self._at]
+
+    def _section(self, number: int) -> bytes:
+        if number not in self._sections:
+            self._sections[number] = _unpressed(self._frames[number - 1])
+        return self._sections[number]
+
+
+@lru_cache(maxsize=4096)
+def _shares(width: int, mark: int) -> tuple[tuple[int, int], ...]:
+    """(section, planes in it) of a column."""
+    sections = [mark >> 2 * place & 3 for place in range(width)]
+    return tuple((section, sections.count(section)) for section in sorted(set(sections)))
 
 
 def _pressed(stored: _Stored | _Rolled, others: list[bytes], level: int) -> bytes:
@@ -335,19 +360,22 @@ def _pressed(stored: _Stored | _Rolled, others: list[bytes], level: int) -> byte
     options: dict[int, int] = {setting.compression_level: level, setting.checksum_flag: 1}
     while others and not others[-1]:
         others = others[:-1]
-    return b"".join([zstd.compress(data, options=options) for data in (_encode(stored), *others)])
+    frames = [zstd.compress(data, options=options) for data in (_encode(stored), *others)]
+    return _encode(frames)
 
 
-def _unpressed(data: bytes) -> tuple[bytes, list[bytes]]:
-    """The frames of a segment: the first, and its further sections. Raises ValueError, ZstdError."""
-    found: list[bytes] = []
-    while data or not found:
-        decompressor = zstd.ZstdDecompressor()
-        found.append(decompressor.decompress(data, MOST_BYTES))
-        if not decompressor.eof or len(found) > len(NOISE) + 1:
-            raise ValueError("the segment is cut short, or larger than a segment may be")
-        data = decompressor.unused_data
-    return found[0], found[1:]
+def _framed(data: bytes) -> tuple[bytes, list[bytes]]:
+    """What the first frame of a segment holds, and the frames of its further sections. Raises ValueError, ZstdError."""
+    first, *others = _frames(data)
+    return _unpressed(first), others
+
+
+def _unpressed(frame: bytes) -> bytes:
+    decompressor = zstd.ZstdDecompressor()
+    plain = decompressor.decompress(frame, MOST_BYTES)
+    if not decompressor.eof or decompressor.unused_data:
+        raise ValueError("a frame is cut short, or larger than a segment may be")
+    return plain
 
 
 def _words(texts: list[Any]) -> tuple[list[str], Column]:
@@ -368,10 +396,10 @@ def _bits(places: list[int], count: int) -> bytes:
     return sum(1 << place for place in places).to_bytes((count + 7) // 8, "little")
 
 
-def _places(sets: list[bytes], whose: Column, number: int, names: int, count: int) -> list[int]:
+def _places(sets: list[bytes], whose: Column, number: int, names: int, count: int) -> Sequence[int]:
     bits = sets[unpack_integers(whose, names)[number]]
     if not bits:
-        return list(range(count))
+        return range(count)
     whole = int.from_bytes(bits, "little")
     if whole.bit_length() > count:
         raise ValueError("samples of more observations than there are")
