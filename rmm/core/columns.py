@@ -157,8 +157,9 @@ def _bits(numbers: list[int]) -> int:
 
 def _width(numbers: list[int], *, signed: bool) -> int:
     """Bytes that the largest takes; 0 where all are 0."""
-    bits = max(max(numbers).bit_length(), (~min(numbers)).bit_length())
-    return (bits + signed + 7) // 8 if bits or any(numbers) else 0
+    ends = max(numbers), min(numbers)
+    bits = max(number if number >= 0 else ~number for number in ends).bit_length()
+    return (bits + signed + 7) // 8 if any(ends) else 0
 
 
 def _planes(numbers: array[int] | array[float], width: int) -> bytes:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from itertools import groupby
 from typing import NamedTuple
 
 from rmm.core.columns import SCALES, Number, scaled
@@ -32,28 +32,23 @@ class Rollups(NamedTuple):
     spans: list[Rolled]
 
 
-def roll(at: Sequence[int], values: Sequence[Number], span: int) -> Rollups:
-    """Rollups of samples in order of time by spans of `span` (in the unit of `at`, counted from 0)."""
+def roll(at: Sequence[int], values: Sequence[Number], *spans: int) -> list[Rollups]:
+    """Rollups of samples in order of time by each of some spans (in the unit of `at`, counted from 0)."""
     found = scaled(values)
     places, numbers = (found[0], found[1]) if found is not None else (-1, values)
-    rolled = []
-    for number, group in groupby(zip(at, numbers, strict=True), key=lambda pair: pair[0] // span):
-        part = [value for _, value in group]
-        total = sum(part) if places >= 0 else _total(part)
+    return [Rollups(places, _rolled(at, numbers, span, exact=places >= 0)) for span in spans]
+
+
+def _rolled(at: Sequence[int], numbers: Sequence[Number], span: int, *, exact: bool) -> list[Rolled]:
+    rolled, first = [], 0
+    while first < len(at):
+        number = at[first] // span
+        end = bisect_left(at, (number + 1) * span, first)
+        part = numbers[first:end]
+        total = sum(part) if exact else _total(part)
         rolled.append(Rolled(number, len(part), min(part), max(part), total, part[-1]))
-    return Rollups(places, rolled)
-
-
-def coarser(rollups: Rollups, times: int) -> Rollups:
-    """The same in spans that are `times` as long."""
-    rolled = []
-    for number, group in groupby(rollups.spans, key=lambda one: one.span // times):
-        part = [*group]
-        totals = [one.total for one in part]
-        total = sum(totals) if rollups.places >= 0 else _total(totals)
-        least, most = min(one.least for one in part), max(one.most for one in part)
-        rolled.append(Rolled(number, sum(one.samples for one in part), least, most, total, part[-1].last))
-    return Rollups(rollups.places, rolled)
+        first = end
+    return rolled
 
 
 def replaced(known: Rollups, new: Rollups, first: int, end: int) -> Rollups:
@@ -76,10 +71,13 @@ def _rescaled(spans: list[Rolled], places: int, wanted: int) -> list[Rolled]:
 
 def told(rollups: Rollups) -> Iterator[tuple[int, int, float, float, float, float]]:
     """(span, number of samples, min, mean, max, last) of each in the unit of the samples."""
-    scale = SCALES[rollups.places] if rollups.places > 0 else 1
+    scale = SCALES[rollups.places] if rollups.places > 0 else 0
     for one in rollups.spans:
-        mean = one.total / (scale * one.samples)
-        yield one.span, one.samples, one.least / scale, mean, one.most / scale, one.last / scale
+        if scale:
+            mean, ends = one.total / (scale * one.samples), (one.least / scale, one.most / scale, one.last / scale)
+        else:
+            mean, ends = one.total / one.samples, (one.least, one.most, one.last)
+        yield one.span, one.samples, ends[0], mean, ends[1], ends[2]
 
 
 def _total(values: Sequence[Number]) -> float:

@@ -13,9 +13,10 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from rmm.core.rollup import Rollups, coarser, replaced, roll
+from rmm.core.rollup import Rollups, replaced, roll
 from rmm.tiers.cold_sqlite import segment
 from rmm.tiers.cold_sqlite.sealed import (
+    DAY,
     HOUR,
     SealedWriter,
     daily_path,
@@ -100,11 +101,10 @@ def _merged(
 ) -> tuple[Stored, Stored, Stored]:
     samples = segment.join([*([known] if known else []), *part.hours])
     times = [one.at for one in samples.seen]
-    by_hour = {
-        name: roll([times[place] for place in series.places], series.values, HOUR)
-        for name, series in samples.series.items()
-    }
-    by_day = {name: coarser(rollups, 24) for name, rollups in by_hour.items()}
+    by_hour, by_day = dict[Name, Rollups](), dict[Name, Rollups]()
+    for name, series in samples.series.items():
+        at = times if len(series.places) == len(times) else [times[place] for place in series.places]
+        by_hour[name], by_day[name] = roll(at, series.values, HOUR, DAY)
     first = part.day * 24
     return (
         (part.endpoint, part.day, *segment.encode(samples, segment.SMALL)),

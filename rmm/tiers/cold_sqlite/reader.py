@@ -70,9 +70,9 @@ class ColdReader:
     def _known(self, path: Path, sql: Mapping[str, str], endpoint: str) -> Iterator[tuple[sqlite3.Connection, int]]:
         """A file and the number of the endpoint in it; 0 where it does not know it."""
         try:
-            with contextlib.closing(_open(path)) as connection:
+            with contextlib.closing(opened(path)) as connection:
                 number = 0
-                if connection.execute("PRAGMA user_version").fetchone() != (0,):  # its writer has only just made it
+                if _version(connection):
                     found = connection.execute(sql["endpoint_no"], (endpoint,)).fetchone()
                     number = found[0] if found else 0
                 yield connection, number
@@ -85,6 +85,8 @@ class ColdReader:
             with self._known(path, self._sql, endpoint) as (connection, number):
                 if number:
                     place = (number, *arguments)
+                    if statement == "observations" and _version(connection) == 1:
+                        statement = "observations_1"
                     layouts = connection.execute(self._sql["layout_series"], place) if len(arguments) == 2 else ()
                     yield dict(layouts), connection.execute(self._sql[statement], place).fetchall()
 
@@ -107,7 +109,7 @@ class ColdReader:
         if not path.exists():  # retention took it
             return
         with self._known(path, sql, endpoint) as (connection, number):
-            if number and (statement != "hours" or connection.execute("PRAGMA user_version").fetchone() != (1,)):
+            if number and (statement != "hours" or _version(connection) > 1):
                 places = number * PLACE + low, number * PLACE + high
                 yield from (row[2:] for row in connection.execute(sql[statement], places))
 
@@ -169,7 +171,10 @@ class ColdReader:
         fresh = {moment // span for moment in at}
         if fresh & found.keys():
             at, values = self._samples(endpoint, wanted, min(fresh) * span, (last + 1) * span - 1)
-        found.update(item for item in _told(roll(at, values, span), span) if item[0] in fresh)
+        for day in {moment // DAY for moment in at}:  # one by one, as they are merged: equal to the last bit
+            part = slice(bisect_left(at, day * DAY), bisect_left(at, (day + 1) * DAY))
+            told = _told(roll(at[part], values[part], span)[0], span)
+            found.update(item for item in told if item[0] in fresh)
         return [found[number] for number in sorted(found) if first <= number <= last]
 
     @contextlib.contextmanager
@@ -219,13 +224,18 @@ class ColdReader:
         first = micros(since)
         return [change for at, change in self._told(endpoint, until) if at >= first]
 
+    def all_changes(self, endpoint: str) -> list[tuple[int, str, str, str, Any]]:
+        """(microseconds, collector, row key, field, value) of every change, in order."""
+        told = self._told(endpoint, datetime.max.replace(tzinfo=UTC))
+        return [(at, one["collector"], one["key"], one["field"], one["value"]) for at, one in told]
+
     def changed(self, *, since: datetime, until: datetime) -> dict[str, set[str]]:
         """Endpoint -> collectors of which something was stored in this time, over all files of the site."""
         found: dict[str, set[str]] = {}
         for path in sorted(self._folder.glob("*.sqlite")):
             try:
-                with contextlib.closing(_open(path)) as connection:
-                    if connection.execute("PRAGMA user_version").fetchone() == (0,):
+                with contextlib.closing(opened(path)) as connection:
+                    if not _version(connection):
                         continue
                     for endpoint, collector in connection.execute(self._sql["changed"], (micros(since), micros(until))):
                         found.setdefault(endpoint, set()).add(collector)
@@ -266,7 +276,7 @@ class ColdReader:
                 yield at, {"at": _moment(at), **told, "first": first}
 
 
-def _open(path: Path) -> sqlite3.Connection:
+def opened(path: Path) -> sqlite3.Connection:
     uri = f"{path.absolute().as_uri()}?mode=ro"
     try:
         return _connected(uri)
@@ -276,6 +286,11 @@ def _open(path: Path) -> sqlite3.Connection:
         if path.with_name(path.name + "-wal").exists():
             raise
         return _connected(uri + "&immutable=1")
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    """The schema; 0 for a file that its writer has only just made. A reader may be the first to meet an older one."""
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
 def _connected(uri: str) -> sqlite3.Connection:

@@ -26,3 +26,6 @@ INSERT INTO damaged (place, layout, data, why) SELECT place, layout, data, ?2 FR
 
 -- name: drop_segment
 DELETE FROM segment WHERE place = ?;
+
+-- name: ids
+SELECT id FROM endpoint ORDER BY id;

@@ -24,6 +24,10 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING;
 -- name: observations
 SELECT at, layout, samples, exact FROM observation WHERE endpoint = ? AND at BETWEEN ? AND ? ORDER BY at, epoch, seq;
 
+-- name: observations_1
+-- Of a file of the first schema, which no writer has opened yet.
+SELECT at, layout, samples, NULL FROM observation WHERE endpoint = ? AND at BETWEEN ? AND ? ORDER BY at, epoch, seq;
+
 -- name: statuses
 SELECT at, status, fault, duration_ms FROM observation WHERE endpoint = ? AND at BETWEEN ? AND ? ORDER BY at, epoch, seq;
 
@@ -97,3 +101,17 @@ DELETE FROM hour WHERE place BETWEEN ? AND ?;
 
 -- name: set_hour_aside
 INSERT INTO damaged (place, layout, data, why) SELECT place, layout, data, ?2 FROM hour WHERE place = ?1;
+
+-- name: ids
+SELECT id FROM endpoint ORDER BY id;
+
+-- name: day_rows
+SELECT o.at, o.epoch, o.seq, o.status, o.fault, o.duration_ms, o.layout, o.samples, o.exact, l.series
+FROM observation AS o JOIN layout AS l ON l.no = o.layout
+WHERE o.endpoint = ? AND o.at BETWEEN ? AND ? ORDER BY o.at, o.epoch, o.seq;
+
+-- name: range_of_rows
+SELECT min(at), max(at) FROM observation;
+
+-- name: range_of_hours
+SELECT min(place % 16777216), max(place % 16777216) FROM hour;
