@@ -142,8 +142,8 @@ class Machine:
 
 
 def times(begin: int, days: int, seed: int) -> Iterator[int]:
-    """Microseconds of an endpoint's polls: every five minutes, at its own offset, with some jitter."""
+    """Times of an endpoint's polls, in microseconds: every five minutes at its own offset, some milliseconds late."""
     dice = random.Random(seed ^ 0x5EED)
     offset = dice.randrange(STEP_S)
     for step in range(days * DAY_S // STEP_S):
-        yield (begin + step * STEP_S + offset) * 1_000_000 + round(abs(dice.gauss(0, 400_000)))
+        yield (begin + step * STEP_S + offset) * 1_000_000 + round(abs(dice.gauss(0, 400))) * 1000

@@ -75,6 +75,12 @@ class Merger:
             await file.put([segments[place] for segments in made])
 
 
+    async def compact(self) -> None:
+        """Give back what rewritten segments left unused; once a week, since a week's segments grow for seven nights."""
+        for file in self._files.values():
+            await file.compact()
+
+
 async def _known(file: SealedWriter, endpoint: str, time: int, read: Callable[[list[Name], bytes], T]) -> T | None:
     """What a file has already; what cannot be read is put aside in it, and counts as nothing."""
     found = await file.get(endpoint, time)

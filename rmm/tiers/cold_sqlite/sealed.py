@@ -157,6 +157,13 @@ class SealedWriter:
         except sqlite3.Error as error:
             raise tier_error(self._path, error) from error
 
+    async def compact(self) -> None:
+        """Write the file anew without gaps."""
+        try:
+            await self._db.execute("VACUUM")
+        except sqlite3.Error as error:
+            raise tier_error(self._path, error) from error
+
     async def put(self, segments: Sequence[tuple[str, int, tuple[Name, ...], bytes]]) -> None:
         """Store segments (endpoint, time, names, data) in one transaction; durable on return."""
         db = self._db

@@ -21,7 +21,7 @@ from rmm.model.observation import CollectorResult, Observation
 from rmm.model.settings import Retention
 from rmm.tiers.cold_sqlite import changes, retention, sealing, series
 from rmm.tiers.cold_sqlite.merging import Merger, Sealed
-from rmm.tiers.cold_sqlite.sealed import DAY, PLACE, folder_of
+from rmm.tiers.cold_sqlite.sealed import DAY, PLACE, folder_of, week_of
 from rmm.tiers.cold_sqlite.series import CollectorFields
 from rmm.tiers.migrations import named, open_writer, set_aside, tier_error
 
@@ -151,12 +151,16 @@ class ColdTier:
 
         Returns how many days, of one endpoint each, that were.
         """
-        limit, merged = micros(before) // DAY, 0
+        limit, merged, sundays = micros(before) // DAY, 0, False
         async with Merger(folder_of(self._path)) as merger:
             while due := await asyncio.shield(self._transaction(lambda db: self._due(db, limit))):
-                await asyncio.shield(merger.merge(due[0][1].day, [sealed for _, sealed in due]))
+                day = due[0][1].day
+                await asyncio.shield(merger.merge(day, [sealed for _, sealed in due]))
                 await asyncio.shield(self._transaction(lambda db: self._drop(db, due)))
                 merged += len(due)
+                sundays |= week_of(day) != week_of(day + 1)
+            if sundays:
+                await asyncio.shield(merger.compact())
         return merged
 
     async def _due(self, db: aiosqlite.Connection, limit: int) -> list[tuple[int, Sealed]]:
