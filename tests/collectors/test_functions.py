@@ -129,10 +129,11 @@ def test_a_reason_is_told_by_numbers_and_identifiers(executor: Executor, mode: s
 def test_errors_of_the_engine_itself_in_a_bundle(pwsh: Run) -> None:
     script = (
         "$found = @()\n"
-        "foreach ($n in 1..3) { try {\n"
+        "foreach ($n in 1..4) { try {\n"
         "if ($n -eq 1) { Get-Nothing }\n"
-        "if ($n -eq 2) { New-Object -TypeName System.Text.StringBuilder }\n"
-        "if ($n -eq 3) { throw 'denied' }\n"
+        "if ($n -eq 2) { $null = [System.Text.StringBuilder]::new() }\n"
+        "if ($n -eq 3) { $null = [System.Text.StringBuilder]'x' }\n"
+        "if ($n -eq 4) { throw 'denied' }\n"
         "$found += 'none' } catch { $found += Get-Reason $_ } }\n"
         "$times = @(foreach ($one in [datetime]'2026-01-02T03:04:05Z', 'text', $null) { ConvertTo-Utc $one })\n"
         "ConvertTo-Json -InputObject @{ found = @(@{ reasons = $found; times = $times }) } -Compress -Depth 4"
@@ -141,8 +142,8 @@ def test_errors_of_the_engine_itself_in_a_bundle(pwsh: Run) -> None:
         name="x", title="x", schema=1, interval=60, timeout=5, cost="C1", owner="t", fields={"f": Field(type="int")}
     )
     bundle = powershell_bundle([Collector(manifest=manifest, folder="", windows=script)]).text
-    for mode, second in (("FullLanguage", "none"), ("ConstrainedLanguage", LACKS)):
+    for mode, forbidden in (("FullLanguage", "none"), ("ConstrainedLanguage", LACKS)):
         (line,) = pwsh(f"$ExecutionContext.SessionState.LanguageMode = '{mode}'\n{bundle}")
         document = read_part(line).document
         times = ["2026-01-02T03:04:05.0000000Z", "text", None]
-        assert document == {"found": [{"reasons": [LACKS, second, OTHER], "times": times}]}
+        assert document == {"found": [{"reasons": [LACKS, forbidden, forbidden, OTHER], "times": times}]}
