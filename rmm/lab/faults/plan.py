@@ -27,7 +27,7 @@ from rmm.lab.wire.tls import Authority
 
 STEPS = (
     "connect", "identify", "offer", "logon", "create", "command", "send", "receive", "signal", "delete", "enumerate",
-    "pull", "get",
+    "pull", "get", "disconnect", "reconnect", "attach",
 )  # fmt: skip
 """What a machine is asked: the connection, WS-Identify, the legs of a logon, then WSMan's actions."""
 

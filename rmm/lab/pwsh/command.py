@@ -22,7 +22,8 @@ from rmm.lab.pwsh.preparation import Machine as Prepared
 from rmm.lab.pwsh.process import READ, LostError, kill, reap, spawn
 from rmm.lab.pwsh.runspace import MOST_HELD, Relayed
 from rmm.lab.wire import psrp
-from rmm.lab.wire.shells import Command, CommandShell, encoded_script, line_of
+from rmm.lab.wire.command_line import encoded_script, line_of
+from rmm.lab.wire.shells import Command, CommandShell
 from rmm.lab.wire.soap import RSP, Call, WsmanFault, shell_gone
 
 MOST_ERRORS = 1 << 20  # bytes of standard error that are kept
