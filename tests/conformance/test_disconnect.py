@@ -54,8 +54,9 @@ class Bench:
         shell.begin_invoke()
         return shell
 
-    def check(self, shell: PowerShell, output: list[Any]) -> None:
-        """The whole output of SCRIPTS is there, once and in order."""
+    def check(self, shell: PowerShell) -> None:
+        """Connect to a pipeline of SCRIPTS: its whole output is there, once and in order."""
+        output = connected(shell)
         assert shell.state == PSInvocationState.COMPLETED
         if self.real:
             assert output == ["before", "after"]
@@ -82,6 +83,11 @@ def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
     client = one.client()
     for pool in RunspacePool.get_runspace_pools(client):  # no shell is left to other tests
         client.delete(pool.shell.resource_uri, selector_set=selectors(pool))
+
+
+def connected(shell: PowerShell) -> list[Any]:
+    """All output of a pipeline that was left."""
+    return list(shell.connect())  # type: ignore[no-untyped-call]
 
 
 def selectors(pool: RunspacePool) -> SelectorSet:
@@ -122,7 +128,7 @@ def test_the_same_client_comes_back_and_gets_what_was_said_meanwhile(bench: Benc
     pool.connect()
     assert bench.state(client, pool)["State"] == "Connected"
     refused(SUSPENDED, pool.shell.receive, "stdout", shell.id)  # the shell's Reconnect is not its commands'
-    bench.check(shell, shell.connect())
+    bench.check(shell)
     shell.close()
     output = bench.begin(pool, "#lab:sleep 0" if not bench.real else "'next'").end_invoke()
     assert len(output) == 1, "the session is as good as before"
@@ -148,7 +154,7 @@ def test_another_client_finds_the_session_and_takes_its_output(bench: Bench) -> 
     assert found.application_private_data is not None
     assert str(found.application_private_data.data) == str(private.data)  # type: ignore[union-attr]
     (taken,) = found.create_disconnected_power_shells()
-    bench.check(taken, taken.connect())
+    bench.check(taken)
     refused(OTHER_CLIENT, first.reconnect, pool.shell.resource_uri, None, None, selected)
     found.connect()  # pypsrp's Reconnect of what is connected to this client: ignored
     assert found.state == RunspacePoolState.OPENED
@@ -242,7 +248,7 @@ def test_what_becomes_of_more_output_than_the_buffers_hold(lab_pwsh: Any, tmp_pa
     assert ended.exists() == (mode == "Drop")
     time.sleep(0.5)
     pool.connect()
-    *numbered, last = shell.connect()
+    *numbered, last = connected(shell)
     assert shell.state == PSInvocationState.COMPLETED
     numbers = [int(text.partition(" ")[0]) for text in numbered]
     assert all(len(text) > 102_400 for text in numbered), "a message is there as a whole or not at all"

@@ -56,7 +56,7 @@ async def test_it_stays_for_its_idle_time_and_not_longer(lab_of: Callable[..., A
     pool = await asyncio.to_thread(left, client)
     began_at_latest = time.monotonic()
     assert lab.pool.used == 1
-    codes = []
+    codes: list[int] = []
     while not codes or codes[-1] == 2150859204:
         assert time.monotonic() < began_at_latest + IDLE_S / RATE + 20
         codes.append(await asyncio.to_thread(code_of, client, pool))  # what is refused does not keep it

@@ -319,5 +319,8 @@ async def test_a_lab_that_is_killed_leaves_nothing(tmp_path: Path, program: str)
         if not processes_of(tmp_path):
             break
         await asyncio.sleep(0.1)
-    assert processes_of(tmp_path) == []
+    survivors = processes_of(tmp_path)
+    for pid in survivors:
+        os.kill(pid, signal.SIGKILL)
+    assert survivors == []
     await lab.wait()
