@@ -104,8 +104,9 @@ once. `--spare` processes are started ahead (2). Output that nobody receives wai
 that does not answer for 30 seconds is killed; a process that is gone is a shell that is not found any more.
 
 Fault plans apply. Where a fault changes what a script writes (`content`, `record`, `rights`, `identity`, `clock` and
-others), the pipeline's output is kept until it ends (64 MB at most) and changed then; in the command shell of WinRS,
-where the lab sees a stream of bytes, such faults do not strike.
+others), the pipeline's output is kept until it ends (64 MB at most) and changed then. In the command shell of WinRS
+the lines of standard output are what such a fault changes, and its error records go to standard error; faults in the
+messages or fragments of PSRP do not strike there, as there are none.
 
 What it does not show: this is PowerShell 7 on another system. Windows PowerShell 5.1 lacks some of its syntax and
 .NET members (`rmm collector check` knows which); a pool of more than one runspace has the stand-ins in its first one

@@ -236,6 +236,26 @@ async def test_faults_change_what_real_pipelines_say(lab_of: Make, tmp_path: Pat
     assert (await lab.run(text, target=lab.target(index=4))).output == ("0123456789", {"a": 1})
 
 
+async def test_faults_change_what_the_command_shell_says(lab_of: Make, tmp_path: Path) -> None:
+    (tmp_path / "plan.yaml").write_text(
+        "faults:\n"
+        "  - {kind: content, machines: [0], how: not_json}\n"
+        "  - {kind: record, machines: [1], error_id: E, category: OpenError, message: m, exception: X,"
+        " terminating: true}\n"
+        "  - {kind: record, machines: [2], error_id: E, category: OpenError, message: m, exception: X}\n"
+    )
+    lab = await lab_of(plan=load_plan(tmp_path / "plan.yaml"))
+    text = "'0123456789'; 'größe 456'"
+    result = await lab.run(text, target=lab.target("winrs", 0))
+    assert (result.state, result.output) == ("completed", ("01234", "größ"))
+    result = await lab.run(text, target=lab.target("winrs", 1))
+    assert (result.state, result.output, result.errors[-1].error_id) == ("failed", (), "E")
+    result = await lab.run(text, target=lab.target("winrs", 2))
+    assert (result.output, result.errors[-1].error_id) == (("0123456789", "größe 456"), "E")
+    result = await lab.run(text, target=lab.target("winrs", 3))
+    assert (result.output, result.errors) == (("0123456789", "größe 456"), ())
+
+
 async def test_what_is_no_powershell_is_refused_at_the_start(lab_of: Make, program: str) -> None:
     from rmm.lab.engine_pwsh import PwshEngine
 

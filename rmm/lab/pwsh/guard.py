@@ -6,15 +6,14 @@ setting survives exec but not fork, so it must be made in the child, by a progra
 
 import ctypes
 import os
-import signal
 import sys
 
-PR_SET_PDEATHSIG = 1
+PR_SET_PDEATHSIG, SIGKILL = 1, 9  # the numbers of Linux
 
 
 def main(parent: int, command: list[str]) -> None:
     """Never returns: the process becomes the program, or ends."""
-    if ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0):
+    if ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0):
         sys.exit("prctl: the system does not take PR_SET_PDEATHSIG")
     if os.getppid() != parent:  # it ended before we could ask for its death
         sys.exit("the lab is gone")

@@ -44,11 +44,12 @@ async def spawn(command: Sequence[str], environment: Mapping[str, str], folder: 
 
 def guarded(command: Sequence[str]) -> list[str]:
     """The command, so that on Linux it is killed when this process ends, however that ends. Raises LostError."""
-    if not sys.platform.startswith("linux"):
-        return list(command)  # in server mode it ends with its standard input; a command line may outlive a killed lab
-    if shutil.which(command[0]) is None:
-        raise LostError(f"PowerShell does not start: {command[0]} is no program")
-    return [sys.executable, "-I", "-S", "-B", GUARD, str(os.getpid()), *command]
+    if sys.platform == "linux":
+        if shutil.which(command[0]) is None:
+            raise LostError(f"PowerShell does not start: {command[0]} is no program")
+        return [sys.executable, "-I", "-S", "-B", GUARD, str(os.getpid()), *command]
+    else:  # in server mode it ends with its standard input; a command line may outlive a killed lab
+        return list(command)
 
 
 def kill(child: asyncio.subprocess.Process) -> None:

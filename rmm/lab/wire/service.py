@@ -277,7 +277,9 @@ class Service:
     def _hosted_shell(self, host: ShellHost, call: Call, identity: str, idle_s: float, language: str) -> Shell:
         began = self._lab.count_pipeline
         if call.resource == CommandShell.resource:
-            return host.command_shell(self._machine, identity, idle_s, codepage=call.codepage, began=began)
+            return host.command_shell(
+                self._machine, identity, idle_s, codepage=call.codepage, began=began, faults=self._faults
+            )
         return host.runspace(
             self._machine, identity, idle_s, opening=creation(call), began=began, faults=self._faults,
             language=language,

@@ -37,7 +37,7 @@ class ShellHost(Protocol):
         ...
 
     def command_shell(
-        self, machine: Machine, identity: str, idle_s: float, *, codepage: int, began: Callable[[], None]
+        self, machine: Machine, identity: str, idle_s: float, *, codepage: int, began: Callable[[], None], faults: Any
     ) -> Shell:
         """A command shell."""
         ...
@@ -341,7 +341,7 @@ class CommandShell(Shell):
         text = "".join(f"{value}\r\n" for value in execution.output)
         _put(command, "stdout", text.encode())
         if execution.errors:
-            _put(command, "stderr", _clixml(execution).encode())
+            _put(command, "stderr", error_clixml(execution).encode())
         command.exit_code = 1 if execution.failed else 0
         command.end()
 
@@ -364,7 +364,7 @@ class CommandShell(Shell):
         command.end()
 
 
-def _clixml(execution: Execution) -> str:
+def error_clixml(execution: Execution) -> str:
     """Standard error of `powershell.exe` that writes to a pipe: the error view's lines as CLIXML strings."""
     lines = [
         line
