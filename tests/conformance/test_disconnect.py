@@ -156,6 +156,9 @@ def test_another_client_finds_the_session_and_takes_its_output(bench: Bench) -> 
     (taken,) = found.create_disconnected_power_shells()
     bench.check(taken)
     refused(OTHER_CLIENT, first.reconnect, pool.shell.resource_uri, None, None, selected)
+    disconnect(second, found)
+    (found,) = RunspacePool.get_runspace_pools(second)
+    found.connect()
     found.connect()  # pypsrp's Reconnect of what is connected to this client: ignored
     assert found.state == RunspacePoolState.OPENED
     found.close()

@@ -77,6 +77,11 @@ class PoolFacts:
         return psrp.fragments(next(self._objects), psrp.message(kind, self.pool, psrp.ZERO, data))
 
 
+def is_ours(fragment: bytes) -> bool:
+    """Whether a fragment is part of what a Connect has caused."""
+    return int.from_bytes(fragment[:8], "big") >= FIRST_OBJECT
+
+
 def _kind(message: bytes) -> int:
     return int.from_bytes(message[4:8], "little")
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+from collections import deque
 from typing import TYPE_CHECKING
 
+from rmm.lab.wire.connect import is_ours
 from rmm.lab.wire.soap import PSRP, RSP, Call, WsmanFault, duration_s, shell_gone
 
 if TYPE_CHECKING:
@@ -111,6 +113,8 @@ def _introduced(shell: Shell, call: Call) -> bytes:
         answer, said = shell.facts.connect(asked)
     except (ValueError, binascii.Error) as error:
         raise _invalid(str(error)) from error
+    waiting = [(name, data) for name, data in shell.own.streams if not is_ours(data)]  # not for a client before this
+    shell.own.streams = deque(waiting)
     for fragment in said:
         shell.own.put("stdout", fragment)
     shell.own.ready_at = 0.0
