@@ -29,16 +29,19 @@ class Reported(NamedTuple):
     uuid: str
     computer_name: str
     installation: str = ""  # GUID of the Windows installation, which a copied disk has too, and sysprep makes anew
+    machine_sid: str = ""  # of its local accounts; likewise
 
 
 def duplicates(fleet: Iterable[Reported]) -> dict[str, list[Reported]]:
-    """What several endpoints report (`uuid X`, `installation X`, or `name X` of one site) -> these endpoints, by id."""
+    """What several endpoints report (`uuid X`, `installation X`, `sid X`, or `name X` of one site) -> these endpoints, by id."""
     found: dict[str, list[Reported]] = defaultdict(list)
     for one in fleet:
         if uuid := own_uuid(one.uuid):
             found[f"uuid {uuid}"].append(one)
         if one.installation:
             found[f"installation {one.installation}"].append(one)
+        if one.machine_sid:
+            found[f"sid {one.machine_sid}"].append(one)
         if one.computer_name:  # sites are apart: each may have a machine of this name
             found[f"name {short_name(one.computer_name)} at {one.site}"].append(one)
     return {what: sorted(ones) for what, ones in found.items() if len(ones) > 1}

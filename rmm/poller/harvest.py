@@ -60,6 +60,7 @@ class Harvest:
         observed_at: of the observation.
         recognise: told each name that the machine gives itself; raises TransportError when it is another machine.
         heard: told each collector's raw document, where somebody wants to see it.
+        since: when another machine was accepted here; counters and bookmarks from before are not this one's.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Harvest:
         observed_at: datetime,
         recognise: Callable[[str], None],
         heard: Heard | None = None,
+        since: datetime | None = None,
     ) -> None:
         self.results: dict[str, CollectorResult] = {}
         self.errors: tuple[str, ...] = ()  # of the pipeline, beside those of collectors
@@ -86,6 +88,7 @@ class Harvest:
         self._observed_at = observed_at
         self._recognise = recognise
         self._heard = heard
+        self._since = since
         self._target: Target | None = None
         self._stopped = False
         self._bare = False  # the transport carries no arguments
@@ -229,7 +232,9 @@ class Harvest:
     def _kept(self, name: str) -> dict[str, Any] | None:
         """What the last reading left for this one."""
         previous = self._state.collectors.get(name) if self._state else None
-        return kept_counters(previous.result) if previous else None
+        if previous is None or (self._since and previous.at and previous.at < self._since):
+            return None
+        return kept_counters(previous.result)
 
     def _settle(self, result: ScriptResult, missing: list[str], ran_s: float) -> list[str]:
         """Give the collectors without a part their fault; returns those that deserve another pipeline.
@@ -316,8 +321,8 @@ class Harvest:
             )
 
     def _take_part(self, part: Part, size: int) -> None:
-        self._recognise(part.host)
         self.machine = self.machine or installation(part.machine)
+        self._recognise(part.host)
         if part.error is None:
             self.normalize(part.collector, part.document, part.ms, size)
             return
