@@ -61,6 +61,7 @@ environment, else rmm.yaml, else the default.
 | `status` | `OK`, `PARTIAL`, or what failed, such as `UNREACHABLE`, `TIMEOUT`, `AUTH_REJECTED` |
 | `fault` | null, or `code`, `retry`, `hint`, `message`, and `sample`: what could not be read, scrubbed |
 | `identity` | what the machine says it is |
+| `refused` | null, or of another machine that answered: `asked`, `listed`, `expected`, `seen` |
 | `collectors` | name -> `outcome`, `gather_ms` (there), `bytes`, `readings` (rows), perhaps `notes` and `fault` |
 
 `outcome` is `ok`, `partial`, `unsupported`, `fault`, or `not_run` where a poll's time did not reach the collector.

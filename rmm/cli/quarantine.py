@@ -88,9 +88,9 @@ def acceptances(names: Mapping[str, str], accepted: list[Acceptance]) -> Iterato
             continue
         head = {"at": one.at.isoformat(timespec="seconds"), "endpoint": names[one.endpoint], "collector": "identity"}
         by = f"{one.who}: {one.reason}" if one.reason else one.who
-        for kind, text in one.refusal.seen.items():
-            before = one.refusal.expected.get(kind)
-            if before != text:
+        for kind in EVIDENCE:
+            before, text = one.refusal.expected.get(kind), one.refusal.seen.get(kind)
+            if text and before != text:
                 yield {**head, "what": "accepted", "row": by, "field": kind, "from": before, "to": text}
 
 

@@ -91,6 +91,12 @@ def must_show_hardware(known: Mapping[str, str], seen: str) -> bool:
     return bool(seen and known.get("machine")) and known["machine"] != seen
 
 
+def another_board(uuid: str, seen: str, known: CollectorState | None) -> bool:
+    """Whether a UUID that was asked for by itself is not the expected one: then the hardware is read at once too."""
+    wanted = own_uuid(uuid) or own_uuid(_text(_hardware(known), "uuid"))
+    return bool(wanted and own_uuid(seen)) and wanted != own_uuid(seen)
+
+
 class _Readings(msgspec.Struct):
     readings: tuple[dict[str, object], ...] = ()
 

@@ -295,17 +295,17 @@ class _Run:
         known = self.state.identity if self.state else {}
         reason = identity.mismatch(self.endpoint.name, known, {"name": seen}, self._accepted)
         if reason:
-            hint = (
-                "DNS or DHCP gave this address to another machine, or the name was changed; nothing was stored. "
-                f"If this machine is right: `rmm endpoints accept {self.endpoint.id}`."
-            )
+            hint = "DNS or DHCP gave this address to another machine, or the name was changed; nothing was stored. "
+            hint += f"If this machine is right: `rmm endpoints accept {self.endpoint.id}`."
             raise self._refused(reason, hint, identity.evidence_of(seen, self.harvest.machine, None))
         if seen:
             self.identity["name"] = seen
 
     async def _check_installation(self, session: Session, target: Target) -> None:
         known = self.state.identity if self.state else {}
-        if identity.must_show_hardware(known, self.harvest.machine):
+        hardware = self.state.collectors.get("hardware") if self.state else None
+        another = identity.another_board(self.endpoint.uuid, self.harvest.uuid, hardware)
+        if another or identity.must_show_hardware(known, self.harvest.machine):
             await self.harvest.also("hardware", session, target)
         if self.harvest.machine and "name" in self.identity:
             self.identity["machine"] = self.harvest.machine
