@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from rmm.core.cost import Declared, costs
-from rmm.tiers import hot_json
+from rmm.core.query import ENDPOINT, Part, Query, compile_query, schema_of
+from rmm.model.endpoint import Endpoint
+from rmm.tiers import hot_json, hot_rows
 from rmm.tiers.cold_sqlite import ColdReader
 from rmm.tiers.fleet_sqlite import FleetFile
 
 if TYPE_CHECKING:
     from rmm.app import App
+
+_OF_HEALTH = {"health", "health_status"}  # fields that the coordinator knows, and the hot tier does not
 
 
 class FleetView:
@@ -50,6 +54,36 @@ class FleetView:
         states = (hot_json.load(self._app.data, site, shard, owner=False) for site, shard in places)
         return costs(declared, (state for shard in states for state in shard.values()))
 
+    def compiled(self, query: str, *, columns: Sequence[str] = (), sort: Sequence[str] = ()) -> Query:
+        """A query over this fleet. Raises QueryError."""
+        schema = schema_of(one.manifest for one in self._app.catalog.values())
+        return compile_query(query, schema, columns=columns, sort=sort, now=self._app.clock.now())
+
+    def lines(self, query: Query, *, site: str = "") -> Iterator[tuple[Endpoint, tuple[Any, ...]]]:
+        """The answer of a query: for each endpoint its lines, the values of the query's columns; in no certain order.
+
+        All endpoints of the list that are enabled take part, polled or not. Raises QueryError and TierError.
+        """
+        wanted = {name: fields for name, fields in query.fields.items() if name != ENDPOINT}
+        listed: dict[str, dict[str, Endpoint]] = {}
+        for endpoint in self._app.settings.endpoints:
+            if endpoint.enabled and site in ("", endpoint.site):
+                listed.setdefault(endpoint.site, {})[endpoint.id] = endpoint
+        for place, waiting in sorted(listed.items()):
+            told = self._health(query, place)
+            for known in hot_rows.last_states(self._app.data, place, wanted):
+                if one := waiting.pop(known.endpoint, None):
+                    row = _asked(query, one, {**known.state, **told.get(one.id, {})})
+                    yield from ((one, line) for line in query.lines(row, known.parts))
+            nothing = {name: Part(None, (None,) * len(fields)) for name, fields in wanted.items()}
+            for one in waiting.values():
+                yield from ((one, line) for line in query.lines(_asked(query, one, {}), nothing))
+
+    def _health(self, query: Query, site: str) -> dict[str, dict[str, Any]]:
+        if _OF_HEALTH.isdisjoint(query.fields.get(ENDPOINT, ())):
+            return {}
+        return {row["endpoint"]: {name: row[name] for name in _OF_HEALTH} for row in self._file.endpoints(site=site)}
+
     def readings(self, endpoint: str) -> dict[str, Any]:
         """The last reading of each collector of one endpoint."""
         wanted = self._app.targets.endpoint(endpoint)
@@ -65,6 +99,14 @@ class FleetView:
         """Samples of one metric, oldest first."""
         wanted = self._app.targets.endpoint(endpoint)
         return ColdReader(self._app.data, wanted.site).history(wanted.id, metric, since=since, until=until)
+
+
+def _asked(query: Query, endpoint: Endpoint, state: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What a query needs of the endpoint itself; empty settings are unknown."""
+    return tuple(
+        state[name] if name in state else getattr(endpoint, name, None) or None
+        for name in query.fields.get(ENDPOINT, ())
+    )
 
 
 def _never_polled(identity: str, name: str, site: str) -> dict[str, Any]:
