@@ -5,7 +5,7 @@ A function answers True, False, or None for unknown: what is compared with nothi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -27,51 +27,43 @@ from rmm.core.query.tree import (
     Some,
     Truth,
 )
+from rmm.core.query.truth import (
+    FIRST,
+    Bound,
+    Facts,
+    Places,
+    Row,
+    Test,
+    all_of,
+    any_of,
+    count_of,
+    joined,
+    opposite,
+    text_test,
+    value_test,
+)
 from rmm.core.query.values import COMPARE, MIRRORED, TAKE, natural, pattern
 from rmm.errors import QueryError
 
-Row = Sequence[Any]
-Test = Callable[["Places"], bool | None]
 KINDS = {"text": "a text", "number": "a number", "bool": "yes or no", "time": "a time", "list": "a list"}
 ORDERED = ("<", "<=", ">", ">=")
 
 
-class Part(NamedTuple):
-    """What is known of one collector of one endpoint: the rows of its reading, None where it has none.
-
-    `blank` stands for its row where there is no row: it says at most something about the reading.
-    """
-
-    rows: Sequence[Row] | None
-    blank: Row
-
-
-class Facts(NamedTuple):
-    """Of one endpoint: its parts, and what any, all and count found out of them."""
-
-    parts: Mapping[str, Part]
-    told: dict[int, Any]
-
-
-Places = list[Any]  # [the endpoint's row, Facts, then one row for each collector that is not inside any, all or count]
-FIRST = 2
-
-
-class Bound(NamedTuple):
-    """A test, and the places that it looks at beside the endpoint."""
-
-    test: Test
-    places: frozenset[int]
-
-
 class _Value(NamedTuple):
-    """An operand. `literal` where it is one, and then `get` is not used."""
+    """An operand. `literal` where it is one, and then `get` is not used; `where` a field's value is found."""
 
     get: Callable[[Places], Any]
     kind: Kind
     places: frozenset[int]
     literal: Literal | None = None
     name: str = ""
+    where: tuple[int, int] | None = None
+
+    def test(self, fits: Callable[[Any], bool]) -> Bound:
+        """Whether the value fits, unknown where it is."""
+        if self.where and self.kind.type == "text":
+            return Bound(text_test(*self.where, fits), self.places)
+        return Bound(value_test(self.get, fits), self.places)
 
 
 class Scope:
@@ -121,12 +113,12 @@ class Binder:
         """Bind a condition."""
         match part:
             case And(items) | Or(items):
-                return _joined([self.condition(item, scope) for item in items], every=isinstance(part, And))
+                return joined([self.condition(item, scope) for item in items], every=isinstance(part, And))
             case Not(inner):
                 test, places = self.condition(inner, scope)
-                return Bound(_opposite(test), places)
+                return Bound(opposite(test), places)
             case Some(word, inner, column):
-                truth = {"any": _any, "all": _all}[word]
+                truth = {"any": any_of, "all": all_of}[word]
                 return Bound(self._over_rows(truth, inner, column), frozenset())
             case Compare():
                 return self._compare(part, scope)
@@ -156,11 +148,13 @@ class Binder:
             return _Value(lambda at: part.value, kind, frozenset(), part)
         if isinstance(part, Count):
             return _Value(
-                self._over_rows(_count, part.condition, part.column), Kind("number"), frozenset(), None, "count()"
+                self._over_rows(count_of, part.condition, part.column), Kind("number"), frozenset(), None, "count()"
             )
         kind, place = self.kind(part), scope.place(part.collector)
         position, take = self.position(part), TAKE[kind.type]
-        return _Value(lambda at: take(at[place][position]), kind, frozenset({place} - {0}), None, str(part))
+        return _Value(
+            lambda at: take(at[place][position]), kind, frozenset({place} - {0}), None, str(part), (place, position)
+        )
 
     def _over_rows(self, truth: Callable[[Test, Places, Sequence[Row]], Any], inner: Condition, column: int) -> Test:
         """A function over all rows of the one collector that a condition in any, all or count is about."""
@@ -189,15 +183,14 @@ class Binder:
                 raise self.wrong("the pattern belongs on the right", left.literal.column)
             left, right, op = right, left, MIRRORED[op]
         self._check_operator(op, left, part.column)
-        places = left.places | right.places
         if right.literal is None:
-            return Bound(self._of_two(op, left, right, part.column), places)
+            return Bound(self._of_two(op, left, right, part.column), left.places | right.places)
         value = self._constant(left, right.literal)
         if op == "like":
-            return Bound(_test_of(left.get, pattern(value)), places)
+            return left.test(pattern(value))
         key, compare = _key(op, left.kind), COMPARE[op]
         wanted = key(value)
-        return Bound(_test_of(left.get, lambda value: compare(key(value), wanted)), places)
+        return left.test(lambda value: compare(key(value), wanted))
 
     def _check_operator(self, op: str, left: _Value, column: int) -> None:
         kind = left.kind.type
@@ -235,7 +228,7 @@ class Binder:
         self._check_operator("==", value, column)
         key = _key("==", value.kind)
         wanted = frozenset(key(self._constant(value, item)) for item in items)
-        return Bound(_test_of(value.get, lambda found: key(found) in wanted), value.places)
+        return value.test(lambda found: key(found) in wanted)
 
     def _has(self, part: Has, scope: Scope) -> Bound:
         value = self._value(part.ref, scope)
@@ -244,8 +237,7 @@ class Binder:
         if not isinstance(part.item, Literal) or not isinstance(part.item.value, str):
             raise self.wrong("a list is asked for a text in quotes", part.column)
         wanted = part.item.value.casefold()
-        has = _test_of(value.get, lambda found: any(one.casefold() == wanted for one in found))
-        return Bound(has, value.places)
+        return value.test(lambda found: any(one.casefold() == wanted for one in found))
 
     def _constant(self, field: _Value, literal: Literal) -> Any:
         """A literal as a value of the field's type and unit."""
@@ -294,61 +286,3 @@ def _key(op: str, kind: Kind) -> Callable[[Any], Any]:
 
 def _itself(value: Any) -> Any:
     return value
-
-
-def _test_of(get: Callable[[Places], Any], fits: Callable[[Any], bool]) -> Test:
-    def test(at: Places) -> bool | None:
-        value = get(at)
-        return None if value is None else fits(value)
-
-    return test
-
-
-def _opposite(test: Test) -> Test:
-    def opposite(at: Places) -> bool | None:
-        found = test(at)
-        return None if found is None else not found
-
-    return opposite
-
-
-def _joined(parts: Sequence[Bound], *, every: bool) -> Bound:
-    """Whether all of them are true, or one is; the first that decides is the last that is asked."""
-    tests, decides = [part.test for part in parts], not every
-
-    def test(at: Places) -> bool | None:
-        known: bool | None = every
-        for one in tests:
-            found = one(at)
-            if found is decides:
-                return decides
-            if found is None:
-                known = None
-        return known
-
-    return Bound(test, frozenset[int]().union(*(part.places for part in parts)))
-
-
-def _any(test: Test, at: Places, rows: Sequence[Row]) -> bool | None:
-    known: bool | None = False
-    for row in rows:
-        at[FIRST] = row
-        found = test(at)
-        if found:
-            return True
-        if found is None:
-            known = None
-    return known
-
-
-def _all(test: Test, at: Places, rows: Sequence[Row]) -> bool | None:
-    found = _any(_opposite(test), at, rows)
-    return None if found is None else not found
-
-
-def _count(test: Test, at: Places, rows: Sequence[Row]) -> int:
-    found = 0
-    for row in rows:
-        at[FIRST] = row
-        found += test(at) is True
-    return found
