@@ -1,16 +1,18 @@
-"""Read access to all tiers at once: `ports.FleetReader`."""
+"""Read access to all tiers at once: `ports.FleetReader`, and queries."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 from rmm.core.cost import Declared, costs
 from rmm.core.query import ENDPOINT, Part, Query, compile_query, schema_of
 from rmm.model.endpoint import Endpoint
+from rmm.model.rollup import Rollup
 from rmm.tiers import hot_json, hot_rows
 from rmm.tiers.cold_sqlite import ColdReader
 from rmm.tiers.fleet_sqlite import FleetFile
@@ -27,6 +29,7 @@ class FleetView:
     def __init__(self, app: App) -> None:
         self._app = app
         self._file = FleetFile(app.data)
+        self._readers: dict[str, ColdReader] = {}  # by site
 
     def endpoints(self, *, site: str = "") -> list[dict[str, Any]]:
         """One row per endpoint, worst health first; endpoints that were never polled are among them."""
@@ -95,10 +98,36 @@ class FleetView:
             for name, known in state.collectors.items()
         }
 
+    def metrics(self, endpoint: str, *, since: datetime, until: datetime) -> list[str]:
+        """Names of all metrics that have samples in this time."""
+        return self._cold(one := self._endpoint(endpoint)).metrics(one.id, since=since, until=until)
+
     def history(self, endpoint: str, metric: str, *, since: datetime, until: datetime) -> list[tuple[datetime, float]]:
         """Samples of one metric, oldest first."""
-        wanted = self._app.targets.endpoint(endpoint)
-        return ColdReader(self._app.data, wanted.site).history(wanted.id, metric, since=since, until=until)
+        return self._cold(one := self._endpoint(endpoint)).history(one.id, metric, since=since, until=until)
+
+    def rollups(
+        self, endpoint: str, metric: str, *, since: datetime, until: datetime, step: Literal["hour", "day"]
+    ) -> list[Rollup]:
+        """Whole hours or days of one metric, oldest first."""
+        return self._cold(one := self._endpoint(endpoint)).rollups(one.id, metric, since=since, until=until, step=step)
+
+    def values(self, endpoint: str, metric: str, *, since: datetime, until: datetime) -> list[tuple[datetime, Any]]:
+        """What a text, state, boolean or time was: the value that stood at `since`, then each that differs."""
+        return self._cold(one := self._endpoint(endpoint)).values(one.id, metric, since=since, until=until)
+
+    def _endpoint(self, name: str) -> Endpoint:
+        """An endpoint by id, or by what else names it. Raises ConfigError."""
+        return self._by_id.get(name) or self._app.targets.endpoint(name)
+
+    @cached_property
+    def _by_id(self) -> dict[str, Endpoint]:
+        return {endpoint.id: endpoint for endpoint in self._app.settings.endpoints}
+
+    def _cold(self, endpoint: Endpoint) -> ColdReader:
+        if endpoint.site not in self._readers:
+            self._readers[endpoint.site] = ColdReader(self._app.data, endpoint.site)
+        return self._readers[endpoint.site]
 
 
 def _asked(query: Query, endpoint: Endpoint, state: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -42,7 +42,8 @@ from rmm.core.query.truth import (
     text_test,
     value_test,
 )
-from rmm.core.query.values import COMPARE, MIRRORED, TAKE, natural, pattern
+from rmm.core.query.values import COMPARE, MIRRORED, TAKE, natural
+from rmm.core.wildcards import pattern
 from rmm.errors import QueryError
 
 KINDS = {"text": "a text", "number": "a number", "bool": "yes or no", "time": "a time", "list": "a list"}

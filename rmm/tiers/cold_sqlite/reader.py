@@ -11,11 +11,12 @@ import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
-from rmm.tiers.cold_sqlite import changes
+from rmm.model.rollup import Rollup
+from rmm.tiers.cold_sqlite import changes, rolled
 from rmm.tiers.cold_sqlite.series import metric_parts
 from rmm.tiers.cold_sqlite.writer import SQL, micros
 from rmm.tiers.migrations import named, tier_error
@@ -68,6 +69,12 @@ class ColdReader:
                     if not math.isnan(value):
                         samples[at] = value
         return [(_moment(at), value) for at, value in sorted(samples.items())]
+
+    def rollups(
+        self, endpoint: str, metric: str, *, since: datetime, until: datetime, step: Literal["hour", "day"]
+    ) -> list[Rollup]:
+        """Hours or days of one metric, oldest first: see `ports.HistoryReader.rollups`."""
+        return rolled.rollups(self.history, endpoint, metric, since=since, until=until, step=step)
 
     def metrics(self, endpoint: str, *, since: datetime, until: datetime) -> list[str]:
         """Names of all metrics that have samples in this time."""
