@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import islice
 from typing import Annotated, Any
 
 import typer
 
 from rmm.cli.options import Config, Output, checked_output, open_app
 from rmm.cli.printing import show
+from rmm.errors import ConfigError
 
 app = typer.Typer(rich_markup_mode=None)
 
 Line = tuple[Any, ...]
 HEADINGS = {"endpoint.name": "ENDPOINT", "endpoint.site": "SITE"}
+MOST_LINES = 1_000_000
 NONE = "no row of the last readings meets this"
 
 
@@ -44,11 +48,14 @@ def query(
         application.known_site(site)
     view = FleetView(application)
     asked = view.compiled(condition, columns=_split(columns), sort=_split(sort))
-    found = sorted(view.lines(asked, site=site), key=lambda item: item[0].name.casefold())
-    names = [column.name for column in asked.columns]
     if count and not columns:
-        _totals(len(found), len({endpoint.id for endpoint, _ in found}), output)
+        _totals(Counter(endpoint.id for endpoint, _ in view.lines(asked, site=site)), output)
         return
+    found = list(islice(view.lines(asked, site=site), MOST_LINES + 1))
+    if len(found) > MOST_LINES:
+        raise ConfigError(f"there are more than {MOST_LINES} rows", hint="Ask for less, or for --count.")
+    found.sort(key=lambda item: item[0].name.casefold())
+    names = [column.name for column in asked.columns]
     if count:
         rows = [(line, len(ids)) for line, ids in _endpoints_of(found).items()]
         if not sort:
@@ -77,10 +84,10 @@ def _endpoints_of(found: Sequence[tuple[Any, Line]]) -> dict[Line, set[str]]:
     return lines
 
 
-def _totals(rows: int, endpoints: int, output: str) -> None:
-    totals = {"rows": rows, "endpoints": endpoints}
+def _totals(rows: Counter[str], output: str) -> None:
+    totals = {"rows": rows.total(), "endpoints": len(rows)}
     if output == "table":
-        print(f"{rows} rows of {endpoints} endpoints")
+        print(f"{totals['rows']} rows of {totals['endpoints']} endpoints")
     elif output == "json":
         print(json.dumps(totals))
     else:
