@@ -29,21 +29,19 @@ class Known(NamedTuple):
 
 
 def last_states(data: Path, site: str, wanted: Mapping[str, Sequence[str]]) -> Iterator[Known]:
-    """Every endpoint of a site once, with the `wanted` fields (by collector) of each row, in their order.
+    """Every endpoint of a site, with the `wanted` fields (by collector) of each row, in their order.
 
-    A file that does not decode counts as empty, with a warning. Raises TierError for one that cannot be read.
+    After a crash in the middle of a move an endpoint comes twice, with one state. A file that does not decode counts as
+    empty, with a warning. Raises TierError for one that cannot be read.
     """
     decoder = _decoder(wanted)
     takers = {name: _taker(fields) for name, fields in wanted.items()}
-    seen: set[str] = set()  # after a crash in the middle of a move an endpoint is in two files, with one state
     for shard in hot_json.shards_of(data, site):
         content = hot_json.read_file(hot_json.path_of(data, site, shard), decoder)
         states: dict[str, Any] = content.endpoints if content is not None else {}
         for name, state in states.items():
-            if name not in seen:
-                seen.add(name)
-                parts = {collector: take(getattr(state.collectors, collector)) for collector, take in takers.items()}
-                yield Known(name, state.plain(), parts)
+            parts = {collector: take(getattr(state.collectors, collector)) for collector, take in takers.items()}
+            yield Known(name, state.plain(), parts)
 
 
 class _Fault(msgspec.Struct):

@@ -28,13 +28,8 @@ def test_hours_and_days(found: list[tuple[datetime, float]], step: str) -> None:
     assert [one.at.strftime(form) for one in made] == list(by)
     for one, values in zip(made, by.values(), strict=True):
         assert (one.at.minute, one.at.second, one.at.microsecond) == (0, 0, 0)
-        assert one[1:] == (
-            len(values),
-            min(values),
-            pytest.approx(sum(value / len(values) for value in values)),
-            max(values),
-            values[-1],
-        )
+        assert (one.count, one.min, one.max, one.last) == (len(values), min(values), max(values), values[-1])
+        assert one.mean == pytest.approx(sum(value / len(values) for value in values))
         assert one.min <= one.mean <= one.max or math.isclose(one.min, one.max)
 
 
@@ -53,6 +48,12 @@ def test_a_span_is_widened_to_whole_steps(since: datetime, until: datetime, step
     assert timedelta(0) <= end - until < length
     assert widened(begin, end, step) == (begin, end)
     assert (begin.minute, begin.second, end.minute, end.second) == (0, 0, 59, 59)
+
+
+def test_a_sum_that_is_no_number_any_more() -> None:
+    (one,) = rolled([(START + timedelta(seconds=n), 1.6e308) for n in range(10)], "hour")
+    assert one.mean == pytest.approx(1.6e308)
+    assert together([one, one]).mean == pytest.approx(1.6e308)
 
 
 def test_what_a_span_is_told_in() -> None:

@@ -23,7 +23,8 @@ CONDITIONS = [line for block in re.findall(r"^```query\n(.*?)^```", PAGE, re.M |
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build(tmp_path_factory.mktemp("fleet"))
+    made: Path = build(tmp_path_factory.mktemp("fleet"))
+    return made
 
 
 @pytest.mark.parametrize(("command", "said"), COMMANDS, ids=[command for command, _ in COMMANDS])

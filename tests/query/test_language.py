@@ -165,6 +165,9 @@ def test_versions_are_ordered_by_their_numbers() -> None:
         ("disk.used_pct = 1", "'=' is no word; write ==", 15),
         ("disk.dirty && disk.dirty", "'&' is no word; write and", 12),
         ("disk.dirty disk.dirty", "'disk' is where `and`, `or`, or the end should be", 12),
+        ("not " * 40 + "disk.dirty", "more than 40 levels", 161),
+        ("(" * 40 + "disk.dirty" + ")" * 40, "more than 40 levels", 41),
+        ("any(" * 40 + "disk.dirty" + ")" * 40, "more than 40 levels", 161),
         ("disk.used_pct >", "the query ends where a value should be", 16),
         ("(disk.dirty", "the query ends where a closing parenthesis should be", 12),
         ('disk.volume == "x', "this text has no closing quote", 16),
@@ -187,7 +190,7 @@ def test_mistakes(text: str, reason: str, column: int) -> None:
     if column:
         message, shown, mark = str(caught.value).split("\n")
         assert message == f"column {column}: {caught.value.reason}"
-        assert (shown.strip(), mark.index("^")) == (text, column + 1)
+        assert f"{shown} "[mark.index("^")] == f"{text} "[column - 1]
 
 
 def test_a_mistake_far_to_the_right_is_shown_with_what_is_around_it() -> None:
