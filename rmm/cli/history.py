@@ -230,13 +230,13 @@ def _point(point: Rollup, span: Span, *, text: bool) -> dict[str, Any]:
 
 
 def _figures(rollup: Rollup, *, text: bool) -> dict[str, Any]:
-    figures = {name: getattr(rollup, name) for name in FIGURES}
+    figures = {"count": rollup.samples} | {name: getattr(rollup, name) for name in FIGURES if name != "count"}
     return {name: figure(value) for name, value in figures.items()} if text else figures
 
 
 def _said(total: Rollup) -> str:
     figures = ", ".join(f"{name} {figure(getattr(total, name))}" for name in ("min", "mean", "max", "last"))
-    return f"{total.count} samples, {figures}"
+    return f"{total.samples} samples, {figures}"
 
 
 def _list(view: FleetView, endpoints: Sequence[Endpoint], span: Span, output: str) -> None:

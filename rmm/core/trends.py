@@ -58,7 +58,7 @@ def points(samples: Iterable[tuple[datetime, float]]) -> list[Rollup]:
 
 def together(parts: Sequence[Rollup]) -> Rollup:
     """What at least one part, oldest first, comes to; the mean is that of all samples."""
-    count = sum(part.count for part in parts)
+    count = sum(part.samples for part in parts)
     low, high = min(part.min for part in parts), max(part.max for part in parts)
-    mean = math.fsum(part.mean * (part.count / count) for part in parts)
+    mean = math.fsum(part.mean * (part.samples / count) for part in parts)
     return Rollup(parts[0].at, count, low, min(max(mean, low), high), high, parts[-1].last)

@@ -10,7 +10,7 @@ class Rollup(NamedTuple):
     """The samples of one metric in one hour or day, of UTC; there is none where there was no sample."""
 
     at: datetime  # when the hour or day begins, UTC
-    count: int  # type: ignore[assignment]  # of samples, at least 1; hides the method of tuples
+    samples: int  # how many, at least 1
     min: float
     mean: float
     max: float

@@ -28,7 +28,7 @@ def test_hours_and_days(found: list[tuple[datetime, float]], step: str) -> None:
     assert [one.at.strftime(form) for one in made] == list(by)
     for one, values in zip(made, by.values(), strict=True):
         assert (one.at.minute, one.at.second, one.at.microsecond) == (0, 0, 0)
-        assert (one.count, one.min, one.max, one.last) == (len(values), min(values), max(values), values[-1])
+        assert (one.samples, one.min, one.max, one.last) == (len(values), min(values), max(values), values[-1])
         assert one.mean == pytest.approx(sum(value / len(values) for value in values))
         assert one.min <= one.mean <= one.max or math.isclose(one.min, one.max)
 
@@ -36,7 +36,7 @@ def test_hours_and_days(found: list[tuple[datetime, float]], step: str) -> None:
 @given(samples.filter(bool), st.sampled_from(["hour", "day"]))
 def test_the_whole_is_the_same_from_samples_and_from_steps(found: list[tuple[datetime, float]], step: str) -> None:
     one, other = together(points(found)), together(list(rolled(found, step)))
-    assert (one.count, one.min, one.max, one.last) == (other.count, other.min, other.max, other.last)
+    assert (one.samples, one.min, one.max, one.last) == (other.samples, other.min, other.max, other.last)
     assert math.isclose(one.mean, other.mean, rel_tol=1e-9, abs_tol=1e-9 * max(abs(one.min), abs(one.max)))
 
 
