@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from rmm.cli.options import Config, Output, checked_output, open_app
-from rmm.cli.printing import show
+from rmm.cli.printing import figure, show
 from rmm.errors import ConfigError
 
 app = typer.Typer(rich_markup_mode=None)
@@ -61,10 +61,10 @@ def query(
         if not sort:
             rows.sort(key=lambda item: -item[1])
         rows = asked.sorted(rows, lambda item: item[0])
-        shown = [{**_row(names, line), "endpoints": many} for line, many in rows]
+        shown = [{**_row(names, line, output), "endpoints": many} for line, many in rows]
     else:
         lines = dict.fromkeys(line for _, line in found)  # each once, also where no column tells endpoints apart
-        shown = [_row(names, line) for line in asked.sorted(lines, lambda line: line)]
+        shown = [_row(names, line, output) for line in asked.sorted(lines, lambda line: line)]
     headings = {name: HEADINGS.get(name, name.upper()) for name in names} | (
         {"endpoints": "ENDPOINTS"} if count else {}
     )
@@ -94,12 +94,14 @@ def _totals(rows: Counter[str], output: str) -> None:
         show([totals], {name: name.upper() for name in totals}, output)
 
 
-def _row(names: Sequence[str], line: Line) -> dict[str, Any]:
-    return {name: _plain(value) for name, value in zip(names, line, strict=True)}
+def _row(names: Sequence[str], line: Line, output: str) -> dict[str, Any]:
+    return {name: _plain(value, people=output == "table") for name, value in zip(names, line, strict=True)}
 
 
-def _plain(value: Any) -> Any:
-    """A time as readings have it."""
+def _plain(value: Any, *, people: bool) -> Any:
+    """A time as readings have it, and for people a number with the digits that it needs."""
     from rmm.core.coerce import stamp
 
-    return stamp(value) if isinstance(value, datetime) else value
+    if isinstance(value, datetime):
+        return stamp(value)
+    return figure(value) if people and isinstance(value, float) else value

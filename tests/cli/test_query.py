@@ -31,7 +31,7 @@ def read(*rows: dict[str, Any], outcome: str = "ok") -> CollectorState:
 
 def state(name: str, site: str = "hq", **collectors: CollectorState) -> EndpointState:
     return EndpointState(
-        endpoint=name.lower(), name=name, site=site, observed_at=NOW, status="OK", fault=None, duration_s=0.5,
+        endpoint=name.lower(), name=name, site=site, observed_at=NOW, status="OK", fault=None, duration_s=0.0042,
         epoch="a", seq=1, succeeded_at=NOW, collectors=collectors,
     )  # fmt: skip
 
@@ -92,6 +92,13 @@ def test_rows_and_their_columns(folder: Path) -> None:
     table = run(folder, "volumes.used_pct > 90").splitlines()
     assert table[0].split() == ["ENDPOINT", "VOLUMES.VOLUME", "VOLUMES.USED_PCT"]
     assert table[1].split() == ["SRV1", "C:", "95.5"]
+
+
+def test_a_small_number_is_not_rounded_to_nothing(folder: Path) -> None:
+    table = run(
+        folder, "volumes.used_pct > 90 and system.uptime_s > 0", "--columns", "endpoint.duration_s,volumes.used_pct"
+    )
+    assert table.splitlines()[1].split() == ["0.0042", "95.5"]
 
 
 def test_endpoints(folder: Path) -> None:
