@@ -40,7 +40,8 @@ def rolled(samples: Samples, step: str) -> Iterator[Rollup]:
 
 
 def _rollup(at: datetime, values: Sequence[float]) -> Rollup:
-    return Rollup(at, len(values), min(values), mean_of(values), max(values), values[-1])
+    low, high = min(values), max(values)
+    return Rollup(at, len(values), low, min(max(mean_of(values), low), high), high, values[-1])  # as rounded, within
 
 
 def mean_of(values: Sequence[float]) -> float:
