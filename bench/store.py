@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from bench.shapes import DAY_S, STEP_S, Machine, times
 from rmm.model.observation import CollectorResult, Observation
@@ -183,7 +183,7 @@ def questions(data: Path, narrow: Narrow, endpoints: int, days: int) -> dict[str
         number, name = chosen(dice)
         assert len(narrow.trend(number, narrow.metric(*name), first, last)) == days * DAY_S // STEP_S
 
-    def rolled(step: str) -> Callable[[random.Random], None]:
+    def rolled(step: Literal["hour", "day"]) -> Callable[[random.Random], None]:
         def ask(dice: random.Random) -> None:
             number, name = chosen(dice)
             assert len(reader.rollups(f"srv-{number}", text(name), **span, step=step)) in (days, days * 24)

@@ -42,7 +42,7 @@ and `rmm poll --output ndjson` show them; `rmm doctor ENDPOINT` walks the same w
 | `AUTH_HELD` | not tried, because this credential was refused elsewhere: no account is locked |
 | `ACCESS_DENIED` | logged on, but this account may not do that |
 | `TLS_ERROR` | version, certificate or key are not what they must be; nothing secret was sent |
-| `IDENTITY_MISMATCH` | another machine answered; nothing was stored |
+| `IDENTITY_MISMATCH` | another machine answered; nothing was stored (`rmm endpoints quarantined`, `accept`) |
 | `QUOTA` | a quota of the endpoint is used up; rmm never raises quotas |
 | `CONFIG` | only a change of configuration helps, there or here |
 | `PROTOCOL_ERROR` | what came is not what WinRM sends |
@@ -66,7 +66,8 @@ What befalls many endpoints of a site at once is told once, as an alert of the s
 clocks differ from ours), `collector_clock_step` (our clock was set while a round ran), `collector_stalled` (our process
 stood still, so timeouts of that time say nothing), `collector_sockets` (too few files may be open, or ports ran out)
 and `collector_disk` (nothing can be stored: exit code 1, and what is not stored is not called polled).
-`duplicate_identity` names endpoints that report one SMBIOS UUID, or one name at a site: cloned, or listed twice.
+`duplicate_identity` names endpoints that report one SMBIOS UUID, one installation, one machine
+SID (where an installation is not told), or one name at a site: cloned, or listed twice.
 
 ## Fault codes
 

@@ -61,6 +61,7 @@ environment, else rmm.yaml, else the default.
 | `status` | `OK`, `PARTIAL`, or what failed, such as `UNREACHABLE`, `TIMEOUT`, `AUTH_REJECTED` |
 | `fault` | null, or `code`, `retry`, `hint`, `message`, and `sample`: what could not be read, scrubbed |
 | `identity` | what the machine says it is |
+| `refused` | null, or of another machine that answered: `asked`, `listed`, `expected`, `seen` |
 | `collectors` | name -> `outcome`, `gather_ms` (there), `bytes`, `readings` (rows), perhaps `notes` and `fault` |
 
 `outcome` is `ok`, `partial`, `unsupported`, `fault`, or `not_run` where a poll's time did not reach the collector.
@@ -104,13 +105,17 @@ once. `--spare` processes are started ahead (2). Output that nobody receives wai
 that does not answer for 30 seconds is killed; a process that is gone is a shell that is not found any more.
 
 Fault plans apply. Where a fault changes what a script writes (`content`, `record`, `rights`, `identity`, `clock` and
-others), the pipeline's output is kept until it ends (64 MB at most) and changed then; in the command shell of WinRS,
-where the lab sees a stream of bytes, such faults do not strike.
+others), the pipeline's output is kept until it ends (64 MB at most) and changed then. In the command shell of WinRS
+the lines of standard output are what such a fault changes, and its error records go to standard error; faults in the
+messages or fragments of PSRP do not strike there, as there are none.
 
 What it does not show: this is PowerShell 7 on another system. Windows PowerShell 5.1 lacks some of its syntax and
 .NET members (`rmm collector check` knows which); a pool of more than one runspace has the stand-ins in its first one
-only; shells are not disconnected and connected again; how long WinRM gathers output before it answers a Receive is not
-documented and assumed here (0.5 s). In the command shell, line feeds that a script writes itself arrive as CR LF.
+only; how long WinRM gathers output before it answers a Receive is not documented and assumed here (0.5 s). In the
+command shell, line feeds that a script writes itself arrive as CR LF.
+
+On Linux the system kills all PowerShell processes when the lab is killed; elsewhere a session ends with its standard
+input, and a command line of the command shell may go on until it ends by itself.
 
 Over SSH the same PowerShell is a subsystem that is one machine; STATE is a machine's state as
 `rmm/lab/windows/README.md` describes it:
@@ -118,6 +123,28 @@ Over SSH the same PowerShell is a subsystem that is one machine; STATE is a mach
 ```
 Subsystem powershell /path/to/python -m rmm.lab.pwsh.subsystem /path/to/pwsh STATE
 ```
+
+## Sessions that are left
+
+With either engine a client may leave a PowerShell session and come back (WSMan's Disconnect and Reconnect), or another
+one takes it over (Connect, after the list of shells and of their commands), as with pypsrp's `RunspacePool.disconnect`,
+`connect` and `get_runspace_pools`. The script goes on meanwhile, and its output waits:
+
+- With BufferMode Block, the default, the script waits too when 2 MB wait for a client (`--engine samples`, whose
+  scripts run in no time, keeps all); with Drop the oldest messages are forgotten beyond that.
+- The session is deleted when its idle timeout is over, that of its creation or of the Disconnect (IdleTimeOut); what is
+  refused meanwhile does not keep it.
+- Whatever else is asked of a session that was left is a fault, 2150859204; a Receive that waits when its client leaves,
+  or of a command that was not connected again after its session, 2150859230; a second Disconnect 2150859215; Reconnect
+  by another client session (the SessionId of the envelopes) 2150859206; Connect to a session that has its client
+  2150859213; Disconnect of a command shell, or of a session whose client did not choose its ShellId, 2150859205.
+  Delete is obeyed.
+
+Answers are as a recorded Server 2016 gave them. The codes of the faults are those of the Windows SDK; which of them
+Windows chooses in each case, how it words them, how much it buffers, and whether it obeys a Delete without a client,
+can only be seen on Windows. With `--engine pwsh` the answer to a Connect is the lab's own, made of what Microsoft's
+server said when the session was opened: see `docs/decisions/0013-pwsh-engine.md`. Input that a script still expects is
+not ended by a Connect, as it is on Windows.
 
 ## Fault plans
 
@@ -133,7 +160,8 @@ faults:
 ```
 
 Each entry has a `kind` from the list below with its options, the machines (one of `machines`, `names`, `groups`,
-`share`), and when it strikes: `step` (one or more of STEPS),
+`share`), and when it strikes: `step` (one or more of STEPS;
+`connect` is that of TCP, `attach` is WSMan's Connect),
 `skip` (chances that pass before), `times` (how often), `after_s` and `for_s` (seconds of the lab's life). Without them
 it always strikes.
 

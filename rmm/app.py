@@ -174,6 +174,7 @@ class App:
         from rmm.catalog.bundle import bundler, rights_script
         from rmm.poller.journal import installation
         from rmm.poller.kit import Kit
+        from rmm.tiers.fleet_sqlite import FleetFile
         from rmm.transports.ladders import ladder_of
         from rmm.transports.winrm.identify import identify
 
@@ -201,6 +202,7 @@ class App:
                 poll=self.settings.poll,
                 clock=self.clock,
                 epoch=epoch,
+                accepted={one.endpoint: one for one in FleetFile(self.data).acceptances()},
                 changed_at=changed_at(Path(self.settings.folder)),
             )
         finally:

@@ -1,14 +1,3 @@
-function Get-Reason {
-    param($Failure)
-    $id = "$($Failure.FullyQualifiedErrorId)"
-    if ("$($Failure.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError' -or $id -like 'HRESULT 0x80041003*') { return 'access_denied' }
-    if ($id -match '^HRESULT 0x800410(0e|10|02)' -or $id -eq 'CommandNotFoundException') { return 'unsupported' }
-    'unknown'
-}
-function ConvertTo-Utc {
-    param($Value)
-    if ($Value -is [datetime]) { return $Value.ToUniversalTime().ToString('o') }
-}
 $notes = @()
 $account = @()
 $times = @()

@@ -15,7 +15,7 @@ try {
     })
 } catch {
     # Server Core has no such command.
-    if ("$($_.FullyQualifiedErrorId)" -notlike 'CommandNotFoundException*' -and "$($_.FullyQualifiedErrorId)" -notlike 'CouldNotAutoloadMatchingModule*') { throw }
+    if ((Get-Reason $_) -ne 'unsupported') { throw }
     $notes = @(@{ Source = 'package'; Reason = 'unsupported' })
 }
 ConvertTo-Json -InputObject @{ package = $package; notes = $notes } -Compress -Depth 4

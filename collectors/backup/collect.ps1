@@ -1,24 +1,3 @@
-# The newest event of one kind; nothing where the log or the event is not there.
-function Get-Newest {
-    param([string]$Log, [string]$XPath)
-    try {
-        Get-WinEvent -LogName $Log -FilterXPath $XPath -MaxEvents 1 -ErrorAction Stop
-    } catch {
-        if ("$($_.FullyQualifiedErrorId)" -notlike 'NoMatching*Found*') { throw }
-    }
-}
-function Get-Reason {
-    param($Failure)
-    $codes = $Failure.Exception.HResult, $Failure.Exception.InnerException.HResult
-    # 0x80041014: the provider of shadow copies cannot be loaded, as without administrator's rights.
-    if ("$($Failure.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError' -or -2147024891 -in $codes -or "$($Failure.FullyQualifiedErrorId)" -match '^HRESULT 0x800410(03|14)') { return 'access_denied' }
-    'unknown'
-}
-function Get-When {
-    param($Record)
-    if ($Record) { return $Record.TimeCreated.ToUniversalTime().ToString('o') }
-    $null
-}
 function Get-Later {
     param($One, $Other)
     if (-not $Other -or ($One -and $One -gt $Other)) { return $One }
@@ -28,7 +7,7 @@ $product = @()
 $notes = @()
 $vss = $null
 try {
-    $vss = Get-When (Get-Newest -Log 'Application' -XPath '*[System[Provider[@Name="VSS"] and Level=2]]')
+    $vss = ConvertTo-Utc (Get-Newest -Log 'Application' -XPath '*[System[Provider[@Name="VSS"] and Level=2]]').TimeCreated
 } catch { $notes += @{ Source = 'product'; Reason = Get-Reason $_ } }
 $kinds = @(
     # 4: the backup succeeded; 14 would be its end with any result. Failures have many ids, and level 2.
@@ -58,7 +37,11 @@ foreach ($kind in $kinds) {
     try {
         $good = Get-Newest -Log $kind['Log'] -XPath $kind['Good']
         $bad = Get-Newest -Log $kind['Log'] -XPath $kind['Bad']
-    } catch { $notes += @{ Source = 'product'; Reason = Get-Reason $_ } }
+    } catch {
+        # Without its log a product is not there.
+        $reason = Get-Reason $_
+        if ($reason -ne 'unsupported') { $notes += @{ Source = 'product'; Reason = $reason } }
+    }
     if (-not $good -and -not $bad) { continue }
     $failure = $null
     if ($bad) { $failure = $bad.Id }
@@ -66,9 +49,9 @@ foreach ($kind in $kinds) {
     if ($good) { $warned = $good.Level -eq 3 }
     $product += @{
         Product = $kind['Name']
-        LastSuccess = Get-When $good
-        LastFailure = Get-When $bad
-        LastAttempt = Get-Later (Get-When $good) (Get-When $bad)
+        LastSuccess = ConvertTo-Utc $good.TimeCreated
+        LastFailure = ConvertTo-Utc $bad.TimeCreated
+        LastAttempt = Get-Later (ConvertTo-Utc $good.TimeCreated) (ConvertTo-Utc $bad.TimeCreated)
         FailureId = $failure
         Warned = $warned
         Copies = $null
@@ -79,12 +62,15 @@ foreach ($kind in $kinds) {
 $found = @()
 try {
     $found = @(Get-CimInstance -Query 'SELECT ID, InstallDate FROM Win32_ShadowCopy' -ErrorAction Stop)
-} catch { $notes += @{ Source = 'product'; Reason = Get-Reason $_ } }
+} catch {
+    $reason = Get-Reason $_
+    # 0x80041014: the provider of shadow copies cannot be loaded, as without administrator's rights.
+    if ($_.FullyQualifiedErrorId -like 'HRESULT 0x80041014*') { $reason = 'access_denied' }
+    $notes += @{ Source = 'product'; Reason = $reason }
+}
 $newest = $null
 foreach ($copy in $found) {
-    $made = $copy.InstallDate
-    if ($made -is [datetime]) { $made = $made.ToUniversalTime().ToString('o') }
-    if ($made -and (-not $newest -or "$made" -gt $newest)) { $newest = "$made" }
+    $newest = Get-Later $newest (ConvertTo-Utc $copy.InstallDate)
 }
 if ($found.Count -gt 0) {
     $product += @{

@@ -1,11 +1,3 @@
-function Get-Reason {
-    param($Failure)
-    $id = "$($Failure.FullyQualifiedErrorId)"
-    if ("$($Failure.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError' -or $id -like 'HRESULT 0x80041003*') { return 'access_denied' }
-    # No such namespace, class or instance: the feature is not installed.
-    if ($id -match '^HRESULT 0x800410(0e|10|02)') { return 'unsupported' }
-    'unknown'
-}
 $notes = @()
 $volume = @()
 try {

@@ -1,10 +1,3 @@
-function Get-Reason {
-    param($Failure)
-    $id = "$($Failure.FullyQualifiedErrorId)"
-    if ("$($Failure.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError' -or $Failure.Exception.HResult -eq -2147024891 -or $id -like 'HRESULT 0x80041003*') { return 'access_denied' }
-    if ($id -like 'HRESULT 0x8004100E*' -or $id -like 'HRESULT 0x80041010*' -or $id -like 'HRESULT 0x8004100C*') { return 'unsupported' }
-    'unknown'
-}
 # The length that stands at a place of DER, and where what it measures begins.
 function Get-Length {
     param($Data, [int]$At)

@@ -1,10 +1,3 @@
-# Why a source could not be read, by numbers that no language changes.
-function Get-Reason {
-    param($Failure)
-    if ("$($Failure.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError' -or $Failure.FullyQualifiedErrorId -match '0x80041003') { return 'access_denied' }
-    if ($Failure.FullyQualifiedErrorId -match '0x800410(02|0e|10)') { return 'unsupported' }
-    'unknown'
-}
 $notes = @()
 $csv = Get-CimInstance -Namespace root/MSCluster -Query 'SELECT Name, VolumeName, FaultState, BackupState FROM MSCluster_ClusterSharedVolume'
 $volume = @()

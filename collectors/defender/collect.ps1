@@ -1,17 +1,3 @@
-function Get-Reason {
-    param($Failure)
-    $id = "$($Failure.FullyQualifiedErrorId)"
-    if ("$($Failure.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError' -or $id -like 'HRESULT 0x80041003*') { return 'access_denied' }
-    # No such namespace, class or instance: Defender is not installed.
-    if ($id -match '^HRESULT 0x800410(0e|10|02)') { return 'unsupported' }
-    # Such as 0x800106ba: the service does not run.
-    'unknown'
-}
-function ConvertTo-Utc {
-    param($Value)
-    if ($Value -is [datetime]) { return $Value.ToUniversalTime().ToString('o') }
-    $Value
-}
 $notes = @()
 $status = @()
 $threat = @()

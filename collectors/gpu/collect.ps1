@@ -6,11 +6,7 @@ try {
     # Windows' own percent: of raw counters the poller would have to keep hundreds per endpoint, one per process and engine.
     $engines = Get-CimInstance -Query 'SELECT Name, UtilizationPercentage FROM Win32_PerfFormattedData_GPUPerformanceCounters_GPUEngine WHERE UtilizationPercentage > 0'
 } catch {
-    # By its number: the text of an error is localised.
-    $reason = 'unknown'
-    if ("$($_.CategoryInfo.Category)" -eq 'PermissionDenied') { $reason = 'access_denied' }
-    if ($_.FullyQualifiedErrorId -match '0x80041010|0x8004100e') { $reason = 'unsupported' }
-    $notes = @(@{ Source = 'adapter'; Reason = $reason })
+    $notes = @(@{ Source = 'adapter'; Reason = Get-Reason $_ })
     $memory = @()
 }
 # DirectX notes each adapter with the number (LUID) that it has until the next start; the counters name it by that.

@@ -1,33 +1,3 @@
-function Get-Reason {
-    param($Failure)
-    $id = "$($Failure.FullyQualifiedErrorId)"
-    if ("$($Failure.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError' -or $id -like 'HRESULT 0x80041003*') { return 'access_denied' }
-    if ($id -match '^HRESULT 0x800410(0e|10|02)') { return 'unsupported' }
-    'unknown'
-}
-# Puts one instance with the named values of those keys that exist into the document; a later key's value wins.
-function Read-Key {
-    param([hashtable]$Document, [string]$Source, [string[]]$Keys, [string[]]$Names)
-    $found = @{}
-    try {
-        foreach ($key in $Keys) {
-            if (-not (Test-Path -LiteralPath $key)) { continue }
-            foreach ($name in $Names) {
-                if (-not $found.ContainsKey($name)) { $found[$name] = $null }
-            }
-            # A key without values gives nothing at all.
-            $item = Get-ItemProperty -LiteralPath $key -ErrorAction Stop | Select-Object -Property $Names
-            if ($null -eq $item) { continue }
-            foreach ($entry in $item.PSObject.Properties) {
-                if ($null -ne $entry.Value) { $found[$entry.Name] = $entry.Value }
-            }
-        }
-    } catch {
-        $Document.notes += @(@{ Source = $Source; Reason = (Get-Reason -Failure $_) })
-        $found = @{}
-    }
-    $Document[$Source] = @(if ($found.Count -gt 0) { $found })
-}
 $software = 'HKLM:\SOFTWARE\Microsoft\Windows\CurrentVersion'
 $policies = 'HKLM:\SOFTWARE\Policies\Microsoft'
 $control = 'HKLM:\SYSTEM\CurrentControlSet\Control'

@@ -10,9 +10,7 @@ $document = @{
     computer = @($computer | Select-Object -Property Manufacturer, Model, TotalPhysicalMemory)
     product = @($product | Select-Object -Property UUID, IdentifyingNumber)
     bios = @(foreach ($item in $bios) {
-        $released = $null
-        if ($item.ReleaseDate) { $released = $item.ReleaseDate.ToUniversalTime().ToString('o') }
-        @{ SerialNumber = $item.SerialNumber; SMBIOSBIOSVersion = $item.SMBIOSBIOSVersion; ReleaseDate = $released }
+        @{ SerialNumber = $item.SerialNumber; SMBIOSBIOSVersion = $item.SMBIOSBIOSVersion; ReleaseDate = ConvertTo-Utc $item.ReleaseDate }
     })
     enclosure = @(foreach ($item in $enclosure) { @{ ChassisTypes = @($item.ChassisTypes); SMBIOSAssetTag = $item.SMBIOSAssetTag } })
     processor = @($processor | Select-Object -Property Name, NumberOfCores, NumberOfLogicalProcessors)

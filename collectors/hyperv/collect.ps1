@@ -1,10 +1,3 @@
-# Why a source could not be read, by numbers that no language changes.
-function Get-Reason {
-    param($Failure)
-    if ("$($Failure.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError' -or $Failure.FullyQualifiedErrorId -match '0x80041003') { return 'access_denied' }
-    if ($Failure.FullyQualifiedErrorId -match '0x800410(02|0e|10)') { return 'unsupported' }
-    'unknown'
-}
 $notes = @()
 $summary = Get-CimInstance -Namespace root/virtualization/v2 -Query 'SELECT Name, ElementName, EnabledState, HealthState, Heartbeat, UpTime, ProcessorLoad, MemoryUsage, MemoryAvailable, NumberOfProcessors, GuestOperatingSystem, Version, ReplicationMode, ReplicationState, ReplicationHealth FROM Msvm_SummaryInformation'
 $system = Get-CimInstance -Namespace root/virtualization/v2 -Query 'SELECT Name, LastReplicationTime FROM Msvm_ComputerSystem'
@@ -18,19 +11,15 @@ $utc = Get-CimInstance -Query 'SELECT Year, Month, Day, Hour, Minute, Second FRO
 $document = @{
     summary = @($summary | Select-Object -Property Name, ElementName, EnabledState, HealthState, Heartbeat, UpTime, ProcessorLoad, MemoryUsage, MemoryAvailable, NumberOfProcessors, GuestOperatingSystem, Version, ReplicationMode, ReplicationState, ReplicationHealth)
     system = @(foreach ($item in $system) {
-        $lastReplicationTime = $null
-        if ($item.LastReplicationTime) { $lastReplicationTime = $item.LastReplicationTime.ToUniversalTime().ToString('o') }
         @{
             Name = $item.Name
-            LastReplicationTime = $lastReplicationTime
+            LastReplicationTime = ConvertTo-Utc $item.LastReplicationTime
         }
     })
     checkpoint = @(foreach ($item in $checkpoint) {
-        $creationTime = $null
-        if ($item.CreationTime) { $creationTime = $item.CreationTime.ToUniversalTime().ToString('o') }
         @{
             VirtualSystemIdentifier = $item.VirtualSystemIdentifier
-            CreationTime = $creationTime
+            CreationTime = ConvertTo-Utc $item.CreationTime
         }
     })
     utc = @($utc | Select-Object -Property Year, Month, Day, Hour, Minute, Second)

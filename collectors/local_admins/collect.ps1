@@ -1,10 +1,3 @@
-function Get-Reason {
-    param($Failure)
-    $id = "$($Failure.FullyQualifiedErrorId)"
-    if ("$($Failure.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError' -or $id -like 'HRESULT 0x80041003*') { return 'access_denied' }
-    if ($id -match '^HRESULT 0x800410(0e|10|02)') { return 'unsupported' }
-    'unknown'
-}
 # A SID as text, from its bytes: revision, number of parts, authority (big-endian), parts (little-endian).
 function ConvertTo-Sid {
     param($Bytes)

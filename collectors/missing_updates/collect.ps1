@@ -71,7 +71,7 @@ try {
         }
     }
 } catch {
-    if ("$($_.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError' -or $_.Exception.HResult -eq -2147024891) {
+    if ((Get-Reason $_) -eq 'access_denied') {
         $status = 'denied'
         $notes = @(@{ Source = 'scan'; Reason = 'access_denied' })
     }

@@ -1,10 +1,3 @@
-function Get-Reason {
-    param($Failure)
-    # By its number: the text of an error is localised.
-    if ("$($Failure.CategoryInfo.Category)" -eq 'PermissionDenied') { return 'access_denied' }
-    if ($Failure.FullyQualifiedErrorId -match '0x80041010|0x8004100e|0x8004100c|0x80041002') { return 'unsupported' }
-    'unknown'
-}
 $notes = @()
 $adapter = Get-CimInstance -Namespace 'root/StandardCimv2' -Query 'SELECT Name, InterfaceDescription, InterfaceIndex, NetworkAddresses, HardwareInterface, Virtual, InterfaceAdminStatus, InterfaceOperationalStatus, MediaConnectState, MediaDuplexState, NdisPhysicalMedium, ReceiveLinkSpeed, MtuSize, VlanID, DriverProvider, DriverVersionString, DriverDate FROM MSFT_NetAdapter WHERE Hidden = FALSE'
 $config = @()
@@ -34,8 +27,6 @@ try {
 $document = @{
     adapter = @($adapter | Select-Object -Property Name, InterfaceDescription, InterfaceIndex, NetworkAddresses, HardwareInterface, Virtual, InterfaceAdminStatus, InterfaceOperationalStatus, MediaConnectState, MediaDuplexState, NdisPhysicalMedium, ReceiveLinkSpeed, MtuSize, VlanID, DriverProvider, DriverVersionString, DriverDate)
     config = @(foreach ($item in $config) {
-        $expires = $null
-        if ($item.DHCPLeaseExpires) { $expires = $item.DHCPLeaseExpires.ToUniversalTime().ToString('o') }
         @{
             InterfaceIndex = $item.InterfaceIndex
             IPAddress = $item.IPAddress
@@ -45,7 +36,7 @@ $document = @{
             DNSDomain = $item.DNSDomain
             DHCPEnabled = $item.DHCPEnabled
             DHCPServer = $item.DHCPServer
-            DHCPLeaseExpires = $expires
+            DHCPLeaseExpires = ConvertTo-Utc $item.DHCPLeaseExpires
         }
     })
     profile = @($profiles | Select-Object -Property InterfaceIndex, Name, NetworkCategory, IPv4Connectivity, IPv6Connectivity)

@@ -11,9 +11,7 @@ try {
         $entra = @(foreach ($item in Get-ItemProperty -Path "$key\*" -ErrorAction Stop) { @{ KeyName = $item.PSChildName; Root = 0; TenantId = $item.TenantId } })
     }
 } catch {
-    $reason = 'unknown'
-    if ("$($_.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError') { $reason = 'access_denied' }
-    $notes += @{ Source = 'entra'; Reason = $reason }
+    $notes += @{ Source = 'entra'; Reason = Get-Reason $_ }
 }
 $licence = @()
 try {
@@ -21,20 +19,16 @@ try {
     $licence = @($found | Select-Object -Property LicenseStatus, ProductKeyChannel, PartialProductKey, GracePeriodRemaining)
 } catch {
     # The licensing service may be switched off; everything else is still worth having.
-    $reason = 'unknown'
-    if ("$($_.FullyQualifiedErrorId)" -like 'HRESULT 0x80041003*') { $reason = 'access_denied' }
-    $notes += @{ Source = 'licence'; Reason = $reason }
+    $notes += @{ Source = 'licence'; Reason = Get-Reason $_ }
 }
 $document = @{
     os = @(foreach ($item in $os) {
-        $installed = $null
-        if ($item.InstallDate) { $installed = $item.InstallDate.ToUniversalTime().ToString('o') }
         @{
             CSName = $item.CSName
             Caption = $item.Caption
             Version = $item.Version
             BuildNumber = $item.BuildNumber
-            InstallDate = $installed
+            InstallDate = ConvertTo-Utc $item.InstallDate
             Locale = $item.Locale
             OSLanguage = $item.OSLanguage
             ProductType = $item.ProductType

@@ -22,9 +22,7 @@ if (Test-Path -LiteralPath 'HKLM:\SYSTEM\CurrentControlSet\Services\CcmExec') {
             $manager = @(@{ RebootPending = $answer.RebootPending; IsHardRebootPending = $answer.IsHardRebootPending })
         }
     } catch {
-        $reason = 'unknown'
-        if ("$($_.FullyQualifiedErrorId)" -like 'HRESULT 0x80041003*' -or $_.Exception.HResult -eq -2147024891) { $reason = 'access_denied' }
-        $notes = @(@{ Source = 'manager'; Reason = $reason })
+        $notes = @(@{ Source = 'manager'; Reason = Get-Reason $_ })
     }
 }
 # A few of them say enough; installers leave thousands.

@@ -1,27 +1,3 @@
-function Get-Reason {
-    param($Failure)
-    $id = "$($Failure.FullyQualifiedErrorId)"
-    if ("$($Failure.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError' -or $id -like 'HRESULT 0x80041003*') { return 'access_denied' }
-    # No such namespace, class or instance; or the language mode forbids the directory interface.
-    if ($id -match '^HRESULT 0x800410(0e|10|02)' -or $id -like 'ConversionSupportedOnlyToCoreTypes*') { return 'unsupported' }
-    'unknown'
-}
-# Puts one instance with the named values of a key into the document, if the key exists.
-function Read-Key {
-    param([hashtable]$Document, [string]$Source, [string]$Key, [string[]]$Names)
-    $Document[$Source] = @()
-    try {
-        if (-not (Test-Path -LiteralPath $Key)) { return }
-        $found = @{}
-        foreach ($name in $Names) { $found[$name] = $null }
-        # A key without values gives nothing at all.
-        $item = Get-ItemProperty -LiteralPath $Key -ErrorAction Stop | Select-Object -Property $Names
-        if ($null -ne $item) {
-            foreach ($entry in $item.PSObject.Properties) { $found[$entry.Name] = $entry.Value }
-        }
-        $Document[$Source] = @($found)
-    } catch { $Document.notes += @(@{ Source = $Source; Reason = (Get-Reason -Failure $_) }) }
-}
 $document = @{ notes = @(); account = @(); rsop = @() }
 try {
     $system = Get-CimInstance -Query 'SELECT ProductType FROM Win32_OperatingSystem' -ErrorAction Stop

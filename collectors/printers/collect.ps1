@@ -1,10 +1,3 @@
-function Get-Reason {
-    param($Failure)
-    # By its number: the text of an error is localised.
-    if ("$($Failure.CategoryInfo.Category)" -eq 'PermissionDenied') { return 'access_denied' }
-    if ($Failure.FullyQualifiedErrorId -match '0x80041010|0x8004100e|0x8004100c|0x80041002') { return 'unsupported' }
-    'unknown'
-}
 $notes = @()
 $printer = @()
 try {

@@ -5,7 +5,7 @@ try {
     $feature = @($found | Select-Object -Property ID, Name, ParentID)
 } catch {
     # Clients do not have the class.
-    if ("$($_.FullyQualifiedErrorId)" -notlike 'HRESULT 0x80041010*') { throw }
+    if ((Get-Reason $_) -ne 'unsupported') { throw }
     $notes = @(@{ Source = 'feature'; Reason = 'unsupported' })
 }
 ConvertTo-Json -InputObject @{ feature = $feature; notes = $notes } -Compress -Depth 4

@@ -2,9 +2,9 @@
 $service = New-Object -ComObject Schedule.Service
 $service.Connect()
 function Get-When {
-    param($Time, $Earliest)
+    param($Time)
     # What never ran or will not run has a date of 1899 or 1999.
-    if ($Time -is [datetime] -and $Time.Year -gt $Earliest) { return $Time.ToUniversalTime().ToString('o') }
+    if ($Time.Year -gt 2000) { return ConvertTo-Utc $Time }
     $null
 }
 $folders = @($service.GetFolder('\'))
@@ -27,9 +27,9 @@ for ($place = 0; $place -lt $folders.Count -and $task.Count -lt 2000; $place++) 
             Hidden = $text -match '<Hidden>true</Hidden>'
             Account = $account
             Elevated = $text -match '<RunLevel>HighestAvailable</RunLevel>'
-            LastRun = Get-When $item.LastRunTime 2000
+            LastRun = Get-When $item.LastRunTime
             LastResult = $result
-            NextRun = Get-When $item.NextRunTime 2000
+            NextRun = Get-When $item.NextRunTime
             MissedRuns = $item.NumberOfMissedRuns
         }
     })

@@ -7,9 +7,7 @@ try {
     if (-not $keys -and $problems) { throw $problems[0] }
     $triggers = @(foreach ($key in $keys) { @{ KeyName = @($key.Name -split '\\')[-2] } })
 } catch {
-    $reason = 'unknown'
-    if ("$($_.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError') { $reason = 'access_denied' }
-    $notes = @(@{ Source = 'triggers'; Reason = $reason })
+    $notes = @(@{ Source = 'triggers'; Reason = Get-Reason $_ })
 }
 $document = @{
     service = @($service | Select-Object -Property Name, DisplayName, State, StartMode, DelayedAutoStart, StartName, ExitCode, ProcessId)

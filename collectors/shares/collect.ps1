@@ -4,11 +4,7 @@ $smb = @()
 try {
     $smb = Get-CimInstance -Namespace 'root/Microsoft/Windows/SMB' -Query 'SELECT Name, SecurityDescriptor, EncryptData, FolderEnumerationMode, CachingMode, ContinuouslyAvailable FROM MSFT_SmbShare'
 } catch {
-    # By its number: the text of an error is localised.
-    $reason = 'unknown'
-    if ("$($_.CategoryInfo.Category)" -eq 'PermissionDenied') { $reason = 'access_denied' }
-    if ($_.FullyQualifiedErrorId -match '0x80041010|0x8004100e') { $reason = 'unsupported' }
-    $notes = @(@{ Source = 'smb'; Reason = $reason })
+    $notes = @(@{ Source = 'smb'; Reason = Get-Reason $_ })
 }
 $document = @{
     share = @($share | Select-Object -Property Name, Path, Description, Type, MaximumAllowed)

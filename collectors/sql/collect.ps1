@@ -20,11 +20,7 @@ $instance = @(foreach ($setup in $keys) {
             $locks = Get-CimInstance -ClassName "Win32_PerfRawData_MSSQL${first}_${second}Locks" -Filter "Name = '_Total'" -Property NumberofDeadlocksPersec, LockWaitsPersec
             $memory = Get-CimInstance -ClassName "Win32_PerfRawData_MSSQL${first}_${second}MemoryManager" -Property TotalServerMemoryKB, TargetServerMemoryKB, MemoryGrantsPending
             $counters = 'ok'
-        } catch {
-            $counters = 'unknown'
-            if ($_.FullyQualifiedErrorId -match '0x800410(02|0e|10)') { $counters = 'unsupported' }
-            if ("$($_.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError' -or $_.FullyQualifiedErrorId -match '0x80041003') { $counters = 'access_denied' }
-        }
+        } catch { $counters = Get-Reason $_ }
     }
     @{
         Name = $name

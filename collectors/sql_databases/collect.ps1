@@ -1,32 +1,3 @@
-# SQL Server's own client, on the machine itself and with the account of the session: no password and no second hop.
-function Read-Rows {
-    param($Connection, [string]$Text)
-    $command = New-Object -TypeName System.Data.SqlClient.SqlCommand -ArgumentList $Text, $Connection
-    $command.CommandTimeout = 10
-    $reader = $command.ExecuteReader()
-    try {
-        while ($reader.Read()) {
-            $row = @{}
-            for ($place = 0; $place -lt $reader.FieldCount; $place++) {
-                $value = $reader.GetValue($place)
-                if ($value -is [System.DBNull]) { $value = $null }
-                $row[$reader.GetName($place)] = $value
-            }
-            $row
-        }
-    } finally {
-        $reader.Close()
-    }
-}
-# By SQL Server's numbers: no login, no permission, no access to the database.
-function Get-Reason {
-    param($Failure)
-    $inner = $Failure.Exception
-    while ($inner.InnerException) { $inner = $inner.InnerException }
-    if ($inner.Number -in 229, 262, 297, 300, 371, 916, 4060, 18452, 18456) { return 'access_denied' }
-    if ("$($Failure.FullyQualifiedErrorId)" -match 'ConstrainedLanguage') { return 'unsupported' }
-    'unknown'
-}
 $database = @()
 $backup = @()
 $log = @()
@@ -47,22 +18,22 @@ foreach ($service in $services | Where-Object -FilterScript { $_.Name -eq 'MSSQL
         $connection = New-Object -TypeName System.Data.SqlClient.SqlConnection -ArgumentList "Server=$server;Integrated Security=true;Connect Timeout=3;Application Name=rmm;Pooling=false"
         $connection.Open()
         try {
-            $database += @(foreach ($row in Read-Rows $connection "/* databases */ SET LOCK_TIMEOUT 2000; SELECT TOP 2000 name AS Name, CAST(state AS int) AS State, CAST(recovery_model AS int) AS Recovery, is_read_only AS IsReadOnly, database_id AS Number FROM sys.databases WHERE source_database_id IS NULL ORDER BY name") { $row['Instance'] = $instance; $row['Key'] = "$instance|$($row['Name'])"; $row })
+            $database += @(foreach ($row in Read-SqlRow $connection "/* databases */ SET LOCK_TIMEOUT 2000; SELECT TOP 2000 name AS Name, CAST(state AS int) AS State, CAST(recovery_model AS int) AS Recovery, is_read_only AS IsReadOnly, database_id AS Number FROM sys.databases WHERE source_database_id IS NULL ORDER BY name") { $row['Instance'] = $instance; $row['Key'] = "$instance|$($row['Name'])"; $row })
         } catch {
             $notes += @{ Source = 'database'; Reason = Get-Reason $_ }
         }
         try {
-            $backup += @(foreach ($row in Read-Rows $connection "/* backups */ SET LOCK_TIMEOUT 2000; SELECT TOP 2000 d.name AS Name, CASE WHEN MAX(b.backup_finish_date) IS NULL THEN 0 ELSE 1 END AS BackedUp, CONVERT(varchar(19), DATEADD(second, DATEDIFF(second, GETDATE(), GETUTCDATE()), MAX(CASE WHEN b.type = 'D' THEN b.backup_finish_date END)), 126) + 'Z' AS LastFull, CONVERT(varchar(19), DATEADD(second, DATEDIFF(second, GETDATE(), GETUTCDATE()), MAX(CASE WHEN b.type IN ('D', 'I') THEN b.backup_finish_date END)), 126) + 'Z' AS LastData, CONVERT(varchar(19), DATEADD(second, DATEDIFF(second, GETDATE(), GETUTCDATE()), MAX(CASE WHEN b.type = 'L' THEN b.backup_finish_date END)), 126) + 'Z' AS LastLog FROM sys.databases d LEFT JOIN msdb.dbo.backupset b ON b.database_name = d.name WHERE d.name <> 'tempdb' AND d.source_database_id IS NULL GROUP BY d.name") { $row['Instance'] = $instance; $row['Key'] = "$instance|$($row['Name'])"; $row })
+            $backup += @(foreach ($row in Read-SqlRow $connection "/* backups */ SET LOCK_TIMEOUT 2000; SELECT TOP 2000 d.name AS Name, CASE WHEN MAX(b.backup_finish_date) IS NULL THEN 0 ELSE 1 END AS BackedUp, CONVERT(varchar(19), DATEADD(second, DATEDIFF(second, GETDATE(), GETUTCDATE()), MAX(CASE WHEN b.type = 'D' THEN b.backup_finish_date END)), 126) + 'Z' AS LastFull, CONVERT(varchar(19), DATEADD(second, DATEDIFF(second, GETDATE(), GETUTCDATE()), MAX(CASE WHEN b.type IN ('D', 'I') THEN b.backup_finish_date END)), 126) + 'Z' AS LastData, CONVERT(varchar(19), DATEADD(second, DATEDIFF(second, GETDATE(), GETUTCDATE()), MAX(CASE WHEN b.type = 'L' THEN b.backup_finish_date END)), 126) + 'Z' AS LastLog FROM sys.databases d LEFT JOIN msdb.dbo.backupset b ON b.database_name = d.name WHERE d.name <> 'tempdb' AND d.source_database_id IS NULL GROUP BY d.name") { $row['Instance'] = $instance; $row['Key'] = "$instance|$($row['Name'])"; $row })
         } catch {
             $notes += @{ Source = 'backup'; Reason = Get-Reason $_ }
         }
         try {
-            $log += @(foreach ($row in Read-Rows $connection "/* logs */ SET LOCK_TIMEOUT 2000; SELECT TOP 2000 RTRIM(instance_name) AS Name, cntr_value AS UsedPct FROM sys.dm_os_performance_counters WHERE counter_name LIKE 'Percent Log Used%' AND object_name LIKE '%:Databases%'") { $row['Instance'] = $instance; $row['Key'] = "$instance|$($row['Name'])"; $row })
+            $log += @(foreach ($row in Read-SqlRow $connection "/* logs */ SET LOCK_TIMEOUT 2000; SELECT TOP 2000 RTRIM(instance_name) AS Name, cntr_value AS UsedPct FROM sys.dm_os_performance_counters WHERE counter_name LIKE 'Percent Log Used%' AND object_name LIKE '%:Databases%'") { $row['Instance'] = $instance; $row['Key'] = "$instance|$($row['Name'])"; $row })
         } catch {
             $notes += @{ Source = 'log'; Reason = Get-Reason $_ }
         }
         try {
-            $replica += @(foreach ($row in Read-Rows $connection "/* replicas */ SET LOCK_TIMEOUT 2000; SELECT TOP 2000 DB_NAME(r.database_id) AS Name, g.name AS GroupName, CAST(r.synchronization_state AS int) AS Sync, CAST(r.synchronization_health AS int) AS Health, r.is_suspended AS IsSuspended FROM sys.dm_hadr_database_replica_states r JOIN sys.availability_groups g ON g.group_id = r.group_id WHERE r.is_local = 1") { $row['Instance'] = $instance; $row['Key'] = "$instance|$($row['Name'])"; $row })
+            $replica += @(foreach ($row in Read-SqlRow $connection "/* replicas */ SET LOCK_TIMEOUT 2000; SELECT TOP 2000 DB_NAME(r.database_id) AS Name, g.name AS GroupName, CAST(r.synchronization_state AS int) AS Sync, CAST(r.synchronization_health AS int) AS Health, r.is_suspended AS IsSuspended FROM sys.dm_hadr_database_replica_states r JOIN sys.availability_groups g ON g.group_id = r.group_id WHERE r.is_local = 1") { $row['Instance'] = $instance; $row['Key'] = "$instance|$($row['Name'])"; $row })
         } catch {
             $notes += @{ Source = 'replica'; Reason = Get-Reason $_ }
         }

@@ -4,9 +4,7 @@ $perf = Get-CimInstance -Query 'SELECT Processes, Threads, ProcessorQueueLength,
 $computer = Get-CimInstance -Query 'SELECT NumberOfLogicalProcessors FROM Win32_ComputerSystem'
 $document = @{
     os = @(foreach ($item in $os) {
-        $boot = $null
-        if ($item.LastBootUpTime) { $boot = $item.LastBootUpTime.ToUniversalTime().ToString('o') }
-        @{ CSName = $item.CSName; LastBootUpTime = $boot }
+        @{ CSName = $item.CSName; LastBootUpTime = ConvertTo-Utc $item.LastBootUpTime }
     })
     utc = @($utc | Select-Object -Property Year, Month, Day, Hour, Minute, Second)
     perf = @($perf | Select-Object -Property Processes, Threads, ProcessorQueueLength, ContextSwitchesPersec, SystemCallsPersec, Timestamp_Sys100NS, Timestamp_PerfTime, Frequency_PerfTime)

@@ -1,12 +1,3 @@
-function Get-Reason {
-    param($Failure)
-    $id = "$($Failure.FullyQualifiedErrorId)"
-    # A log that may not be read is told by an error within the error.
-    $codes = $Failure.Exception.HResult, $Failure.Exception.InnerException.HResult
-    if ("$($Failure.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError' -or -2147024891 -in $codes -or $id -like 'HRESULT 0x80041003*') { return 'access_denied' }
-    if ($id -like 'NoMatchingLogsFound*' -or $id -like 'HRESULT 0x80041010*') { return 'unsupported' }
-    'unknown'
-}
 $notes = @()
 $counters = @()
 try {
@@ -33,18 +24,16 @@ if (Test-Path -LiteralPath $key) { $hosted = @(Get-ItemProperty -LiteralPath $ke
 
 $status = @()
 try {
-    $record = Get-WinEvent -LogName 'Microsoft-Windows-Time-Service/Operational' -FilterXPath '*[System[Provider[@Name="Microsoft-Windows-Time-Service"] and EventID=260]]' -MaxEvents 1 -ErrorAction Stop
+    $record = Get-Newest -Log 'Microsoft-Windows-Time-Service/Operational' -XPath '*[System[Provider[@Name="Microsoft-Windows-Time-Service"] and EventID=260]]'
     $values = @($record.Properties)
     if ($values.Count -ge 17) {
         $status = @(@{
-            TimeCreated = $record.TimeCreated.ToUniversalTime().ToString('o')
+            TimeCreated = ConvertTo-Utc $record.TimeCreated
             Stratum = $values[3].Value
             LastSync = $values[8].Value
             Source = $values[9].Value
             SyncError = $values[16].Value
         })
     }
-} catch {
-    if ("$($_.FullyQualifiedErrorId)" -notlike 'NoMatchingEventsFound*') { $notes += @{ Source = 'status'; Reason = Get-Reason $_ } }
-}
+} catch { $notes += @{ Source = 'status'; Reason = Get-Reason $_ } }
 ConvertTo-Json -InputObject @{ counters = $counters; service = $service; settings = $settings; host = $hosted; status = $status; notes = $notes } -Compress -Depth 4

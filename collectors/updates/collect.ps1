@@ -1,26 +1,3 @@
-function Get-Reason {
-    param($Failure)
-    $id = "$($Failure.FullyQualifiedErrorId)"
-    # A log that may not be read is told by an error within the error.
-    $codes = $Failure.Exception.HResult, $Failure.Exception.InnerException.HResult
-    if ("$($Failure.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError' -or -2147024891 -in $codes -or $id -like 'HRESULT 0x80041003*') { return 'access_denied' }
-    if ($id -like 'NoMatchingLogsFound*' -or $id -like 'HRESULT 0x80041010*') { return 'unsupported' }
-    'unknown'
-}
-# The newest events of one kind; none is no error.
-function Get-Newest {
-    param([string]$Log, [string]$XPath, [int]$Most)
-    try {
-        Get-WinEvent -LogName $Log -FilterXPath $XPath -MaxEvents $Most -ErrorAction Stop
-    } catch {
-        if ("$($_.FullyQualifiedErrorId)" -notlike 'NoMatchingEventsFound*') { throw }
-    }
-}
-function Get-When {
-    param($Record)
-    if ($Record) { return $Record.TimeCreated.ToUniversalTime().ToString('o') }
-    $null
-}
 function Get-Part {
     param($Record, [int]$Index)
     if ($Record -and @($Record.Properties).Count -gt $Index) { return @($Record.Properties)[$Index].Value }
@@ -72,9 +49,9 @@ try {
 $scan = @()
 try {
     $log = 'Microsoft-Windows-WindowsUpdateClient/Operational'
-    $good = Get-Newest -Log $log -XPath '*[System[Provider[@Name="Microsoft-Windows-WindowsUpdateClient"] and EventID=26]]' -Most 1
-    $bad = Get-Newest -Log $log -XPath '*[System[Provider[@Name="Microsoft-Windows-WindowsUpdateClient"] and EventID=25]]' -Most 1
-    $scan = @(@{ LastSuccess = Get-When $good; Found = Get-Part $good 0; LastFailure = Get-When $bad; ErrorCode = Get-Part $bad 0 })
+    $good = Get-Newest -Log $log -XPath '*[System[Provider[@Name="Microsoft-Windows-WindowsUpdateClient"] and EventID=26]]'
+    $bad = Get-Newest -Log $log -XPath '*[System[Provider[@Name="Microsoft-Windows-WindowsUpdateClient"] and EventID=25]]'
+    $scan = @(@{ LastSuccess = ConvertTo-Utc $good.TimeCreated; Found = Get-Part $good 0; LastFailure = ConvertTo-Utc $bad.TimeCreated; ErrorCode = Get-Part $bad 0 })
 } catch { $notes += @{ Source = 'scan'; Reason = Get-Reason $_ } }
 
 $install = @()
@@ -82,11 +59,11 @@ try {
     # Virus definitions come several times a day and would hide the rest: their articles have these numbers everywhere.
     $done = Get-Newest -Log 'System' -XPath '*[System[Provider[@Name="Microsoft-Windows-WindowsUpdateClient"] and EventID=19]]' -Most 60
     $good = $done | Where-Object -FilterScript { (Get-Part $_ 0) -notlike '*KB2267602*' -and (Get-Part $_ 0) -notlike '*KB4052623*' } | Select-Object -First 1
-    $bad = Get-Newest -Log 'System' -XPath '*[System[Provider[@Name="Microsoft-Windows-WindowsUpdateClient"] and EventID=20]]' -Most 1
+    $bad = Get-Newest -Log 'System' -XPath '*[System[Provider[@Name="Microsoft-Windows-WindowsUpdateClient"] and EventID=20]]'
     $install = @(@{
-        LastSuccess = Get-When $good
+        LastSuccess = ConvertTo-Utc $good.TimeCreated
         Title = Get-Part $good 0
-        LastFailure = Get-When $bad
+        LastFailure = ConvertTo-Utc $bad.TimeCreated
         ErrorCode = Get-Part $bad 0
         FailedTitle = Get-Part $bad 1
     })

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from importlib.resources import files
 
+from rmm.catalog.functions import functions_of
 from rmm.catalog.wire import wire_form
 from rmm.errors import CatalogError
 from rmm.model.collector import Collector
@@ -25,7 +26,8 @@ def powershell_bundle(collectors: Sequence[Collector]) -> Script:
         for c in collectors
     ]
     head = [_TAKING] if any(c.takes_arguments for c in collectors) else []
-    return Script("\n".join([*head, _prologue("prologue.ps1"), *bodies, ""]), steps=_steps(collectors))
+    shared = functions_of("\n".join(bodies))
+    return Script("\n".join([*head, _prologue("prologue.ps1"), *shared, *bodies, ""]), steps=_steps(collectors))
 
 
 def shell_bundle(collectors: Sequence[Collector]) -> Script:

@@ -12,6 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from rmm.catalog.bundle import COMMAND
+from rmm.catalog.functions import functions_of
 from rmm.catalog.wire import wire_form
 from rmm.durable import replace_file
 from rmm.errors import CatalogError
@@ -59,7 +60,8 @@ def _module(collectors: list[Collector]) -> str:
     scripts = "\n".join(f"{collector.name} = {{\n{wire_form(collector.windows)}\n}}" for collector in collectors)
     aliases = "\n".join(f"Set-Alias -Name {name} -Value Microsoft.PowerShell.Utility\\{name}" for name in _REPLACED)
     prologue = (files("rmm.catalog") / "prologue.ps1").read_text(encoding="utf-8")
-    return _filled("module.psm1", prologue=wire_form(prologue), aliases=aliases, scripts=scripts)
+    shared = "\n".join([wire_form(prologue), *functions_of(scripts)])
+    return _filled("module.psm1", prologue=shared, aliases=aliases, scripts=scripts)
 
 
 def _filled(name: str, **values: str) -> str:

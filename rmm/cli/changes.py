@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -40,7 +41,8 @@ def changes(
 ) -> None:
     """Show what has changed in inventories: hardware, software, accounts, settings.
 
-    What a collector says for the first time is no change.
+    What a collector says for the first time is no change. `identity` tells which other machine was accepted for an
+    endpoint, by whom and why.
     """
     checked_output(output)
     application = open_app(config)
@@ -52,6 +54,8 @@ def changes(
     for site in sorted({one.site for one in chosen}):
         names = {one.id: one.name for one in chosen if one.site == site}
         rows += _of_site(application.data, site, names, wanted, begin, end, everything=everything)
+    if not collector:
+        rows += _accepted(application.data, {one.id: one.name for one in chosen}, begin, end)
     rows.sort(key=lambda row: (row["at"], row["endpoint"]))
     left_out = max(0, len(rows) - most) if most else 0
     _show(rows[left_out:], output, f"nothing has changed since {begin:%Y-%m-%d %H:%M} UTC")
@@ -68,6 +72,13 @@ def _wanted(catalog: Mapping[str, Collector], named: Sequence[str], *, everythin
     if named:
         return {name: catalog[name] for name in named}
     return {name: one for name, one in catalog.items() if everything or is_inventory(one.manifest)}
+
+
+def _accepted(data: Path, names: Mapping[str, str], begin: datetime, end: datetime) -> Iterator[Row]:
+    from rmm.cli.quarantine import acceptances
+    from rmm.tiers.fleet_sqlite import FleetFile
+
+    return acceptances(names, [one for one in FleetFile(data).acceptances(begin) if one.at <= end])
 
 
 def _show(rows: Sequence[Row], output: str, empty: str) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from rmm.cli import quarantine
 from rmm.cli.main import SOME_FAILED
 from rmm.cli.options import Config, Output, checked_output, open_app
 from rmm.cli.printing import clean, show
@@ -93,3 +94,7 @@ def list_endpoints(
     rows = [{field: getattr(endpoint, field) for field in type(endpoint).__struct_fields__} for endpoint in found]
     hint = "no endpoints; `rmm endpoints import FILE` adds some"
     show([msgspec.to_builtins(row) for row in rows], COLUMNS, output, empty=hint)
+
+
+app.command()(quarantine.quarantined)
+app.command()(quarantine.accept)

@@ -107,6 +107,8 @@ def _plan(application: App, request: PollRequest) -> None:
 
 def document(observation: Observation) -> dict[str, Any]:
     """An observation as `--output ndjson` prints it."""
+    import msgspec
+
     fault = observation.fault
     return {
         "endpoint": observation.endpoint,
@@ -118,6 +120,7 @@ def document(observation: Observation) -> dict[str, Any]:
         "status": observation.status,
         "fault": {"retry": fault.retry, "hint": fault.hint, **_fault(fault)} if fault else None,
         "identity": observation.identity,
+        "refused": msgspec.to_builtins(observation.refused),
         "collectors": {
             name: {
                 "outcome": result.outcome,

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from rmm.core.identity import machine_sid
 from rmm.model.observation import CollectorResult, Observation
 
 # fact -> (collector, field) of one-row readings
 _SINGLE = {
     "os": ("os", "caption"),
     "os_build": ("os", "build"),
+    "product_type": ("os", "product_type"),
     "domain": ("os", "domain"),
     "manufacturer": ("hardware", "manufacturer"),
     "model": ("hardware", "model"),
@@ -41,9 +43,20 @@ def facts_of(observation: Observation, known: Mapping[str, Any]) -> dict[str, An
         facts["computer_name"] = name
     if machine := observation.identity.get("machine"):
         facts["installation"] = machine
+    _machine_sid(facts, _rows(parts.get("accounts")))
     if _rows(parts.get("software")):
         facts["software"] = len(_rows(parts["software"]))
     return facts
+
+
+def _machine_sid(facts: dict[str, Any], accounts: tuple[dict[str, Any], ...]) -> None:
+    """The accounts of a domain controller are its domain's, and so is their SID: all of them have the same."""
+    if facts.get("product_type") == "domain controller":
+        facts.pop("machine_sid", None)
+        return
+    found = [sid for row in accounts if isinstance(text := row.get("sid"), str) and (sid := machine_sid(text))]
+    if found:
+        facts["machine_sid"] = found[0]
 
 
 def _rows(result: CollectorResult | None) -> tuple[dict[str, Any], ...]:

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from rmm.coordinator.facts import facts_of
+from rmm.coordinator.quarantine import keep_refusals
 from rmm.core import duplicates
 from rmm.core.alerting import lifecycle
 from rmm.core.alerting import site as site_trouble
@@ -143,6 +144,7 @@ class Coordinator:
     async def _fold(self, observations: Sequence[Observation]) -> list[Change]:
         stamps = await self._store.stamps({observation.endpoint for observation in observations})
         rows: dict[str, tuple[Any, ...]] = {}
+        newest: dict[str, Observation] = {}
         changes: list[Change] = []
         for observation in observations:
             stamp = stamps.get(observation.endpoint)
@@ -153,7 +155,9 @@ class Coordinator:
             stamps[observation.endpoint] = Stamp(at, observation.epoch, observation.seq, facts)
             changes += self._evaluate(observation)
             rows[observation.endpoint] = self._row(observation, at, facts)
+            newest[observation.endpoint] = observation
         await self._store.put_endpoints(list(rows.values()))
+        await keep_refusals(self._store, newest.values())
         await self._store.put_changes(changes)
         await self._tell(changes)
         return changes

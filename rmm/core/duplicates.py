@@ -17,6 +17,7 @@ from rmm.core.identity import own_uuid, short_name
 from rmm.model.rule import Alert
 
 RULE = "duplicate_identity"
+SID = "machine SID"
 MOST_NAMED = 10
 
 
@@ -29,19 +30,27 @@ class Reported(NamedTuple):
     uuid: str
     computer_name: str
     installation: str = ""  # GUID of the Windows installation, which a copied disk has too, and sysprep makes anew
+    machine_sid: str = ""  # of its local accounts; likewise
 
 
 def duplicates(fleet: Iterable[Reported]) -> dict[str, list[Reported]]:
-    """What several endpoints report (`uuid X`, `installation X`, or `name X` of one site) -> these endpoints, by id."""
+    """What several endpoints report (`uuid X`, `installation X`, `machine SID X`, `name X at SITE`) -> them, by id."""
     found: dict[str, list[Reported]] = defaultdict(list)
     for one in fleet:
         if uuid := own_uuid(one.uuid):
             found[f"uuid {uuid}"].append(one)
         if one.installation:
             found[f"installation {one.installation}"].append(one)
+        if one.machine_sid:
+            found[f"{SID} {one.machine_sid}"].append(one)
         if one.computer_name:  # sites are apart: each may have a machine of this name
             found[f"name {short_name(one.computer_name)} at {one.site}"].append(one)
-    return {what: sorted(ones) for what, ones in found.items() if len(ones) > 1}
+    return {
+        what: sorted(ones)
+        for what, ones in found.items()
+        # Those that all tell their installation are told apart by it; some copies share a SID on purpose.
+        if len(ones) > 1 and not (what.startswith(SID) and all(one.installation for one in ones))
+    }
 
 
 def changes(fleet: Iterable[Reported], live: Mapping[str, Alert], now: datetime) -> list[Change]:

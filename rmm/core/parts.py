@@ -38,7 +38,7 @@ class Part(msgspec.Struct, frozen=True):
     ms: float
     document: dict[str, list[dict[str, Value]]] = {}
     error: PartError | None = None
-    machine: str | None = None  # the GUID of the Windows installation (MachineGuid), where it could be read
+    machine: str | None = None  # the installation: MachineGuid on Windows, machine-id on Linux, where it could be read
 
 
 _decoder = msgspec.json.Decoder(Part)

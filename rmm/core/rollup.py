@@ -77,7 +77,7 @@ def told(rollups: Rollups) -> Iterator[tuple[int, int, float, float, float, floa
             mean, ends = one.total / (scale * one.samples), (one.least / scale, one.most / scale, one.last / scale)
         else:
             mean, ends = one.total / one.samples, (one.least, one.most, one.last)
-        yield one.span, one.samples, ends[0], mean, ends[1], ends[2]
+        yield one.span, one.samples, ends[0], min(max(mean, ends[0]), ends[1]), ends[1], ends[2]  # rounded, yet between
 
 
 def _total(values: Sequence[Number]) -> float:

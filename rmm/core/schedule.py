@@ -19,7 +19,13 @@ SLACK_S = 15.0
 
 
 def due(
-    intervals: Mapping[str, int], state: EndpointState | None, now: datetime, *, mode: str, endpoint: str
+    intervals: Mapping[str, int],
+    state: EndpointState | None,
+    now: datetime,
+    *,
+    mode: str,
+    endpoint: str,
+    since: datetime | None = None,
 ) -> tuple[str, ...]:
     """Names of the collectors to run now: those that did not fit into the last poll first, then by `intervals`.
 
@@ -29,13 +35,21 @@ def due(
         now: the time of the round.
         mode: `all` (everything), `round` (fast ones always, slower ones by interval), `due` (strictly by interval).
         endpoint: id, for the stagger.
+        since: when another machine was accepted: what was read before is not of this one, and is due at once.
     """
     if state is None:
         return tuple(intervals)
     names = [
-        name for name, each in intervals.items() if mode == "all" or _is_due(name, each, state, now, mode, endpoint)
+        name
+        for name, each in intervals.items()
+        if mode == "all" or _is_of_before(name, state, since) or _is_due(name, each, state, now, mode, endpoint)
     ]
     return tuple(sorted(names, key=lambda name: not _deferred(state.collectors.get(name))))
+
+
+def _is_of_before(name: str, state: EndpointState, since: datetime | None) -> bool:
+    known = state.collectors.get(name)
+    return since is not None and known is not None and known.attempted_at < since
 
 
 def _deferred(known: CollectorState | None) -> bool:

@@ -117,12 +117,12 @@ class PwshEngine:
         return shell
 
     def command_shell(
-        self, machine: Machine, identity: str, idle_s: float, *, codepage: int, began: Callable[[], None]
+        self, machine: Machine, identity: str, idle_s: float, *, codepage: int, began: Callable[[], None], faults: Any
     ) -> Shell:
         """A command shell, in which `powershell` is PowerShell."""
         return PowerShellCommands(
             machine, identity, idle_s, codepage=codepage, pool=self.pool, began=began, full=self._full,
-            keep=self._keep, become=lambda file: self._become(machine, file),
+            keep=self._keep, faults=faults, become=lambda file: self._become(machine, file),
         )  # fmt: skip
 
     def _keep(self, life: asyncio.Future[None], shell: Shell) -> None:

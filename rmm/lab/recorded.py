@@ -12,9 +12,9 @@ from rmm.lab.fleet import address_of
 from rmm.lab.machine import INVALID_CLASS, CimFault, CimInstances
 from rmm.lab.playback import Opened, Playback, Said
 from rmm.lab.wire.http import Reply, Request
-from rmm.lab.wire.service import Service, creation
+from rmm.lab.wire.service import LISTS, Service, creation
 from rmm.lab.wire.shells import Command, PowerShellShell, Shell
-from rmm.lab.wire.soap import RSP, Call, WsmanFault
+from rmm.lab.wire.soap import Call, WsmanFault
 from rmm.model.recording import decode_recording
 
 _NOT_RECORDED = "This exchange is not in the recording."
@@ -96,8 +96,8 @@ class RecordedService(Service):
         )  # fmt: skip
 
     def _enumerate(self, call: Call) -> str:
-        if call.resource == RSP:
-            return super()._enumerate(call)  # the shells of this lab
+        if call.resource in LISTS:
+            return super()._enumerate(call)  # the shells of this lab, and their commands
         self._lab.counts.queries += 1
         return self._recorded(call)
 

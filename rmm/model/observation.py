@@ -10,6 +10,8 @@ from typing import Any
 
 import msgspec
 
+from rmm.model.identity import Refusal
+
 SCHEMA = 1
 
 Scalar = str | int | float | bool | None
@@ -81,6 +83,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
         duration_s: from the first byte to the last.
         epoch: random per start of the poller (16 hex digits); seq: 1, 2, ... within site, shard and epoch.
         identity: evidence gathered in the session, such as {"name": "SRV01"}.
+        refused: of IDENTITY_MISMATCH, which machine answered; it is no evidence of this endpoint.
         errors: error identifiers that the pipeline left although it completed; the observation is PARTIAL for them.
         telemetry: requests, bytes_in, bytes_out, and milliseconds of connect, auth, open, run;
             unknown_messages where PSRP messages came whose types the protocol does not have.
@@ -101,6 +104,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     telemetry: dict[str, float] = {}
     errors: tuple[str, ...] = ()
     schema: int = SCHEMA
+    refused: Refusal | None = None
 
     @property
     def id(self) -> str:

@@ -8,6 +8,7 @@ hangs could not be stopped (COM and WMI calls may not heed it) into another sess
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -40,6 +41,7 @@ EXCERPT = 4096  # characters of a part that could not be read
 MOST_OUTPUTS = 2  # times poll.max_output that one poll takes from an endpoint, in however many pipelines
 NOT_REACHED = "It comes first in the next poll. Where this happens often, raise poll.timeout or disable what is slow."
 ALONE = "Run `rmm doctor` for this endpoint to see this collector alone, with its time."
+BOARD, BOARD_S = "SELECT UUID FROM Win32_ComputerSystemProduct", 10.0
 QUERYING = frozenset({"winrm", "wql", "pypsrp"})  # transports whose sessions answer WQL
 _previous = msgspec.json.Decoder(CollectorResult)
 _WHOSE = re.compile(r'\{"collector":"([a-z0-9_]{1,64})"')
@@ -60,6 +62,7 @@ class Harvest:
         observed_at: of the observation.
         recognise: told each name that the machine gives itself; raises TransportError when it is another machine.
         heard: told each collector's raw document, where somebody wants to see it.
+        since: when another machine was accepted here; counters and bookmarks from before are not this one's.
     """
 
     def __init__(
@@ -73,10 +76,12 @@ class Harvest:
         observed_at: datetime,
         recognise: Callable[[str], None],
         heard: Heard | None = None,
+        since: datetime | None = None,
     ) -> None:
         self.results: dict[str, CollectorResult] = {}
         self.errors: tuple[str, ...] = ()  # of the pipeline, beside those of collectors
         self.machine = ""  # the GUID of the Windows installation that answered, where it told
+        self.uuid = ""  # of the board, where a poll by queries alone asked for it
         self.language = ""  # of the session that ran scripts
         self._kit = kit
         self._normalizers = normalizers
@@ -86,6 +91,7 @@ class Harvest:
         self._observed_at = observed_at
         self._recognise = recognise
         self._heard = heard
+        self._since = since
         self._target: Target | None = None
         self._stopped = False
         self._bare = False  # the transport carries no arguments
@@ -126,6 +132,8 @@ class Harvest:
             if len(self._lost) > lost:
                 return
         rest = [name for name in names if name not in self.results]
+        if asked and (target.transport == "wql" or not rest):
+            await self._ask_board(session)
         if target.transport == "wql":
             for name in rest:
                 self.results[name] = CollectorResult(outcome="unsupported")
@@ -174,6 +182,15 @@ class Harvest:
             if isinstance(host := row.get("CSName"), str):
                 self._recognise(host)
         self.normalize(name, document, 0.0, 0)
+
+    async def _ask_board(self, session: Session) -> None:
+        """No script runs that would tell the installation: the board's UUID can be had by a query."""
+        if self.uuid or "hardware" in self._due or "hardware" not in self._kit.collectors:
+            return  # it is read anyway, or nothing would follow
+        deadline = min(self._until, self._now() + BOARD_S)
+        with contextlib.suppress(TransportError):  # as evidence it is missing then, and the readings are there
+            rows = await session.query(BOARD, deadline=deadline)
+            self.uuid = next((text for row in rows if isinstance(text := row.get("UUID"), str)), "")
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
@@ -229,7 +246,9 @@ class Harvest:
     def _kept(self, name: str) -> dict[str, Any] | None:
         """What the last reading left for this one."""
         previous = self._state.collectors.get(name) if self._state else None
-        return kept_counters(previous.result) if previous else None
+        if previous is None or (self._since and previous.at and previous.at < self._since):
+            return None
+        return kept_counters(previous.result)
 
     def _settle(self, result: ScriptResult, missing: list[str], ran_s: float) -> list[str]:
         """Give the collectors without a part their fault; returns those that deserve another pipeline.
@@ -316,8 +335,8 @@ class Harvest:
             )
 
     def _take_part(self, part: Part, size: int) -> None:
-        self._recognise(part.host)
         self.machine = self.machine or installation(part.machine)
+        self._recognise(part.host)
         if part.error is None:
             self.normalize(part.collector, part.document, part.ms, size)
             return

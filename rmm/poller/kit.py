@@ -9,6 +9,7 @@ import msgspec
 
 from rmm.model.collector import Collector
 from rmm.model.endpoint import Endpoint, Target
+from rmm.model.identity import Acceptance
 from rmm.model.settings import PollSettings
 from rmm.ports import Clock, Identified, Ladder, Script, Transport
 
@@ -31,4 +32,5 @@ class Kit(msgspec.Struct, frozen=True, kw_only=True):
     poll: PollSettings
     clock: Clock
     epoch: str
+    accepted: Mapping[str, Acceptance] = {}  # endpoint id -> the newest acceptance of another machine
     changed_at: datetime | None = None  # when a file of the configuration, or the vault, was changed last

@@ -174,10 +174,13 @@ class Round:
 
     def _due(self, endpoint: Endpoint, state: EndpointState | None) -> tuple[str, ...]:
         now = self._kit.clock.now()
-        if schedule.held_back(state, now, mode=self._mode, changed_at=self._kit.changed_at):
+        accepted = self._visitor.accepted(endpoint)
+        since = accepted.at if accepted else None
+        changed_at = max((at for at in (self._kit.changed_at, since) if at), default=None)
+        if schedule.held_back(state, now, mode=self._mode, changed_at=changed_at):
             return ()
         intervals = self._visitor.intervals(endpoint, self._kit.transport_of(endpoint), state)
-        return schedule.due(intervals, state, now, mode=self._mode, endpoint=endpoint.id)
+        return schedule.due(intervals, state, now, mode=self._mode, endpoint=endpoint.id, since=since)
 
     async def _keep(
         self,

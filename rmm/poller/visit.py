@@ -6,6 +6,7 @@ It never raises for what an endpoint does: a failure is an observation with a fa
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -19,6 +20,7 @@ from rmm.core.resting import build_changed
 from rmm.errors import RmmError, TransportError
 from rmm.model import observation as words
 from rmm.model.endpoint import Endpoint, Target
+from rmm.model.identity import Acceptance, Refusal
 from rmm.model.observation import Fault, Observation
 from rmm.model.state import EndpointState
 from rmm.poller.harvest import Harvest, Heard, fault_of
@@ -53,6 +55,10 @@ class Visitor:
             or (c.linux and language != "powershell")
         }
 
+    def accepted(self, endpoint: Endpoint) -> Acceptance | None:
+        """The acceptance of another machine that is in force for this endpoint."""
+        return identity.in_force(self._kit.accepted.get(endpoint.id), endpoint.name, endpoint.uuid)
+
     def _language(self, endpoint: Endpoint, transport: str, state: EndpointState | None) -> str:
         """What the endpoint runs; empty when the first session has to find out."""
         if transport not in SHELL_TRANSPORTS:
@@ -79,7 +85,10 @@ class Visitor:
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._kit.poll.timeout
-        run = _Run(self._kit, self._normalizers, endpoint, due, state, deadline, orphans=orphans, heard=self._heard)
+        run = _Run(
+            self._kit, self._normalizers, endpoint, due, state, deadline,
+            orphans=orphans, heard=self._heard, accepted=self.accepted(endpoint),
+        )  # fmt: skip
         run.sessions = opened if opened is not None else run.sessions
         began = self._kit.clock.monotonic()
         try:
@@ -102,6 +111,7 @@ class Visitor:
             identity=run.evidence(),
             telemetry=run.telemetry | run.left(),
             errors=run.harvest.errors,
+            refused=run.refused,
         )
 
 
@@ -119,6 +129,7 @@ class _Run:
         *,
         orphans: bool,
         heard: Heard | None,
+        accepted: Acceptance | None,
     ) -> None:
         self.kit = kit
         self.endpoint = endpoint
@@ -129,7 +140,9 @@ class _Run:
         self.identity: dict[str, str] = {}
         self.telemetry: dict[str, float] = {}
         self.orphans = orphans
-        self._another = False  # another machine answered
+        self.refused: Refusal | None = None  # another machine answered
+        self._normalizers = normalizers
+        self._accepted = accepted
         self._in_session = False
         self._tries = 0
         self.sessions: list[Session] = []
@@ -137,7 +150,7 @@ class _Run:
         self.harvest = Harvest(
             kit, normalizers, due, state,
             until=deadline - self._clean_up, observed_at=self.observed_at, recognise=self._check_identity,
-            heard=heard,
+            heard=heard, since=accepted.at if accepted else None,
         )  # fmt: skip
 
     async def attempt(self) -> tuple[str, Fault | None]:
@@ -213,9 +226,7 @@ class _Run:
                     self._in_session = True
                     self.sessions.append(session)
                     try:
-                        self._check_identity(session.peer.get("netbios", ""))
-                        await self.harvest.collect(session, target)
-                        await self._check_installation(session, target)
+                        await self._collect(session, target)
                         if target.transport in SHELL_TRANSPORTS and "name" in self.identity and self.harvest.language:
                             self.identity["language"] = self.harvest.language
                     finally:
@@ -230,9 +241,31 @@ class _Run:
             return TransportError("the transport did not keep its deadline", code="timeout", status=words.TIMEOUT)
         return None
 
+    async def _collect(self, session: Session, target: Target) -> None:
+        try:
+            self._check_identity(session.peer.get("netbios", ""))
+            await self.harvest.collect(session, target)
+            await self._check_installation(session, target)
+        except TransportError:
+            if self.refused is not None and "hardware" in self.kit.collectors:
+                await self._look(session, target)
+            raise
+
+    async def _look(self, session: Session, target: Target) -> None:
+        """Read which machine it is that has the wrong name: a person who accepts it, accepts this one and no other."""
+        look = Harvest(
+            self.kit, self._normalizers, ["hardware"], None,
+            until=self.deadline - self._clean_up, observed_at=self.observed_at, recognise=lambda name: None,
+        )  # fmt: skip
+        with contextlib.suppress(RmmError):
+            await look.collect(session, target)
+        assert self.refused is not None
+        found = identity.evidence_of("", look.machine, look.results.get("hardware"))
+        self.refused = msgspec.structs.replace(self.refused, seen=self.refused.seen | found)
+
     def evidence(self) -> dict[str, str]:
         """What is kept of the identity. The newest takes the place of all that was known, so it has that too."""
-        if not self.identity or self._another:
+        if not self.identity or self.refused is not None:
             return {}  # another machine's tells nothing of this one; without any, what is known is kept
         known = self.state.identity if self.state else {}
         return {key: known[key] for key in ("name", "language", "machine") if key in known} | self.identity
@@ -260,16 +293,19 @@ class _Run:
 
     def _check_identity(self, seen: str) -> None:
         known = self.state.identity if self.state else {}
-        reason = identity.mismatch(self.endpoint.name, known, {"name": seen})
+        reason = identity.mismatch(self.endpoint.name, known, {"name": seen}, self._accepted)
         if reason:
-            hint = "DNS or DHCP gave this address to another machine, or the name was changed; nothing was stored."
-            raise self._refused(reason, hint)
+            hint = "DNS or DHCP gave this address to another machine, or the name was changed; nothing was stored. "
+            hint += f"If this machine is right: `rmm endpoints accept {self.endpoint.id}`."
+            raise self._refused(reason, hint, identity.evidence_of(seen, self.harvest.machine, None))
         if seen:
             self.identity["name"] = seen
 
     async def _check_installation(self, session: Session, target: Target) -> None:
         known = self.state.identity if self.state else {}
-        if identity.must_show_hardware(known, self.harvest.machine):
+        hardware = self.state.collectors.get("hardware") if self.state else None
+        another = identity.another_board(self.endpoint.uuid, self.harvest.uuid, hardware)
+        if another or identity.must_show_hardware(known, self.harvest.machine):
             await self.harvest.also("hardware", session, target)
         if self.harvest.machine and "name" in self.identity:
             self.identity["machine"] = self.harvest.machine
@@ -277,14 +313,22 @@ class _Run:
     def _other_hardware(self) -> TransportError | None:
         """The machine has the right name and is another one: set up anew under an old name, or a clone."""
         known = self.state.collectors.get("hardware") if self.state else None
-        reason = identity.hardware_mismatch(self.endpoint.uuid, known, self.harvest.results.get("hardware"))
+        result, stored_at = self.harvest.results.get("hardware"), self.state.identity_at if self.state else None
+        reason = identity.hardware_mismatch(self.endpoint.uuid, known, result, self._accepted)
+        reason = reason or identity.unproved(self._accepted, stored_at, self.harvest.machine, result)
         if not reason:
             return None
-        hint = "Was it replaced? Then write its UUID into the column Uuid of the endpoint list; nothing was stored."
-        return self._refused(reason, hint)
+        hint = (
+            f"Was it replaced? `rmm endpoints accept {self.endpoint.id}` accepts this machine (or write its UUID "
+            "into the column Uuid of the endpoint list); nothing was stored."
+        )
+        name = self.identity.get("name", "")
+        return self._refused(reason, hint, identity.evidence_of(name, self.harvest.machine, result))
 
-    def _refused(self, reason: str, hint: str) -> TransportError:
-        self._another = True
+    def _refused(self, reason: str, hint: str, seen: dict[str, str]) -> TransportError:
+        state, endpoint = self.state, self.endpoint
+        known, hardware = (state.identity, state.collectors.get("hardware")) if state else ({}, None)
+        self.refused = identity.refusal(endpoint.name, endpoint.uuid, known, hardware, seen, self._accepted)
         return TransportError(reason, code="identity.mismatch", status=words.IDENTITY_MISMATCH, retry="RH", hint=hint)
 
     async def _probe(self, outcome: RmmError) -> None:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -35,24 +36,29 @@ def load(data: Path, site: str, shard: int, *, owner: bool = True) -> dict[str, 
 
     Raises TierError when it cannot be read at all, or was written by a newer rmm.
     """
-    path = path_of(data, site, shard)
+    content: ShardFile | None = read_file(path_of(data, site, shard), _decoder, owner=owner)
+    return content.endpoints if content is not None else {}
+
+
+def read_file(path: Path, decoder: msgspec.json.Decoder[Any], *, owner: bool = False) -> Any:
+    """A shard's file as another decoder sees it, with the rules of `load`; None for an empty one."""
     try:
-        content = _decoder.decode(path.read_bytes())
+        content = decoder.decode(path.read_bytes())
     except FileNotFoundError:
-        return {}
+        return None
     except OSError as error:
         raise TierError(f"{path}: {error.strerror or error}", code=disk_code(error)) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         kept = f"; kept as {set_aside(path).name}, starting without it" if owner else ""
         log.warning("%s is damaged (%s)%s", path, error, kept)
-        return {}
+        return None
     if content.schema > SCHEMA:
         raise TierError(
             f"{path} has schema {content.schema}, this rmm knows {SCHEMA}",
             code="tier.newer",
             hint="It was written by a newer rmm: install that version.",
         )
-    return content.endpoints
+    return content
 
 
 def write(data: Path, site: str, shard: int, endpoints: Mapping[str, EndpointState], now: datetime) -> None:

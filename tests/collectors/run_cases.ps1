@@ -2,6 +2,7 @@
 # and `jobs`, each with `script`, `arguments`, `mode` and `culture`; the answer has a result for each job.
 $ErrorActionPreference = 'Stop'
 $places = @{}
+$functions = [System.IO.File]::ReadAllText("$PSScriptRoot/../../rmm/catalog/functions.ps1")
 
 function Get-Place {
     param([string] $Mode)
@@ -15,6 +16,10 @@ function Get-Place {
             Import-Module RmmLab.Windows
             `$ErrorActionPreference = 'Stop'; `$ProgressPreference = 'SilentlyContinue'; `$WarningPreference = 'SilentlyContinue'
             `$ExecutionContext.SessionState.LanguageMode = '$Mode'").Invoke()
+        if ($place.HadErrors) { throw $place.Streams.Error[0] }
+        # A function keeps the language mode in which it was defined.
+        $place.Commands.Clear()
+        $null = $place.AddScript($functions).Invoke()
         if ($place.HadErrors) { throw $place.Streams.Error[0] }
         $places[$Mode] = $place
     }

@@ -61,6 +61,10 @@ def test_the_command_names_its_collectors_as_a_typed_argument() -> None:
 COLLECTORS = [
     made("good", "ConvertTo-Json -InputObject @{ a = @(@{ b = 1 } | Select-Object -Property b) } -Compress -Depth 4"),
     made("thrower", "throw 'boom'"),
+    made(
+        "absent",
+        "try { Get-Nothing } catch { ConvertTo-Json @{ notes = @(@{ a = Get-Reason $_ }) } -Compress -Depth 4 }",
+    ),
     made("full", "@{ a = @(@{ b = [System.Math]::Abs(-2) }) } | ConvertTo-Json -Compress -Depth 4"),
 ]
 
@@ -92,11 +96,12 @@ def test_the_engine_confines_a_session_to_the_one_command(pwsh: Run, tmp_path: P
     lines = [line for line in session.splitlines() if "ExecutionPolicy =" not in line]
     write_profile(tmp_path, texts | {"Rmm.pssc": "\n".join(lines)})
     script = OPEN.format(folder=tmp_path, file=tmp_path / "Rmm.pssc") + (
-        "$all = 'good', 'thrower', 'full', 'other'\n"
+        "$all = 'good', 'thrower', 'absent', 'full', 'other'\n"
         "Ask { param($s) $s.AddCommand('Get-RmmData').AddParameter('Collector', $all) }\n"
         "foreach ($text in '1', 'Get-RmmData -Collector good', '$env:PATH', 'Get-RmmData -Collector (Get-Process)') {\n"
         "  Ask { param($s) $s.AddScript($text) } }\n"
-        "foreach ($name in 'Get-Process', 'Invoke-Expression', 'Set-Alias', 'Invoke-RmmCollector', 'bash') {\n"
+        "$hidden = 'Get-Process', 'Invoke-Expression', 'Set-Alias', 'Invoke-RmmCollector', 'Get-Reason', 'bash'\n"
+        "foreach ($name in $hidden) {\n"
         "  Ask { param($s) $s.AddCommand($name) } }\n"
         "foreach ($bad in 'a;b', '$(1)', '', ('x' * 65)) {\n"
         "  Ask { param($s) $s.AddCommand('Get-RmmData').AddParameter('Collector', $bad) } }\n"
@@ -104,17 +109,18 @@ def test_the_engine_confines_a_session_to_the_one_command(pwsh: Run, tmp_path: P
     )
     head, *rest = pwsh(script)
     assert head == "NoLanguage CORP\\pollers"
-    parts = [read_part(line) for line in rest[:4]]
+    parts = [read_part(line) for line in rest[:5]]
     assert [(part.collector, part.host) for part in parts] == [
-        (name, "SRV1") for name in ("good", "thrower", "full", "other")
+        (name, "SRV1") for name in ("good", "thrower", "absent", "full", "other")
     ]
     assert parts[0].document == {"a": [{"b": 1}]}  # the module's Select-Object is Windows' own
     assert [part.error.id for part in parts if part.error] == ["boom", "RmmNoCollector"]
-    assert parts[2].document == {"a": [{"b": 2}]}  # the module itself is not confined
-    assert rest[4:8] == ["ScriptsNotAllowed"] * 4
-    assert rest[8:13] == ["CommandNotFoundException"] * 5
-    assert [line.split(",")[0] for line in rest[13:17]] == ["ParameterArgumentValidationError"] * 4
-    assert rest[17].startswith("NamedParameterNotFound")
+    assert parts[2].document == {"notes": [{"a": "unsupported"}]}  # functions for scripts are there
+    assert parts[3].document == {"a": [{"b": 2}]}  # the module itself is not confined
+    assert rest[5:9] == ["ScriptsNotAllowed"] * 4
+    assert rest[9:15] == ["CommandNotFoundException"] * 6
+    assert [line.split(",")[0] for line in rest[15:19]] == ["ParameterArgumentValidationError"] * 4
+    assert rest[19].startswith("NamedParameterNotFound")
 
 
 def test_the_engine_reads_every_file(pwsh: Run) -> None:

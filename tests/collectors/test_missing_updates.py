@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from rmm.catalog.functions import functions_of
 from rmm.catalog.golden import result_of
 from rmm.model.collector import Collector
 
@@ -44,6 +45,12 @@ TWO = f"""[pscustomobject]@{{ ResultCode = 2; Updates = @(
   New-Update 'Treiber' '' '' '{DRIVER}' '2019-01-01T00:00:00' $false) }}"""
 
 
+def whole(catalog: dict[str, Collector]) -> str:
+    """The script with the functions that it calls."""
+    script = catalog["missing_updates"].windows
+    return "\n".join([*functions_of(script), script])
+
+
 @pytest.fixture
 def search(pwsh: Run, tmp_path: Path) -> Callable[..., Any]:
     """Runs the task's script with the answer of a stand-in agent, then the collector; gives its document."""
@@ -54,8 +61,7 @@ def search(pwsh: Run, tmp_path: Path) -> Callable[..., Any]:
         task = (FOLDER / "Search-MissingUpdates.ps1").read_text(encoding="utf-8")
         head = AGENT.format(answer=answer, culture=culture)
         lines = pwsh(
-            f"$env:ProgramData = '{tmp_path}'\n& {{ {head}\n& {{\n{task}\n}} -Path '{file}' }}\n"
-            + catalog["missing_updates"].windows
+            f"$env:ProgramData = '{tmp_path}'\n& {{ {head}\n& {{\n{task}\n}} -Path '{file}' }}\n" + whole(catalog)
         )
         assert [path.name for path in file.parent.iterdir()] == [file.name]
         return json.loads(lines[-1])
@@ -112,7 +118,7 @@ def test_a_file_of_another_kind_costs_no_more_than_its_fields(
 ) -> None:
     (tmp_path / "rmm").mkdir()
     (tmp_path / "rmm" / "missing-updates.json").write_text(HOSTILE[case], encoding="utf-8")
-    script = f"$env:ProgramData = '{tmp_path}'\n$ErrorActionPreference = 'Stop'\n{catalog['missing_updates'].windows}"
+    script = f"$env:ProgramData = '{tmp_path}'\n$ErrorActionPreference = 'Stop'\n{whole(catalog)}"
     document = json.loads(pwsh(script)[-1])
     assert document["file"] == [{"Status": "too large" if case == "large" else "invalid"}]
     assert document["scan"] == []
@@ -128,7 +134,7 @@ def test_hostile_values_become_no_numbers(pwsh: Run, tmp_path: Path, catalog: di
     content = {"format": 1, "scanned_at": "2026-11-20T10:00:00Z", "error": "x", "seconds": [], "updates": updates}
     (tmp_path / "rmm").mkdir()
     (tmp_path / "rmm" / "missing-updates.json").write_text(json.dumps(content), encoding="utf-8")
-    script = f"$env:ProgramData = '{tmp_path}'\n$ErrorActionPreference = 'Stop'\n{catalog['missing_updates'].windows}"
+    script = f"$env:ProgramData = '{tmp_path}'\n$ErrorActionPreference = 'Stop'\n{whole(catalog)}"
     (scan,) = json.loads(pwsh(script)[-1])["scan"]
     assert (scan["Missing"], scan["Other"], scan["Security"], scan["Articles"]) == (4, 3, 1, ["KB77"])
     assert (scan["Oldest"], scan["Error"]) == (None, None)

@@ -72,3 +72,12 @@ def test_a_disk_that_was_copied_without_sysprep() -> None:
     (change,) = changes(fleet, {}, NOW)
     assert change.alert.row == f"installation {guid}"
     assert "SRV31 (hq), SRV32 (hq)" in change.alert.summary
+
+
+def test_a_machine_sid_counts_where_an_installation_is_not_told() -> None:
+    sid = "S-1-5-21-1004336348-1177238915-682003330"
+    told, other = (machine(n)._replace(machine_sid=sid, installation=f"{n}") for n in (1, 2))
+    mute = machine(3)._replace(machine_sid=sid)
+    assert changes([told, other], {}, NOW) == []
+    (found,) = changes([told, mute], {}, NOW)
+    assert f"machine SID {sid}" in found.alert.summary

@@ -132,7 +132,10 @@ def test_a_fleet_with_and_without_powershell(tmp_path: Path, sshd: Any, sshd_pws
         faults = {name: one["fault"]["code"] for name, one in collectors.items() if one.get("fault")}
         # What looks for a key or file first finds none, and says that it is not supported.
         assert set(faults) >= {"cpu", "memory", "system", "services", "os", "hardware", "volumes"}
-        assert all(code.startswith("script.") for code in faults.values()), faults
+        # A role whose counters no command can ask for is told as one that is not there.
+        roles = {name for name, code in faults.items() if code == "wmi.not_found"}
+        assert all(collectors[name]["outcome"] == "unsupported" for name in roles)
+        assert {name: code for name, code in faults.items() if not code.startswith("script.")}.keys() == roles
     started = [seen["both"]["collectors"]["availability"]["readings"][0]["open_ms"] for seen in (first, second)]
     assert (started[0] > 0, started[1]) == (True, None), "PowerShell is not started again to find out"
     assert "language" not in first["forced"]["identity"]

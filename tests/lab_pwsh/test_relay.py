@@ -236,6 +236,26 @@ async def test_faults_change_what_real_pipelines_say(lab_of: Make, tmp_path: Pat
     assert (await lab.run(text, target=lab.target(index=4))).output == ("0123456789", {"a": 1})
 
 
+async def test_faults_change_what_the_command_shell_says(lab_of: Make, tmp_path: Path) -> None:
+    (tmp_path / "plan.yaml").write_text(
+        "faults:\n"
+        "  - {kind: content, machines: [0], how: not_json}\n"
+        "  - {kind: record, machines: [1], error_id: E, category: OpenError, message: m, exception: X,"
+        " terminating: true}\n"
+        "  - {kind: record, machines: [2], error_id: E, category: OpenError, message: m, exception: X}\n"
+    )
+    lab = await lab_of(plan=load_plan(tmp_path / "plan.yaml"))
+    text = "'0123456789'; 'größe 456'"
+    result = await lab.run(text, target=lab.target("winrs", 0))
+    assert (result.state, result.output) == ("completed", ("01234", "größ"))
+    result = await lab.run(text, target=lab.target("winrs", 1))
+    assert (result.state, result.output, result.errors[-1].error_id) == ("failed", (), "E")
+    result = await lab.run(text, target=lab.target("winrs", 2))
+    assert (result.output, result.errors[-1].error_id) == (("0123456789", "größe 456"), "E")
+    result = await lab.run(text, target=lab.target("winrs", 3))
+    assert (result.output, result.errors) == (("0123456789", "größe 456"), ())
+
+
 async def test_what_is_no_powershell_is_refused_at_the_start(lab_of: Make, program: str) -> None:
     from rmm.lab.engine_pwsh import PwshEngine
 
@@ -288,7 +308,7 @@ async def test_a_session_without_a_language_takes_one_command(lab_of: Make, tmp_
 
 
 async def test_a_lab_that_is_killed_leaves_nothing(tmp_path: Path, program: str) -> None:
-    """SIGKILL, after which no lab can clean up: PowerShell sees the end of its input, or the system ends it."""
+    """SIGKILL, after which no lab can clean up: the system ends PowerShell, also one that hangs."""
     ready = tmp_path / "ready"
     words = [sys.executable, "-m", "rmm.lab", "2", str(tmp_path / "lab"), str(ready), "", "pwsh"]
     lab = await asyncio.create_subprocess_exec(
@@ -301,11 +321,16 @@ async def test_a_lab_that_is_killed_leaves_nothing(tmp_path: Path, program: str)
     info = LabInfo(2, facts["http_port"], 0, "", "", facts["username"], facts["password"])
     clients = PwshLab(SimpleNamespace(pool=None), info, facts["endpoints"])
     tasks = [
-        asyncio.create_task(clients.run("while ($true) { }", target=clients.target(transport)))
-        for transport in ("winrm", "winrs")
+        asyncio.create_task(clients.run(text, target=clients.target(transport)))
+        for transport, text in (
+            ("winrm", "while ($true) { }"),
+            ("winrs", "while ($true) { }"),
+            ("winrm", "kill -STOP $PID"),
+            ("winrs", "kill -STOP $PID"),  # it does not see the end of its input
+        )
     ]
     for _ in range(200):
-        if len(processes_of(tmp_path)) >= 5:  # the lab, two that work, two that wait
+        if len(processes_of(tmp_path)) >= 7:  # the lab, four that work, two that wait
             break
         await asyncio.sleep(0.1)
     lab.kill()
@@ -314,5 +339,8 @@ async def test_a_lab_that_is_killed_leaves_nothing(tmp_path: Path, program: str)
         if not processes_of(tmp_path):
             break
         await asyncio.sleep(0.1)
-    assert processes_of(tmp_path) == []
+    survivors = processes_of(tmp_path)
+    for pid in survivors:
+        os.kill(pid, signal.SIGKILL)
+    assert survivors == []
     await lab.wait()

@@ -37,8 +37,8 @@ class Answering(Sleepy):  # type: ignore[misc]  # rounds lies beside the tests, 
     async def session(self, target: Target, *, deadline: float) -> AsyncIterator[Any]:
         session = Session()
 
-        async def query(wql: str, *, namespace: str, deadline: float) -> list[dict[str, Any]]:
-            found: list[dict[str, Any]] | None = self.answers[namespace, wql]
+        async def query(wql: str, *, namespace: str = "root/cimv2", deadline: float) -> list[dict[str, Any]]:
+            found: list[dict[str, Any]] | None = self.answers.get((namespace, wql))
             if found is None:
                 raise UnsupportedError("no class")
             return found

@@ -19,6 +19,7 @@ from observations import FIELDS, START, observe, typical
 
 from rmm.errors import TierError
 from rmm.model.observation import Fault, Observation
+from rmm.model.rollup import Rollup
 from rmm.model.settings import Retention
 from rmm.tiers.cold_sqlite import ColdReader, ColdTier
 from rmm.tiers.cold_sqlite.series import change_digest
@@ -67,6 +68,24 @@ async def test_samples_come_back_exactly(kind: str, tmp_path: Path) -> None:
             )
             == 3
         )
+
+
+@both
+async def test_hours_and_days(kind: str, tmp_path: Path) -> None:
+    async with tier(kind, tmp_path) as (writer, reader):
+        await writer.store(
+            [observe(minute=minute, os=[{"build": minute, "caption": None}]) for minute in range(0, 150, 30)]
+        )
+        part = {"since": START + timedelta(minutes=10), "until": START + timedelta(minutes=61)}
+        assert reader.rollups("srv-1", "os.build", step="hour", **part) == [
+            Rollup(START, 2, 0.0, 15.0, 30.0, 30.0),
+            Rollup(START + timedelta(hours=1), 2, 60.0, 75.0, 90.0, 90.0),
+        ]
+        assert reader.rollups("srv-1", "os.build", step="day", **part) == [
+            Rollup(START.replace(hour=0), 5, 0.0, 60.0, 120.0, 120.0)
+        ]
+        assert reader.rollups("srv-1", "os.build", step="day", since=START, until=START - timedelta(days=1)) == []
+        assert reader.rollups("srv-2", "os.build", step="day", **part) == []
 
 
 @both

@@ -287,7 +287,7 @@ async def test_history_goes_by_whole_files(tmp_path: Path) -> None:
         assert names == ["daily.sqlite", "hourly-2026-11.sqlite", "hourly-2026-12.sqlite", "raw-2026-W52.sqlite"]
         reader = ColdReader(tmp_path, "hq")
         assert {at.month for at, _ in reader.history("srv-0", "cpu.util_pct", **ALL)} == {12}
-        assert len({one.at.month for one in reader.rollups("srv-0", "cpu.util_pct", **ALL)}) == 2
+        assert len({one.at.month for one in reader.rollups("srv-0", "cpu.util_pct", **ALL, step="hour")}) == 2
         await cold.expire(START + timedelta(days=120), keep)
         assert [file.kind for file in sealed_files(folder_of(path))] == ["daily"]
         assert len(reader.rollups("srv-0", "cpu.util_pct", **ALL, step="day")) == 6

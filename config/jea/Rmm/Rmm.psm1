@@ -30,22 +30,75 @@ if ($null -eq $facts) { return $head + ',"document":' + $document + '}' }
 foreach ($text in 'id', 'message') { if ($facts[$text].Length -gt 2000) { $facts[$text] = $facts[$text].Substring(0, 2000) } }
 $head + ',"error":' + (ConvertTo-Json -InputObject $facts -Compress) + '}'
 }
-# A restricted session replaces these commands by functions of fewer parameters; here Windows' own are meant.
-Set-Alias -Name Measure-Object -Value Microsoft.PowerShell.Utility\Measure-Object
-Set-Alias -Name Select-Object -Value Microsoft.PowerShell.Utility\Select-Object
-$RmmCollectors = @{
-accounts = {
 function Get-Reason {
 param($Failure)
 $id = "$($Failure.FullyQualifiedErrorId)"
-if ("$($Failure.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError' -or $id -like 'HRESULT 0x80041003*') { return 'access_denied' }
-if ($id -match '^HRESULT 0x800410(0e|10|02)' -or $id -eq 'CommandNotFoundException') { return 'unsupported' }
+if ($id -match 'ConstrainedLanguage|^ConversionSupportedOnlyToCoreTypes') { return 'unsupported' }
+if ("$($Failure.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError' -or $id -match '^HRESULT 0x80041003') { return 'access_denied' }
+for ($inner = $Failure.Exception; $inner; $inner = $inner.InnerException) {
+if ($inner.HResult -eq -2147024891 -or $inner.Number -in 229, 262, 297, 300, 371, 916, 4060, 18452, 18456) { return 'access_denied' }
+}
+if ($id -match '^(HRESULT 0x800410(02|0C|0E|10)|NoMatchingLogsFound|CommandNotFoundException|CouldNotAutoloadMatchingModule)') { return 'unsupported' }
 'unknown'
 }
 function ConvertTo-Utc {
 param($Value)
 if ($Value -is [datetime]) { return $Value.ToUniversalTime().ToString('o') }
+$Value
 }
+function Get-Newest {
+param([string]$Log, [string]$XPath, [int]$Most = 1)
+try {
+Get-WinEvent -LogName $Log -FilterXPath $XPath -MaxEvents $Most -ErrorAction Stop
+} catch {
+if ("$($_.FullyQualifiedErrorId)" -notlike 'NoMatchingEventsFound*') { throw }
+}
+}
+function Read-Key {
+param([hashtable]$Document, [string]$Source, [string[]]$Keys, [string[]]$Names)
+$found = @{}
+try {
+foreach ($key in $Keys) {
+if (-not (Test-Path -LiteralPath $key)) { continue }
+foreach ($name in $Names) {
+if (-not $found.ContainsKey($name)) { $found[$name] = $null }
+}
+$item = Get-ItemProperty -LiteralPath $key -ErrorAction Stop | Select-Object -Property $Names
+if ($null -eq $item) { continue }
+foreach ($entry in $item.PSObject.Properties) {
+if ($null -ne $entry.Value) { $found[$entry.Name] = $entry.Value }
+}
+}
+} catch {
+$Document.notes += @(@{ Source = $Source; Reason = (Get-Reason -Failure $_) })
+$found = @{}
+}
+$Document[$Source] = @(if ($found.Count -gt 0) { $found })
+}
+function Read-SqlRow {
+param($Connection, [string]$Text)
+$command = New-Object -TypeName System.Data.SqlClient.SqlCommand -ArgumentList $Text, $Connection
+$command.CommandTimeout = 10
+$reader = $command.ExecuteReader()
+try {
+while ($reader.Read()) {
+$row = @{}
+for ($place = 0; $place -lt $reader.FieldCount; $place++) {
+$value = $reader.GetValue($place)
+if ($value -is [System.DBNull]) { $value = $null }
+$row[$reader.GetName($place)] = $value
+}
+$row
+}
+} finally {
+$reader.Close()
+}
+}
+# A restricted session replaces these commands by functions of fewer parameters; here Windows' own are meant.
+Set-Alias -Name Measure-Object -Value Microsoft.PowerShell.Utility\Measure-Object
+Set-Alias -Name Select-Object -Value Microsoft.PowerShell.Utility\Select-Object
+$RmmCollectors = @{
+accounts = {
 $notes = @()
 $account = @()
 $times = @()
@@ -75,12 +128,6 @@ notes = $notes
 ConvertTo-Json -InputObject $document -Compress -Depth 4
 }
 ad_dc = {
-function Get-Reason {
-param($Failure)
-if ("$($Failure.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError' -or $Failure.FullyQualifiedErrorId -match '0x80041003') { return 'access_denied' }
-if ($Failure.FullyQualifiedErrorId -match '0x800410(02|0e|10)') { return 'unsupported' }
-'unknown'
-}
 $notes = @()
 $perf = Get-CimInstance -Query 'SELECT LDAPSearchesPersec, LDAPSuccessfulBindsPersec, LDAPWritesPersec, LDAPClientSessions, LDAPActiveThreads, LDAPBindTime, DSDirectoryReadsPersec, DSDirectoryWritesPersec, DRAInboundBytesTotalPersec, DRAOutboundBytesTotalPersec, DRAPendingReplicationOperations, DRAPendingReplicationSynchronizations, ATQOutstandingQueuedRequests, Timestamp_Sys100NS, Timestamp_PerfTime, Frequency_PerfTime FROM Win32_PerfRawData_DirectoryServices_DirectoryServices'
 $dc = @()
@@ -124,17 +171,13 @@ $neighbor = Get-CimInstance -Namespace root/MicrosoftActiveDirectory -Query 'SEL
 $utc = Get-CimInstance -Query 'SELECT Year, Month, Day, Hour, Minute, Second FROM Win32_UTCTime'
 $document = @{
 neighbor = @(foreach ($item in $neighbor) {
-$timeOfLastSyncSuccess = $null
-if ($item.TimeOfLastSyncSuccess) { $timeOfLastSyncSuccess = $item.TimeOfLastSyncSuccess.ToUniversalTime().ToString('o') }
-$timeOfLastSyncAttempt = $null
-if ($item.TimeOfLastSyncAttempt) { $timeOfLastSyncAttempt = $item.TimeOfLastSyncAttempt.ToUniversalTime().ToString('o') }
 @{
 NamingContextDN = $item.NamingContextDN
 SourceDsaCN = $item.SourceDsaCN
 SourceDsaObjGuid = $item.SourceDsaObjGuid
 SourceDsaSite = $item.SourceDsaSite
-TimeOfLastSyncSuccess = $timeOfLastSyncSuccess
-TimeOfLastSyncAttempt = $timeOfLastSyncAttempt
+TimeOfLastSyncSuccess = ConvertTo-Utc $item.TimeOfLastSyncSuccess
+TimeOfLastSyncAttempt = ConvertTo-Utc $item.TimeOfLastSyncAttempt
 LastSyncResult = $item.LastSyncResult
 NumConsecutiveSyncFailures = $item.NumConsecutiveSyncFailures
 NeverSynced = $item.NeverSynced
@@ -153,13 +196,6 @@ trust = @($trust | Select-Object -Property TrustedDomain, TrustDirection, TrustT
 ConvertTo-Json -InputObject $document -Compress -Depth 4
 }
 antivirus = {
-function Get-Reason {
-param($Failure)
-$id = "$($Failure.FullyQualifiedErrorId)"
-if ("$($Failure.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError' -or $id -like 'HRESULT 0x80041003*') { return 'access_denied' }
-if ($id -match '^HRESULT 0x800410(0e|10|02)') { return 'unsupported' }
-'unknown'
-}
 $notes = @()
 $product = @()
 try {
@@ -192,31 +228,12 @@ Status = "$($item.Status)"
 }
 })
 } catch {
-if ("$($_.FullyQualifiedErrorId)" -notlike 'CommandNotFoundException*' -and "$($_.FullyQualifiedErrorId)" -notlike 'CouldNotAutoloadMatchingModule*') { throw }
+if ((Get-Reason $_) -ne 'unsupported') { throw }
 $notes = @(@{ Source = 'package'; Reason = 'unsupported' })
 }
 ConvertTo-Json -InputObject @{ package = $package; notes = $notes } -Compress -Depth 4
 }
 backup = {
-function Get-Newest {
-param([string]$Log, [string]$XPath)
-try {
-Get-WinEvent -LogName $Log -FilterXPath $XPath -MaxEvents 1 -ErrorAction Stop
-} catch {
-if ("$($_.FullyQualifiedErrorId)" -notlike 'NoMatching*Found*') { throw }
-}
-}
-function Get-Reason {
-param($Failure)
-$codes = $Failure.Exception.HResult, $Failure.Exception.InnerException.HResult
-if ("$($Failure.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError' -or -2147024891 -in $codes -or "$($Failure.FullyQualifiedErrorId)" -match '^HRESULT 0x800410(03|14)') { return 'access_denied' }
-'unknown'
-}
-function Get-When {
-param($Record)
-if ($Record) { return $Record.TimeCreated.ToUniversalTime().ToString('o') }
-$null
-}
 function Get-Later {
 param($One, $Other)
 if (-not $Other -or ($One -and $One -gt $Other)) { return $One }
@@ -226,7 +243,7 @@ $product = @()
 $notes = @()
 $vss = $null
 try {
-$vss = Get-When (Get-Newest -Log 'Application' -XPath '*[System[Provider[@Name="VSS"] and Level=2]]')
+$vss = ConvertTo-Utc (Get-Newest -Log 'Application' -XPath '*[System[Provider[@Name="VSS"] and Level=2]]').TimeCreated
 } catch { $notes += @{ Source = 'product'; Reason = Get-Reason $_ } }
 $kinds = @(
 @{
@@ -254,7 +271,10 @@ $bad = $null
 try {
 $good = Get-Newest -Log $kind['Log'] -XPath $kind['Good']
 $bad = Get-Newest -Log $kind['Log'] -XPath $kind['Bad']
-} catch { $notes += @{ Source = 'product'; Reason = Get-Reason $_ } }
+} catch {
+$reason = Get-Reason $_
+if ($reason -ne 'unsupported') { $notes += @{ Source = 'product'; Reason = $reason } }
+}
 if (-not $good -and -not $bad) { continue }
 $failure = $null
 if ($bad) { $failure = $bad.Id }
@@ -262,9 +282,9 @@ $warned = $null
 if ($good) { $warned = $good.Level -eq 3 }
 $product += @{
 Product = $kind['Name']
-LastSuccess = Get-When $good
-LastFailure = Get-When $bad
-LastAttempt = Get-Later (Get-When $good) (Get-When $bad)
+LastSuccess = ConvertTo-Utc $good.TimeCreated
+LastFailure = ConvertTo-Utc $bad.TimeCreated
+LastAttempt = Get-Later (ConvertTo-Utc $good.TimeCreated) (ConvertTo-Utc $bad.TimeCreated)
 FailureId = $failure
 Warned = $warned
 Copies = $null
@@ -274,12 +294,14 @@ LastVssError = $vss
 $found = @()
 try {
 $found = @(Get-CimInstance -Query 'SELECT ID, InstallDate FROM Win32_ShadowCopy' -ErrorAction Stop)
-} catch { $notes += @{ Source = 'product'; Reason = Get-Reason $_ } }
+} catch {
+$reason = Get-Reason $_
+if ($_.FullyQualifiedErrorId -like 'HRESULT 0x80041014*') { $reason = 'access_denied' }
+$notes += @{ Source = 'product'; Reason = $reason }
+}
 $newest = $null
 foreach ($copy in $found) {
-$made = $copy.InstallDate
-if ($made -is [datetime]) { $made = $made.ToUniversalTime().ToString('o') }
-if ($made -and (-not $newest -or "$made" -gt $newest)) { $newest = "$made" }
+$newest = Get-Later $newest (ConvertTo-Utc $copy.InstallDate)
 }
 if ($found.Count -gt 0) {
 $product += @{
@@ -296,13 +318,6 @@ LastVssError = $vss
 ConvertTo-Json -InputObject @{ product = $product; notes = $notes } -Compress -Depth 4
 }
 bitlocker = {
-function Get-Reason {
-param($Failure)
-$id = "$($Failure.FullyQualifiedErrorId)"
-if ("$($Failure.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError' -or $id -like 'HRESULT 0x80041003*') { return 'access_denied' }
-if ($id -match '^HRESULT 0x800410(0e|10|02)') { return 'unsupported' }
-'unknown'
-}
 $notes = @()
 $volume = @()
 try {
@@ -337,13 +352,6 @@ Protectors = $types
 ConvertTo-Json -InputObject @{ volume = $rows; notes = $notes } -Compress -Depth 4
 }
 certificates = {
-function Get-Reason {
-param($Failure)
-$id = "$($Failure.FullyQualifiedErrorId)"
-if ("$($Failure.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError' -or $Failure.Exception.HResult -eq -2147024891 -or $id -like 'HRESULT 0x80041003*') { return 'access_denied' }
-if ($id -like 'HRESULT 0x8004100E*' -or $id -like 'HRESULT 0x80041010*' -or $id -like 'HRESULT 0x8004100C*') { return 'unsupported' }
-'unknown'
-}
 function Get-Length {
 param($Data, [int]$At)
 $length = [int]$Data[$At]
@@ -437,12 +445,6 @@ if ($null -eq $item.SslCertHash) { continue }
 ConvertTo-Json -InputObject @{ certificate = $certificate; listener = $listener; desktop = $desktop; address = $address; notes = $notes } -Compress -Depth 4
 }
 cluster = {
-function Get-Reason {
-param($Failure)
-if ("$($Failure.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError' -or $Failure.FullyQualifiedErrorId -match '0x80041003') { return 'access_denied' }
-if ($Failure.FullyQualifiedErrorId -match '0x800410(02|0e|10)') { return 'unsupported' }
-'unknown'
-}
 $notes = @()
 $cluster = Get-CimInstance -Namespace root/MSCluster -Query 'SELECT Name, QuorumType, QuorumPath, DynamicQuorumEnabled, WitnessDynamicWeight FROM MSCluster_Cluster'
 $computer = Get-CimInstance -Query 'SELECT Name FROM Win32_ComputerSystem'
@@ -476,12 +478,6 @@ computer = @($computer | Select-Object -Property Name)
 ConvertTo-Json -InputObject $document -Compress -Depth 4
 }
 cluster_volumes = {
-function Get-Reason {
-param($Failure)
-if ("$($Failure.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError' -or $Failure.FullyQualifiedErrorId -match '0x80041003') { return 'access_denied' }
-if ($Failure.FullyQualifiedErrorId -match '0x800410(02|0e|10)') { return 'unsupported' }
-'unknown'
-}
 $notes = @()
 $csv = Get-CimInstance -Namespace root/MSCluster -Query 'SELECT Name, VolumeName, FaultState, BackupState FROM MSCluster_ClusterSharedVolume'
 $volume = @()
@@ -547,18 +543,6 @@ perf = @($perf | Select-Object -Property Name, PercentProcessorTime, PercentUser
 ConvertTo-Json -InputObject $document -Compress -Depth 4
 }
 defender = {
-function Get-Reason {
-param($Failure)
-$id = "$($Failure.FullyQualifiedErrorId)"
-if ("$($Failure.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError' -or $id -like 'HRESULT 0x80041003*') { return 'access_denied' }
-if ($id -match '^HRESULT 0x800410(0e|10|02)') { return 'unsupported' }
-'unknown'
-}
-function ConvertTo-Utc {
-param($Value)
-if ($Value -is [datetime]) { return $Value.ToUniversalTime().ToString('o') }
-$Value
-}
 $notes = @()
 $status = @()
 $threat = @()
@@ -653,12 +637,6 @@ perf = @($perf | Select-Object -Property Name, DiskReadsPersec, DiskWritesPersec
 ConvertTo-Json -InputObject $document -Compress -Depth 4
 }
 disk_health = {
-function Get-Reason {
-param($Failure)
-if ("$($Failure.CategoryInfo.Category)" -eq 'PermissionDenied') { return 'access_denied' }
-if ($Failure.FullyQualifiedErrorId -match '0x80041010|0x8004100e|0x8004100c|0x80041002') { return 'unsupported' }
-'unknown'
-}
 $notes = @()
 $disk = Get-CimInstance -Namespace 'root/Microsoft/Windows/Storage' -Query 'SELECT DeviceId, FriendlyName, SerialNumber, FirmwareVersion, MediaType, BusType, Size, HealthStatus, OperationalStatus, Usage, SlotNumber FROM MSFT_PhysicalDisk'
 $counter = @()
@@ -777,13 +755,6 @@ $logs += $log
 ConvertTo-Json -InputObject @{ event = @($events); log = @($logs) } -Compress -Depth 4
 }
 firewall = {
-function Get-Reason {
-param($Failure)
-$id = "$($Failure.FullyQualifiedErrorId)"
-if ("$($Failure.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError' -or $id -like 'HRESULT 0x80041003*') { return 'access_denied' }
-if ($id -match '^HRESULT 0x800410(0e|10|02)') { return 'unsupported' }
-'unknown'
-}
 $notes = @()
 $profiles = @()
 $service = @()
@@ -831,10 +802,7 @@ try {
 $memory = Get-CimInstance -Query 'SELECT Name, DedicatedUsage, SharedUsage FROM Win32_PerfRawData_GPUPerformanceCounters_GPUAdapterMemory'
 $engines = Get-CimInstance -Query 'SELECT Name, UtilizationPercentage FROM Win32_PerfFormattedData_GPUPerformanceCounters_GPUEngine WHERE UtilizationPercentage > 0'
 } catch {
-$reason = 'unknown'
-if ("$($_.CategoryInfo.Category)" -eq 'PermissionDenied') { $reason = 'access_denied' }
-if ($_.FullyQualifiedErrorId -match '0x80041010|0x8004100e') { $reason = 'unsupported' }
-$notes = @(@{ Source = 'adapter'; Reason = $reason })
+$notes = @(@{ Source = 'adapter'; Reason = Get-Reason $_ })
 $memory = @()
 }
 $known = @{}
@@ -904,34 +872,6 @@ SharedUsage = $item.SharedUsage
 ConvertTo-Json -InputObject @{ adapter = $adapter; notes = $notes } -Compress -Depth 4
 }
 hardening = {
-function Get-Reason {
-param($Failure)
-$id = "$($Failure.FullyQualifiedErrorId)"
-if ("$($Failure.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError' -or $id -like 'HRESULT 0x80041003*') { return 'access_denied' }
-if ($id -match '^HRESULT 0x800410(0e|10|02)') { return 'unsupported' }
-'unknown'
-}
-function Read-Key {
-param([hashtable]$Document, [string]$Source, [string[]]$Keys, [string[]]$Names)
-$found = @{}
-try {
-foreach ($key in $Keys) {
-if (-not (Test-Path -LiteralPath $key)) { continue }
-foreach ($name in $Names) {
-if (-not $found.ContainsKey($name)) { $found[$name] = $null }
-}
-$item = Get-ItemProperty -LiteralPath $key -ErrorAction Stop | Select-Object -Property $Names
-if ($null -eq $item) { continue }
-foreach ($entry in $item.PSObject.Properties) {
-if ($null -ne $entry.Value) { $found[$entry.Name] = $entry.Value }
-}
-}
-} catch {
-$Document.notes += @(@{ Source = $Source; Reason = (Get-Reason -Failure $_) })
-$found = @{}
-}
-$Document[$Source] = @(if ($found.Count -gt 0) { $found })
-}
 $software = 'HKLM:\SOFTWARE\Microsoft\Windows\CurrentVersion'
 $policies = 'HKLM:\SOFTWARE\Policies\Microsoft'
 $control = 'HKLM:\SYSTEM\CurrentControlSet\Control'
@@ -976,9 +916,7 @@ $document = @{
 computer = @($computer | Select-Object -Property Manufacturer, Model, TotalPhysicalMemory)
 product = @($product | Select-Object -Property UUID, IdentifyingNumber)
 bios = @(foreach ($item in $bios) {
-$released = $null
-if ($item.ReleaseDate) { $released = $item.ReleaseDate.ToUniversalTime().ToString('o') }
-@{ SerialNumber = $item.SerialNumber; SMBIOSBIOSVersion = $item.SMBIOSBIOSVersion; ReleaseDate = $released }
+@{ SerialNumber = $item.SerialNumber; SMBIOSBIOSVersion = $item.SMBIOSBIOSVersion; ReleaseDate = ConvertTo-Utc $item.ReleaseDate }
 })
 enclosure = @(foreach ($item in $enclosure) { @{ ChassisTypes = @($item.ChassisTypes); SMBIOSAssetTag = $item.SMBIOSAssetTag } })
 processor = @($processor | Select-Object -Property Name, NumberOfCores, NumberOfLogicalProcessors)
@@ -989,12 +927,6 @@ disk = @($disk | Select-Object -Property Model, Size)
 ConvertTo-Json -InputObject $document -Compress -Depth 4
 }
 hyperv = {
-function Get-Reason {
-param($Failure)
-if ("$($Failure.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError' -or $Failure.FullyQualifiedErrorId -match '0x80041003') { return 'access_denied' }
-if ($Failure.FullyQualifiedErrorId -match '0x800410(02|0e|10)') { return 'unsupported' }
-'unknown'
-}
 $notes = @()
 $summary = Get-CimInstance -Namespace root/virtualization/v2 -Query 'SELECT Name, ElementName, EnabledState, HealthState, Heartbeat, UpTime, ProcessorLoad, MemoryUsage, MemoryAvailable, NumberOfProcessors, GuestOperatingSystem, Version, ReplicationMode, ReplicationState, ReplicationHealth FROM Msvm_SummaryInformation'
 $system = Get-CimInstance -Namespace root/virtualization/v2 -Query 'SELECT Name, LastReplicationTime FROM Msvm_ComputerSystem'
@@ -1008,19 +940,15 @@ $utc = Get-CimInstance -Query 'SELECT Year, Month, Day, Hour, Minute, Second FRO
 $document = @{
 summary = @($summary | Select-Object -Property Name, ElementName, EnabledState, HealthState, Heartbeat, UpTime, ProcessorLoad, MemoryUsage, MemoryAvailable, NumberOfProcessors, GuestOperatingSystem, Version, ReplicationMode, ReplicationState, ReplicationHealth)
 system = @(foreach ($item in $system) {
-$lastReplicationTime = $null
-if ($item.LastReplicationTime) { $lastReplicationTime = $item.LastReplicationTime.ToUniversalTime().ToString('o') }
 @{
 Name = $item.Name
-LastReplicationTime = $lastReplicationTime
+LastReplicationTime = ConvertTo-Utc $item.LastReplicationTime
 }
 })
 checkpoint = @(foreach ($item in $checkpoint) {
-$creationTime = $null
-if ($item.CreationTime) { $creationTime = $item.CreationTime.ToUniversalTime().ToString('o') }
 @{
 VirtualSystemIdentifier = $item.VirtualSystemIdentifier
-CreationTime = $creationTime
+CreationTime = ConvertTo-Utc $item.CreationTime
 }
 })
 utc = @($utc | Select-Object -Property Year, Month, Day, Hour, Minute, Second)
@@ -1029,12 +957,6 @@ notes = $notes
 ConvertTo-Json -InputObject $document -Compress -Depth 4
 }
 hyperv_host = {
-function Get-Reason {
-param($Failure)
-if ("$($Failure.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError' -or $Failure.FullyQualifiedErrorId -match '0x80041003') { return 'access_denied' }
-if ($Failure.FullyQualifiedErrorId -match '0x800410(02|0e|10)') { return 'unsupported' }
-'unknown'
-}
 $notes = @()
 $service = @()
 try {
@@ -1070,12 +992,6 @@ notes = $notes
 ConvertTo-Json -InputObject $document -Compress -Depth 4
 }
 iis = {
-function Get-Reason {
-param($Failure)
-if ("$($Failure.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError' -or $Failure.FullyQualifiedErrorId -match '0x80041003') { return 'access_denied' }
-if ($Failure.FullyQualifiedErrorId -match '0x800410(02|0e|10)') { return 'unsupported' }
-'unknown'
-}
 $notes = @()
 $web = Get-CimInstance -Query "SELECT Name, CurrentConnections, TotalMethodRequestsPersec, GetRequestsPersec, PostRequestsPersec, NotFoundErrorsPersec, BytesReceivedPersec, BytesSentPersec, ServiceUptime, Timestamp_Sys100NS, Timestamp_PerfTime, Frequency_PerfTime FROM Win32_PerfRawData_W3SVC_WebService WHERE Name != '_Total'"
 $setup = @()
@@ -1122,12 +1038,6 @@ notes = $notes
 ConvertTo-Json -InputObject $document -Compress -Depth 4
 }
 iis_pools = {
-function Get-Reason {
-param($Failure)
-if ("$($Failure.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError' -or $Failure.FullyQualifiedErrorId -match '0x80041003') { return 'access_denied' }
-if ($Failure.FullyQualifiedErrorId -match '0x800410(02|0e|10)') { return 'unsupported' }
-'unknown'
-}
 $notes = @()
 $pool = Get-CimInstance -Query "SELECT Name, CurrentApplicationPoolState, CurrentWorkerProcesses, TotalApplicationPoolRecycles, TotalWorkerProcessFailures, TotalWorkerProcessPingFailures, TotalWorkerProcessStartupFailures, RecentWorkerProcessFailures, Timestamp_Sys100NS, Timestamp_PerfTime, Frequency_PerfTime FROM Win32_PerfRawData_APPPOOLCountersProvider_APPPOOLWAS WHERE Name != '_Total'"
 $worker = @()
@@ -1153,13 +1063,6 @@ notes = $notes
 ConvertTo-Json -InputObject $document -Compress -Depth 4
 }
 local_admins = {
-function Get-Reason {
-param($Failure)
-$id = "$($Failure.FullyQualifiedErrorId)"
-if ("$($Failure.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError' -or $id -like 'HRESULT 0x80041003*') { return 'access_denied' }
-if ($id -match '^HRESULT 0x800410(0e|10|02)') { return 'unsupported' }
-'unknown'
-}
 function ConvertTo-Sid {
 param($Bytes)
 if ($null -eq $Bytes -or $Bytes.Count -lt 12) { return }
@@ -1328,7 +1231,7 @@ $status = 'ok'
 }
 }
 } catch {
-if ("$($_.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError' -or $_.Exception.HResult -eq -2147024891) {
+if ((Get-Reason $_) -eq 'access_denied') {
 $status = 'denied'
 $notes = @(@{ Source = 'scan'; Reason = 'access_denied' })
 }
@@ -1337,12 +1240,6 @@ if ($status -in 'invalid', 'too large') { $notes = @(@{ Source = 'scan'; Reason 
 ConvertTo-Json -InputObject @{ file = @(@{ Status = $status }); scan = $scan; notes = $notes } -Compress -Depth 4
 }
 net_config = {
-function Get-Reason {
-param($Failure)
-if ("$($Failure.CategoryInfo.Category)" -eq 'PermissionDenied') { return 'access_denied' }
-if ($Failure.FullyQualifiedErrorId -match '0x80041010|0x8004100e|0x8004100c|0x80041002') { return 'unsupported' }
-'unknown'
-}
 $notes = @()
 $adapter = Get-CimInstance -Namespace 'root/StandardCimv2' -Query 'SELECT Name, InterfaceDescription, InterfaceIndex, NetworkAddresses, HardwareInterface, Virtual, InterfaceAdminStatus, InterfaceOperationalStatus, MediaConnectState, MediaDuplexState, NdisPhysicalMedium, ReceiveLinkSpeed, MtuSize, VlanID, DriverProvider, DriverVersionString, DriverDate FROM MSFT_NetAdapter WHERE Hidden = FALSE'
 $config = @()
@@ -1372,8 +1269,6 @@ $notes += @{ Source = 'route6'; Reason = (Get-Reason -Failure $_) }
 $document = @{
 adapter = @($adapter | Select-Object -Property Name, InterfaceDescription, InterfaceIndex, NetworkAddresses, HardwareInterface, Virtual, InterfaceAdminStatus, InterfaceOperationalStatus, MediaConnectState, MediaDuplexState, NdisPhysicalMedium, ReceiveLinkSpeed, MtuSize, VlanID, DriverProvider, DriverVersionString, DriverDate)
 config = @(foreach ($item in $config) {
-$expires = $null
-if ($item.DHCPLeaseExpires) { $expires = $item.DHCPLeaseExpires.ToUniversalTime().ToString('o') }
 @{
 InterfaceIndex = $item.InterfaceIndex
 IPAddress = $item.IPAddress
@@ -1383,7 +1278,7 @@ DNSServerSearchOrder = $item.DNSServerSearchOrder
 DNSDomain = $item.DNSDomain
 DHCPEnabled = $item.DHCPEnabled
 DHCPServer = $item.DHCPServer
-DHCPLeaseExpires = $expires
+DHCPLeaseExpires = ConvertTo-Utc $item.DHCPLeaseExpires
 }
 })
 profile = @($profiles | Select-Object -Property InterfaceIndex, Name, NetworkCategory, IPv4Connectivity, IPv6Connectivity)
@@ -1418,29 +1313,23 @@ if (Test-Path -LiteralPath $key) {
 $entra = @(foreach ($item in Get-ItemProperty -Path "$key\*" -ErrorAction Stop) { @{ KeyName = $item.PSChildName; Root = 0; TenantId = $item.TenantId } })
 }
 } catch {
-$reason = 'unknown'
-if ("$($_.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError') { $reason = 'access_denied' }
-$notes += @{ Source = 'entra'; Reason = $reason }
+$notes += @{ Source = 'entra'; Reason = Get-Reason $_ }
 }
 $licence = @()
 try {
 $found = Get-CimInstance -Query "SELECT LicenseStatus, ProductKeyChannel, PartialProductKey, GracePeriodRemaining FROM SoftwareLicensingProduct WHERE ApplicationID = '55c92734-d682-4d71-983e-d6ec3f16059f' AND PartialProductKey IS NOT NULL AND LicenseIsAddon = FALSE" -ErrorAction Stop
 $licence = @($found | Select-Object -Property LicenseStatus, ProductKeyChannel, PartialProductKey, GracePeriodRemaining)
 } catch {
-$reason = 'unknown'
-if ("$($_.FullyQualifiedErrorId)" -like 'HRESULT 0x80041003*') { $reason = 'access_denied' }
-$notes += @{ Source = 'licence'; Reason = $reason }
+$notes += @{ Source = 'licence'; Reason = Get-Reason $_ }
 }
 $document = @{
 os = @(foreach ($item in $os) {
-$installed = $null
-if ($item.InstallDate) { $installed = $item.InstallDate.ToUniversalTime().ToString('o') }
 @{
 CSName = $item.CSName
 Caption = $item.Caption
 Version = $item.Version
 BuildNumber = $item.BuildNumber
-InstallDate = $installed
+InstallDate = ConvertTo-Utc $item.InstallDate
 Locale = $item.Locale
 OSLanguage = $item.OSLanguage
 ProductType = $item.ProductType
@@ -1481,9 +1370,7 @@ if ($answer.RebootPending -or $answer.IsHardRebootPending) {
 $manager = @(@{ RebootPending = $answer.RebootPending; IsHardRebootPending = $answer.IsHardRebootPending })
 }
 } catch {
-$reason = 'unknown'
-if ("$($_.FullyQualifiedErrorId)" -like 'HRESULT 0x80041003*' -or $_.Exception.HResult -eq -2147024891) { $reason = 'access_denied' }
-$notes = @(@{ Source = 'manager'; Reason = $reason })
+$notes = @(@{ Source = 'manager'; Reason = Get-Reason $_ })
 }
 }
 $renames = $session.PendingFileRenameOperations
@@ -1501,13 +1388,6 @@ notes = $notes
 ConvertTo-Json -InputObject $document -Compress -Depth 4
 }
 platform_security = {
-function Get-Reason {
-param($Failure)
-$id = "$($Failure.FullyQualifiedErrorId)"
-if ("$($Failure.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError' -or $id -like 'HRESULT 0x80041003*') { return 'access_denied' }
-if ($id -match '^HRESULT 0x800410(0e|10|02)') { return 'unsupported' }
-'unknown'
-}
 $notes = @()
 $tpm = @()
 $guard = @()
@@ -1546,27 +1426,6 @@ notes = $notes
 ConvertTo-Json -InputObject $document -Compress -Depth 4
 }
 policy = {
-function Get-Reason {
-param($Failure)
-$id = "$($Failure.FullyQualifiedErrorId)"
-if ("$($Failure.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError' -or $id -like 'HRESULT 0x80041003*') { return 'access_denied' }
-if ($id -match '^HRESULT 0x800410(0e|10|02)' -or $id -like 'ConversionSupportedOnlyToCoreTypes*') { return 'unsupported' }
-'unknown'
-}
-function Read-Key {
-param([hashtable]$Document, [string]$Source, [string]$Key, [string[]]$Names)
-$Document[$Source] = @()
-try {
-if (-not (Test-Path -LiteralPath $Key)) { return }
-$found = @{}
-foreach ($name in $Names) { $found[$name] = $null }
-$item = Get-ItemProperty -LiteralPath $Key -ErrorAction Stop | Select-Object -Property $Names
-if ($null -ne $item) {
-foreach ($entry in $item.PSObject.Properties) { $found[$entry.Name] = $entry.Value }
-}
-$Document[$Source] = @($found)
-} catch { $Document.notes += @(@{ Source = $Source; Reason = (Get-Reason -Failure $_) }) }
-}
 $document = @{ notes = @(); account = @(); rsop = @() }
 try {
 $system = Get-CimInstance -Query 'SELECT ProductType FROM Win32_OperatingSystem' -ErrorAction Stop
@@ -1599,12 +1458,6 @@ Read-Key $document 'log_policy' 'HKLM:\SOFTWARE\Policies\Microsoft\Windows\Event
 ConvertTo-Json -InputObject $document -Compress -Depth 4
 }
 printers = {
-function Get-Reason {
-param($Failure)
-if ("$($Failure.CategoryInfo.Category)" -eq 'PermissionDenied') { return 'access_denied' }
-if ($Failure.FullyQualifiedErrorId -match '0x80041010|0x8004100e|0x8004100c|0x80041002') { return 'unsupported' }
-'unknown'
-}
 $notes = @()
 $printer = @()
 try {
@@ -1635,12 +1488,6 @@ computer = @($computer | Select-Object -Property NumberOfLogicalProcessors)
 ConvertTo-Json -InputObject $document -Compress -Depth 4
 }
 rds = {
-function Get-Reason {
-param($Failure)
-if ("$($Failure.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError' -or $Failure.FullyQualifiedErrorId -match '0x80041003') { return 'access_denied' }
-if ($Failure.FullyQualifiedErrorId -match '0x800410(02|0e|10)') { return 'unsupported' }
-'unknown'
-}
 $notes = @()
 $setting = @()
 try {
@@ -1668,7 +1515,7 @@ try {
 $found = Get-CimInstance -Query 'SELECT ID, Name, ParentID FROM Win32_ServerFeature' -ErrorAction Stop
 $feature = @($found | Select-Object -Property ID, Name, ParentID)
 } catch {
-if ("$($_.FullyQualifiedErrorId)" -notlike 'HRESULT 0x80041010*') { throw }
+if ((Get-Reason $_) -ne 'unsupported') { throw }
 $notes = @(@{ Source = 'feature'; Reason = 'unsupported' })
 }
 ConvertTo-Json -InputObject @{ feature = $feature; notes = $notes } -Compress -Depth 4
@@ -1677,8 +1524,8 @@ scheduled_tasks = {
 $service = New-Object -ComObject Schedule.Service
 $service.Connect()
 function Get-When {
-param($Time, $Earliest)
-if ($Time -is [datetime] -and $Time.Year -gt $Earliest) { return $Time.ToUniversalTime().ToString('o') }
+param($Time)
+if ($Time.Year -gt 2000) { return ConvertTo-Utc $Time }
 $null
 }
 $folders = @($service.GetFolder('\'))
@@ -1699,9 +1546,9 @@ Enabled = $item.Enabled
 Hidden = $text -match '<Hidden>true</Hidden>'
 Account = $account
 Elevated = $text -match '<RunLevel>HighestAvailable</RunLevel>'
-LastRun = Get-When $item.LastRunTime 2000
+LastRun = Get-When $item.LastRunTime
 LastResult = $result
-NextRun = Get-When $item.NextRunTime 2000
+NextRun = Get-When $item.NextRunTime
 MissedRuns = $item.NumberOfMissedRuns
 }
 })
@@ -1717,9 +1564,7 @@ $keys = Get-Item -Path 'HKLM:\SYSTEM\CurrentControlSet\Services\*\TriggerInfo' -
 if (-not $keys -and $problems) { throw $problems[0] }
 $triggers = @(foreach ($key in $keys) { @{ KeyName = @($key.Name -split '\\')[-2] } })
 } catch {
-$reason = 'unknown'
-if ("$($_.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError') { $reason = 'access_denied' }
-$notes = @(@{ Source = 'triggers'; Reason = $reason })
+$notes = @(@{ Source = 'triggers'; Reason = Get-Reason $_ })
 }
 $document = @{
 service = @($service | Select-Object -Property Name, DisplayName, State, StartMode, DelayedAutoStart, StartName, ExitCode, ProcessId)
@@ -1735,10 +1580,7 @@ $smb = @()
 try {
 $smb = Get-CimInstance -Namespace 'root/Microsoft/Windows/SMB' -Query 'SELECT Name, SecurityDescriptor, EncryptData, FolderEnumerationMode, CachingMode, ContinuouslyAvailable FROM MSFT_SmbShare'
 } catch {
-$reason = 'unknown'
-if ("$($_.CategoryInfo.Category)" -eq 'PermissionDenied') { $reason = 'access_denied' }
-if ($_.FullyQualifiedErrorId -match '0x80041010|0x8004100e') { $reason = 'unsupported' }
-$notes = @(@{ Source = 'smb'; Reason = $reason })
+$notes = @(@{ Source = 'smb'; Reason = Get-Reason $_ })
 }
 $document = @{
 share = @($share | Select-Object -Property Name, Path, Description, Type, MaximumAllowed)
@@ -1753,10 +1595,7 @@ $server = @()
 try {
 $server = Get-CimInstance -Query 'SELECT ServerSessions, FilesOpen, BytesReceivedPersec, BytesTransmittedPersec, LogonPersec, ErrorsLogon, ErrorsAccessPermissions, ErrorsGrantedAccess, ErrorsSystem, SessionsErroredOut, SessionsTimedOut, SessionsForcedOff, WorkItemShortages, Timestamp_Sys100NS, Timestamp_PerfTime, Frequency_PerfTime FROM Win32_PerfRawData_PerfNet_Server'
 } catch {
-$reason = 'unknown'
-if ("$($_.CategoryInfo.Category)" -eq 'PermissionDenied') { $reason = 'access_denied' }
-if ($_.FullyQualifiedErrorId -match '0x80041010|0x8004100e') { $reason = 'unsupported' }
-$notes = @(@{ Source = 'server'; Reason = $reason })
+$notes = @(@{ Source = 'server'; Reason = Get-Reason $_ })
 }
 $document = @{
 server = @($server | Select-Object -Property ServerSessions, FilesOpen, BytesReceivedPersec, BytesTransmittedPersec, LogonPersec, ErrorsLogon, ErrorsAccessPermissions, ErrorsGrantedAccess, ErrorsSystem, SessionsErroredOut, SessionsTimedOut, SessionsForcedOff, WorkItemShortages, Timestamp_Sys100NS, Timestamp_PerfTime, Frequency_PerfTime)
@@ -1810,11 +1649,7 @@ $statistics = Get-CimInstance -ClassName "Win32_PerfRawData_MSSQL${first}_${seco
 $locks = Get-CimInstance -ClassName "Win32_PerfRawData_MSSQL${first}_${second}Locks" -Filter "Name = '_Total'" -Property NumberofDeadlocksPersec, LockWaitsPersec
 $memory = Get-CimInstance -ClassName "Win32_PerfRawData_MSSQL${first}_${second}MemoryManager" -Property TotalServerMemoryKB, TargetServerMemoryKB, MemoryGrantsPending
 $counters = 'ok'
-} catch {
-$counters = 'unknown'
-if ($_.FullyQualifiedErrorId -match '0x800410(02|0e|10)') { $counters = 'unsupported' }
-if ("$($_.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError' -or $_.FullyQualifiedErrorId -match '0x80041003') { $counters = 'access_denied' }
-}
+} catch { $counters = Get-Reason $_ }
 }
 @{
 Name = $name
@@ -1847,33 +1682,6 @@ Frequency_PerfTime = $statistics.Frequency_PerfTime
 ConvertTo-Json -InputObject @{ instance = $instance } -Compress -Depth 4
 }
 sql_databases = {
-function Read-Rows {
-param($Connection, [string]$Text)
-$command = New-Object -TypeName System.Data.SqlClient.SqlCommand -ArgumentList $Text, $Connection
-$command.CommandTimeout = 10
-$reader = $command.ExecuteReader()
-try {
-while ($reader.Read()) {
-$row = @{}
-for ($place = 0; $place -lt $reader.FieldCount; $place++) {
-$value = $reader.GetValue($place)
-if ($value -is [System.DBNull]) { $value = $null }
-$row[$reader.GetName($place)] = $value
-}
-$row
-}
-} finally {
-$reader.Close()
-}
-}
-function Get-Reason {
-param($Failure)
-$inner = $Failure.Exception
-while ($inner.InnerException) { $inner = $inner.InnerException }
-if ($inner.Number -in 229, 262, 297, 300, 371, 916, 4060, 18452, 18456) { return 'access_denied' }
-if ("$($Failure.FullyQualifiedErrorId)" -match 'ConstrainedLanguage') { return 'unsupported' }
-'unknown'
-}
 $database = @()
 $backup = @()
 $log = @()
@@ -1893,22 +1701,22 @@ try {
 $connection = New-Object -TypeName System.Data.SqlClient.SqlConnection -ArgumentList "Server=$server;Integrated Security=true;Connect Timeout=3;Application Name=rmm;Pooling=false"
 $connection.Open()
 try {
-$database += @(foreach ($row in Read-Rows $connection "/* databases */ SET LOCK_TIMEOUT 2000; SELECT TOP 2000 name AS Name, CAST(state AS int) AS State, CAST(recovery_model AS int) AS Recovery, is_read_only AS IsReadOnly, database_id AS Number FROM sys.databases WHERE source_database_id IS NULL ORDER BY name") { $row['Instance'] = $instance; $row['Key'] = "$instance|$($row['Name'])"; $row })
+$database += @(foreach ($row in Read-SqlRow $connection "/* databases */ SET LOCK_TIMEOUT 2000; SELECT TOP 2000 name AS Name, CAST(state AS int) AS State, CAST(recovery_model AS int) AS Recovery, is_read_only AS IsReadOnly, database_id AS Number FROM sys.databases WHERE source_database_id IS NULL ORDER BY name") { $row['Instance'] = $instance; $row['Key'] = "$instance|$($row['Name'])"; $row })
 } catch {
 $notes += @{ Source = 'database'; Reason = Get-Reason $_ }
 }
 try {
-$backup += @(foreach ($row in Read-Rows $connection "/* backups */ SET LOCK_TIMEOUT 2000; SELECT TOP 2000 d.name AS Name, CASE WHEN MAX(b.backup_finish_date) IS NULL THEN 0 ELSE 1 END AS BackedUp, CONVERT(varchar(19), DATEADD(second, DATEDIFF(second, GETDATE(), GETUTCDATE()), MAX(CASE WHEN b.type = 'D' THEN b.backup_finish_date END)), 126) + 'Z' AS LastFull, CONVERT(varchar(19), DATEADD(second, DATEDIFF(second, GETDATE(), GETUTCDATE()), MAX(CASE WHEN b.type IN ('D', 'I') THEN b.backup_finish_date END)), 126) + 'Z' AS LastData, CONVERT(varchar(19), DATEADD(second, DATEDIFF(second, GETDATE(), GETUTCDATE()), MAX(CASE WHEN b.type = 'L' THEN b.backup_finish_date END)), 126) + 'Z' AS LastLog FROM sys.databases d LEFT JOIN msdb.dbo.backupset b ON b.database_name = d.name WHERE d.name <> 'tempdb' AND d.source_database_id IS NULL GROUP BY d.name") { $row['Instance'] = $instance; $row['Key'] = "$instance|$($row['Name'])"; $row })
+$backup += @(foreach ($row in Read-SqlRow $connection "/* backups */ SET LOCK_TIMEOUT 2000; SELECT TOP 2000 d.name AS Name, CASE WHEN MAX(b.backup_finish_date) IS NULL THEN 0 ELSE 1 END AS BackedUp, CONVERT(varchar(19), DATEADD(second, DATEDIFF(second, GETDATE(), GETUTCDATE()), MAX(CASE WHEN b.type = 'D' THEN b.backup_finish_date END)), 126) + 'Z' AS LastFull, CONVERT(varchar(19), DATEADD(second, DATEDIFF(second, GETDATE(), GETUTCDATE()), MAX(CASE WHEN b.type IN ('D', 'I') THEN b.backup_finish_date END)), 126) + 'Z' AS LastData, CONVERT(varchar(19), DATEADD(second, DATEDIFF(second, GETDATE(), GETUTCDATE()), MAX(CASE WHEN b.type = 'L' THEN b.backup_finish_date END)), 126) + 'Z' AS LastLog FROM sys.databases d LEFT JOIN msdb.dbo.backupset b ON b.database_name = d.name WHERE d.name <> 'tempdb' AND d.source_database_id IS NULL GROUP BY d.name") { $row['Instance'] = $instance; $row['Key'] = "$instance|$($row['Name'])"; $row })
 } catch {
 $notes += @{ Source = 'backup'; Reason = Get-Reason $_ }
 }
 try {
-$log += @(foreach ($row in Read-Rows $connection "/* logs */ SET LOCK_TIMEOUT 2000; SELECT TOP 2000 RTRIM(instance_name) AS Name, cntr_value AS UsedPct FROM sys.dm_os_performance_counters WHERE counter_name LIKE 'Percent Log Used%' AND object_name LIKE '%:Databases%'") { $row['Instance'] = $instance; $row['Key'] = "$instance|$($row['Name'])"; $row })
+$log += @(foreach ($row in Read-SqlRow $connection "/* logs */ SET LOCK_TIMEOUT 2000; SELECT TOP 2000 RTRIM(instance_name) AS Name, cntr_value AS UsedPct FROM sys.dm_os_performance_counters WHERE counter_name LIKE 'Percent Log Used%' AND object_name LIKE '%:Databases%'") { $row['Instance'] = $instance; $row['Key'] = "$instance|$($row['Name'])"; $row })
 } catch {
 $notes += @{ Source = 'log'; Reason = Get-Reason $_ }
 }
 try {
-$replica += @(foreach ($row in Read-Rows $connection "/* replicas */ SET LOCK_TIMEOUT 2000; SELECT TOP 2000 DB_NAME(r.database_id) AS Name, g.name AS GroupName, CAST(r.synchronization_state AS int) AS Sync, CAST(r.synchronization_health AS int) AS Health, r.is_suspended AS IsSuspended FROM sys.dm_hadr_database_replica_states r JOIN sys.availability_groups g ON g.group_id = r.group_id WHERE r.is_local = 1") { $row['Instance'] = $instance; $row['Key'] = "$instance|$($row['Name'])"; $row })
+$replica += @(foreach ($row in Read-SqlRow $connection "/* replicas */ SET LOCK_TIMEOUT 2000; SELECT TOP 2000 DB_NAME(r.database_id) AS Name, g.name AS GroupName, CAST(r.synchronization_state AS int) AS Sync, CAST(r.synchronization_health AS int) AS Health, r.is_suspended AS IsSuspended FROM sys.dm_hadr_database_replica_states r JOIN sys.availability_groups g ON g.group_id = r.group_id WHERE r.is_local = 1") { $row['Instance'] = $instance; $row['Key'] = "$instance|$($row['Name'])"; $row })
 } catch {
 $notes += @{ Source = 'replica'; Reason = Get-Reason $_ }
 }
@@ -1930,33 +1738,6 @@ notes = $notes
 ConvertTo-Json -InputObject $document -Compress -Depth 4
 }
 sql_jobs = {
-function Read-Rows {
-param($Connection, [string]$Text)
-$command = New-Object -TypeName System.Data.SqlClient.SqlCommand -ArgumentList $Text, $Connection
-$command.CommandTimeout = 10
-$reader = $command.ExecuteReader()
-try {
-while ($reader.Read()) {
-$row = @{}
-for ($place = 0; $place -lt $reader.FieldCount; $place++) {
-$value = $reader.GetValue($place)
-if ($value -is [System.DBNull]) { $value = $null }
-$row[$reader.GetName($place)] = $value
-}
-$row
-}
-} finally {
-$reader.Close()
-}
-}
-function Get-Reason {
-param($Failure)
-$inner = $Failure.Exception
-while ($inner.InnerException) { $inner = $inner.InnerException }
-if ($inner.Number -in 229, 262, 297, 300, 371, 916, 4060, 18452, 18456) { return 'access_denied' }
-if ("$($Failure.FullyQualifiedErrorId)" -match 'ConstrainedLanguage') { return 'unsupported' }
-'unknown'
-}
 $job = @()
 $notes = @()
 $services = Get-CimInstance -Query "SELECT Name, State FROM Win32_Service WHERE Name LIKE 'MSSQL%'"
@@ -1973,7 +1754,7 @@ try {
 $connection = New-Object -TypeName System.Data.SqlClient.SqlConnection -ArgumentList "Server=$server;Integrated Security=true;Connect Timeout=3;Application Name=rmm;Pooling=false"
 $connection.Open()
 try {
-$job += @(foreach ($row in Read-Rows $connection "/* jobs */ SET LOCK_TIMEOUT 2000; SELECT TOP 1000 j.name AS Name, CAST(j.enabled AS int) AS Enabled, CAST(h.run_status AS int) AS Outcome, CONVERT(varchar(19), DATEADD(second, DATEDIFF(second, GETDATE(), GETUTCDATE()), msdb.dbo.agent_datetime(h.run_date, h.run_time)), 126) + 'Z' AS LastRun, h.run_duration / 10000 * 3600 + h.run_duration / 100 % 100 * 60 + h.run_duration % 100 AS Duration FROM msdb.dbo.sysjobs j OUTER APPLY (SELECT TOP 1 run_status, run_date, run_time, run_duration FROM msdb.dbo.sysjobhistory WHERE job_id = j.job_id AND step_id = 0 ORDER BY instance_id DESC) h ORDER BY j.name") { $row['Instance'] = $instance; $row['Key'] = "$instance|$($row['Name'])"; $row })
+$job += @(foreach ($row in Read-SqlRow $connection "/* jobs */ SET LOCK_TIMEOUT 2000; SELECT TOP 1000 j.name AS Name, CAST(j.enabled AS int) AS Enabled, CAST(h.run_status AS int) AS Outcome, CONVERT(varchar(19), DATEADD(second, DATEDIFF(second, GETDATE(), GETUTCDATE()), msdb.dbo.agent_datetime(h.run_date, h.run_time)), 126) + 'Z' AS LastRun, h.run_duration / 10000 * 3600 + h.run_duration / 100 % 100 * 60 + h.run_duration % 100 AS Duration FROM msdb.dbo.sysjobs j OUTER APPLY (SELECT TOP 1 run_status, run_date, run_time, run_duration FROM msdb.dbo.sysjobhistory WHERE job_id = j.job_id AND step_id = 0 ORDER BY instance_id DESC) h ORDER BY j.name") { $row['Instance'] = $instance; $row['Key'] = "$instance|$($row['Name'])"; $row })
 } catch {
 $notes += @{ Source = 'job'; Reason = Get-Reason $_ }
 }
@@ -1992,9 +1773,7 @@ $perf = Get-CimInstance -Query 'SELECT Processes, Threads, ProcessorQueueLength,
 $computer = Get-CimInstance -Query 'SELECT NumberOfLogicalProcessors FROM Win32_ComputerSystem'
 $document = @{
 os = @(foreach ($item in $os) {
-$boot = $null
-if ($item.LastBootUpTime) { $boot = $item.LastBootUpTime.ToUniversalTime().ToString('o') }
-@{ CSName = $item.CSName; LastBootUpTime = $boot }
+@{ CSName = $item.CSName; LastBootUpTime = ConvertTo-Utc $item.LastBootUpTime }
 })
 utc = @($utc | Select-Object -Property Year, Month, Day, Hour, Minute, Second)
 perf = @($perf | Select-Object -Property Processes, Threads, ProcessorQueueLength, ContextSwitchesPersec, SystemCallsPersec, Timestamp_Sys100NS, Timestamp_PerfTime, Frequency_PerfTime)
@@ -2009,10 +1788,7 @@ $v6 = @()
 try {
 $v6 = Get-CimInstance -Query 'SELECT ConnectionsEstablished, ConnectionsActive, ConnectionsPassive, ConnectionFailures, ConnectionsReset, SegmentsReceivedPersec, SegmentsSentPersec, SegmentsRetransmittedPersec, Timestamp_Sys100NS, Timestamp_PerfTime, Frequency_PerfTime FROM Win32_PerfRawData_Tcpip_TCPv6'
 } catch {
-$reason = 'unknown'
-if ("$($_.CategoryInfo.Category)" -eq 'PermissionDenied') { $reason = 'access_denied' }
-if ($_.FullyQualifiedErrorId -match '0x80041010|0x8004100e') { $reason = 'unsupported' }
-$notes = @(@{ Source = 'v6'; Reason = $reason })
+$notes = @(@{ Source = 'v6'; Reason = Get-Reason $_ })
 }
 $document = @{
 v4 = @($v4 | Select-Object -Property ConnectionsEstablished, ConnectionsActive, ConnectionsPassive, ConnectionFailures, ConnectionsReset, SegmentsReceivedPersec, SegmentsSentPersec, SegmentsRetransmittedPersec, Timestamp_Sys100NS, Timestamp_PerfTime, Frequency_PerfTime)
@@ -2062,10 +1838,7 @@ $zone = @()
 try {
 $zone = Get-CimInstance -Query 'SELECT Name, HighPrecisionTemperature, PercentPassiveLimit, ThrottleReasons FROM Win32_PerfRawData_Counters_ThermalZoneInformation'
 } catch {
-$reason = 'unknown'
-if ("$($_.CategoryInfo.Category)" -eq 'PermissionDenied') { $reason = 'access_denied' }
-if ($_.FullyQualifiedErrorId -match '0x80041010|0x8004100e') { $reason = 'unsupported' }
-$notes = @(@{ Source = 'zone'; Reason = $reason })
+$notes = @(@{ Source = 'zone'; Reason = Get-Reason $_ })
 }
 $document = @{
 zone = @($zone | Select-Object -Property Name, HighPrecisionTemperature, PercentPassiveLimit, ThrottleReasons)
@@ -2074,14 +1847,6 @@ notes = $notes
 ConvertTo-Json -InputObject $document -Compress -Depth 4
 }
 time_sync = {
-function Get-Reason {
-param($Failure)
-$id = "$($Failure.FullyQualifiedErrorId)"
-$codes = $Failure.Exception.HResult, $Failure.Exception.InnerException.HResult
-if ("$($Failure.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError' -or -2147024891 -in $codes -or $id -like 'HRESULT 0x80041003*') { return 'access_denied' }
-if ($id -like 'NoMatchingLogsFound*' -or $id -like 'HRESULT 0x80041010*') { return 'unsupported' }
-'unknown'
-}
 $notes = @()
 $counters = @()
 try {
@@ -2106,44 +1871,21 @@ $key = 'HKLM:\SYSTEM\CurrentControlSet\Services\W32Time\TimeProviders\VMICTimePr
 if (Test-Path -LiteralPath $key) { $hosted = @(Get-ItemProperty -LiteralPath $key | Select-Object -Property Enabled) }
 $status = @()
 try {
-$record = Get-WinEvent -LogName 'Microsoft-Windows-Time-Service/Operational' -FilterXPath '*[System[Provider[@Name="Microsoft-Windows-Time-Service"] and EventID=260]]' -MaxEvents 1 -ErrorAction Stop
+$record = Get-Newest -Log 'Microsoft-Windows-Time-Service/Operational' -XPath '*[System[Provider[@Name="Microsoft-Windows-Time-Service"] and EventID=260]]'
 $values = @($record.Properties)
 if ($values.Count -ge 17) {
 $status = @(@{
-TimeCreated = $record.TimeCreated.ToUniversalTime().ToString('o')
+TimeCreated = ConvertTo-Utc $record.TimeCreated
 Stratum = $values[3].Value
 LastSync = $values[8].Value
 Source = $values[9].Value
 SyncError = $values[16].Value
 })
 }
-} catch {
-if ("$($_.FullyQualifiedErrorId)" -notlike 'NoMatchingEventsFound*') { $notes += @{ Source = 'status'; Reason = Get-Reason $_ } }
-}
+} catch { $notes += @{ Source = 'status'; Reason = Get-Reason $_ } }
 ConvertTo-Json -InputObject @{ counters = $counters; service = $service; settings = $settings; host = $hosted; status = $status; notes = $notes } -Compress -Depth 4
 }
 updates = {
-function Get-Reason {
-param($Failure)
-$id = "$($Failure.FullyQualifiedErrorId)"
-$codes = $Failure.Exception.HResult, $Failure.Exception.InnerException.HResult
-if ("$($Failure.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError' -or -2147024891 -in $codes -or $id -like 'HRESULT 0x80041003*') { return 'access_denied' }
-if ($id -like 'NoMatchingLogsFound*' -or $id -like 'HRESULT 0x80041010*') { return 'unsupported' }
-'unknown'
-}
-function Get-Newest {
-param([string]$Log, [string]$XPath, [int]$Most)
-try {
-Get-WinEvent -LogName $Log -FilterXPath $XPath -MaxEvents $Most -ErrorAction Stop
-} catch {
-if ("$($_.FullyQualifiedErrorId)" -notlike 'NoMatchingEventsFound*') { throw }
-}
-}
-function Get-When {
-param($Record)
-if ($Record) { return $Record.TimeCreated.ToUniversalTime().ToString('o') }
-$null
-}
 function Get-Part {
 param($Record, [int]$Index)
 if ($Record -and @($Record.Properties).Count -gt $Index) { return @($Record.Properties)[$Index].Value }
@@ -2188,19 +1930,19 @@ if ($low -lt 0) { $low += 4294967296 }
 $scan = @()
 try {
 $log = 'Microsoft-Windows-WindowsUpdateClient/Operational'
-$good = Get-Newest -Log $log -XPath '*[System[Provider[@Name="Microsoft-Windows-WindowsUpdateClient"] and EventID=26]]' -Most 1
-$bad = Get-Newest -Log $log -XPath '*[System[Provider[@Name="Microsoft-Windows-WindowsUpdateClient"] and EventID=25]]' -Most 1
-$scan = @(@{ LastSuccess = Get-When $good; Found = Get-Part $good 0; LastFailure = Get-When $bad; ErrorCode = Get-Part $bad 0 })
+$good = Get-Newest -Log $log -XPath '*[System[Provider[@Name="Microsoft-Windows-WindowsUpdateClient"] and EventID=26]]'
+$bad = Get-Newest -Log $log -XPath '*[System[Provider[@Name="Microsoft-Windows-WindowsUpdateClient"] and EventID=25]]'
+$scan = @(@{ LastSuccess = ConvertTo-Utc $good.TimeCreated; Found = Get-Part $good 0; LastFailure = ConvertTo-Utc $bad.TimeCreated; ErrorCode = Get-Part $bad 0 })
 } catch { $notes += @{ Source = 'scan'; Reason = Get-Reason $_ } }
 $install = @()
 try {
 $done = Get-Newest -Log 'System' -XPath '*[System[Provider[@Name="Microsoft-Windows-WindowsUpdateClient"] and EventID=19]]' -Most 60
 $good = $done | Where-Object -FilterScript { (Get-Part $_ 0) -notlike '*KB2267602*' -and (Get-Part $_ 0) -notlike '*KB4052623*' } | Select-Object -First 1
-$bad = Get-Newest -Log 'System' -XPath '*[System[Provider[@Name="Microsoft-Windows-WindowsUpdateClient"] and EventID=20]]' -Most 1
+$bad = Get-Newest -Log 'System' -XPath '*[System[Provider[@Name="Microsoft-Windows-WindowsUpdateClient"] and EventID=20]]'
 $install = @(@{
-LastSuccess = Get-When $good
+LastSuccess = ConvertTo-Utc $good.TimeCreated
 Title = Get-Part $good 0
-LastFailure = Get-When $bad
+LastFailure = ConvertTo-Utc $bad.TimeCreated
 ErrorCode = Get-Part $bad 0
 FailedTitle = Get-Part $bad 1
 })
@@ -2233,17 +1975,14 @@ $sessions = @()
 try {
 $sessions = Get-CimInstance -Query 'SELECT ActiveSessions, InactiveSessions, TotalSessions FROM Win32_PerfRawData_LocalSessionManager_TerminalServices'
 } catch {
-$reason = 'unknown'
-if ("$($_.CategoryInfo.Category)" -eq 'PermissionDenied') { $reason = 'access_denied' }
-if ($_.FullyQualifiedErrorId -match '0x80041010|0x8004100e') { $reason = 'unsupported' }
-$notes += @{ Source = 'sessions'; Reason = $reason }
+$notes += @{ Source = 'sessions'; Reason = Get-Reason $_ }
 }
 $computer = Get-CimInstance -Query 'SELECT UserName FROM Win32_ComputerSystem'
 $keys = Get-ItemProperty -Path 'Registry::HKEY_USERS\*\Volatile Environment' -ErrorAction SilentlyContinue -ErrorVariable failures
 $logons = @(foreach ($key in $keys) {
 @{ KeyName = @($key.PSPath -split '\\')[-2]; USERDOMAIN = $key.USERDOMAIN; USERNAME = $key.USERNAME }
 })
-if (@($failures | Where-Object -FilterScript { "$($_.CategoryInfo.Category)" -in 'PermissionDenied', 'SecurityError' }).Count -gt 0) {
+if (@($failures | Where-Object -FilterScript { (Get-Reason $_) -eq 'access_denied' }).Count -gt 0) {
 $logons = @()
 $notes += @{ Source = 'logons'; Reason = 'access_denied' }
 }

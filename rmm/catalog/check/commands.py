@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rmm.catalog.check import facts
 from rmm.catalog.check.finding import Mark, Marks, Node, literal, named, text, walk
+from rmm.catalog.functions import functions, taken
 
 COMMON = frozenset(
     {"verbose", "debug", "erroraction", "warningaction", "informationaction", "errorvariable", "warningvariable",
@@ -40,10 +41,12 @@ _REFUSED = {
 
 
 def command_marks(root: Node) -> Marks:
-    """Every command of the script, and every redirection into a file."""
+    """Every command of the script, every function that it defines, and every redirection into a file."""
     own = {text(n).casefold() for n in walk(root) if n.type == "function_name"}
     for node in walk(root):
-        if node.type == "command":
+        if node.type == "function_name" and (reason := function_problem(text(node))):
+            yield Mark(node.parent, *reason)
+        elif node.type == "command":
             yield from _command(node, own)
         elif node.type == "redirected_file_name" and text(node).strip().casefold() != "$null":
             yield Mark(node, *INTO_FILE)
@@ -86,9 +89,19 @@ def _method(node: Node) -> Marks:
         yield Mark(node, "acts", f"{method} is not one of the CIM methods that only tell something")
 
 
+def function_problem(name: str) -> tuple[str, str] | None:
+    """(rule, message) of a function that no script may define; a scope such as `global:` may stand before the name."""
+    plain = name.rpartition(":")[2].casefold()
+    return (
+        ("shared", f"every bundle may have a function {name} already: take another name") if plain in taken() else None
+    )
+
+
 def command_problem(name: str) -> tuple[str, str] | None:
     """(rule, message) of a command that may not stand in a script."""
     plain = name.casefold()
+    if plain in functions():
+        return None
     if plain in _REFUSED:
         return _REFUSED[plain]
     if plain in facts.aliases():
@@ -106,13 +119,17 @@ def command_problem(name: str) -> tuple[str, str] | None:
 def parameter_problem(command: str, given: str) -> tuple[str, str] | None:
     """(rule, message) of a parameter that a command of 5.1 lacks, or that is not written out."""
     plain = command.casefold()
-    known = facts.commands()[plain] | COMMON | _DYNAMIC.get(plain, frozenset())
+    if plain in functions():
+        known = frozenset(map(str.casefold, functions()[plain].parameters))
+    else:
+        known = facts.commands()[plain] | COMMON | _DYNAMIC.get(plain, frozenset())
     if given.casefold() in known:
         return None
     longer = sorted(full for full in known if full.startswith(given.casefold()))
     if longer:
         return "abbreviation", f"-{given} is short for -{longer[0]}: write it out"
-    return "parameter-5.1", f"{command} of Windows PowerShell 5.1 has no parameter -{given}"
+    whose = command if plain in functions() else f"{command} of Windows PowerShell 5.1"
+    return "parameter-5.1", f"{whose} has no parameter -{given}"
 
 
 def _command_of(node: Node) -> Node | None:

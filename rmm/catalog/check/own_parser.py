@@ -12,7 +12,13 @@ from typing import NamedTuple
 
 import msgspec
 
-from rmm.catalog.check.commands import BY_OPERATOR, INTO_FILE, command_problem, parameter_problem
+from rmm.catalog.check.commands import (
+    BY_OPERATOR,
+    INTO_FILE,
+    command_problem,
+    function_problem,
+    parameter_problem,
+)
 from rmm.catalog.check.finding import Finding
 from rmm.catalog.check.members import instance_problem, static_problem, type_problem
 from rmm.catalog.powershell import run_script
@@ -58,7 +64,7 @@ class _Parsed(msgspec.Struct):
     commands: list[_Command]
     members: list[_Member]
     types: list[_Named]
-    functions: list[str]
+    functions: list[_Named]
 
 
 class Script(NamedTuple):
@@ -82,7 +88,10 @@ def _findings(file: str, parsed: _Parsed) -> Iterator[Finding]:
         yield Finding(file, *error.at, "syntax", f"cannot be parsed as PowerShell: {error.message}")
     for newer in parsed.newer:
         yield Finding(file, *newer.at, "syntax-5.1", f"Windows PowerShell 5.1 does not have {newer.what}")
-    own = {name.casefold() for name in parsed.functions}
+    for function in parsed.functions:
+        if reason := function_problem(function.name):
+            yield Finding(file, *function.at, *reason)
+    own = {function.name.casefold() for function in parsed.functions}
     for command in parsed.commands:
         yield from _command(file, command, own)
     for named in parsed.types:

@@ -68,7 +68,7 @@ while ($null -ne ($line = [Console]::In.ReadLine())) {
         if ($newer) { $found.newer += @{ what = $newer; at = Get-Place $ast.Extent } }
         switch ($ast.GetType().Name) {
             'CommandAst' { $found.commands += Get-Command51 $ast }
-            'FunctionDefinitionAst' { $found.functions += $ast.Name }
+            'FunctionDefinitionAst' { $found.functions += @{ name = $ast.Name; at = Get-Place $ast.Extent } }
             { $_ -in 'MemberExpressionAst', 'InvokeMemberExpressionAst' } { $found.members += Get-Member51 $ast }
             { $_ -in 'TypeExpressionAst', 'TypeConstraintAst', 'ConvertExpressionAst' } {
                 if ($_ -ne 'ConvertExpressionAst') { $found.types += @{ name = Get-TypeText $ast.TypeName; at = Get-Place $ast.Extent } }

@@ -27,9 +27,9 @@ from rmm.lab.wire.tls import Authority
 
 STEPS = (
     "connect", "identify", "offer", "logon", "create", "command", "send", "receive", "signal", "delete", "enumerate",
-    "pull", "get",
+    "pull", "get", "disconnect", "reconnect", "attach",
 )  # fmt: skip
-"""What a machine is asked: the connection, WS-Identify, the legs of a logon, then WSMan's actions."""
+"""What a machine is asked: the connection, WS-Identify, the legs of a logon, WSMan's actions (`attach` is Connect)."""
 
 _MATCHERS = ("machines", "names", "groups", "share")
 _WHEN = ("step", "skip", "times", "after_s", "for_s")

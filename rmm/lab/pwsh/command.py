@@ -14,19 +14,23 @@ import re
 import uuid
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 from rmm.lab.machine import Execution, Machine
 from rmm.lab.pwsh.pool import FullError, Pool
 from rmm.lab.pwsh.preparation import SCRIPT
 from rmm.lab.pwsh.preparation import Machine as Prepared
 from rmm.lab.pwsh.process import READ, LostError, kill, reap, spawn
+from rmm.lab.pwsh.rewrite import MOST
 from rmm.lab.pwsh.runspace import MOST_HELD, Relayed
 from rmm.lab.wire import psrp
-from rmm.lab.wire.shells import Command, CommandShell, encoded_script, line_of
+from rmm.lab.wire.command_line import encoded_script, line_of
+from rmm.lab.wire.shells import Command, CommandShell, error_clixml
 from rmm.lab.wire.soap import RSP, Call, WsmanFault, shell_gone
 
 MOST_ERRORS = 1 << 20  # bytes of standard error that are kept
 MOST_INPUT = 16 << 20  # bytes of standard input that wait to be read
+HOOKS = ("executed",)  # the faults that can act where there are no messages
 CLIXML = "http://schemas.microsoft.com/powershell/2004/04"
 
 
@@ -36,11 +40,13 @@ class PowerShellCommands(CommandShell):
     def __init__(
         self, machine: Machine, identity: str, idle_s: float, *, codepage: int, pool: Pool,
         become: Callable[[Path], Prepared], began: Callable[[], None], full: Callable[[], WsmanFault],
-        keep: Callable[[asyncio.Future[None], PowerShellCommands], None],
+        keep: Callable[[asyncio.Future[None], PowerShellCommands], None], faults: Any = None,
     ) -> None:  # fmt: skip
         super().__init__(machine, _refused, identity, idle_s)
         self._encoding = encoding_of(codepage)
         self._pool, self._become, self._began, self._full, self._keep = pool, become, began, full, keep
+        self._change = self._changed if faults is not None and faults.concerns(HOOKS) else None
+        self._faults = faults
         self._taken = asyncio.Event()
         self._running: dict[str, Run] = {}
 
@@ -66,7 +72,7 @@ class PowerShellCommands(CommandShell):
         self.commands[name] = command
         # Who chooses the encoding in the script does not get the console's.
         encoding = "utf-8" if "OutputEncoding" in script else self._encoding
-        run = self._running[name] = Run(command, script, encoding)
+        run = self._running[name] = Run(command, script, encoding, self._change)
         life = asyncio.ensure_future(self._live(run))
         run.life = life
         self._keep(life, self)
@@ -116,6 +122,12 @@ class PowerShellCommands(CommandShell):
             finally:
                 self._pool.release()
 
+    def _changed(self, execution: Execution) -> Execution:
+        """What the faults of this machine make of all that a command has written."""
+        for fault in self._faults.strike("executed", "command"):
+            execution = fault.executed(self.machine, execution)
+        return execution
+
     async def _room(self) -> None:
         while sum(run.command.held for run in self._running.values()) > MOST_HELD:
             self._taken.clear()
@@ -125,11 +137,14 @@ class PowerShellCommands(CommandShell):
 class Run:
     """One command line that runs."""
 
-    def __init__(self, command: Relayed, script: str, encoding: str) -> None:
+    def __init__(
+        self, command: Relayed, script: str, encoding: str, change: Callable[[Execution], Execution] | None = None
+    ) -> None:
         self.command = command
         self.script = script
         self.life: asyncio.Future[None] | None = None
         self._encoding = encoding
+        self._change = change
         self._child: asyncio.subprocess.Process | None = None
         self._input = bytearray()
         self._input_ended = self._stopped = False
@@ -166,14 +181,38 @@ class Run:
         self._pass_on()
         errors = asyncio.ensure_future(self._errors(child))
         try:
-            await self._output(child, room)
+            if self._change is None:
+                await self._output(child, room)
+                said = b""
+            else:
+                said = await _whole(child)
             text = await errors
         finally:
             errors.cancel()
+        self.command.exit_code = await child.wait()
+        if self._change is None:
+            self._complain(text)
+        else:
+            await self._changed(said, text, self._change)
+        self.command.end()
+
+    def _complain(self, text: str) -> None:
         if text:
             self._put("stderr", clixml(text).encode(self._encoding, "replace"))
-        self.command.exit_code = await child.wait()
-        self.command.end()
+
+    async def _changed(self, said: bytes, text: str, change: Callable[[Execution], Execution]) -> None:
+        """Say what faults make of a command that has ended; its output is lines for them."""
+        lines: list[Any] = said.decode("utf-8", "replace").replace("\r\n", "\n").removesuffix("\n").split("\n")
+        before = Execution(lines if said else [], [], self.command.exit_code != 0)
+        execution = change(before)
+        await asyncio.sleep(execution.delay_s)
+        output = "".join(f"{line}\r\n" for line in execution.output)
+        self._put("stdout", output.encode(self._encoding, "replace"))
+        if execution.errors:
+            self._put("stderr", error_clixml(execution).encode(self._encoding, "replace"))
+            self.command.exit_code = int(execution.failed)
+        else:
+            self._complain(text)
 
     async def _output(self, child: asyncio.subprocess.Process, room: Callable[[], Awaitable[None]]) -> None:
         assert child.stdout is not None
@@ -193,6 +232,17 @@ class Run:
     def _put(self, name: str, data: bytes) -> None:
         for begin in range(0, len(data), psrp.FRAGMENT):
             self.command.say(data[begin : begin + psrp.FRAGMENT], name)
+
+
+async def _whole(child: asyncio.subprocess.Process) -> bytes:
+    """All that a child writes. Raises LostError for more than is kept."""
+    assert child.stdout is not None
+    kept = bytearray()
+    while data := await child.stdout.read(READ):
+        kept += data
+        if len(kept) > MOST:
+            raise LostError("a fault that changes output takes no more than 64 MB of it")
+    return bytes(kept)
 
 
 def wrapped(script: str, machine: Prepared) -> str:

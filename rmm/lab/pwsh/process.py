@@ -20,6 +20,7 @@ SILENT_S = 30.0  # without a byte while an acknowledgement is owed: it hangs
 MOST_UNSENT = 16 << 20  # bytes that wait for it to read
 END_S = 5.0  # for the session's end in order, and again for the process's
 SERVER = "-ServerMode"
+GUARD = str(Path(__file__).with_name("guard.py"))
 STATE = "RMM_LAB_STATE"  # the environment variable in which the stand-ins find the machine's state
 
 
@@ -29,19 +30,26 @@ class LostError(Exception):
 
 async def spawn(command: Sequence[str], environment: Mapping[str, str], folder: Path) -> asyncio.subprocess.Process:
     """A child with pipes, in a process group of its own, with the machine's state in `folder`. Raises LostError."""
-    if SERVER not in command and (guard := shutil.which("setpriv")):
-        # In server mode it ends when its standard input does; otherwise it would outlive a lab that is killed.
-        command = [guard, "--pdeathsig", "KILL", "--", *command]
     apart: dict[str, Any] = {} if sys.platform == "win32" else {"start_new_session": True}
     pipe = asyncio.subprocess.PIPE
     serves = SERVER in command  # it says nothing on standard error that its client does not hear
     try:
         return await asyncio.create_subprocess_exec(
-            *command, stdin=pipe, stdout=pipe, stderr=asyncio.subprocess.DEVNULL if serves else pipe,
+            *guarded(command), stdin=pipe, stdout=pipe, stderr=asyncio.subprocess.DEVNULL if serves else pipe,
             env={**environment, STATE: str(folder / "machine.json")}, limit=READ, **apart,
         )  # fmt: skip
     except OSError as error:
         raise LostError(f"PowerShell does not start: {error}") from error
+
+
+def guarded(command: Sequence[str]) -> list[str]:
+    """The command, so that on Linux it is killed when this process ends, however that ends. Raises LostError."""
+    if sys.platform == "linux":
+        if shutil.which(command[0]) is None:
+            raise LostError(f"PowerShell does not start: {command[0]} is no program")
+        return [sys.executable, "-I", "-S", "-B", GUARD, str(os.getpid()), *command]
+    else:  # in server mode it ends with its standard input; a command line may outlive a killed lab
+        return list(command)
 
 
 def kill(child: asyncio.subprocess.Process) -> None:

@@ -21,11 +21,12 @@ from rmm.lab.pwsh.preparation import Machine as Prepared
 from rmm.lab.pwsh.process import LostError, Process
 from rmm.lab.pwsh.rewrite import HOOKS, Rewriter
 from rmm.lab.wire import psrp
-from rmm.lab.wire.shells import Command, Shell
+from rmm.lab.wire.connect import PoolFacts
+from rmm.lab.wire.shells import BUFFERED, Command, Shell
 from rmm.lab.wire.soap import RSP, Call, WsmanFault, shell_gone
 
 OPEN_S = 60.0  # until the pool is opened and prepared; the machine may be busy with many others
-MOST_HELD = 2 << 20  # bytes that wait for a Receive; then the process waits as well
+MOST_HELD = BUFFERED  # bytes that wait for a Receive; then the process waits as well
 MOST_EARLY = 4 << 20  # bytes that a client may send before its pool is open
 MOST_COMMANDS = 1000  # of one shell that are not terminated, as Windows has it
 MOST_RUNNING = 15
@@ -76,6 +77,12 @@ class Relayed(Command):
         self._count()
         return text
 
+    def shed(self, limit: int) -> None:
+        """As any command; then there is room again."""
+        if self.held > limit:
+            super().shed(limit)
+            self._count()
+
     def drop(self) -> None:
         """Nobody will take what waits."""
         self.streams.clear()
@@ -97,6 +104,7 @@ class RunspaceShell(Shell):
         self.language = language
         try:
             self._pool_id = messages.pool_of(opening)
+            self.facts: PoolFacts | None = PoolFacts(opening)
         except ValueError as error:
             raise _invalid(f"the creation data is not valid: {error}") from error
         self._taken = asyncio.Event()
@@ -148,7 +156,11 @@ class RunspaceShell(Shell):
                 raise shell_gone()
             if not command.ended:
                 kind = "PromptResponse" if stream.get("Name") == "pr" else "Default"
-                self._forward(_guid(name) if name else SESSION, _decoded(stream.text or ""), kind)
+                data = _decoded(stream.text or "")
+                if not name and self.facts is not None:
+                    with contextlib.suppress(ValueError):  # what is no message the server complains of
+                        self.facts.asked(data)
+                self._forward(_guid(name) if name else SESSION, data, kind)
 
     def stop(self, command: Command) -> None:
         """A Signal: what was not received yet is dropped; PowerShell says itself that the pipeline is stopped."""
@@ -263,6 +275,8 @@ class RunspaceShell(Shell):
 
     def _say(self, fragment: Fragment) -> None:
         self.own.say(fragment.data)
+        if self.facts is not None:
+            self.facts.said(fragment.data)
         # As on Windows the first Receive has the capability together with what the pool says next.
         alone = fragment.ends == messages.CAPABILITY
         self.own.ready_at = asyncio.get_running_loop().time() + OPEN_S if alone else 0.0
@@ -318,7 +332,8 @@ class RunspaceShell(Shell):
             command.ready_at = asyncio.get_running_loop().time() + delay
 
     async def _room(self) -> None:
-        """Wait while the client does not take what waits for it: then PowerShell waits too."""
+        """Wait while the client does not take what waits for it: then PowerShell waits too, or the oldest is lost."""
+        self.shed()
         while self.own.held + sum(command.held for command in self._running.values()) > MOST_HELD:
             self._taken.clear()
             await self._taken.wait()

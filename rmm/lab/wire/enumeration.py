@@ -71,16 +71,41 @@ class Enumerations:
         return items[:count], items[count:]
 
 
-def shell_list(shells: list[tuple[Any, float]]) -> str:
-    """The EnumerateResponse of a machine's shells, with the seconds for which each was idle ([MS-WSMV] 3.1.4.9)."""
-    rows = "".join(
+def shell_xml(shell: Any, idle: float) -> str:
+    """A shell, which was idle for so many seconds ([MS-WSMV] 2.2.4.37)."""
+    incoming, outgoing = shell.streams
+    return (
         f"<rsp:Shell><rsp:ShellId>{shell.id}</rsp:ShellId><rsp:Name>{escape(shell.name)}</rsp:Name>"
         f"<rsp:ResourceUri>{escape(shell.uri)}</rsp:ResourceUri><rsp:Owner>{escape(shell.owner)}</rsp:Owner>"
         f"<rsp:ClientIP>127.0.0.1</rsp:ClientIP><rsp:IdleTimeOut>PT{shell.idle_s:.3f}S</rsp:IdleTimeOut>"
-        "<rsp:InputStreams>stdin pr</rsp:InputStreams><rsp:OutputStreams>stdout</rsp:OutputStreams>"
-        f"<rsp:State>Connected</rsp:State><rsp:ShellInactivity>P0DT0H0M{idle:.0f}S</rsp:ShellInactivity></rsp:Shell>"
-        for shell, idle in shells
+        f"<rsp:InputStreams>{incoming}</rsp:InputStreams><rsp:OutputStreams>{outgoing}</rsp:OutputStreams>"
+        f"<rsp:BufferMode>{shell.buffer_mode}</rsp:BufferMode>"
+        f"<rsp:State>{'Connected' if shell.connected else 'Disconnected'}</rsp:State>"
+        f"<rsp:ShellInactivity>P0DT0H0M{idle:.0f}S</rsp:ShellInactivity></rsp:Shell>"
     )
+
+
+def shell_list(shells: list[tuple[Any, float]]) -> str:
+    """The EnumerateResponse of a machine's shells, with the seconds for which each was idle ([MS-WSMV] 3.1.4.9)."""
+    return _listed("".join(shell_xml(shell, idle) for shell, idle in shells))
+
+
+def command_list(call: Call, shells: list[Any]) -> str:
+    """The EnumerateResponse of the commands of one of these shells: the one that the filter selects."""
+    wanted = [(element.text or "").strip().upper() for element in call.body.iter(f"{{{W}}}Selector")]
+    if len(wanted) != 1:
+        raise WsmanFault(2150859200, "w:InternalError", "A filter with the ShellId is expected.")
+    commands = [command for shell in shells if shell.id == wanted[0] for command in shell.commands.values()]
+    return _listed(
+        "".join(
+            f"<rsp:Command><rsp:CommandId>{command.id}</rsp:CommandId><rsp:CommandLine></rsp:CommandLine>"
+            f"<rsp:CommandState>{'Done' if command.ended else 'Running'}</rsp:CommandState></rsp:Command>"
+            for command in commands
+        )
+    )
+
+
+def _listed(rows: str) -> str:
     return (
         f"<n:EnumerateResponse><n:EnumerationContext/><w:Items>{rows}</w:Items><w:EndOfSequence/></n:EnumerateResponse>"
     )

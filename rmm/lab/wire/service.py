@@ -14,16 +14,19 @@ import msgspec
 from lxml import etree
 
 from rmm.lab.machine import Engine, Execution, Fleet, Machine
-from rmm.lab.wire import psrp, remoting_config, soap
-from rmm.lab.wire.accounts import Accounts, AccountStats
-from rmm.lab.wire.enumeration import Enumerations, shell_list
+from rmm.lab.wire import disconnect, psrp, remoting_config, soap
+from rmm.lab.wire.accounts import Accounts
+from rmm.lab.wire.enumeration import Enumerations, command_list, shell_list, shell_xml
 from rmm.lab.wire.http import HANDLED, Reply, Request
 from rmm.lab.wire.logon import Logon, Ways
 from rmm.lab.wire.remoting_config import MOST_SHELLS
 from rmm.lab.wire.shells import CommandShell, PowerShellShell, Shell, ShellHost
 from rmm.lab.wire.soap import RSP, Call, WsmanFault
+from rmm.lab.wire.stats import Stats
 
 IDLE_S = 7200.0
+STEPS = {"Connect": "attach"}  # what plans call an action, where that is not its name: `connect` is that of TCP
+LISTS = (RSP, f"{RSP}/Command")  # shells, and the commands of one
 CONFIGURATIONS = "http://schemas.microsoft.com/powershell/"
 WINRS = "winrs"
 USUAL = ("microsoft.powershell", WINRS)  # what every machine has; others come by a plan (kind: session)
@@ -36,26 +39,6 @@ _IDENTIFY = (
     "<wsmid:ProductVersion>OS: {version} SP: 0.0 Stack: 3.0</wsmid:ProductVersion>"
     "</wsmid:IdentifyResponse></s:Body></s:Envelope>"
 )
-
-
-class Stats(msgspec.Struct):
-    """What a lab has seen; `GET /lab/stats` on 127.0.0.1 gives it as JSON."""
-
-    connections: int = 0
-    requests: int = 0
-    shells_opened: int = 0
-    shells_open: int = 0
-    pipelines: int = 0
-    most_operations: int = 0  # commands that were open at once, of one user on one machine: begun and not terminated
-    most_shell_operations: int = 0  # ... and in one shell
-    queries: int = 0
-    listings: int = 0  # of shells
-    unencrypted: int = 0
-    authorizations: int = 0  # requests with an Authorization header, whatever is in it
-    logons_accepted: int = 0
-    logons_rejected: int = 0
-    proofs: int = 0  # messages made with a secret that arrived, accepted or not
-    accounts: dict[str, AccountStats] = {}
 
 
 class Lab:
@@ -161,7 +144,7 @@ class Service:
         self.arrived: Callable[[], bool] = lambda: False  # a WSMan request is open; True: a fault deals with it
         self.logon = Logon(lab.accounts, machine, secure=secure, ways=lab.ways)
         self._enumerations = Enumerations()
-        self._actions = {
+        self._actions: dict[str, Callable[[Call], str]] = {
             "Create": self._create,
             "Command": self._command,
             "Send": self._send,
@@ -170,6 +153,9 @@ class Service:
             "Enumerate": self._enumerate,
             "Pull": self._pull,
             "Get": self._get,
+            "Disconnect": lambda call: disconnect.disconnect(self._found(call), call),
+            "Reconnect": lambda call: disconnect.reconnect(self._found(call), call),
+            "Connect": lambda call: disconnect.connect(self._found(call), call),
         }
 
     def handle(self, request: Request) -> Reply | Awaitable[Reply | None] | None:
@@ -218,7 +204,7 @@ class Service:
         except (etree.XMLSyntaxError, ValueError):
             return Reply(400)
         name = call.action.rpartition("/")[2]
-        self.step = name.lower()
+        self.step = STEPS.get(name, name.lower())
         if self.arrived():
             return HANDLED
         try:
@@ -235,20 +221,27 @@ class Service:
         except WsmanFault as fault:
             return self._answer(call, call.fault(fault), 500, plain=plain)
 
-    def _shell(self, call: Call) -> Shell:
+    def _found(self, call: Call) -> Shell:
         shell = self._lab.shells.get((self._machine.address, call.selector("ShellId")))
         if shell is None:
             raise soap.shell_gone()
+        return shell
+
+    def _shell(self, call: Call) -> Shell:
+        shell = self._found(call)
+        disconnect.check(shell)
         shell.last_used = asyncio.get_running_loop().time()
         return shell
 
     def _create(self, call: Call) -> str:
-        identity = ((call.body.get("ShellId") if call.body is not None else "") or str(uuid.uuid4())).upper()
         if call.body is None:
             raise WsmanFault(2150858770, "w:SchemaValidationError", "A shell is created from a Shell element.")
-        idle = (call.body.findtext(f"{{{RSP}}}IdleTimeOut") or "").removeprefix("PT").removesuffix("S")
-        idle_s = float(idle) if idle.replace(".", "", 1).isdigit() else IDLE_S
+        named = call.body.get("ShellId") or ""
+        identity = (named or str(uuid.uuid4())).upper()
+        idle_s = soap.duration_s(call.body.findtext(f"{{{RSP}}}IdleTimeOut"), IDLE_S)
         shell = self._new_shell(call, identity, idle_s)
+        shell.client = call.session if named else ""
+        shell.buffer_mode = "Drop" if call.body.findtext(f"{{{RSP}}}BufferMode") == "Drop" else "Block"
         shell.name = call.body.findtext(f"{{{RSP}}}Name") or call.body.get("Name") or ""
         shell.uri = call.resource
         shell.owner = self._lab.accounts.username
@@ -258,10 +251,7 @@ class Service:
             f"<x:ResourceCreated><a:Address>{soap.A}/role/anonymous</a:Address><a:ReferenceParameters>"
             f"<w:ResourceURI>{resource}</w:ResourceURI><w:SelectorSet>"
             f'<w:Selector Name="ShellId">{identity}</w:Selector>'
-            f"</w:SelectorSet></a:ReferenceParameters></x:ResourceCreated><rsp:Shell><rsp:ShellId>{identity}</rsp:ShellId>"
-            f"<rsp:ResourceUri>{resource}</rsp:ResourceUri><rsp:Owner>{soap.escape(self._lab.accounts.username)}</rsp:Owner>"
-            f"<rsp:IdleTimeOut>PT{idle_s:.3f}S</rsp:IdleTimeOut><rsp:InputStreams>stdin pr</rsp:InputStreams>"
-            "<rsp:OutputStreams>stdout stderr</rsp:OutputStreams><rsp:State>Connected</rsp:State></rsp:Shell>"
+            f"</w:SelectorSet></a:ReferenceParameters></x:ResourceCreated>{shell_xml(shell, 0.0)}"
         )
 
     def _new_shell(self, call: Call, identity: str, idle_s: float) -> Shell:
@@ -287,7 +277,9 @@ class Service:
     def _hosted_shell(self, host: ShellHost, call: Call, identity: str, idle_s: float, language: str) -> Shell:
         began = self._lab.count_pipeline
         if call.resource == CommandShell.resource:
-            return host.command_shell(self._machine, identity, idle_s, codepage=call.codepage, began=began)
+            return host.command_shell(
+                self._machine, identity, idle_s, codepage=call.codepage, began=began, faults=self._faults
+            )
         return host.runspace(
             self._machine, identity, idle_s, opening=creation(call), began=began, faults=self._faults,
             language=language,
@@ -313,7 +305,10 @@ class Service:
         return f"<rsp:CommandResponse><rsp:CommandId>{name}</rsp:CommandId></rsp:CommandResponse>"
 
     def _send(self, call: Call) -> str:
-        self._shell(call).send(call)
+        shell = self._shell(call)
+        for stream in call.body.iter(f"{{{RSP}}}Stream"):
+            disconnect.open_stream(shell, (stream.get("CommandId") or "").upper())
+        shell.send(call)
         return "<rsp:SendResponse/>"
 
     def _signal(self, call: Call) -> str:
@@ -327,18 +322,23 @@ class Service:
         return "<rsp:SignalResponse/>"
 
     def _delete(self, call: Call) -> str:
-        self._lab.remove(self._shell(call))
+        self._lab.remove(self._found(call))
         return ""
 
     def _enumerate(self, call: Call) -> str:
-        if call.resource == RSP:
+        if call.resource in LISTS:
             self._lab.counts.listings += 1
             mine = [shell for (address, _), shell in self._lab.shells.items() if address == self._machine.address]
+            if call.resource != RSP:
+                return command_list(call, mine)
             return shell_list([(shell, self._lab.inactive_s(shell)) for shell in mine])
         self._lab.counts.queries += 1
         return self._enumerations.enumerate(call, self._machine, self._lab.now())
 
     def _get(self, call: Call) -> str:
+        if call.resource == RSP:
+            shell = self._found(call)
+            return shell_xml(shell, self._lab.inactive_s(shell))
         if call.resource != remoting_config.CONFIG:
             raise WsmanFault(2150858811, "w:InvalidResourceURI", "The resource URI is not supported by this service.")
         return remoting_config.config_of(self._machine.profile, call.config)
@@ -349,7 +349,8 @@ class Service:
     def _receive(self, call: Call, *, plain: bool) -> Reply | Awaitable[Reply | None]:
         shell = self._shell(call)
         stream = call.body.find(f"{{{RSP}}}DesiredStream") if call.body is not None else None
-        command = shell.command_of(((stream.get("CommandId") if stream is not None else "") or "").upper())
+        name = ((stream.get("CommandId") if stream is not None else "") or "").upper()
+        command = disconnect.open_stream(shell, name)
         if _ready(command):
             return self._received(call, shell, command, plain=plain)
         return self._wait(call, shell, command, plain=plain)
@@ -368,6 +369,8 @@ class Service:
                     return self._answer(call, call.fault(soap.timed_out()), 500, plain=plain)
             if (shell.machine.address, shell.id) not in self._lab.shells:
                 return self._answer(call, call.fault(soap.shell_gone()), 500, plain=plain)
+            if not command.connected:
+                return self._answer(call, call.fault(disconnect.stream_disconnected()), 500, plain=plain)
         return self._received(call, shell, command, plain=plain)
 
     def _received(self, call: Call, shell: Shell, command: Any, *, plain: bool) -> Reply:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import itertools
 import uuid
 from collections import deque
 from collections.abc import Callable
@@ -15,6 +14,8 @@ from psrpcore.types import PSRPMessageType
 
 from rmm.lab.machine import ErrorInfo, Execution, Machine
 from rmm.lab.wire import psrp
+from rmm.lab.wire.command_line import encoded_script, line_of
+from rmm.lab.wire.connect import PoolFacts
 from rmm.lab.wire.soap import RSP, Call, WsmanFault, escape, shell_gone
 
 Execute = Callable[[Machine, str, list[tuple[str | None, Any]], str], Execution]
@@ -36,7 +37,7 @@ class ShellHost(Protocol):
         ...
 
     def command_shell(
-        self, machine: Machine, identity: str, idle_s: float, *, codepage: int, began: Callable[[], None]
+        self, machine: Machine, identity: str, idle_s: float, *, codepage: int, began: Callable[[], None], faults: Any
     ) -> Shell:
         """A command shell."""
         ...
@@ -50,6 +51,8 @@ COMMANDS = ("get-rmmdata",)  # visible in a session configuration without a lang
 
 DONE = f"{RSP}/CommandState/Done"
 RUNNING = f"{RSP}/CommandState/Running"
+BUFFERED = 2 << 20  # bytes of a command's output that wait for a client
+FLAGS = 16  # where a PSRP fragment says whether it begins a message
 _OUT_MARK = "[Console]::In.ReadToEnd()"  # a WinRS command that reads its script from standard input
 
 
@@ -61,6 +64,11 @@ class Shell:
     owner = ""
     language = "full"  # of its session configuration: full, or none (commands only)
     uri = ""  # the resource that it was created from
+    streams = ("stdin pr", "stdout")
+    facts: PoolFacts | None = None  # of a pool that clients may leave and come back to
+    client = ""  # SessionId of the client that is connected, or was; empty: one that cannot come back
+    connected = True
+    buffer_mode = "Block"  # Drop: what nobody receives is lost when the buffers are full
 
     def __init__(self, machine: Machine, identity: str, idle_s: float) -> None:
         self.machine = machine
@@ -77,6 +85,21 @@ class Shell:
         if name not in self.commands:
             raise shell_gone()
         return self.commands[name]
+
+    def suspend(self) -> None:
+        """The client has disconnected; whoever still waits for output hears of it."""
+        self.connected = False
+        for command in (self.own, *self.commands.values()):
+            command.connected = False
+            command.changed.set()
+        self.shed()
+
+    def shed(self) -> None:
+        """While nobody is connected, forget the oldest output beyond the buffers, if the client wants that."""
+        if not self.connected and self.buffer_mode == "Drop":
+            share = BUFFERED // (len(self.commands) + 1)  # one is the shell's own
+            for command in self.commands.values():
+                command.shed(share)
 
     def start(self, call: Call) -> str:
         """Handle a Command; returns the command's id."""
@@ -99,6 +122,7 @@ class Command:
         self.id = identity
         self.ready_at = ready_at
         self.streams: deque[tuple[str, bytes]] = deque()
+        self.connected = True  # to the client of its shell
         self.ended = False  # no more streams will come
         self.lost = False  # nor its end: what ran it is gone, and with it the shell
         self.exit_code = 0
@@ -115,6 +139,14 @@ class Command:
     def end(self) -> None:
         self.ended = True
         self.changed.set()
+
+    def shed(self, limit: int) -> None:
+        """Forget the oldest streams beyond `limit` bytes, and with a PSRP fragment the rest of its message."""
+        held = sum(len(data) for _, data in self.streams)
+        while held > limit:
+            held -= len(self.streams.popleft()[1])
+            while self.streams and not self.streams[0][1][FLAGS] & 1:
+                held -= len(self.streams.popleft()[1])
 
     def take(self, limit: int) -> str:
         """The streams of one ReceiveResponse within `limit` bytes, as XML, with the command's state."""
@@ -161,10 +193,10 @@ class PowerShellShell(Shell):
         self._templates = templates
         self._number = 0
         try:
-            first = psrp.unfragment(opening)[0][2]
-            self._pool = uuid.UUID(bytes_le=first[8:24])
-        except (ValueError, IndexError) as error:
+            self.facts = PoolFacts(opening)
+        except ValueError as error:
             raise WsmanFault(2150858770, "w:InternalError", f"the creation data is not valid: {error}") from error
+        self._pool = self.facts.pool
         for kind, data in self._opening():
             pool = psrp.ZERO if kind == PSRPMessageType.SessionCapability else self._pool
             self._say(self.own, int(kind), data, pool=pool)
@@ -186,6 +218,9 @@ class PowerShellShell(Shell):
             parts = fault.fragmented(parts)
         for part in parts:
             command.put("stdout", part)
+            if command is self.own and self.facts is not None:
+                self.facts.said(part)
+        self.shed()
 
     def start(self, call: Call) -> str:
         """A CommandLine whose argument is the first fragment of a CREATE_PIPELINE."""
@@ -272,6 +307,7 @@ class CommandShell(Shell):
     """WinRS: a command line in, standard output, standard error and an exit code out."""
 
     resource = f"{RSP}/cmd"
+    streams = ("stdin", "stdout stderr")
 
     def __init__(self, machine: Machine, execute: Execute, identity: str, idle_s: float) -> None:
         super().__init__(machine, identity, idle_s)
@@ -305,7 +341,7 @@ class CommandShell(Shell):
         text = "".join(f"{value}\r\n" for value in execution.output)
         _put(command, "stdout", text.encode())
         if execution.errors:
-            _put(command, "stderr", _clixml(execution).encode())
+            _put(command, "stderr", error_clixml(execution).encode())
         command.exit_code = 1 if execution.failed else 0
         command.end()
 
@@ -328,7 +364,7 @@ class CommandShell(Shell):
         command.end()
 
 
-def _clixml(execution: Execution) -> str:
+def error_clixml(execution: Execution) -> str:
     """Standard error of `powershell.exe` that writes to a pipe: the error view's lines as CLIXML strings."""
     lines = [
         line
@@ -347,24 +383,3 @@ def _clixml(execution: Execution) -> str:
 def _put(command: Command, name: str, data: bytes) -> None:
     for start in range(0, len(data), psrp.FRAGMENT):
         command.put(name, data[start : start + psrp.FRAGMENT])
-
-
-def line_of(call: Call) -> str:
-    """The command line of a Command."""
-    words = [(call.body.findtext(f"{{{RSP}}}Command") or "").strip()]
-    words += [(element.text or "").strip() for element in call.body.iter(f"{{{RSP}}}Arguments")]
-    return " ".join(word for word in words if word).strip().strip('"')
-
-
-def encoded_script(line: str) -> str | None:
-    """The script of a `powershell ... -EncodedCommand X` line; None for any other line."""
-    words = line.split()
-    if not words or words[0].lower().removesuffix(".exe") != "powershell":
-        return None
-    for option, value in itertools.pairwise(words):
-        if len(option) > 1 and "-encodedcommand".startswith(option.lower()):
-            try:
-                return base64.b64decode(value).decode("utf-16-le")
-            except (binascii.Error, UnicodeDecodeError):
-                return None
-    return None

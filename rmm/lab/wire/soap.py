@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
@@ -17,6 +18,7 @@ N = "http://schemas.xmlsoap.org/ws/2004/09/enumeration"
 RSP = "http://schemas.microsoft.com/wbem/wsman/1/windows/shell"
 F = "http://schemas.microsoft.com/wbem/wsman/1/wsmanfault"
 FAULT = "http://schemas.dmtf.org/wbem/wsman/1/wsman/fault"
+PSRP = "http://schemas.microsoft.com/powershell"
 
 _PARSER_OPTIONS: dict[str, Any] = {"resolve_entities": False, "no_network": True, "load_dtd": False, "huge_tree": True}
 _HEAD = (
@@ -81,10 +83,19 @@ class Call:
             return 60.0
 
     @property
+    def session(self) -> str:
+        """SessionId of the client, upper case; empty where there is none."""
+        return self._text(f"{{{P}}}SessionId").upper()
+
+    @property
+    def options(self) -> dict[str, str]:
+        """The OptionSet."""
+        return {element.get("Name", ""): element.text or "" for element in self.header.iter(f"{{{W}}}Option")}
+
+    @property
     def codepage(self) -> int:
         """WINRS_CODEPAGE; 437 where there is none."""
-        options = {element.get("Name"): element.text or "" for element in self.header.iter(f"{{{W}}}Option")}
-        text = options.get("WINRS_CODEPAGE", "").strip()
+        text = self.options.get("WINRS_CODEPAGE", "").strip()
         return int(text) if text.isdigit() and len(text) <= 5 else 437
 
     def selector(self, name: str) -> str:
@@ -129,6 +140,12 @@ def _wsman_fault(fault: WsmanFault, text: str) -> str:
     return f'<f:WSManFault xmlns:f="{F}" {code}><f:Message>{text}</f:Message></f:WSManFault>'
 
 
+def duration_s(text: str | None, default: float) -> float:
+    """Seconds of a duration as clients write it (PT60S, PT0.500S); `default` for anything else."""
+    found = re.fullmatch(r"PT([0-9]{1,9}(?:\.[0-9]{1,6})?)S", (text or "").strip())
+    return float(found[1]) if found else default
+
+
 def shell_gone() -> WsmanFault:
     """What Windows says of a shell or command that it does not have."""
     return WsmanFault(
@@ -149,4 +166,4 @@ def timed_out() -> WsmanFault:
     )
 
 
-__all__ = ["FAULT", "RSP", "Call", "WsmanFault", "escape", "quoteattr", "shell_gone", "timed_out"]
+__all__ = ["FAULT", "PSRP", "RSP", "Call", "WsmanFault", "duration_s", "escape", "quoteattr", "shell_gone", "timed_out"]

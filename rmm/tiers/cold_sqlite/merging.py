@@ -74,7 +74,6 @@ class Merger:
         for place, file in enumerate((raw, hourly, daily)):
             await file.put([segments[place] for segments in made])
 
-
     async def compact(self) -> None:
         """Give back what rewritten segments left unused; once a week, since a week's segments grow for seven nights."""
         for file in self._files.values():

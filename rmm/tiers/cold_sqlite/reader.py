@@ -14,13 +14,14 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from itertools import chain, pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal
 
 import msgspec
 
 from rmm.core import rollup
 from rmm.core.columns import Number
 from rmm.core.rollup import Rollups, roll
+from rmm.model.rollup import Rollup
 from rmm.tiers.cold_sqlite import changes
 from rmm.tiers.cold_sqlite.sealed import DAY, HOUR, PLACE, folder_of, month_of, sealed_files, week_of
 from rmm.tiers.cold_sqlite.sealed import SQL as SEALED_SQL
@@ -34,17 +35,6 @@ log = logging.getLogger(__name__)
 Change = dict[str, Any]
 
 _TIMES: dict[str, Callable[[int], int]] = {"raw": int, "hourly": week_of, "daily": month_of}
-
-
-class Rollup(NamedTuple):
-    """What an hour or a day of one metric comes to. `at`: its beginning, UTC. `samples`: how many."""
-
-    at: datetime
-    samples: int
-    min: float
-    mean: float
-    max: float
-    last: float
 
 
 class ColdReader:
@@ -149,9 +139,9 @@ class ColdReader:
         return at[within], values[within]
 
     def rollups(
-        self, endpoint: str, metric: str, *, since: datetime, until: datetime, step: str = "hour"
+        self, endpoint: str, metric: str, *, since: datetime, until: datetime, step: Literal["hour", "day"]
     ) -> list[Rollup]:
-        """Rollups of one metric by "hour" or "day" (UTC), oldest first; the first and the last are whole ones too.
+        """Hours or days of one metric, oldest first: see `ports.HistoryReader.rollups`.
 
         Merged days have them stored, for longer than their samples; those of later days are made of the samples.
 

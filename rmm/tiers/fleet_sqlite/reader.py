@@ -6,11 +6,29 @@ import json
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import msgspec
+
+from rmm.model.identity import Acceptance, Refusal
 from rmm.tiers.fleet_sqlite.writer import SQL, path_of
 from rmm.tiers.migrations import named, tier_error
+
+IDENTITY = 3  # the schema that has refusals and acceptances
+
+_acceptance = msgspec.json.Decoder(Acceptance).decode
+_refusal = msgspec.json.Decoder(Refusal).decode
+
+
+class Refused(NamedTuple):
+    """An endpoint for which another machine answers: since when, and what was seen at the newest poll."""
+
+    endpoint: str
+    since: datetime
+    at: datetime
+    refusal: Refusal
 
 
 class FleetFile:
@@ -29,11 +47,13 @@ class FleetFile:
         finally:
             connection.close()
 
-    def _ask(self, statement: str, *arguments: Any) -> list[sqlite3.Row]:
+    def _ask(self, statement: str, *arguments: Any, schema: int = 0) -> list[sqlite3.Row]:
         if not self._path.exists():
             return []
         try:
             with self._open() as connection:
+                if connection.execute("PRAGMA user_version").fetchone()[0] < schema:
+                    return []  # of an older rmm: the next round brings it up to date
                 return connection.execute(self._sql[statement], arguments).fetchall()
         except sqlite3.Error as error:
             raise tier_error(self._path, error) from error
@@ -63,3 +83,16 @@ class FleetFile:
     def notifications(self, most: int = 100) -> list[dict[str, Any]]:
         """The notification log, newest first."""
         return [dict(row) for row in self._ask("notifications", most)]
+
+    def refused(self) -> list[Refused]:
+        """Endpoints for which another machine answered since their last good poll, longest first."""
+        rows = self._ask("refusals", schema=IDENTITY)
+        return [
+            Refused(row[0], datetime.fromisoformat(row[1]), datetime.fromisoformat(row[2]), _refusal(row[3]))
+            for row in rows
+        ]
+
+    def acceptances(self, since: datetime | None = None) -> list[Acceptance]:
+        """Who accepted another machine, oldest first; the newest of an endpoint is the one that counts."""
+        first = since.astimezone(UTC).isoformat(timespec="microseconds") if since else ""
+        return [_acceptance(row[0]) for row in self._ask("acceptances", first, schema=IDENTITY)]

@@ -16,6 +16,7 @@ import msgspec
 
 from rmm.core.alerting.lifecycle import LIVE, Change
 from rmm.core.duplicates import Reported
+from rmm.model.identity import Acceptance, Refusal
 from rmm.model.rule import Alert, Notification
 from rmm.tiers.migrations import named, open_writer, tier_error
 
@@ -24,6 +25,7 @@ SQL = files("rmm.tiers.fleet_sqlite") / "sql"
 _encode = msgspec.json.Encoder().encode
 _alert = msgspec.json.Decoder(Alert).decode
 _notification = msgspec.json.Decoder(Notification).decode
+_refusal = msgspec.json.Decoder(Refusal).decode
 
 
 class Stamp(NamedTuple):
@@ -119,6 +121,23 @@ class FleetStore:
     async def reported(self) -> list[Reported]:
         """What the machine of each endpoint last said of itself."""
         return [Reported(*map(str, row)) for row in await self._db.execute_fetchall(self._sql["reported"])]
+
+    async def put_refusal(self, endpoint: str, at: datetime, refusal: Refusal) -> None:
+        """Another machine answered for this endpoint; since when it is so, is kept."""
+        await self._db.execute(self._sql["put_refusal"], (endpoint, _instant(at), _encode(refusal).decode()))
+
+    async def end_refusals(self, endpoints: Iterable[str]) -> None:
+        """The right machines have answered."""
+        await self._db.executemany(self._sql["end_refusal"], [(name,) for name in endpoints])
+
+    async def refusals(self) -> dict[str, Refusal]:
+        """By endpoint, what the newest refusal saw."""
+        return {row[0]: _refusal(row[3]) for row in await self._db.execute_fetchall(self._sql["refusals"])}
+
+    async def add_acceptances(self, accepted: Iterable[Acceptance]) -> None:
+        """Append to what was accepted."""
+        rows = [(one.endpoint, _instant(one.at), _encode(one).decode()) for one in accepted]
+        await self._db.executemany(self._sql["add_acceptance"], rows)
 
     async def restate(self, rows: Iterable[tuple[str, str]]) -> None:
         """(status, endpoint): what an endpoint is shown as until its next observation."""

@@ -149,6 +149,9 @@ def _serialise(script: Script) -> bytes:
         shell.add_script(script.text)
     for name, value in script.arguments:
         shell.add_parameter(name or None, value)
+    # The library says each command's text twice: the second time as its text for display, which no server reads.
+    for command in shell.metadata.commands:
+        command.PSObject.to_string = ""
     shell.start()
     data = pool.data_to_send().data
     pool.pipeline_table.pop(_PIPELINE, None)

@@ -34,7 +34,7 @@ SELECT id, status, fault_code FROM endpoint WHERE site = ? AND observed_at >= ? 
 
 -- name: reported
 SELECT id, name, site, coalesce(facts ->> 'uuid', ''), coalesce(facts ->> 'computer_name', ''),
-  coalesce(facts ->> 'installation', '') FROM endpoint;
+  coalesce(facts ->> 'installation', ''), coalesce(facts ->> 'machine_sid', '') FROM endpoint;
 
 -- name: restate
 UPDATE endpoint SET status = ? WHERE id = ?;
@@ -68,3 +68,19 @@ SELECT no, body FROM alert WHERE state IN (SELECT value FROM json_each(?)) AND ?
 
 -- name: notifications
 SELECT id, channel, at, sent_at, attempts, result FROM outbox ORDER BY at DESC LIMIT ?;
+
+-- name: put_refusal
+INSERT INTO refusal (endpoint, since, at, body) VALUES (?1, ?2, ?2, ?3)
+ON CONFLICT (endpoint) DO UPDATE SET at = excluded.at, body = excluded.body;
+
+-- name: end_refusal
+DELETE FROM refusal WHERE endpoint = ?;
+
+-- name: refusals
+SELECT endpoint, since, at, body FROM refusal ORDER BY since, endpoint;
+
+-- name: add_acceptance
+INSERT INTO acceptance (endpoint, at, body) VALUES (?, ?, ?);
+
+-- name: acceptances
+SELECT body FROM acceptance WHERE at >= ? ORDER BY no;
