@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 from bench.shapes import DAY_S, STEP_S, Machine, times
 from rmm.model.observation import CollectorResult, Observation
-from rmm.tiers.cold_sqlite import ColdReader, ColdTier, CollectorFields
+from rmm.tiers.cold_sqlite import ColdTier, CollectorFields, SiteHistory
 from rmm.tiers.cold_sqlite.whole import SiteSamples
 from rmm.tiers.cold_sqlite.writer import path_of
 from rmm.tiers.shard_store import open_shard
@@ -163,7 +163,7 @@ def asked(count: int, question: Callable[[random.Random], Any]) -> tuple[float, 
 
 def questions(data: Path, narrow: Narrow, endpoints: int, days: int) -> dict[str, tuple[float, float]]:
     """Trends and the highest of the fleet, both ways."""
-    reader, names = ColdReader(data, "hq"), sorted(narrow._metrics)
+    reader, names = SiteHistory(data, "hq"), sorted(narrow._metrics)
     end = BEGIN + days * DAY_S
     first, last = BEGIN * 1_000_000, end * 1_000_000
     span = {"since": datetime.fromtimestamp(BEGIN, UTC), "until": datetime.fromtimestamp(end, UTC)}
@@ -192,11 +192,12 @@ def questions(data: Path, narrow: Narrow, endpoints: int, days: int) -> dict[str
 
     def top(dice: random.Random) -> None:
         name = text(dice.choice(names))
-        means = []
-        for number in range(endpoints):
-            spans = reader.rollups(f"srv-{number}", name, **span, step="day")
-            means.append(sum(one.mean * one.samples for one in spans) / sum(one.samples for one in spans))
-        sorted(means, reverse=True)[:10]
+        means = {
+            endpoint: sum(one.mean * one.samples for one in spans) / sum(one.samples for one in spans)
+            for endpoint, spans in reader.everyones(name, **span, step="day").items()
+        }
+        assert len(means) == endpoints
+        sorted(means.items(), key=lambda pair: pair[1], reverse=True)[:10]
 
     def narrow_top(dice: random.Random) -> None:
         narrow.top(narrow.metric(*dice.choice(names)), first, last)

@@ -14,7 +14,7 @@ from rmm.core.query import ENDPOINT, Part, Query, compile_query, schema_of
 from rmm.model.endpoint import Endpoint
 from rmm.model.rollup import Rollup
 from rmm.tiers import hot_json, hot_rows
-from rmm.tiers.cold_sqlite import ColdReader
+from rmm.tiers.cold_sqlite import ColdReader, SiteHistory
 from rmm.tiers.fleet_sqlite import FleetFile
 
 if TYPE_CHECKING:
@@ -111,6 +111,15 @@ class FleetView:
     ) -> list[Rollup]:
         """Whole hours or days of one metric, oldest first."""
         return self._cold(one := self._endpoint(endpoint)).rollups(one.id, metric, since=since, until=until, step=step)
+
+    def everyones(
+        self, metric: str, *, since: datetime, until: datetime, step: Literal["hour", "day"]
+    ) -> dict[str, list[Rollup]]:
+        """Whole hours or days of one metric of all endpoints that have any, by endpoint; in one pass over the files."""
+        found: dict[str, list[Rollup]] = {}
+        for site in self._app.settings.sites:
+            found |= SiteHistory(self._app.data, site).everyones(metric, since=since, until=until, step=step)
+        return found
 
     def values(self, endpoint: str, metric: str, *, since: datetime, until: datetime) -> list[tuple[datetime, Any]]:
         """What a text, state, boolean or time was: the value that stood at `since`, then each that differs."""

@@ -24,6 +24,7 @@ app = typer.Typer(rich_markup_mode=None)
 
 WIDTH, NARROW = 60, 24  # of a trend alone, and beside others
 MOST_POINTS = 1_000_000
+SINGLY = 20  # endpoints; for more of them a pass over all files costs less than to ask for each
 STEPS, BY = ("auto", "raw", "hour", "day"), ("mean", "max", "min", "last")
 _ROW = "["
 _METRIC = re.compile(r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*(\[.*\])?", re.DOTALL)
@@ -163,6 +164,11 @@ def _rows_of(metric: str) -> bool:
 def _series(view: FleetView, endpoints: Sequence[Endpoint], metric: str, span: Span) -> Iterator[Series]:
     from rmm.core.trends import points
 
+    if span.step != "raw" and not _rows_of(metric) and len(endpoints) > SINGLY:
+        wanted: Any = span.step
+        every = view.everyones(metric, since=span.since, until=span.until, step=wanted)
+        yield from (Series(one, metric, every[one.id]) for one in endpoints if one.id in every)
+        return
     for endpoint in endpoints:
         for name in _expanded(view, endpoint, metric, span) if _rows_of(metric) else (metric,):
             if span.step == "raw":

@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given, settings
@@ -23,7 +23,7 @@ from rmm.core.rollup import roll, told
 from rmm.errors import TierError
 from rmm.model.observation import Fault, Observation
 from rmm.model.settings import Retention
-from rmm.tiers.cold_sqlite import ColdReader, ColdTier
+from rmm.tiers.cold_sqlite import ColdReader, ColdTier, SiteHistory
 from rmm.tiers.cold_sqlite import segment as segments
 from rmm.tiers.cold_sqlite.merging import Merger
 from rmm.tiers.cold_sqlite.sealed import folder_of, sealed_files
@@ -155,7 +155,7 @@ def series(days: int, endpoints: int = 2, *, step: int = 20) -> list[Observation
 
 
 def answers(data: Path, endpoints: int = 2) -> dict[str, Any]:
-    reader = ColdReader(data, "hq")
+    reader = SiteHistory(data, "hq")
     found: dict[str, Any] = {}
     for number in range(endpoints):
         name = f"srv-{number}"
@@ -167,6 +167,10 @@ def answers(data: Path, endpoints: int = 2) -> dict[str, Any]:
             "hours": {metric: reader.rollups(name, metric, **ALL, step="hour") for metric in metrics},
             "days": {metric: reader.rollups(name, metric, **ALL, step="day") for metric in metrics},
         }
+    steps: list[tuple[str, Literal["hour", "day"]]] = [("cpu.util_pct", "hour"), ("volumes.free_b[C:]", "day")]
+    for metric, step in steps:
+        singly = {f"srv-{n}": reader.rollups(f"srv-{n}", metric, **ALL, step=step) for n in range(endpoints)}
+        assert reader.everyones(metric, **ALL, step=step) == {name: one for name, one in singly.items() if one}
     assert reader.damaged == 0
     return found
 

@@ -5,28 +5,24 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import math
 import sqlite3
-import struct
 import zlib
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
-from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
-from rmm.core import rollup
 from rmm.core.columns import Number
-from rmm.core.rollup import Rollups, roll
 from rmm.model.rollup import Rollup
 from rmm.tiers.cold_sqlite import changes
+from rmm.tiers.cold_sqlite.asking import Part, Wanted, in_order, moment_of, opened, rolled, told, version_of
 from rmm.tiers.cold_sqlite.sealed import DAY, HOUR, PLACE, folder_of, month_of, sealed_files, week_of
 from rmm.tiers.cold_sqlite.sealed import SQL as SEALED_SQL
 from rmm.tiers.cold_sqlite.segment import DamagedSegment, RolledSegment, Segment
-from rmm.tiers.cold_sqlite.series import exact_values, metric_parts
+from rmm.tiers.cold_sqlite.series import metric_parts
 from rmm.tiers.cold_sqlite.writer import SQL, micros
 from rmm.tiers.migrations import named, tier_error
 
@@ -34,7 +30,9 @@ log = logging.getLogger(__name__)
 
 Change = dict[str, Any]
 
-_TIMES: dict[str, Callable[[int], int]] = {"raw": int, "hourly": week_of, "daily": month_of}
+STEPS = {"hour": (HOUR, "hourly"), "day": (DAY, "daily")}
+
+TIMES: dict[str, Callable[[int], int]] = {"raw": int, "hourly": week_of, "daily": month_of}
 
 
 class ColdReader:
@@ -62,7 +60,7 @@ class ColdReader:
         try:
             with contextlib.closing(opened(path)) as connection:
                 number = 0
-                if _version(connection):
+                if version_of(connection):
                     found = connection.execute(sql["endpoint_no"], (endpoint,)).fetchone()
                     number = found[0] if found else 0
                 yield connection, number
@@ -75,7 +73,7 @@ class ColdReader:
             with self._known(path, self._sql, endpoint) as (connection, number):
                 if number:
                     place = (number, *arguments)
-                    if statement == "observations" and _version(connection) == 1:
+                    if statement == "observations" and version_of(connection) == 1:
                         statement = "observations_1"
                     layouts = connection.execute(self._sql["layout_series"], place) if len(arguments) == 2 else ()
                     yield dict(layouts), connection.execute(self._sql[statement], place).fetchall()
@@ -90,7 +88,7 @@ class ColdReader:
                 yield from self._of_file(path, self._sql, "hours", endpoint, first * 24, last * 24 + 23)
             for file in sealed_files(folder_of(path), kind) if kind else ():
                 if file.first <= last and first < file.end:
-                    low, high = _TIMES[kind](first), _TIMES[kind](last)
+                    low, high = TIMES[kind](first), TIMES[kind](last)
                     yield from self._of_file(file.path, self._sealed_sql, "segments", endpoint, low, high)
 
     def _of_file(
@@ -99,7 +97,7 @@ class ColdReader:
         if not path.exists():  # retention took it
             return
         with self._known(path, sql, endpoint) as (connection, number):
-            if number and (statement != "hours" or _version(connection) > 1):
+            if number and (statement != "hours" or version_of(connection) > 1):
                 places = number * PLACE + low, number * PLACE + high
                 yield from (row[2:] for row in connection.execute(sql[statement], places))
 
@@ -113,59 +111,56 @@ class ColdReader:
         Raises:
             ValueError: when `metric` is not of the form `collector.field` or `collector.field[key]`.
         """
-        return self._samples(endpoint, _Wanted(metric), micros(since), micros(until))
+        return self._samples(endpoint, Wanted(metric), micros(since), micros(until))
 
     def _samples(
-        self, endpoint: str, wanted: _Wanted, first: int, last: int, *, merged: bool = True
+        self, endpoint: str, wanted: Wanted, first: int, last: int, *, merged: bool = True
     ) -> tuple[list[int], list[Number]]:
-        parts: list[tuple[list[int], list[Number]]] = []
+        parts: list[Part] = []
         for layouts, rows in self._ask(endpoint, "observations", first, last):
-            found: tuple[list[int], list[Number]] = [], []
-            parts.append(found)
+            parts.append(([], []))
             for at, layout, packed, exact in rows:
-                place = wanted.place_in(layouts[layout])[0]
-                if 0 <= place < len(packed) // 8:
-                    value = struct.unpack_from("<d", packed, 8 * place)[0]
-                    if not math.isnan(value):
-                        found[0].append(at)
-                        found[1].append(exact_values(exact).get(place, value) if exact else value)
+                wanted.take(parts[-1], layouts[layout], at, packed, exact)
         for series, data in self._segments(endpoint, "raw" if merged else "", first // DAY, last // DAY):
             place, names = wanted.place_in(series)
             if place >= 0:
                 with self._damage():
                     parts.append(Segment(data, names).one(place))
-        at, values = _in_order(parts)
+        at, values = in_order(parts)
         within = slice(bisect_left(at, first), bisect_right(at, last))
         return at[within], values[within]
 
     def rollups(
         self, endpoint: str, metric: str, *, since: datetime, until: datetime, step: Literal["hour", "day"]
     ) -> list[Rollup]:
-        """Hours or days of one metric, oldest first: see `ports.HistoryReader.rollups`.
+        """Rollups of one metric by "hour" or "day" (UTC), oldest first; the first and the last are whole ones too.
 
         Merged days have them stored, for longer than their samples; those of later days are made of the samples.
 
         Raises:
             ValueError: when `metric` is not of the form `collector.field` or `collector.field[key]`.
         """
-        span, kind = (HOUR, "hourly") if step == "hour" else (DAY, "daily")
+        span, kind = STEPS[step]
         first, last = micros(since) // span, micros(until) // span
-        wanted, found = _Wanted(metric), dict[int, Rollup]()
+        wanted, found = Wanted(metric), dict[int, Rollup]()
         # What is not merged yet, late samples too, is asked for first; it may be merged a moment later.
         at, values = self._samples(endpoint, wanted, first * span, (last + 1) * span - 1, merged=False)
         for series, data in self._segments(endpoint, kind, first * span // DAY, last * span // DAY):
-            place, names = wanted.place_in(series)
-            if place >= 0:
-                with self._damage():
-                    found.update(_told(RolledSegment(data, names).one(place), span))
+            found.update(self._stored(wanted, series, data, span))
         fresh = {moment // span for moment in at}
         if fresh & found.keys():
             at, values = self._samples(endpoint, wanted, min(fresh) * span, (last + 1) * span - 1)
-        for day in {moment // DAY for moment in at}:  # one by one, as they are merged: equal to the last bit
-            part = slice(bisect_left(at, day * DAY), bisect_left(at, (day + 1) * DAY))
-            told = _told(roll(at[part], values[part], span)[0], span)
-            found.update(item for item in told if item[0] in fresh)
+        found.update(item for item in rolled(at, values, span) if item[0] in fresh)
         return [found[number] for number in sorted(found) if first <= number <= last]
+
+    def _stored(self, wanted: Wanted, series: str, data: bytes, span: int) -> list[tuple[int, Rollup]]:
+        """Stored rollups of the wanted series, by their numbers."""
+        place, names = wanted.place_in(series)
+        found: list[tuple[int, Rollup]] = []
+        if place >= 0:
+            with self._damage():
+                found.extend(told(RolledSegment(data, names).one(place), span))
+        return found
 
     @contextlib.contextmanager
     def _damage(self) -> Iterator[None]:
@@ -178,7 +173,7 @@ class ColdReader:
     def history(self, endpoint: str, metric: str, *, since: datetime, until: datetime) -> list[tuple[datetime, float]]:
         """Samples of one metric, oldest first; see `samples`."""
         at, values = self.samples(endpoint, metric, since=since, until=until)
-        return [(_moment(moment), value) for moment, value in zip(at, values, strict=True)]
+        return [(moment_of(moment), value) for moment, value in zip(at, values, strict=True)]
 
     def metrics(self, endpoint: str, *, since: datetime, until: datetime) -> list[str]:
         """Names of all metrics that have samples in this time; of merged days, on one of its days."""
@@ -201,7 +196,7 @@ class ColdReader:
                     (one.at, one.status, one.fault, one.duration_ms) for one in seen if first <= one.at <= last
                 )
         return [
-            dict(zip(("at", "status", "fault", "duration_ms"), (_moment(row[0]), *row[1:]), strict=True))
+            dict(zip(("at", "status", "fault", "duration_ms"), (moment_of(row[0]), *row[1:]), strict=True))
             for row in sorted(found)
         ]
 
@@ -225,7 +220,7 @@ class ColdReader:
         for path in sorted(self._folder.glob("*.sqlite")):
             try:
                 with contextlib.closing(opened(path)) as connection:
-                    if not _version(connection):
+                    if not version_of(connection):
                         continue
                     for endpoint, collector in connection.execute(self._sql["changed"], (micros(since), micros(until))):
                         found.setdefault(endpoint, set()).add(collector)
@@ -263,75 +258,4 @@ class ColdReader:
                 raise tier_error(self._folder, error) from error
             for key, field, old, value in changes.told(before, after):
                 told = {"collector": collector, "key": key, "field": field, "before": old, "value": value}
-                yield at, {"at": _moment(at), **told, "first": first}
-
-
-def opened(path: Path) -> sqlite3.Connection:
-    uri = f"{path.absolute().as_uri()}?mode=ro"
-    try:
-        return _connected(uri)
-    except sqlite3.OperationalError:
-        # SQLite makes an index of the WAL beside the file, also to read. Where that is not allowed (read-only disk,
-        # another user's folder), a file without a WAL can be read as one that nobody changes.
-        if path.with_name(path.name + "-wal").exists():
-            raise
-        return _connected(uri + "&immutable=1")
-
-
-def _version(connection: sqlite3.Connection) -> int:
-    """The schema; 0 for a file that its writer has only just made. A reader may be the first to meet an older one."""
-    return int(connection.execute("PRAGMA user_version").fetchone()[0])
-
-
-def _connected(uri: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(uri, uri=True, timeout=10)
-    try:
-        connection.execute("PRAGMA user_version").close()
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-class _Wanted:
-    """A metric that is looked for. Raises ValueError when the text is none."""
-
-    def __init__(self, metric: str) -> None:
-        self._parts = metric_parts(metric)
-        self._known: dict[str, tuple[int, int]] = {}  # by the stored form of a layout
-
-    def place_in(self, series: str) -> tuple[int, int]:
-        """Its place in a layout, -1 where it is not, and how many series that has."""
-        if series not in self._known:
-            names = json.loads(series)
-            self._known[series] = _place(names, *self._parts), len(names)
-        return self._known[series]
-
-
-def _in_order(parts: list[tuple[list[int], list[Number]]]) -> tuple[list[int], list[Number]]:
-    """Samples of several files by time; one that two of them hold counts once."""
-    parts = sorted(part for part in parts if part[0])
-    if all(one[0][-1] < two[0][0] for one, two in pairwise(parts)):
-        return [*chain.from_iterable(part[0] for part in parts)], [*chain.from_iterable(part[1] for part in parts)]
-    found = {moment: value for part in parts for moment, value in zip(*part, strict=True)}
-    at = sorted(found)
-    return at, [found[moment] for moment in at]
-
-
-def _told(rollups: Rollups, span: int) -> Iterator[tuple[int, Rollup]]:
-    for number, samples, *values in rollup.told(rollups):
-        yield number, Rollup(_moment(number * span), samples, *values)
-
-
-def _place(series: list[list[str]], collector: str, field: str, key: str) -> int:
-    """Index of the wanted series; -1 when it is not in this layout."""
-    found = [(index, row) for index, (name, row, f) in enumerate(series) if name == collector and f == field]
-    for wanted in (key,) if key else ("", "_Total"):
-        for index, row in found:
-            if row == wanted:
-                return index
-    return found[0][0] if len(found) == 1 and not key else -1
-
-
-def _moment(at: int) -> datetime:
-    return datetime.fromtimestamp(at / 1_000_000, UTC)
+                yield at, {"at": moment_of(at), **told, "first": first}

@@ -13,7 +13,8 @@ import msgspec
 
 from rmm.core.columns import Number
 from rmm.tiers.cold_sqlite import segment
-from rmm.tiers.cold_sqlite.reader import ColdReader, opened
+from rmm.tiers.cold_sqlite.asking import opened
+from rmm.tiers.cold_sqlite.reader import ColdReader
 from rmm.tiers.cold_sqlite.sealed import DAY, folder_of, sealed_files
 from rmm.tiers.cold_sqlite.sealing import samples_of
 from rmm.tiers.cold_sqlite.segment import Samples, Segment

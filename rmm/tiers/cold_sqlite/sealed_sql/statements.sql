@@ -29,3 +29,7 @@ DELETE FROM segment WHERE place = ?;
 
 -- name: ids
 SELECT id FROM endpoint ORDER BY id;
+
+-- name: everyones_segments
+SELECT e.id, l.series, s.data FROM segment AS s JOIN endpoint AS e ON e.no = s.place / 16777216
+JOIN layout AS l ON l.no = s.layout WHERE s.place % 16777216 BETWEEN ? AND ?;

@@ -115,3 +115,11 @@ SELECT min(at), max(at) FROM observation;
 
 -- name: range_of_hours
 SELECT min(place % 16777216), max(place % 16777216) FROM hour;
+
+-- name: everyones_rows
+SELECT e.id, l.series, o.at, o.samples, o.exact FROM endpoint AS e CROSS JOIN observation AS o ON o.endpoint = e.no
+JOIN layout AS l ON l.no = o.layout WHERE o.at BETWEEN ? AND ?;
+
+-- name: everyones_hours
+SELECT e.id, l.series, h.data FROM hour AS h JOIN endpoint AS e ON e.no = h.place / 16777216
+JOIN layout AS l ON l.no = h.layout WHERE h.place % 16777216 BETWEEN ? AND ?;
