@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from rmm.durable import disk_code, replace_file
+from rmm.durable import disk_code, fsync_folder, replace_file, tidy
 from rmm.errors import TierError
 from rmm.model.state import EndpointState, ShardFile
 from rmm.tiers.migrations import set_aside
@@ -93,6 +93,7 @@ def relocate(data: Path, site: str, shards: int, shard_of: Callable[[str], int],
     """
     if shard_count(data, site) == shards:
         return 0
+    tidy(_layout(data, site).parent)
     existing = shards_of(data, site)
     wanted = {place: {shard_of(name) for name in load(data, site, place)} for place in existing}
     moved = 0
@@ -111,6 +112,8 @@ def relocate(data: Path, site: str, shards: int, shard_of: Callable[[str], int],
         elif wanted[source] - {source}:
             stay = {name: state for name, state in load(data, site, source).items() if shard_of(name) == source}
             write(data, site, source, stay, now)
+    if existing:  # the new layout must not be there before the old one's files have gone
+        fsync_folder(_layout(data, site).parent)
     replace_file(_layout(data, site), _encoder.encode(_Layout(SCHEMA, shards)))
     return moved
 

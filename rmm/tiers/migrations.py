@@ -11,7 +11,7 @@ from pathlib import Path
 
 import aiosqlite
 
-from rmm.durable import disk_code
+from rmm.durable import disk_code, make_folder
 from rmm.errors import TierError
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ async def open_writer(path: Path, scripts: Traversable, *, page_size: int = 4096
     if sqlite3.sqlite_version_info < _FIXED:
         log.debug("SQLite %s has the WAL-reset bug; one writer per file avoids it", sqlite3.sqlite_version)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         connection = await aiosqlite.connect(path, isolation_level=None)
     except (OSError, sqlite3.Error) as error:
         raise tier_error(path, error) from error

@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 
 from rmm.core.merge import merge
+from rmm.durable import tidy
 from rmm.errors import TierError
 from rmm.model.observation import Observation, decode_observation, encode_observation
 from rmm.model.state import EndpointState
@@ -58,6 +59,7 @@ class ShardStore:
         self._cold = cold
         self._fields = fields
         self._now = now
+        tidy(hot_json.path_of(data, site, shard).parent, f"{shard}.json")
         # A cold file that does not know an endpoint has none of its values: history began anew.
         self._states = {
             name: state if cold.knows(name) else hot_json.without_digests(state)
