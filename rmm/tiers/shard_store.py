@@ -133,6 +133,7 @@ class ShardStore:
         digests: dict[str, str] = {}
         unchanged: set[str] = set()
         anew: set[str] = set()
+        newer: dict[str, datetime] = {}
         for name, result in observation.collectors.items():
             fields = self._fields.get(name)
             if fields and fields.changes and result.outcome in ("ok", "partial"):
@@ -142,7 +143,9 @@ class ShardStore:
                     anew.add(name)
                 elif known.digest == digests[name] and known.at and known.at <= observation.observed_at:
                     unchanged.add(name)
-        self._queue.append((observation, Hint(frozenset(unchanged), frozenset(anew))))
+                if known is not None and known.at and known.at > observation.observed_at:
+                    newer[name] = known.at
+        self._queue.append((observation, Hint(frozenset(unchanged), frozenset(anew), newer)))
         after = merge(before, observation, not_before, digests)
         if after is not before:
             self._states[observation.endpoint] = after

@@ -286,6 +286,31 @@ async def test_a_spooled_record_of_no_observation_is_set_aside(
     assert "unreadable" in caplog.text
 
 
+@pytest.mark.parametrize("seed", range(6))
+async def test_readings_in_any_order_over_any_restarts_tell_one_history(
+    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a clock makes them that is set back; each opening is another process."""
+    monkeypatch.setattr("rmm.tiers.cold_sqlite.changes.DELTAS", 3)
+    chance = random.Random(seed)
+    items = []
+    for minute in range(40):
+        names = chance.sample(["a", "b", "c"], chance.randint(1, 3))
+        services = [{"service": n, "state": chance.choice("RRS"), "account": "x"} for n in names]
+        items.append(observe("srv-1", minute, seq=minute, services=services if minute % 5 else services[:1]))
+    memory = MemoryTier(FIELDS)
+    await memory.store(items)
+    chance.shuffle(items)
+    for start in range(0, len(items), 3):
+        async with at_work(tmp_path) as store:
+            for item in (*items[start : start + 3], items[start // 2]):
+                await store.acknowledge(item, None)
+            await store.flush()
+            await store.release()
+    of_all = {"since": START, "until": FOREVER}
+    assert ColdReader(tmp_path, "hq").changes("srv-1", **of_all) == memory.changes("srv-1", **of_all)
+
+
 async def test_a_cancelled_flush_still_happens(tmp_path: Path) -> None:
     async with at_work(tmp_path) as store:
         for n in range(100):

@@ -47,6 +47,7 @@ class Hint(NamedTuple):
 
     unchanged: frozenset[str] = frozenset()  # collectors of which everything is stored already
     anew: frozenset[str] = frozenset()  # collectors of which everything is to be stored, also what did not change here
+    newer: Mapping[str, datetime] = {}  # collectors of which a newer reading has come already, and when that was made
 
 
 class ColdTier:
@@ -169,12 +170,16 @@ class ColdTier:
                     *(round(observation.duration_s * 1000, 3), await self._layout(db, shape, at), samples),
                 )
             )
+        await db.executemany(self._sql["add_observation"], rows)
+        for observation, hint in order:
+            number, at = self._endpoints[observation.endpoint], micros(observation.observed_at)
             for name, result in observation.collectors.items():
+                if name in hint.newer:
+                    self._see((number, name), micros(hint.newer[name]))
                 if name in hint.unchanged:
                     self._see((number, name), at)
                 else:
                     await self._note(db, (number, name), at, result, pending, anew=name in hint.anew)
-        await db.executemany(self._sql["add_observation"], rows)
         await self._write_changes(db, pending)
 
     async def _know_endpoints(self, db: aiosqlite.Connection, names: set[str]) -> None:
@@ -219,10 +224,14 @@ class ColdTier:
         await self._write_changes(db, pending)
         before, deltas, stored = await self._known(db, place, at)
         delta = changes.difference(before, after)
-        if stored or not (delta or anew):
+        if not delta and (stored or not anew):
             return
-        whole = anew or not deltas or deltas >= changes.DELTAS
-        pending.append((*place, at, int(whole), changes.pack(after if whole else delta)))
+        whole = anew or stored or not deltas or deltas >= changes.DELTAS
+        row = (*place, at, int(whole), changes.pack(after if whole else delta))
+        if stored:  # what was said behind a late reading, at a time whose own reading comes only now
+            await db.execute(self._sql["put_change"], row)
+        else:
+            pending.append(row)
         if seen is not None and at < seen:
             pending += await self._late(db, place, at, seen, before)
 
@@ -245,10 +254,16 @@ class ColdTier:
     async def _late(
         self, db: aiosqlite.Connection, place: tuple[int, str], at: int, seen: int, before: changes.Values
     ) -> list[ChangeRow]:
-        """A reading came after newer ones: what those told was told from `before`, so say that anew behind it."""
+        """A reading came after newer ones, the newest at `seen`: what those told was told from `before`.
+
+        So say that anew behind it, at the observation that follows. One without this collector counts as well: it
+        cannot be told from one in which nothing had changed.
+        """
+        ((observed,),) = await db.execute_fetchall(self._sql["observed_after"], (place[0], at))
+        then = min(observed or seen, seen)
         following = list(await db.execute_fetchall(self._sql["change_after"], (*place, at)))
-        if not following:
-            return [(*place, seen, 1, changes.pack(before))] if before else []
+        if not following or then < following[0][0]:
+            return [(*place, then, 1, changes.pack(before))] if before else []
         then, whole, data = following[0]
         if whole:
             return []

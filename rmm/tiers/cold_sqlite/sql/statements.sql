@@ -24,6 +24,9 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING;
 -- name: observations
 SELECT at, layout, samples FROM observation WHERE endpoint = ? AND at BETWEEN ? AND ? ORDER BY at, epoch, seq;
 
+-- name: observed_after
+SELECT min(at) FROM observation WHERE endpoint = ? AND at > ?;
+
 -- name: statuses
 SELECT at, status, fault, duration_ms FROM observation WHERE endpoint = ? AND at BETWEEN ? AND ? ORDER BY at, epoch, seq;
 
