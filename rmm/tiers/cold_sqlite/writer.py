@@ -160,7 +160,7 @@ class ColdTier:
         pending: list[ChangeRow] = []
         # Oldest first: the changes of one observation are told from those before it.
         order = sorted(zip(observations, hints, strict=True), key=lambda item: item[0].observed_at)
-        for observation, hint in order:
+        for observation, _ in order:
             number, at = self._endpoints[observation.endpoint], micros(observation.observed_at)
             shape, samples = series.samples_of(observation, self._fields)
             fault = observation.fault.code if observation.fault else ""
