@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
 import sqlite3
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
@@ -196,12 +197,36 @@ async def whole(run: Run) -> None:
 
 
 async def forever(run: Run) -> None:
-    """Rounds without end, with everything else now and then; for kills at random moments."""
-    turn = 0
+    """Rounds without end, in an order of chance, by the configuration that the last process had."""
+    chance = random.Random()
+    run.say(start=run.epoch)
+    await reshard(run, OLD, chance.choice((1, 1, 2, 3)))  # at the start, as `rmm poll` does
     while True:
-        turn += 1
-        await one_round(run, OLD, minutes=1 + turn % 3, commits=turn % 4 != 0, keep_days=KEEP_DAYS)
-        await one_round(run, NEW)
+        for name, work in chance.sample(UNENDING, len(UNENDING)):
+            run.say(step=name)
+            run.minute += chance.choice((0, 0, 7, 59))
+            await work(run)
+
+
+async def long_round(run: Run) -> None:
+    """With retention at its end."""
+    run.say(forgets=run.minute + 3 - KEEP_DAYS * 24 * 60)
+    await one_round(run, OLD, minutes=3, keep_days=KEEP_DAYS)
+
+
+UNENDING: Sequence[tuple[str, Step]] = (
+    ("a round", lambda run: one_round(run, OLD)),
+    ("a round of the new site", lambda run: one_round(run, NEW)),
+    ("a long round", long_round),
+    ("a round that is not committed", lambda run: one_round(run, OLD, commits=False)),
+    ("a change of shards", lambda run: reshard(run, OLD, random.choice((1, 2, 3)))),
+)
+
+
+def newest(log: Path) -> int:
+    """The newest minute that may have been observed."""
+    end = log.read_bytes()[-100_000:].partition(b"\n")[2] if log.exists() else b""
+    return max((one["minute"] for one in said(end) if "minute" in one), default=10)
 
 
 def said(log: bytes) -> Iterator[dict[str, Any]]:

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import sqlite3
+from bisect import bisect
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -96,7 +97,7 @@ def _as_found(data: Path) -> list[str]:
 
 async def _after_opening(data: Path, expected: Expected, *, powerless: bool) -> list[str]:
     run = _resumed(data)
-    await _recover(run)
+    await recover(run)
     wrong = list(_fleet(data, expected, SITES))
     # The next round works, nothing is left behind by it, and then all is there.
     run.minute = expected.minute + 1000
@@ -122,7 +123,7 @@ def _said(run: cycle.Run) -> Iterator[Ident]:
         yield from ((endpoint, minute) for endpoint, minute in one.get("acknowledged", ()))
 
 
-async def _recover(run: cycle.Run) -> None:
+async def recover(run: cycle.Run) -> None:
     """The layout that the configuration wants, and then each shard's opening code, as a round begins."""
     for site in SITES:
         await cycle.reshard(run, site, 1)
@@ -169,11 +170,12 @@ def _samples(reader: ColdReader, endpoint: str, minutes: set[int]) -> Iterator[s
 def _changes(reader: ColdReader, endpoint: str, minutes: set[int]) -> Iterator[str]:
     told = [(minute_of(one["at"]), one) for one in reader.changes(endpoint, **EVER) if one["field"] == "state"]
     for service in range(SERVICES):
-        states = [(minute, one["value"]) for minute, one in told if one["key"] == f"svc{service}"]
+        times = [minute for minute, one in told if one["key"] == f"svc{service}"]
+        states = [one["value"] for _, one in told if one["key"] == f"svc{service}"]
         for minute in minutes:
-            stood = [value for at, value in states if at <= minute]
-            if not stood or stood[-1] != state(endpoint, minute, service):
-                yield f"{endpoint}: svc{service} at minute {minute} was {stood[-1:]}"
+            stood = states[bisect(times, minute) - 1 :][:1] if times and times[0] <= minute else []
+            if stood != [state(endpoint, minute, service)]:
+                yield f"{endpoint}: svc{service} at minute {minute} was {stood}"
 
 
 def _doubled_rows(data: Path, site: str) -> Iterator[tuple[str, int]]:

@@ -89,7 +89,7 @@ def sweep(
     A state of the disk that was judged already, with the same promises, is not judged again.
     """
     verdict, known, began = Verdict(), set[bytes](), time.monotonic()
-    place = Path(tempfile.mkdtemp(prefix="rmm-crash-", dir=_memory()))
+    place = Path(tempfile.mkdtemp(prefix="rmm-crash-", dir=memory()))
     try:
         for point, replay in recording.replay(left_out):
             verdict.points += 1
@@ -139,6 +139,6 @@ def _name(found: Tree, said: int) -> bytes:
     return digest.digest()
 
 
-def _memory() -> str | None:
+def memory() -> str | None:
     """States are judged in memory where there is such a folder: thousands are built."""
     return "/dev/shm" if Path("/dev/shm").is_dir() else None
