@@ -18,7 +18,7 @@ from pathlib import Path
 from rmm.errors import LeaseLost, TierError
 
 
-def replace_file(path: Path, data: bytes, *, private: bool = False) -> None:
+def replace_file(path: Path, data: bytes | bytearray, *, private: bool = False) -> None:
     """Write `data` to `path` so that every reader, and every crash, sees the old content or the new one.
 
     Temporary file in the same folder, fsync, rename, fsync of the folder. `private` makes it readable by its owner

@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 
 _FIXED = (3, 51, 3)  # first release without the WAL-reset bug of 3.7.0 and later
 WAIT_S = 10.0  # for another process that has just made the file
+# Our statements fit the schema, so one that lacks something is damaged as well.
+_SIGNS = ("malformed", "not a database", "no such table", "no such column", "has no column", "decode to UTF-8")
 _DAMAGED = "Move the file away and restore it from a backup; polling makes a new one."
 
 
@@ -123,7 +125,7 @@ def tier_error(path: Path, error: Exception) -> TierError:
         return TierError(f"{path}: {text}", code="disk.full", hint="Free some space; nothing of this round was lost.")
     if "readonly" in text or "unable to open" in text:
         return TierError(f"{path}: {text}", code="disk.read_only")
-    if "malformed" in text or "not a database" in text:
+    if any(sign in text for sign in _SIGNS):
         return TierError(f"{path}: {text}", code="tier.damaged", hint=_DAMAGED)
     return TierError(f"{path}: {text}")
 

@@ -77,7 +77,11 @@ class ShardStore:
 
     async def recover(self) -> None:
         """Fold what the last process left in the spool into hot and cold, and keep it for the coordinator."""
+        damaged = 0
         for record in self._spool.replay():
+            if self._spool.damaged > damaged:
+                damaged = self._spool.damaged
+                self._doubt_digests()
             try:
                 observation = decode_observation(record)
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -88,9 +92,17 @@ class ShardStore:
             self._fold(observation, None)
             if len(self._queue) >= BATCH:
                 await self._drain()
+        if self._spool.damaged > damaged:
+            self._doubt_digests()
         if self._pending:
             log.info("shard %s/%d: %d observations recovered", self._site, self._shard, len(self._pending))
+        if self._pending or self._unwritten:
             await self.flush()
+
+    def _doubt_digests(self) -> None:
+        """Of what the spool has lost, cold may have stored something that hot does not know of."""
+        self._states = {name: hot_json.without_digests(state) for name, state in self._states.items()}
+        self._unwritten |= self._states.keys()
 
     def state(self, endpoint: str) -> EndpointState | None:
         """The last state, including what was acknowledged a moment ago."""

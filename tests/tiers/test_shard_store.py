@@ -358,12 +358,13 @@ async def test_readers_leave_a_damaged_file_where_it_is(tmp_path: Path, caplog: 
     assert hot_json.read_endpoint(tmp_path, "hq", "srv-2") is None
     path = hot_json.path_of(tmp_path, "hq", 0)
     content = path.read_bytes()
-    for damage in (content[:-10], content.replace(b"SRV-1", b"SRV\xff1", 1), b""):
+    for damage in (content[:-10], content.replace(b"SRV-1", b"SRV-3", 1), b""):
         path.write_bytes(damage)
         assert hot_json.read_endpoint(tmp_path, "hq", "srv-1") is None
         assert path.read_bytes() == damage
     assert caplog.text.count("is damaged") == 3
-    path.write_bytes(content.replace(b'"schema":1', b'"schema":2', 1))
+    assert msgspec.json.decode(content)["schema"] == 1  # its checksum is a field like others
+    path.write_bytes(b"{" + content.partition(b",")[2].replace(b'"schema":1', b'"schema":2', 1))
     with pytest.raises(TierError, match="schema 2"):
         hot_json.load(tmp_path, "hq", 0)
 

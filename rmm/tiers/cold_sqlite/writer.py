@@ -62,6 +62,7 @@ class ColdTier:
         self._db: aiosqlite.Connection | None = None
         self._sql = named((SQL / "statements.sql").read_text(encoding="utf-8"))
         self._turn = asyncio.Lock()
+        self._damaged = False
         self._forget()
 
     def _forget(self) -> None:
@@ -97,11 +98,15 @@ class ColdTier:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close the connection after the transaction that is at work; idempotent."""
+        """Close the connection after the transaction that is at work; idempotent. A damaged file is moved aside."""
         async with self._turn:
             if self._db is not None:
                 db, self._db = self._db, None
                 await db.close()
+                if self._damaged:
+                    log.warning(
+                        "%s is damaged; kept as %s, history begins anew", self._path, set_aside(self._path).name
+                    )
 
     def knows(self, endpoint: str) -> bool:
         """Whether this file holds an observation of the endpoint."""
@@ -146,7 +151,9 @@ class ColdTier:
                     await self._load_endpoints(db)
                     raise
             except (sqlite3.Error, zlib.error, msgspec.DecodeError) as error:
-                raise tier_error(self._path, error) from error
+                failure = tier_error(self._path, error)
+                self._damaged = self._damaged or failure.code == "tier.damaged"
+                raise failure from error
             return result
 
     async def _load_endpoints(self, db: aiosqlite.Connection) -> None:
