@@ -144,6 +144,11 @@ def without_digests(state: EndpointState) -> EndpointState:
     return msgspec.structs.replace(state, collectors=collectors)
 
 
+def has_digests(state: EndpointState) -> bool:
+    """Whether it says of any collector what is stored in the cold tier."""
+    return any(known.digest for known in state.collectors.values())
+
+
 def _remove(path: Path) -> None:
     try:
         path.unlink()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -60,11 +60,7 @@ class ShardStore:
         self._fields = fields
         self._now = now
         tidy(hot_json.path_of(data, site, shard).parent, f"{shard}.json")
-        # A cold file that does not know an endpoint has none of its values: history began anew.
-        self._states = {
-            name: state if cold.knows(name) else hot_json.without_digests(state)
-            for name, state in hot_json.load(data, site, shard).items()
-        }
+        self._states = hot_json.load(data, site, shard)
         self._pending: list[bytes] = []
         self._queue: list[Queued] = []
         self._draining: asyncio.Task[None] | None = None
@@ -73,15 +69,16 @@ class ShardStore:
         self._acknowledged: set[str] = set()  # endpoints, since the opening or the last rest
         self._unwritten: set[str] = set()  # whose states the hot file does not have yet
         self._away: set[str] = set()  # whose states the hot file alone has
+        self._doubt_digests(name for name, one in self._states.items() if not cold.knows(name, one.observed_at))
         self._mark = 0  # what a release may forget: in hot and cold since the last flush
 
     async def recover(self) -> None:
         """Fold what the last process left in the spool into hot and cold, and keep it for the coordinator."""
         damaged = 0
         for record in self._spool.replay():
-            if self._spool.damaged > damaged:
+            if self._spool.damaged > damaged:  # cold may have stored what hot does not know of
                 damaged = self._spool.damaged
-                self._doubt_digests()
+                self._doubt_digests(self._states)
             try:
                 observation = decode_observation(record)
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -93,16 +90,25 @@ class ShardStore:
             if len(self._queue) >= BATCH:
                 await self._drain()
         if self._spool.damaged > damaged:
-            self._doubt_digests()
+            self._doubt_digests(self._states)
         if self._pending:
             log.info("shard %s/%d: %d observations recovered", self._site, self._shard, len(self._pending))
         if self._pending or self._unwritten:
             await self.flush()
 
-    def _doubt_digests(self) -> None:
-        """Of what the spool has lost, cold may have stored something that hot does not know of."""
-        self._states = {name: hot_json.without_digests(state) for name, state in self._states.items()}
-        self._unwritten |= self._states.keys()
+    def _doubt_digests(self, endpoints: Iterable[str]) -> None:
+        """Do not believe what hot says that cold has: it has other values, or lacks some, of these endpoints.
+
+        Because the spool lost something, history began anew, or a damaged WAL lost its end.
+        """
+        doubted = [name for name in list(endpoints) if hot_json.has_digests(self._states[name])]
+        if doubted:
+            log.warning(
+                "shard %s/%d: history is not as %d endpoints' last states say; their next readings are kept whole",
+                *(self._site, self._shard, len(doubted)),
+            )
+        self._states |= {name: hot_json.without_digests(self._states[name]) for name in doubted}
+        self._unwritten |= set(doubted)
 
     def state(self, endpoint: str) -> EndpointState | None:
         """The last state, including what was acknowledged a moment ago."""

@@ -17,7 +17,6 @@ from pathlib import Path
 
 from tests.crash import cycle
 from tests.crash.judge import Expected, wrongs
-from tests.crash.truth import Ident
 
 SOONEST_S, LATEST_S = 0.005, 0.6
 
@@ -69,7 +68,7 @@ def _one(data: Path, log: Path, after: float, number: int) -> None:
             cycle.small_limits()
             descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
             asyncio.run(cycle.forever(cycle.Run(data, descriptor, minute=cycle.newest(log), epoch=f"e{number}")))
-        except BaseException as error:  # noqa: BLE001 - the parent cannot see it otherwise
+        except BaseException as error:
             os.write(2, f"{type(error).__name__}: {error}\n".encode())
             os._exit(1)
         os._exit(0)

@@ -3,12 +3,13 @@
 import asyncio
 import contextlib
 import random
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -223,7 +224,7 @@ class Stubborn(MemoryTier):
         super().__init__(FIELDS)
         self.refused, self.error = refused, error
 
-    def knows(self, endpoint: str) -> bool:
+    def knows(self, endpoint: str, at: datetime) -> bool:
         return False
 
     async def store(self, observations: Sequence[Observation], hints: object = None) -> None:
@@ -334,6 +335,27 @@ async def test_history_that_was_removed_begins_with_everything(tmp_path: Path) -
         await store.acknowledge(typical("srv-1", 1), None)
         await store.flush()
     assert len(ColdReader(tmp_path, "hq").changes("srv-1", since=START, until=FOREVER)) == 300
+
+
+async def test_history_that_lost_its_end_takes_what_it_lacks_with_the_next_reading(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As a damaged WAL does it: what was committed last is not there any more."""
+    cold, kept = tmp_path / "cold" / "hq" / "0.sqlite", tmp_path / "kept"
+    for minute, state in enumerate(("Running", "Stopped", "Stopped")):
+        async with at_work(tmp_path) as store:
+            services = [{"service": "a", "state": state, "account": "x"}]
+            await store.acknowledge(observe("srv-1", minute, seq=minute, services=services), None)
+            await store.flush()
+            await store.release()
+        if minute == 0:
+            shutil.copy(cold, kept)
+        if minute == 1:
+            assert "kept whole" not in caplog.text
+            shutil.copy(kept, cold)
+    assert "kept whole" in caplog.text
+    values = ColdReader(tmp_path, "hq").values("srv-1", "services.state[a]", since=START, until=FOREVER)
+    assert values == [(START, "Running"), (START + timedelta(minutes=2), "Stopped")]
 
 
 async def test_old_history_goes(tmp_path: Path) -> None:

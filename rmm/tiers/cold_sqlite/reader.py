@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import math
 import sqlite3
 import struct
-import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from rmm.tiers.cold_sqlite import changes
 from rmm.tiers.cold_sqlite.series import metric_parts
 from rmm.tiers.cold_sqlite.writer import SQL, micros
 from rmm.tiers.migrations import named, tier_error
+
+log = logging.getLogger(__name__)
 
 Change = dict[str, Any]
 
@@ -46,7 +46,7 @@ class ColdReader:
                     place = (found[0], *arguments)
                     layouts = connection.execute(self._sql["layout_series"], place) if len(arguments) == 2 else ()
                     yield dict(layouts), connection.execute(self._sql[statement], place).fetchall()
-            except sqlite3.Error as error:
+            except (sqlite3.Error, UnicodeDecodeError) as error:
                 raise tier_error(path, error) from error
 
     def history(self, endpoint: str, metric: str, *, since: datetime, until: datetime) -> list[tuple[datetime, float]]:
@@ -134,12 +134,18 @@ class ColdReader:
         """All changes up to `until`, over all files, in order of time."""
         rows = [row for _, found in self._ask(endpoint, "changes", micros(until)) for row in found]
         known: dict[str, changes.Values] = {}
+        lost: set[str] = set()  # collectors of which a change cannot be read: what stood after it is not told
         for collector, at, whole, data in sorted(rows, key=lambda row: (row[1], row[0])):
             before, first = known.get(collector, {}), collector not in known
+            if collector in lost and not whole:
+                continue
             try:
                 known[collector] = after = changes.apply(before, changes.unpack(data), whole=bool(whole))
-            except (zlib.error, msgspec.DecodeError) as error:
-                raise tier_error(self._folder, error) from error
+                lost.discard(collector)
+            except changes.DamagedChange as error:
+                log.warning("%s: a change of %s cannot be read (%s)", endpoint, collector, error)
+                lost.add(collector)
+                continue
             for key, field, old, value in changes.told(before, after):
                 told = {"collector": collector, "key": key, "field": field, "before": old, "value": value}
                 yield at, {"at": _moment(at), **told, "first": first}

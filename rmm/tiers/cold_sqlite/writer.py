@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import sqlite3
-import zlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from importlib.resources import files
@@ -14,7 +14,6 @@ from types import TracebackType
 from typing import Any, NamedTuple, TypeVar
 
 import aiosqlite
-import msgspec
 
 from rmm.errors import TierError
 from rmm.model.observation import CollectorResult, Observation
@@ -63,6 +62,7 @@ class ColdTier:
         self._sql = named((SQL / "statements.sql").read_text(encoding="utf-8"))
         self._turn = asyncio.Lock()
         self._damaged = False
+        self._newest: dict[str, int] = {}
         self._forget()
 
     def _forget(self) -> None:
@@ -85,6 +85,9 @@ class ColdTier:
             self._db = await open_writer(self._path, SQL, page_size=PAGE)
         try:
             await self._load_endpoints(self._db)
+            self._newest = {
+                row[0]: row[1] or 0 for row in await self._db.execute_fetchall(self._sql["newest_observations"])
+            }
         except BaseException as error:
             await self.aclose()
             if isinstance(error, sqlite3.Error):
@@ -108,9 +111,9 @@ class ColdTier:
                         "%s is damaged; kept as %s, history begins anew", self._path, set_aside(self._path).name
                     )
 
-    def knows(self, endpoint: str) -> bool:
-        """Whether this file holds an observation of the endpoint."""
-        return endpoint in self._endpoints
+    def knows(self, endpoint: str, at: datetime) -> bool:
+        """Whether this file held, when it was opened, an observation of the endpoint that is as new as this."""
+        return self._newest.get(endpoint, -1) >= micros(at)
 
     async def store(self, observations: Sequence[Observation], hints: Sequence[Hint] | None = None) -> None:
         """Store in one transaction; durable on return, redelivery changes nothing.
@@ -150,7 +153,7 @@ class ColdTier:
                         await db.execute("ROLLBACK")
                     await self._load_endpoints(db)
                     raise
-            except (sqlite3.Error, zlib.error, msgspec.DecodeError) as error:
+            except (sqlite3.Error, UnicodeDecodeError) as error:
                 failure = tier_error(self._path, error)
                 self._damaged = self._damaged or failure.code == "tier.damaged"
                 raise failure from error
@@ -252,10 +255,11 @@ class ColdTier:
         self, db: aiosqlite.Connection, place: tuple[int, str], at: int
     ) -> tuple[changes.Values, int, bool]:
         """(values as of `at`, rows they were read from, whether one of them is of exactly this time)."""
-        values: changes.Values = {}
         found = list(await db.execute_fetchall(self._sql["changes_back"], (*place, at)))
-        for _, whole, data in found:
-            values = changes.apply(values, changes.unpack(data), whole=bool(whole))
+        values, known = changes.folded(found)
+        if not known:
+            log.warning("%s: a change of %s cannot be read; the next reading is kept whole", self._path, place[1])
+            return {}, 0, found[-1][0] == at
         return values, len(found), bool(found) and found[-1][0] == at
 
     async def _late(
@@ -274,8 +278,9 @@ class ColdTier:
         then, whole, data = following[0]
         if whole:
             return []
-        values = changes.apply(before, changes.unpack(data), whole=False)
-        await db.execute(self._sql["put_change"], (*place, then, 1, changes.pack(values)))
+        with contextlib.suppress(changes.DamagedChange):  # then nobody knows what stood behind it
+            values = changes.apply(before, changes.unpack(data), whole=False)
+            await db.execute(self._sql["put_change"], (*place, then, 1, changes.pack(values)))
         return []
 
     async def _write_changes(self, db: aiosqlite.Connection, pending: list[ChangeRow]) -> None:

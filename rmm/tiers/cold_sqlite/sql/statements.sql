@@ -4,6 +4,9 @@ INSERT INTO endpoint (id) VALUES (?) ON CONFLICT (id) DO NOTHING;
 -- name: endpoints
 SELECT id, no FROM endpoint;
 
+-- name: newest_observations
+SELECT id, (SELECT max(at) FROM observation WHERE endpoint = no) FROM endpoint;
+
 -- name: endpoint_no
 SELECT no FROM endpoint WHERE id = ?;
 
