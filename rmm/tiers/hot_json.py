@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -41,29 +42,47 @@ def load(data: Path, site: str, shard: int, *, owner: bool = True) -> dict[str, 
 
     Raises TierError when it cannot be read at all, or was written by a newer rmm.
     """
-    path = path_of(data, site, shard)
+    content: ShardFile | None = read_file(path_of(data, site, shard), _decoder, owner=owner)
+    return content.endpoints if content is not None else {}
+
+
+def read_file(path: Path, decoder: msgspec.json.Decoder[Any], *, owner: bool = False) -> Any:
+    """A shard's file as another decoder sees it, with the rules of `load`; None for an empty one."""
     try:
-        content = _decode(path.read_bytes())
+        content = _decode(path.read_bytes(), decoder)
     except FileNotFoundError:
-        return {}
+        return None
     except OSError as error:
         raise TierError(f"{path}: {error.strerror or error}", code=disk_code(error)) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         kept = f"; kept as {set_aside(path).name}, starting without it" if owner else ""
         log.warning("%s is damaged (%s)%s", path, error, kept)
-        return {}
+        return None
     if content.schema > SCHEMA:
         raise TierError(
             f"{path} has schema {content.schema}, this rmm knows {SCHEMA}",
             code="tier.newer",
             hint="It was written by a newer rmm: install that version.",
         )
-    return content.endpoints
+    return content
 
 
-def write(data: Path, site: str, shard: int, endpoints: Mapping[str, EndpointState], now: datetime) -> None:
+def load_with_days(data: Path, site: str, shard: int) -> tuple[dict[str, EndpointState], tuple[int, ...]]:
+    """`load`, for the owner, and the days on which the file was written."""
+    content: ShardFile | None = read_file(path_of(data, site, shard), _decoder, owner=True)
+    return (content.endpoints, content.days) if content is not None else ({}, ())
+
+
+def write(
+    data: Path,
+    site: str,
+    shard: int,
+    endpoints: Mapping[str, EndpointState],
+    now: datetime,
+    days: tuple[int, ...] = (),
+) -> None:
     """Replace the shard's file. Raises TierError, and then the old file is still there."""
-    content = ShardFile(schema=SCHEMA, site=site, shard=shard, written_at=now, endpoints=dict(endpoints))
+    content = ShardFile(schema=SCHEMA, site=site, shard=shard, written_at=now, endpoints=dict(endpoints), days=days)
     replace_file(path_of(data, site, shard), _encode(content))
 
 
@@ -75,10 +94,10 @@ def _encode(content: ShardFile) -> bytearray:
     return buffer
 
 
-def _decode(data: bytes) -> ShardFile:
+def _decode(data: bytes, decoder: msgspec.json.Decoder[Any]) -> Any:
     if data.startswith(_HEAD[:8]) and data[:_HEAD_BYTES] != _HEAD % zlib.crc32(memoryview(data)[_HEAD_BYTES:]):
         raise msgspec.DecodeError("its checksum is another one")
-    return _decoder.decode(data)
+    return decoder.decode(data)
 
 
 def shards_of(data: Path, site: str) -> list[int]:

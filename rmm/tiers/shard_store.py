@@ -9,13 +9,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import msgspec
 
+from rmm.core import clock
+from rmm.core.clock import brought_back, is_ahead
 from rmm.core.merge import merge
 from rmm.durable import tidy
 from rmm.errors import TierError
@@ -60,7 +62,8 @@ class ShardStore:
         self._fields = fields
         self._now = now
         tidy(hot_json.path_of(data, site, shard).parent, f"{shard}.json")
-        self._states = hot_json.load(data, site, shard)
+        found, self._days = hot_json.load_with_days(data, site, shard)
+        self._states = {name: brought_back(state, now()) for name, state in found.items()}
         self._pending: list[bytes] = []
         self._queue: list[Queued] = []
         self._draining: asyncio.Task[None] | None = None
@@ -69,7 +72,7 @@ class ShardStore:
         self._acknowledged: set[str] = set()  # endpoints, since the opening or the last rest
         self._unwritten: set[str] = set()  # whose states the hot file does not have yet
         self._away: set[str] = set()  # whose states the hot file alone has
-        self._doubt_digests(name for name, one in self._states.items() if not cold.knows(name, one.observed_at))
+        self._doubt_digests(name for name, one in found.items() if not cold.knows(name, one.observed_at))
         self._mark = 0  # what a release may forget: in hot and cold since the last flush
 
     async def recover(self) -> None:
@@ -89,6 +92,9 @@ class ShardStore:
             self._fold(observation, None)
             if len(self._queue) >= BATCH:
                 await self._drain()
+        for name in [name for name, state in self._states.items() if is_ahead(state.observed_at, self._now())]:
+            self._states[name] = brought_back(self._states[name], self._now())
+            self._unwritten.add(name)
         if self._spool.damaged > damaged:
             self._doubt_digests(self._states)
         if self._pending:
@@ -157,12 +163,13 @@ class ShardStore:
             if fields and fields.changes and result.outcome in ("ok", "partial"):
                 digests[name] = change_digest(result.readings, fields)
                 known = before.collectors.get(name) if before else None
+                times = list(_newest(before, name))
+                if times and max(times) > observation.observed_at:
+                    newer[name] = max(times)
                 if known is None or not known.digest:
                     anew.add(name)
-                elif known.digest == digests[name] and known.at and known.at <= observation.observed_at:
+                elif known.digest == digests[name] and len(times) == 1 and name not in newer:
                     unchanged.add(name)
-                if known is not None and known.at and known.at > observation.observed_at:
-                    newer[name] = known.at
         self._queue.append((observation, Hint(frozenset(unchanged), frozenset(anew), newer)))
         after = merge(before, observation, not_before, digests)
         if after is not before:
@@ -242,7 +249,8 @@ class ShardStore:
         with WRITING:
             if merged:
                 states = hot_json.load(self._data, self._site, self._shard) | states
-            hot_json.write(self._data, self._site, self._shard, states, now)
+            self._days = clock.noted(self._days, _day(now))
+            hot_json.write(self._data, self._site, self._shard, states, now, self._days)
 
     async def rest(self) -> None:
         """Flush, and let the hot file alone have what was acknowledged and is in it.
@@ -260,6 +268,13 @@ class ShardStore:
         self._spool.release(self._mark)
         self._pending = []
 
+    def settled(self) -> bool:
+        """Whether the clock has been where it is for more than a day, so that things may be forgotten for their age."""
+        if clock.settled(self._days, _day(self._now())):
+            return True
+        log.info("shard %s/%d: nothing is forgotten before it has run for a day", self._site, self._shard)
+        return False
+
     def let_go(self) -> None:
         """It is closed: whoever still has a reference to it, such as a task that ended, keeps no states alive."""
         self._states, self._pending, self._queue = {}, [], []
@@ -269,6 +284,20 @@ class ShardStore:
         tasks = [task for task in (self._draining, self._flushing) if task is not None]
         if tasks:
             await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _newest(state: EndpointState | None, collector: str) -> Iterator[datetime]:
+    """The times of the newest readings that are known of one collector."""
+    if state is not None:
+        known = state.collectors.get(collector)
+        if known is not None and known.at is not None:
+            yield known.at
+        if collector in state.ahead:
+            yield state.ahead[collector]
+
+
+def _day(at: datetime) -> int:
+    return int(at.timestamp() // 86_400)
 
 
 @asynccontextmanager
@@ -283,7 +312,8 @@ async def open_shard(
 ) -> AsyncIterator[ShardStore]:
     """The store of one shard, for the holder of its lease; replays what a crash left.
 
-    `keep_days` above 0: on leaving without an error, history older than that is forgotten.
+    `keep_days` above 0: on leaving without an error, history older than that is forgotten; not while the clock may have
+    been set (`ShardStore.settled`).
     """
     async with (
         Spool(data / "spool" / site / str(shard)) as spool,
@@ -296,5 +326,5 @@ async def open_shard(
         finally:
             await store.settle()
             store.let_go()
-        if keep_days > 0:
+        if keep_days > 0 and store.settled():
             await cold.expire(now() - timedelta(days=keep_days))

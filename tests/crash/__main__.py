@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.crash import flips, kills, sweep, trace
+from tests.crash import clocks, flips, kills, sweep, trace
 
 Finding = tuple[str, list[str]]
 
@@ -56,6 +56,13 @@ def flipped_bits(options: argparse.Namespace) -> int:
     return conclude("flipped bits", result.findings, result.seconds)
 
 
+def set_clocks(options: argparse.Namespace) -> int:
+    """The clock is set while rounds go on, and set right again."""
+    with tempfile.TemporaryDirectory(prefix="rmm-crash-") as folder:
+        findings, seconds = clocks.run(Path(folder))
+    return conclude(f"clocks set {', '.join(clocks.STEPS)}, and right again", findings, seconds)
+
+
 def said(line: str) -> None:
     print(line, flush=True)
 
@@ -73,6 +80,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], int]] = {
     "moments": moments,
     "kills": random_kills,
     "flips": flipped_bits,
+    "clocks": set_clocks,
 }
 
 

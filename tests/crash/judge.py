@@ -105,7 +105,7 @@ async def _after_opening(data: Path, expected: Expected, *, powerless: bool) -> 
         await cycle.one_round(run, site)
     os.close(run.log)
     after = Expected(expected.acknowledged | set(_said(run)), expected.forgotten_before)
-    wrong += [what for site in SITES for what in _history(data, site, after)]
+    wrong += [what for site in SITES for what in history(data, site, after)]
     wrong += _fleet(data, after, SITES)
     wrong += _left_behind(data, powerless=powerless)
     wrong += [f"{path.relative_to(data)}: {what}" for path in _databases(data) for what in integrity(path)]
@@ -144,7 +144,7 @@ def _databases(data: Path) -> list[Path]:
     return sorted(path for path in data.rglob("*.sqlite") if path.stat().st_size)
 
 
-def _history(data: Path, site: str, expected: Expected) -> Iterator[str]:
+def history(data: Path, site: str, expected: Expected) -> Iterator[str]:
     """Each acknowledged observation is there once, with its values; and nothing that was never made."""
     reader = ColdReader(data, site)
     for endpoint in SITES[site]:

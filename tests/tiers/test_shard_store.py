@@ -30,7 +30,7 @@ FOREVER = START + timedelta(days=365)
 
 
 def at_work(data: Path) -> AbstractAsyncContextManager[ShardStore]:
-    return open_shard(data, "hq", 0, fields=FIELDS, now=lambda: START)
+    return open_shard(data, "hq", 0, fields=FIELDS, now=lambda: FOREVER)
 
 
 async def test_a_round_is_in_hot_and_cold_and_the_spool_is_empty(tmp_path: Path) -> None:
@@ -287,11 +287,12 @@ async def test_a_spooled_record_of_no_observation_is_set_aside(
     assert "unreadable" in caplog.text
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("now", [START, FOREVER])
+@pytest.mark.parametrize("seed", [0, 4, 7])
 async def test_readings_in_any_order_over_any_restarts_tell_one_history(
-    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    seed: int, now: datetime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As a clock makes them that is set back; each opening is another process."""
+    """As a clock makes them that is set back, also before them all; each opening is another process."""
     monkeypatch.setattr("rmm.tiers.cold_sqlite.changes.DELTAS", 3)
     chance = random.Random(seed)
     items = []
@@ -303,7 +304,7 @@ async def test_readings_in_any_order_over_any_restarts_tell_one_history(
     await memory.store(items)
     chance.shuffle(items)
     for start in range(0, len(items), 3):
-        async with at_work(tmp_path) as store:
+        async with open_shard(tmp_path, "hq", 0, fields=FIELDS, now=lambda: now) as store:
             for item in (*items[start : start + 3], items[start // 2]):
                 await store.acknowledge(item, None)
             await store.flush()
@@ -360,13 +361,13 @@ async def test_history_that_lost_its_end_takes_what_it_lacks_with_the_next_readi
 
 async def test_old_history_goes(tmp_path: Path) -> None:
     day = 24 * 60
-    for minute in (0, 100 * day):
+    for minute in (0, 100 * day, 101 * day):  # on the first day after such a time the clock is not believed
         moment = START + timedelta(minutes=minute)
         async with open_shard(tmp_path, "hq", 0, fields=FIELDS, now=lambda: moment, keep_days=90) as store:  # noqa: B023
             await store.acknowledge(typical("srv-1", minute), None)
             await store.flush()
     reader = ColdReader(tmp_path, "hq")
-    assert len(reader.statuses("srv-1", since=START, until=FOREVER)) == 1
+    assert len(reader.statuses("srv-1", since=START, until=FOREVER)) == 2
     assert len(reader.values("srv-1", "services.state[svc1]", since=START, until=FOREVER)) == 1
 
 
@@ -403,10 +404,11 @@ import asyncio, pathlib, sys
 sys.path.insert(0, sys.argv[3])
 from observations import FIELDS, START, typical
 from rmm.tiers.shard_store import open_shard
+LATER = START.replace(year=2027)
 async def main():
     minute = int(sys.argv[2])
     while True:
-        async with open_shard(pathlib.Path(sys.argv[1]), "hq", 0, fields=FIELDS, now=lambda: START) as store:
+        async with open_shard(pathlib.Path(sys.argv[1]), "hq", 0, fields=FIELDS, now=lambda: LATER) as store:
             async def one(n):
                 await store.acknowledge(typical(f"srv-{n}", minute, seq=n), None)
                 print(minute, n, flush=True)

@@ -184,12 +184,10 @@ class ColdTier:
         for observation, hint in order:
             number, at = self._endpoints[observation.endpoint], micros(observation.observed_at)
             for name, result in observation.collectors.items():
-                if name in hint.newer:
-                    self._see((number, name), micros(hint.newer[name]))
                 if name in hint.unchanged:
                     self._see((number, name), at)
                 else:
-                    await self._note(db, (number, name), at, result, pending, anew=name in hint.anew)
+                    await self._note(db, (number, name), at, result, pending, name in hint.anew, hint.newer.get(name))
         await self._write_changes(db, pending)
 
     async def _know_endpoints(self, db: aiosqlite.Connection, names: set[str]) -> None:
@@ -219,8 +217,8 @@ class ColdTier:
         at: int,
         result: CollectorResult,
         pending: list[ChangeRow],
-        *,
         anew: bool,
+        newer: datetime | None,
     ) -> None:
         """Queue what has changed in one collector's reading since the one before it."""
         fields = self._fields.get(place[1])
@@ -228,7 +226,7 @@ class ColdTier:
             return
         seen = self._see(place, at)
         after = changes.values_of(result.readings, fields)
-        if seen is None and place[0] in self._new:
+        if seen is None and newer is None and place[0] in self._new:
             pending.append((*place, at, 1, changes.pack(after)))
             return
         await self._write_changes(db, pending)
@@ -242,8 +240,9 @@ class ColdTier:
             await db.execute(self._sql["put_change"], row)
         else:
             pending.append(row)
-        if seen is not None and at < seen:
-            pending += await self._late(db, place, at, seen, before)
+        newest = max(seen or 0, micros(newer) if newer else 0)
+        if at < newest:
+            pending += await self._late(db, place, at, newest, before)
 
     def _see(self, place: tuple[int, str], at: int) -> int | None:
         """Note that a collector was observed; returns when this process last saw it before, None for never."""
