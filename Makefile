@@ -9,7 +9,7 @@ DEMO := demo
 KERBEROS := $(shell command -v krb5-config >/dev/null 2>&1 && command -v $${CC:-gcc} >/dev/null 2>&1 && echo ,kerberos)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup fmt lint type arch test test-fast demo lab golden jea docs faults fuzz bench bench-quick wheel-check readme-check ci clean
+.PHONY: help setup fmt lint type arch test test-fast demo lab golden jea docs faults fuzz crash bench bench-quick wheel-check readme-check ci clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -68,6 +68,9 @@ faults: $(VENV)/.dev ## the catalogue of field failures, each shown by the lab: 
 
 fuzz: $(VENV)/.dev ## hostile input for every decoder: 20,000 inputs, or N=1000000; SEED=... has those of an earlier run again
 	@$(RUN) tests.fuzz --inputs $(or $(N),20000) $(if $(SEED),--seed $(SEED))
+
+crash: $(VENV)/.dev ## kills and losses of power at every moment, bit flips, clock steps, full disks (docs/crash.md)
+	@$(RUN) tests.crash $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))
 
 bench: $(VENV)/.dev ## the benchmarks of docs/benchmarks.md, with pypsrp and pywinrm in the same run (about 20 minutes)
 	@$(RUN) bench

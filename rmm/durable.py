@@ -18,7 +18,7 @@ from pathlib import Path
 from rmm.errors import LeaseLost, TierError
 
 
-def replace_file(path: Path, data: bytes, *, private: bool = False) -> None:
+def replace_file(path: Path, data: bytes | bytearray, *, private: bool = False) -> None:
     """Write `data` to `path` so that every reader, and every crash, sees the old content or the new one.
 
     Temporary file in the same folder, fsync, rename, fsync of the folder. `private` makes it readable by its owner
@@ -26,7 +26,7 @@ def replace_file(path: Path, data: bytes, *, private: bool = False) -> None:
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
         descriptor = os.open(temporary, flags, 0o600 if private else 0o644)
         with os.fdopen(descriptor, "wb") as file:
@@ -78,6 +78,40 @@ def fsync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
+_durable: set[Path] = set()
+"""Folders that this process has found or made durable, with all above them."""
+
+
+def make_folder(folder: Path) -> None:
+    """Make `folder`, and what is missing above it, so that a loss of power does not take it away.
+
+    A file is only as durable as the names of the folders above it, and syncing the file does not promise those. From
+    the top down, and each name is durable before anything is made below it; so of what is there already the lowest
+    folder alone may lack its promise, when a process was killed that had just made it.
+
+    Raises OSError.
+    """
+    folder = folder.absolute()
+    if folder in _durable and folder.is_dir():
+        return
+    if not folder.is_dir():
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+    with contextlib.suppress(PermissionError):  # one that we may not read: nothing of ours is new in it
+        fsync_folder(folder.parent)
+    _durable.add(folder)
+
+
+def tidy(folder: Path, name: str = "*") -> None:
+    """Remove what crashes within `replace_file` left beside the file `name`, or beside all in `folder`.
+
+    For whoever alone may write there at this time.
+    """
+    for path in folder.glob(f".{name}.*.tmp"):
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
 @contextlib.contextmanager
 def hold(path: Path, purpose: str, *, timeout_s: float = 0.0) -> Iterator[None]:
     """Hold the lock file `path` (released by the operating system if this process dies).
@@ -86,7 +120,7 @@ def hold(path: Path, purpose: str, *, timeout_s: float = 0.0) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout
 
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     note = path.with_suffix(".holder")
     lock = FileLock(path)
     try:

@@ -19,6 +19,7 @@ from rmm.core.alerting import lifecycle
 from rmm.core.alerting import site as site_trouble
 from rmm.core.alerting.lifecycle import FIRING, LIVE, PENDING, RESOLVED, Change, evaluate, gone
 from rmm.core.alerting.site import Trouble
+from rmm.core.clock import is_ahead
 from rmm.core.health import health
 from rmm.core.rules import compile_rules
 from rmm.durable import hold
@@ -133,15 +134,16 @@ class Coordinator:
                 observations.append(decode_observation(data))
             except msgspec.DecodeError as error:
                 log.warning("an observation that cannot be read is left out: %s", error)
-        observations.sort(key=lambda o: (o.observed_at, o.epoch, o.seq))
+        now = self._clock.now()  # what is ahead of it counts as older than all that is not
+        observations.sort(key=lambda o: (not is_ahead(o.observed_at, now), o.observed_at, o.epoch, o.seq))
         async with self._turn():
-            changes = await self._fold(observations)
+            changes = await self._fold(observations, now)
         for change in changes:
             if change.tell:
                 self._counts[change.tell] += 1
         self.deliver()
 
-    async def _fold(self, observations: Sequence[Observation]) -> list[Change]:
+    async def _fold(self, observations: Sequence[Observation], now: datetime) -> list[Change]:
         stamps = await self._store.stamps({observation.endpoint for observation in observations})
         rows: dict[str, tuple[Any, ...]] = {}
         newest: dict[str, Observation] = {}
@@ -149,7 +151,11 @@ class Coordinator:
         for observation in observations:
             stamp = stamps.get(observation.endpoint)
             at = observation.observed_at.astimezone(UTC).isoformat(timespec="microseconds")
-            if stamp is not None and (at, observation.epoch, observation.seq) <= stamp[:3]:
+            if (
+                stamp is not None
+                and (at, observation.epoch, observation.seq) <= stamp[:3]
+                and not is_ahead(datetime.fromisoformat(stamp.observed_at), now)
+            ):
                 continue  # redelivered or late: the newest has been evaluated already
             facts = facts_of(observation, stamp.facts if stamp else {})
             stamps[observation.endpoint] = Stamp(at, observation.epoch, observation.seq, facts)

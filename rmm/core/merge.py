@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from rmm.core.clock import still_ahead
 from rmm.core.resting import hung
 from rmm.model.observation import CollectorResult, Observation
 from rmm.model.state import CollectorState, EndpointState
@@ -63,6 +64,7 @@ def merge(
         failed_at=failed_at,
         telemetry=last.telemetry,
         collectors=collectors,
+        ahead=still_ahead(state.ahead, last.observed_at),
     )
 
 

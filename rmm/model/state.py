@@ -45,6 +45,7 @@ class EndpointState(msgspec.Struct, frozen=True, kw_only=True):
     failed_at: tuple[datetime, ...] = ()  # the newest polls with a fault since then, ascending
     telemetry: dict[str, float] = {}  # of the newest observation
     collectors: dict[str, CollectorState] = {}
+    ahead: dict[str, datetime] = {}  # collectors with readings from a clock that was set back since, and the newest
 
 
 class ShardFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,3 +56,4 @@ class ShardFile(msgspec.Struct, frozen=True, kw_only=True):
     shard: int
     written_at: datetime
     endpoints: dict[str, EndpointState]
+    days: tuple[int, ...] = ()  # since 1970, on which it was written: see `rmm.core.clock`

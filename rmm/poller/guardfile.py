@@ -15,7 +15,7 @@ import msgspec
 from filelock import FileLock, Timeout
 
 from rmm.core.authguard import Guard
-from rmm.durable import disk_code, fsync_folder, replace_file
+from rmm.durable import disk_code, fsync_folder, make_folder, replace_file
 from rmm.errors import TierError
 
 FOLDER = "authguard"
@@ -56,8 +56,8 @@ class GuardFile:
     def take(self) -> bool:
         """Try to get the lock. Raises TierError when the data folder cannot be used."""
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            Path(self._lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self._path.parent)
+            make_folder(Path(self._lock.lock_file).parent)
             try:
                 self._lock.acquire(timeout=0)
             except Timeout:

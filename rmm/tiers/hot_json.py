@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import zlib
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from rmm.durable import disk_code, replace_file
+from rmm.durable import disk_code, fsync_folder, replace_file, tidy
 from rmm.errors import TierError
 from rmm.model.state import EndpointState, ShardFile
 from rmm.tiers.migrations import set_aside
@@ -18,6 +19,11 @@ from rmm.tiers.migrations import set_aside
 log = logging.getLogger(__name__)
 
 SCHEMA = 1
+
+# A file begins with a CRC-32 of all that follows it, so that a bit which turned over on the disk does not pass for a
+# value. It is JSON all the same; files of earlier versions have none.
+_HEAD = b'{"crc":"%08x",'
+_HEAD_BYTES = len(_HEAD % 0)
 
 _decoder = msgspec.json.Decoder(ShardFile)
 _encoder = msgspec.json.Encoder()
@@ -43,7 +49,7 @@ def load(data: Path, site: str, shard: int, *, owner: bool = True) -> dict[str, 
 def read_file(path: Path, decoder: msgspec.json.Decoder[Any], *, owner: bool = False) -> Any:
     """A shard's file as another decoder sees it, with the rules of `load`; None for an empty one."""
     try:
-        content = decoder.decode(path.read_bytes())
+        content = _decode(path.read_bytes(), decoder)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -61,10 +67,37 @@ def read_file(path: Path, decoder: msgspec.json.Decoder[Any], *, owner: bool = F
     return content
 
 
-def write(data: Path, site: str, shard: int, endpoints: Mapping[str, EndpointState], now: datetime) -> None:
+def load_with_days(data: Path, site: str, shard: int) -> tuple[dict[str, EndpointState], tuple[int, ...]]:
+    """`load`, for the owner, and the days on which the file was written."""
+    content: ShardFile | None = read_file(path_of(data, site, shard), _decoder, owner=True)
+    return (content.endpoints, content.days) if content is not None else ({}, ())
+
+
+def write(
+    data: Path,
+    site: str,
+    shard: int,
+    endpoints: Mapping[str, EndpointState],
+    now: datetime,
+    days: tuple[int, ...] = (),
+) -> None:
     """Replace the shard's file. Raises TierError, and then the old file is still there."""
-    content = ShardFile(schema=SCHEMA, site=site, shard=shard, written_at=now, endpoints=dict(endpoints))
-    replace_file(path_of(data, site, shard), _encoder.encode(content))
+    content = ShardFile(schema=SCHEMA, site=site, shard=shard, written_at=now, endpoints=dict(endpoints), days=days)
+    replace_file(path_of(data, site, shard), _encode(content))
+
+
+def _encode(content: ShardFile) -> bytearray:
+    """The file; in one buffer, for it may be 25 MB."""
+    buffer = bytearray(_HEAD_BYTES - 1)
+    _encoder.encode_into(content, buffer, _HEAD_BYTES - 1)  # its brace is where the head's comma belongs
+    buffer[:_HEAD_BYTES] = _HEAD % zlib.crc32(memoryview(buffer)[_HEAD_BYTES:])
+    return buffer
+
+
+def _decode(data: bytes, decoder: msgspec.json.Decoder[Any]) -> Any:
+    if data.startswith(_HEAD[:8]) and data[:_HEAD_BYTES] != _HEAD % zlib.crc32(memoryview(data)[_HEAD_BYTES:]):
+        raise msgspec.DecodeError("its checksum is another one")
+    return decoder.decode(data)
 
 
 def shards_of(data: Path, site: str) -> list[int]:
@@ -99,6 +132,7 @@ def relocate(data: Path, site: str, shards: int, shard_of: Callable[[str], int],
     """
     if shard_count(data, site) == shards:
         return 0
+    tidy(_layout(data, site).parent)
     existing = shards_of(data, site)
     wanted = {place: {shard_of(name) for name in load(data, site, place)} for place in existing}
     moved = 0
@@ -117,6 +151,8 @@ def relocate(data: Path, site: str, shards: int, shard_of: Callable[[str], int],
         elif wanted[source] - {source}:
             stay = {name: state for name, state in load(data, site, source).items() if shard_of(name) == source}
             write(data, site, source, stay, now)
+    if existing:  # the new layout must not be there before the old one's files have gone
+        fsync_folder(_layout(data, site).parent)
     replace_file(_layout(data, site), _encoder.encode(_Layout(SCHEMA, shards)))
     return moved
 
@@ -125,6 +161,11 @@ def without_digests(state: EndpointState) -> EndpointState:
     """For an endpoint that comes to another cold file: what is stored in the one before does not count there."""
     collectors = {name: msgspec.structs.replace(known, digest="") for name, known in state.collectors.items()}
     return msgspec.structs.replace(state, collectors=collectors)
+
+
+def has_digests(state: EndpointState) -> bool:
+    """Whether it says of any collector what is stored in the cold tier."""
+    return any(known.digest for known in state.collectors.values())
 
 
 def _remove(path: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 
+from rmm.durable import disk_code, fsync_folder
 from rmm.errors import TierError
 from rmm.ports import Outlet
 from rmm.tiers import hot_json
@@ -49,6 +50,7 @@ async def relocate(
         return 0
     for shard in shards_on_disk(data, site):
         await _drain(data, site, shard, fields=fields, now=now, outlet=outlet)
+        _make_final(data / "spool" / site / str(shard))
     moved = hot_json.relocate(data, site, shards, shard_of, now())
     if moved:
         log.info("site %s: %d endpoints moved to other shards, of %d now", site, moved, shards)
@@ -78,3 +80,12 @@ async def _drain(
                 hint="Set the old number of shards again until a round has ended without errors.",
             )
         await store.release()
+
+
+def _make_final(spool: Path) -> None:
+    """A segment that comes back with a loss of power would lie for ever under a number that no shard has."""
+    try:
+        if spool.is_dir():
+            fsync_folder(spool)
+    except OSError as error:
+        raise TierError(f"{spool}: {error.strerror or error}", code=disk_code(error)) from error

@@ -11,13 +11,15 @@ from pathlib import Path
 
 import aiosqlite
 
-from rmm.durable import disk_code
+from rmm.durable import disk_code, make_folder
 from rmm.errors import TierError
 
 log = logging.getLogger(__name__)
 
 _FIXED = (3, 51, 3)  # first release without the WAL-reset bug of 3.7.0 and later
 WAIT_S = 10.0  # for another process that has just made the file
+# Our statements fit the schema, so one that lacks something is damaged as well.
+_SIGNS = ("malformed", "not a database", "no such table", "no such column", "has no column", "decode to UTF-8")
 _DAMAGED = "Move the file away and restore it from a backup; polling makes a new one."
 
 
@@ -30,7 +32,7 @@ async def open_writer(path: Path, scripts: Traversable, *, page_size: int = 4096
     if sqlite3.sqlite_version_info < _FIXED:
         log.debug("SQLite %s has the WAL-reset bug; one writer per file avoids it", sqlite3.sqlite_version)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         connection = await aiosqlite.connect(path, isolation_level=None)
     except (OSError, sqlite3.Error) as error:
         raise tier_error(path, error) from error
@@ -123,7 +125,7 @@ def tier_error(path: Path, error: Exception) -> TierError:
         return TierError(f"{path}: {text}", code="disk.full", hint="Free some space; nothing of this round was lost.")
     if "readonly" in text or "unable to open" in text:
         return TierError(f"{path}: {text}", code="disk.read_only")
-    if "malformed" in text or "not a database" in text:
+    if any(sign in text for sign in _SIGNS):
         return TierError(f"{path}: {text}", code="tier.damaged", hint=_DAMAGED)
     return TierError(f"{path}: {text}")
 

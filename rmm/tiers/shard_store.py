@@ -9,14 +9,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import msgspec
 
+from rmm.core import clock
+from rmm.core.clock import brought_back, is_ahead
 from rmm.core.merge import merge
+from rmm.durable import tidy
 from rmm.errors import TierError
 from rmm.model.observation import Observation, decode_observation, encode_observation
 from rmm.model.settings import Retention
@@ -62,11 +65,9 @@ class ShardStore:
         self._cold = cold
         self._fields = fields
         self._now = now
-        # A cold file that does not know an endpoint has none of its values: history began anew.
-        self._states = {
-            name: state if cold.knows(name) else hot_json.without_digests(state)
-            for name, state in hot_json.load(data, site, shard).items()
-        }
+        tidy(hot_json.path_of(data, site, shard).parent, f"{shard}.json")
+        found, self._days = hot_json.load_with_days(data, site, shard)
+        self._states = {name: brought_back(state, now()) for name, state in found.items()}
         self._pending: list[bytes] = []
         self._queue: list[Queued] = []
         self._draining: asyncio.Task[None] | None = None
@@ -75,11 +76,16 @@ class ShardStore:
         self._acknowledged: set[str] = set()  # endpoints, since the opening or the last rest
         self._unwritten: set[str] = set()  # whose states the hot file does not have yet
         self._away: set[str] = set()  # whose states the hot file alone has
+        self._doubt_digests(name for name, one in found.items() if not cold.knows(name, one.observed_at))
         self._mark = 0  # what a release may forget: in hot and cold since the last flush
 
     async def recover(self) -> None:
         """Fold what the last process left in the spool into hot and cold, and keep it for the coordinator."""
+        damaged = 0
         for record in self._spool.replay():
+            if self._spool.damaged > damaged:  # cold may have stored what hot does not know of
+                damaged = self._spool.damaged
+                self._doubt_digests(self._states)
             try:
                 observation = decode_observation(record)
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -90,9 +96,29 @@ class ShardStore:
             self._fold(observation, None)
             if len(self._queue) >= BATCH:
                 await self._drain()
+        for name in [name for name, state in self._states.items() if is_ahead(state.observed_at, self._now())]:
+            self._states[name] = brought_back(self._states[name], self._now())
+            self._unwritten.add(name)
+        if self._spool.damaged > damaged:
+            self._doubt_digests(self._states)
         if self._pending:
             log.info("shard %s/%d: %d observations recovered", self._site, self._shard, len(self._pending))
+        if self._pending or self._unwritten:
             await self.flush()
+
+    def _doubt_digests(self, endpoints: Iterable[str]) -> None:
+        """Do not believe what hot says that cold has: it has other values, or lacks some, of these endpoints.
+
+        Because the spool lost something, history began anew, or a damaged WAL lost its end.
+        """
+        doubted = [name for name in list(endpoints) if hot_json.has_digests(self._states[name])]
+        if doubted:
+            log.warning(
+                "shard %s/%d: history is not as %d endpoints' last states say; their next readings are kept whole",
+                *(self._site, self._shard, len(doubted)),
+            )
+        self._states |= {name: hot_json.without_digests(self._states[name]) for name in doubted}
+        self._unwritten |= set(doubted)
 
     def state(self, endpoint: str) -> EndpointState | None:
         """The last state, including what was acknowledged a moment ago."""
@@ -135,16 +161,20 @@ class ShardStore:
         digests: dict[str, str] = {}
         unchanged: set[str] = set()
         anew: set[str] = set()
+        newer: dict[str, datetime] = {}
         for name, result in observation.collectors.items():
             fields = self._fields.get(name)
             if fields and fields.changes and result.outcome in ("ok", "partial"):
                 digests[name] = change_digest(result.readings, fields)
                 known = before.collectors.get(name) if before else None
+                times = list(_newest(before, name))
+                if times and max(times) > observation.observed_at:
+                    newer[name] = max(times)
                 if known is None or not known.digest:
                     anew.add(name)
-                elif known.digest == digests[name] and known.at and known.at <= observation.observed_at:
+                elif known.digest == digests[name] and len(times) == 1 and name not in newer:
                     unchanged.add(name)
-        self._queue.append((observation, Hint(frozenset(unchanged), frozenset(anew))))
+        self._queue.append((observation, Hint(frozenset(unchanged), frozenset(anew), newer)))
         after = merge(before, observation, not_before, digests)
         if after is not before:
             self._states[observation.endpoint] = after
@@ -223,7 +253,8 @@ class ShardStore:
         with WRITING:
             if merged:
                 states = hot_json.load(self._data, self._site, self._shard) | states
-            hot_json.write(self._data, self._site, self._shard, states, now)
+            self._days = clock.noted(self._days, _day(now))
+            hot_json.write(self._data, self._site, self._shard, states, now, self._days)
 
     async def rest(self) -> None:
         """Flush, and let the hot file alone have what was acknowledged and is in it.
@@ -241,6 +272,13 @@ class ShardStore:
         self._spool.release(self._mark)
         self._pending = []
 
+    def settled(self) -> bool:
+        """Whether the clock has been where it is for more than a day, so that things may be forgotten for their age."""
+        if clock.settled(self._days, _day(self._now())):
+            return True
+        log.info("shard %s/%d: nothing is forgotten before it has run for a day", self._site, self._shard)
+        return False
+
     def let_go(self) -> None:
         """It is closed: whoever still has a reference to it, such as a task that ended, keeps no states alive."""
         self._states, self._pending, self._queue = {}, [], []
@@ -250,6 +288,20 @@ class ShardStore:
         tasks = [task for task in (self._draining, self._flushing) if task is not None]
         if tasks:
             await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _newest(state: EndpointState | None, collector: str) -> Iterator[datetime]:
+    """The times of the newest readings that are known of one collector."""
+    if state is not None:
+        known = state.collectors.get(collector)
+        if known is not None and known.at is not None:
+            yield known.at
+        if collector in state.ahead:
+            yield state.ahead[collector]
+
+
+def _day(at: datetime) -> int:
+    return int(at.timestamp() // 86_400)
 
 
 @asynccontextmanager
@@ -264,8 +316,8 @@ async def open_shard(
 ) -> AsyncIterator[ShardStore]:
     """The store of one shard, for the holder of its lease; replays what a crash left.
 
-    On leaving without an error, what is older than `keep` says is forgotten, and hours and days that are over are
-    sealed and merged; both only where `keep` is given.
+    On leaving without an error, where `keep` is given: what is older than that is forgotten, though not while the
+    clock may have been set (`ShardStore.settled`), and hours and days that are over are sealed and merged.
     """
     async with (
         Spool(data / "spool" / site / str(shard)) as spool,
@@ -279,6 +331,7 @@ async def open_shard(
             await store.settle()
             store.let_go()
         if keep is not None:
-            await cold.expire(now(), keep)
+            if store.settled():
+                await cold.expire(now(), keep)
             await cold.seal(now() - SEALED_AFTER)
             await cold.merge(now() - MERGED_AFTER)

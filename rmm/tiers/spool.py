@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 
-from rmm.durable import disk_code, fsync_folder
+from rmm.durable import disk_code, fsync_folder, make_folder
 from rmm.errors import TierError
 
 log = logging.getLogger(__name__)
@@ -117,7 +117,7 @@ class Spool:
 
     def _open_segment(self) -> None:
         self._close_segment()
-        self._folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self._folder)
         self._number += 1
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_BINARY", 0)
         self._descriptor = os.open(self._folder / f"{self._number:010d}.spool", flags, 0o600)

@@ -21,7 +21,7 @@ from rmm.errors import TierError
 from rmm.model.observation import Fault, Observation
 from rmm.model.rollup import Rollup
 from rmm.model.settings import Retention
-from rmm.tiers.cold_sqlite import ColdReader, ColdTier
+from rmm.tiers.cold_sqlite import ColdReader, ColdTier, changes
 from rmm.tiers.cold_sqlite.series import change_digest
 from rmm.tiers.cold_sqlite.writer import Hint, path_of
 from rmm.tiers.memory import MemoryTier
@@ -211,6 +211,37 @@ async def test_late_readings_do_not_become_the_current_ones(seed: int, tmp_path:
         return now
 
     assert current(reader.changes("srv-1", **WEEK)) == current(memory.changes("srv-1", **WEEK))
+
+
+async def test_a_change_that_cannot_be_read_is_passed_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def services(minute: int) -> list[dict[str, Any]]:
+        return [{"service": "a", "state": f"state {minute}", "account": "x"}]
+
+    for minute in range(6):
+        async with tier("sqlite", tmp_path) as (writer, reader):
+            await writer.store([observe(minute=minute, services=services(minute))])
+        if minute == 2:
+            with contextlib.closing(sqlite3.connect(path_of(tmp_path, "hq", 0), isolation_level=None)) as db:
+                ((rowid, value),) = db.execute("SELECT rowid, value FROM change ORDER BY at LIMIT 1, 1")
+                db.execute("UPDATE change SET value = ? WHERE rowid = ?", (value.replace(b"state", b"stave"), rowid))
+    assert "kept whole" in caplog.text  # the next one after the damage says all again
+    values = reader.values("srv-1", "services.state[a]", **WEEK)
+    assert values == [(START + timedelta(minutes=n), f"state {n}") for n in (0, 3, 4, 5)]
+    assert "cannot be read (its checksum is another one)" in caplog.text
+    async with tier("sqlite", tmp_path) as (writer, reader):
+        await writer.expire(START + timedelta(days=90) + timedelta(minutes=5), Retention())
+    assert reader.values("srv-1", "services.state[a]", **WEEK) == values[-2:]
+
+
+async def test_changes_of_earlier_versions_are_read() -> None:
+    delta = {"a": {"state": "x"}, "b": None}
+    assert changes.unpack(b'{"a":{"state":"x"},"b":null}') == delta
+    assert changes.unpack(changes.pack(delta)) == delta
+    for place in range(len(changes.pack(delta))):
+        damaged = bytearray(changes.pack(delta))
+        damaged[place] ^= 4
+        with pytest.raises(changes.DamagedChange):
+            changes.unpack(bytes(damaged))
 
 
 async def test_an_endpoint_that_moved_to_another_file_has_one_history(tmp_path: Path) -> None:

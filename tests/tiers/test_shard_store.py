@@ -3,12 +3,13 @@
 import asyncio
 import contextlib
 import random
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,7 +31,7 @@ FOREVER = START + timedelta(days=365)
 
 
 def at_work(data: Path) -> AbstractAsyncContextManager[ShardStore]:
-    return open_shard(data, "hq", 0, fields=FIELDS, now=lambda: START)
+    return open_shard(data, "hq", 0, fields=FIELDS, now=lambda: FOREVER)
 
 
 async def test_a_round_is_in_hot_and_cold_and_the_spool_is_empty(tmp_path: Path) -> None:
@@ -224,7 +225,7 @@ class Stubborn(MemoryTier):
         super().__init__(FIELDS)
         self.refused, self.error = refused, error
 
-    def knows(self, endpoint: str) -> bool:
+    def knows(self, endpoint: str, at: datetime) -> bool:
         return False
 
     async def store(self, observations: Sequence[Observation], hints: object = None) -> None:
@@ -287,6 +288,32 @@ async def test_a_spooled_record_of_no_observation_is_set_aside(
     assert "unreadable" in caplog.text
 
 
+@pytest.mark.parametrize("now", [START, FOREVER])
+@pytest.mark.parametrize("seed", [0, 4, 7])
+async def test_readings_in_any_order_over_any_restarts_tell_one_history(
+    seed: int, now: datetime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a clock makes them that is set back, also before them all; each opening is another process."""
+    monkeypatch.setattr("rmm.tiers.cold_sqlite.changes.DELTAS", 3)
+    chance = random.Random(seed)
+    items = []
+    for minute in range(40):
+        names = chance.sample(["a", "b", "c"], chance.randint(1, 3))
+        services = [{"service": n, "state": chance.choice("RRS"), "account": "x"} for n in names]
+        items.append(observe("srv-1", minute, seq=minute, services=services if minute % 5 else services[:1]))
+    memory = MemoryTier(FIELDS)
+    await memory.store(items)
+    chance.shuffle(items)
+    for start in range(0, len(items), 3):
+        async with open_shard(tmp_path, "hq", 0, fields=FIELDS, now=lambda: now) as store:
+            for item in (*items[start : start + 3], items[start // 2]):
+                await store.acknowledge(item, None)
+            await store.flush()
+            await store.release()
+    of_all = {"since": START, "until": FOREVER}
+    assert ColdReader(tmp_path, "hq").changes("srv-1", **of_all) == memory.changes("srv-1", **of_all)
+
+
 async def test_a_cancelled_flush_still_happens(tmp_path: Path) -> None:
     async with at_work(tmp_path) as store:
         for n in range(100):
@@ -312,15 +339,36 @@ async def test_history_that_was_removed_begins_with_everything(tmp_path: Path) -
     assert len(ColdReader(tmp_path, "hq").changes("srv-1", since=START, until=FOREVER)) == 300
 
 
+async def test_history_that_lost_its_end_takes_what_it_lacks_with_the_next_reading(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As a damaged WAL does it: what was committed last is not there any more."""
+    cold, kept = tmp_path / "cold" / "hq" / "0.sqlite", tmp_path / "kept"
+    for minute, state in enumerate(("Running", "Stopped", "Stopped")):
+        async with at_work(tmp_path) as store:
+            services = [{"service": "a", "state": state, "account": "x"}]
+            await store.acknowledge(observe("srv-1", minute, seq=minute, services=services), None)
+            await store.flush()
+            await store.release()
+        if minute == 0:
+            shutil.copy(cold, kept)
+        if minute == 1:
+            assert "kept whole" not in caplog.text
+            shutil.copy(kept, cold)
+    assert "kept whole" in caplog.text
+    values = ColdReader(tmp_path, "hq").values("srv-1", "services.state[a]", since=START, until=FOREVER)
+    assert values == [(START, "Running"), (START + timedelta(minutes=2), "Stopped")]
+
+
 async def test_old_history_goes(tmp_path: Path) -> None:
     day = 24 * 60
-    for minute in (0, 100 * day):
+    for minute in (0, 100 * day, 101 * day):  # on the first day after such a time the clock is not believed
         moment = START + timedelta(minutes=minute)
         async with open_shard(tmp_path, "hq", 0, fields=FIELDS, now=lambda: moment, keep=Retention()) as store:  # noqa: B023
             await store.acknowledge(typical("srv-1", minute), None)
             await store.flush()
     reader = ColdReader(tmp_path, "hq")
-    assert len(reader.statuses("srv-1", since=START, until=FOREVER)) == 1
+    assert len(reader.statuses("srv-1", since=START, until=FOREVER)) == 2
     assert len(reader.values("srv-1", "services.state[svc1]", since=START, until=FOREVER)) == 1
 
 
@@ -334,12 +382,13 @@ async def test_readers_leave_a_damaged_file_where_it_is(tmp_path: Path, caplog: 
     assert hot_json.read_endpoint(tmp_path, "hq", "srv-2") is None
     path = hot_json.path_of(tmp_path, "hq", 0)
     content = path.read_bytes()
-    for damage in (content[:-10], content.replace(b"SRV-1", b"SRV\xff1", 1), b""):
+    for damage in (content[:-10], content.replace(b"SRV-1", b"SRV-3", 1), b""):
         path.write_bytes(damage)
         assert hot_json.read_endpoint(tmp_path, "hq", "srv-1") is None
         assert path.read_bytes() == damage
     assert caplog.text.count("is damaged") == 3
-    path.write_bytes(content.replace(b'"schema":1', b'"schema":2', 1))
+    assert msgspec.json.decode(content)["schema"] == 1  # its checksum is a field like others
+    path.write_bytes(b"{" + content.partition(b",")[2].replace(b'"schema":1', b'"schema":2', 1))
     with pytest.raises(TierError, match="schema 2"):
         hot_json.load(tmp_path, "hq", 0)
 
@@ -356,10 +405,11 @@ import asyncio, pathlib, sys
 sys.path.insert(0, sys.argv[3])
 from observations import FIELDS, START, typical
 from rmm.tiers.shard_store import open_shard
+LATER = START.replace(year=2027)
 async def main():
     minute = int(sys.argv[2])
     while True:
-        async with open_shard(pathlib.Path(sys.argv[1]), "hq", 0, fields=FIELDS, now=lambda: START) as store:
+        async with open_shard(pathlib.Path(sys.argv[1]), "hq", 0, fields=FIELDS, now=lambda: LATER) as store:
             async def one(n):
                 await store.acknowledge(typical(f"srv-{n}", minute, seq=n), None)
                 print(minute, n, flush=True)

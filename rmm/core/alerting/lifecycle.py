@@ -115,7 +115,7 @@ def _over(
     return [
         gone(alert, observation)
         for key, alert in live.items()
-        if key not in again and alert.rule in holds and (at - alert.last_at).total_seconds() >= holds[alert.rule]
+        if key not in again and alert.rule in holds and abs((at - alert.last_at).total_seconds()) >= holds[alert.rule]
     ]
 
 
@@ -175,6 +175,7 @@ def _step(
         state=FIRING if ripe else known.state,
         summary=summary,
         value=value,
+        first_at=min(known.first_at, at),  # the clock was set back
         last_at=at,
         count=known.count + 1,
     )

@@ -17,8 +17,14 @@ Delta = dict[str, dict[str, Any] | None]  # the same for what differs; None for 
 DELTAS = 32  # at most so many in a row; then a whole one, so that reading on never has to go far back
 COMPRESS_FROM = 512  # bytes; below it zlib costs more than it saves
 
+CHECKED = b"\x01"  # the first byte of a stored form with a CRC; others begin with { or as zlib does
+
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, dict[str, Any] | None]).decode
+
+
+class DamagedChange(ValueError):
+    """A stored change cannot be read."""
 
 
 def values_of(rows: Iterable[Row], fields: CollectorFields) -> Values:
@@ -57,14 +63,39 @@ def apply(before: Values, delta: Delta, *, whole: bool) -> Values:
 
 
 def pack(delta: Delta | Values) -> bytes:
-    """The stored form."""
+    """The stored form: JSON with a CRC-32 before it, or compressed, which has a checksum of its own."""
     data = _encode(delta)
-    return zlib.compress(data, 1) if len(data) >= COMPRESS_FROM else data
+    if len(data) >= COMPRESS_FROM:
+        return zlib.compress(data, 1)
+    return CHECKED + zlib.crc32(data).to_bytes(4, "little") + data
 
 
 def unpack(data: bytes) -> Delta:
-    """The inverse of `pack`. Raises ValueError (or zlib.error) for damaged data."""
-    return _decode(data if data[:1] == b"{" else zlib.decompress(data))
+    """The inverse of `pack`. Raises DamagedChange."""
+    try:
+        if data[:1] == CHECKED:
+            if zlib.crc32(memoryview(data)[5:]) != int.from_bytes(data[1:5], "little"):
+                raise DamagedChange("its checksum is another one")
+            return _decode(memoryview(data)[5:])
+        return _decode(data if data[:1] == b"{" else zlib.decompress(data))  # { : of versions before the checksum
+    except (zlib.error, msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise DamagedChange(str(error)) from error
+
+
+def folded(rows: Iterable[Any]) -> tuple[Values, bool]:
+    """The values after rows of (at, whole, stored form), and whether they are known.
+
+    What follows a row that cannot be read is not known until the next whole one.
+    """
+    values: Values = {}
+    known = True
+    for _, whole, data in rows:
+        try:
+            if known or whole:
+                values, known = apply(values, unpack(data), whole=bool(whole)), True
+        except DamagedChange:
+            known = False
+    return values, known
 
 
 def told(before: Values, after: Values) -> Iterator[tuple[str, str, Any, Any]]:

@@ -76,5 +76,5 @@ class SiteHistory(ColdReader):
                 if version == 1 and what == "rows":
                     statement = statement.replace("o.exact", "NULL")
                 return connection.execute(statement, (low, high)).fetchall()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             raise tier_error(path, error) from error

@@ -108,6 +108,8 @@ def _merged(
     times = [one.at for one in samples.seen]
     by_hour, by_day = dict[Name, Rollups](), dict[Name, Rollups]()
     for name, series in samples.series.items():
+        if not name[2]:  # it says that there was a reading
+            continue
         at = times if len(series.places) == len(times) else [times[place] for place in series.places]
         by_hour[name], by_day[name] = roll(at, series.values, HOUR, DAY)
     first = part.day * 24

@@ -6,14 +6,11 @@ import contextlib
 import json
 import logging
 import sqlite3
-import zlib
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
-
-import msgspec
 
 from rmm.core.columns import Number
 from rmm.model.rollup import Rollup
@@ -64,7 +61,7 @@ class ColdReader:
                     found = connection.execute(sql["endpoint_no"], (endpoint,)).fetchone()
                     number = found[0] if found else 0
                 yield connection, number
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             raise tier_error(path, error) from error
 
     def _ask(self, endpoint: str, statement: str, *arguments: Any) -> Iterator[tuple[dict[int, str], list[Any]]]:
@@ -183,7 +180,7 @@ class ColdReader:
             stored.update(layouts.values())
         stored.update(series for series, _ in self._segments(endpoint, "raw", first // DAY, last // DAY))
         names = {tuple(name) for text in stored for name in json.loads(text)}
-        return sorted(f"{name}.{field}[{key}]" if key else f"{name}.{field}" for name, key, field in names)
+        return sorted(f"{name}.{field}[{key}]" if key else f"{name}.{field}" for name, key, field in names if field)
 
     def statuses(self, endpoint: str, *, since: datetime, until: datetime) -> list[dict[str, Any]]:
         """Every observation: at, status, fault code, duration_ms."""
@@ -250,12 +247,18 @@ class ColdReader:
         """All changes up to `until`, over all files, in order of time."""
         rows = [row for _, found in self._ask(endpoint, "changes", micros(until)) for row in found]
         known: dict[str, changes.Values] = {}
+        lost: set[str] = set()  # collectors of which a change cannot be read: what stood after it is not told
         for collector, at, whole, data in sorted(rows, key=lambda row: (row[1], row[0])):
             before, first = known.get(collector, {}), collector not in known
+            if collector in lost and not whole:
+                continue
             try:
                 known[collector] = after = changes.apply(before, changes.unpack(data), whole=bool(whole))
-            except (zlib.error, msgspec.DecodeError) as error:
-                raise tier_error(self._folder, error) from error
+                lost.discard(collector)
+            except changes.DamagedChange as error:
+                log.warning("%s: a change of %s cannot be read (%s)", endpoint, collector, error)
+                lost.add(collector)
+                continue
             for key, field, old, value in changes.told(before, after):
                 told = {"collector": collector, "key": key, "field": field, "before": old, "value": value}
                 yield at, {"at": moment_of(at), **told, "first": first}

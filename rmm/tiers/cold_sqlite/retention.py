@@ -39,9 +39,7 @@ async def slice_of(db: aiosqlite.Connection, sql: Mapping[str, str], before: int
 
 async def _condense(db: aiosqlite.Connection, sql: Mapping[str, str], number: int, collector: str, newest: int) -> None:
     """Make the row of `newest` a whole one and delete those before it."""
-    values: changes.Values = {}
-    for _, whole, data in await db.execute_fetchall(sql["changes_back"], (number, collector, newest)):
-        values = changes.apply(values, changes.unpack(data), whole=bool(whole))
+    values, _ = changes.folded(await db.execute_fetchall(sql["changes_back"], (number, collector, newest)))
     await db.execute(sql["put_change"], (number, collector, newest, 1, changes.pack(values)))
     await db.execute(sql["forget_changes"], (number, collector, newest))
 

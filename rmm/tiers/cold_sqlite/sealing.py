@@ -98,3 +98,5 @@ def _values(row: Row, names: list[Name]) -> Iterator[tuple[Name, Number]]:
         if name not in found and not math.isnan(value):  # of rows with one key the first
             found[name] = exact.get(place, value)
     yield from found.items()
+    for name in names[len(values) :]:  # a reading whose values are stored when they change
+        yield name, 1

@@ -33,7 +33,9 @@ FIRST = 6  # columns of the observations themselves, before those of the series
 NOISE = (0.1, 0.3, 0.5)
 SECTIONS = len(NOISE) + 1
 
-Name = tuple[str, str, str]  # collector, row key, field
+# Collector, row key, field. A series without a field, of ones, says which observations have a reading of the collector
+# whose values are stored when they change.
+Name = tuple[str, str, str]
 
 
 class Seen(NamedTuple):

@@ -78,7 +78,7 @@ class SiteSamples(ColdReader):
         try:
             with contextlib.closing(opened(path)) as connection:
                 return connection.execute(statement).fetchall()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             raise tier_error(path, error) from error
 
 

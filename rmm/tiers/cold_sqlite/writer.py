@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import sqlite3
-import zlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from importlib.resources import files
@@ -14,12 +14,12 @@ from types import TracebackType
 from typing import Any, NamedTuple, TypeVar
 
 import aiosqlite
-import msgspec
 
 from rmm.errors import TierError
 from rmm.model.observation import CollectorResult, Observation
 from rmm.model.settings import Retention
 from rmm.tiers.cold_sqlite import changes, retention, sealing, series
+from rmm.tiers.cold_sqlite.following import read_after
 from rmm.tiers.cold_sqlite.merging import Merger, Sealed
 from rmm.tiers.cold_sqlite.sealed import DAY, PLACE, folder_of, week_of
 from rmm.tiers.cold_sqlite.series import CollectorFields
@@ -51,6 +51,7 @@ class Hint(NamedTuple):
 
     unchanged: frozenset[str] = frozenset()  # collectors of which everything is stored already
     anew: frozenset[str] = frozenset()  # collectors of which everything is to be stored, also what did not change here
+    newer: Mapping[str, datetime] = {}  # collectors of which a newer reading has come already, and when that was made
 
 
 class ColdTier:
@@ -65,6 +66,8 @@ class ColdTier:
         self._db: aiosqlite.Connection | None = None
         self._sql = named((SQL / "statements.sql").read_text(encoding="utf-8"))
         self._turn = asyncio.Lock()
+        self._damaged = False
+        self._newest: dict[str, int] = {}
         self._forget()
 
     def _forget(self) -> None:
@@ -87,6 +90,9 @@ class ColdTier:
             self._db = await open_writer(self._path, SQL, page_size=PAGE)
         try:
             await self._load_endpoints(self._db)
+            self._newest = {
+                row[0]: row[1] or 0 for row in await self._db.execute_fetchall(self._sql["newest_observations"])
+            }
         except BaseException as error:
             await self.aclose()
             if isinstance(error, sqlite3.Error):
@@ -100,15 +106,19 @@ class ColdTier:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close the connection after the transaction that is at work; idempotent."""
+        """Close the connection after the transaction that is at work; idempotent. A damaged file is moved aside."""
         async with self._turn:
             if self._db is not None:
                 db, self._db = self._db, None
                 await db.close()
+                if self._damaged:
+                    log.warning(
+                        "%s is damaged; kept as %s, history begins anew", self._path, set_aside(self._path).name
+                    )
 
-    def knows(self, endpoint: str) -> bool:
-        """Whether this file holds an observation of the endpoint."""
-        return endpoint in self._endpoints
+    def knows(self, endpoint: str, at: datetime) -> bool:
+        """Whether this file held, when it was opened, an observation of the endpoint that is as new as this."""
+        return self._newest.get(endpoint, -1) >= micros(at)
 
     async def store(self, observations: Sequence[Observation], hints: Sequence[Hint] | None = None) -> None:
         """Store in one transaction; durable on return, redelivery changes nothing.
@@ -196,8 +206,10 @@ class ColdTier:
                         await db.execute("ROLLBACK")
                     await self._load_endpoints(db)
                     raise
-            except (sqlite3.Error, zlib.error, msgspec.DecodeError) as error:
-                raise tier_error(self._path, error) from error
+            except (sqlite3.Error, UnicodeDecodeError) as error:
+                failure = tier_error(self._path, error)
+                self._damaged = self._damaged or failure.code == "tier.damaged"
+                raise failure from error
             return result
 
     async def _load_endpoints(self, db: aiosqlite.Connection) -> None:
@@ -211,7 +223,7 @@ class ColdTier:
         pending: list[ChangeRow] = []
         # Oldest first: the changes of one observation are told from those before it.
         order = sorted(zip(observations, hints, strict=True), key=lambda item: item[0].observed_at)
-        for observation, hint in order:
+        for observation, _ in order:
             number, at = self._endpoints[observation.endpoint], micros(observation.observed_at)
             shape, samples, exact = series.samples_of(observation, self._fields)
             fault = observation.fault.code if observation.fault else ""
@@ -221,12 +233,16 @@ class ColdTier:
                     *(round(observation.duration_s * 1000, 3), await self._layout(db, shape, at), samples, exact),
                 )
             )
+        await db.executemany(self._sql["add_observation"], rows)
+        newest = {row[0]: row[1] for row in rows}  # they are by time
+        await db.executemany(self._sql["note_newest"], [(at, number) for number, at in newest.items()])
+        for observation, hint in order:
+            number, at = self._endpoints[observation.endpoint], micros(observation.observed_at)
             for name, result in observation.collectors.items():
                 if name in hint.unchanged:
                     self._see((number, name), at)
                 else:
-                    await self._note(db, (number, name), at, result, pending, anew=name in hint.anew)
-        await db.executemany(self._sql["add_observation"], rows)
+                    await self._note(db, (number, name), at, result, pending, name in hint.anew, hint.newer.get(name))
         await self._write_changes(db, pending)
 
     async def _know_endpoints(self, db: aiosqlite.Connection, names: set[str]) -> None:
@@ -256,8 +272,8 @@ class ColdTier:
         at: int,
         result: CollectorResult,
         pending: list[ChangeRow],
-        *,
         anew: bool,
+        newer: datetime | None,
     ) -> None:
         """Queue what has changed in one collector's reading since the one before it."""
         fields = self._fields.get(place[1])
@@ -265,18 +281,23 @@ class ColdTier:
             return
         seen = self._see(place, at)
         after = changes.values_of(result.readings, fields)
-        if seen is None and place[0] in self._new:
+        if seen is None and newer is None and place[0] in self._new:
             pending.append((*place, at, 1, changes.pack(after)))
             return
         await self._write_changes(db, pending)
         before, deltas, stored = await self._known(db, place, at)
         delta = changes.difference(before, after)
-        if stored or not (delta or anew):
+        if not delta and (stored or not anew):
             return
-        whole = anew or not deltas or deltas >= changes.DELTAS
-        pending.append((*place, at, int(whole), changes.pack(after if whole else delta)))
-        if seen is not None and at < seen:
-            pending += await self._late(db, place, at, seen, before)
+        whole = anew or stored or not deltas or deltas >= changes.DELTAS
+        row = (*place, at, int(whole), changes.pack(after if whole else delta))
+        if stored:  # what was said behind a late reading, at a time whose own reading comes only now
+            await db.execute(self._sql["put_change"], row)
+        else:
+            pending.append(row)
+        newest = max(seen or 0, micros(newer) if newer else 0)
+        if at < newest:
+            pending += await self._late(db, place, at, newest, before)
 
     def _see(self, place: tuple[int, str], at: int) -> int | None:
         """Note that a collector was observed; returns when this process last saw it before, None for never."""
@@ -288,24 +309,31 @@ class ColdTier:
         self, db: aiosqlite.Connection, place: tuple[int, str], at: int
     ) -> tuple[changes.Values, int, bool]:
         """(values as of `at`, rows they were read from, whether one of them is of exactly this time)."""
-        values: changes.Values = {}
         found = list(await db.execute_fetchall(self._sql["changes_back"], (*place, at)))
-        for _, whole, data in found:
-            values = changes.apply(values, changes.unpack(data), whole=bool(whole))
+        values, known = changes.folded(found)
+        if not known:
+            log.warning("%s: a change of %s cannot be read; the next reading is kept whole", self._path, place[1])
+            return {}, 0, found[-1][0] == at
         return values, len(found), bool(found) and found[-1][0] == at
 
     async def _late(
         self, db: aiosqlite.Connection, place: tuple[int, str], at: int, seen: int, before: changes.Values
     ) -> list[ChangeRow]:
-        """A reading came after newer ones: what those told was told from `before`, so say that anew behind it."""
+        """A reading came after newer ones, the newest at `seen`: what those told was told from `before`.
+
+        So say that anew behind it, at the reading that follows.
+        """
+        following_at = await read_after(db, self._sql, folder_of(self._path), place, at)
+        then = min(following_at or seen, seen)
         following = list(await db.execute_fetchall(self._sql["change_after"], (*place, at)))
-        if not following:
-            return [(*place, seen, 1, changes.pack(before))] if before else []
+        if not following or then < following[0][0]:
+            return [(*place, then, 1, changes.pack(before))] if before else []
         then, whole, data = following[0]
         if whole:
             return []
-        values = changes.apply(before, changes.unpack(data), whole=False)
-        await db.execute(self._sql["put_change"], (*place, then, 1, changes.pack(values)))
+        with contextlib.suppress(changes.DamagedChange):  # then nobody knows what stood behind it
+            values = changes.apply(before, changes.unpack(data), whole=False)
+            await db.execute(self._sql["put_change"], (*place, then, 1, changes.pack(values)))
         return []
 
     async def _write_changes(self, db: aiosqlite.Connection, pending: list[ChangeRow]) -> None:

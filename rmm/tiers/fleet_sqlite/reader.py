@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -20,6 +20,9 @@ IDENTITY = 3  # the schema that has refusals and acceptances
 
 _acceptance = msgspec.json.Decoder(Acceptance).decode
 _refusal = msgspec.json.Decoder(Refusal).decode
+
+
+T = TypeVar("T")
 
 
 class Refused(NamedTuple):
@@ -47,52 +50,53 @@ class FleetFile:
         finally:
             connection.close()
 
-    def _ask(self, statement: str, *arguments: Any, schema: int = 0) -> list[sqlite3.Row]:
+    def _ask(self, statement: str, read: Callable[[sqlite3.Row], T], *arguments: Any, schema: int = 1) -> list[T]:
+        """The rows of a statement, each as `read` gives it."""
         if not self._path.exists():
             return []
         try:
             with self._open() as connection:
                 if connection.execute("PRAGMA user_version").fetchone()[0] < schema:
-                    return []  # of an older rmm: the next round brings it up to date
-                return connection.execute(self._sql[statement], arguments).fetchall()
-        except sqlite3.Error as error:
+                    return []  # only just made, or of an older rmm: the next round brings it up to date
+                return [read(row) for row in connection.execute(self._sql[statement], arguments)]
+        except (sqlite3.Error, msgspec.DecodeError, ValueError, TypeError) as error:  # what is read does not decode
             raise tier_error(self._path, error) from error
 
     def endpoints(self, *, site: str = "") -> list[dict[str, Any]]:
         """One row per endpoint, worst health first; the columns of `ports.FleetReader.endpoints`."""
-        return [
-            {
-                "endpoint": row["id"],
-                **{name: row[name] for name in ("name", "site", "shard", "status", "fault_code", "hint", "message")},
-                "observed_at": row["observed_at"],
-                "duration_s": row["duration_s"],
-                "health": row["score"],
-                "health_status": row["health"],
-                "reasons": json.loads(row["reasons"]),
-                "facts": json.loads(row["facts"]),
-            }
-            for row in self._ask("endpoints", site)
-        ]
+        return self._ask("endpoints", _endpoint, site)
 
     def alerts(self, *, states: Sequence[str] = (), endpoint: str = "", most: int = 10_000) -> list[dict[str, Any]]:
         """Alerts, newest first; `number` names one for commands."""
         wanted = json.dumps(list(states) or ["firing", "acknowledged"])
-        rows = self._ask("alerts", wanted, endpoint, most)
-        return [{"number": row["no"], **json.loads(row["body"])} for row in rows]
+        return self._ask("alerts", lambda row: {"number": row["no"], **json.loads(row["body"])}, wanted, endpoint, most)
 
     def notifications(self, most: int = 100) -> list[dict[str, Any]]:
         """The notification log, newest first."""
-        return [dict(row) for row in self._ask("notifications", most)]
+        return self._ask("notifications", dict, most)
 
     def refused(self) -> list[Refused]:
         """Endpoints for which another machine answered since their last good poll, longest first."""
-        rows = self._ask("refusals", schema=IDENTITY)
-        return [
-            Refused(row[0], datetime.fromisoformat(row[1]), datetime.fromisoformat(row[2]), _refusal(row[3]))
-            for row in rows
-        ]
+        return self._ask("refusals", _refused, schema=IDENTITY)
 
     def acceptances(self, since: datetime | None = None) -> list[Acceptance]:
         """Who accepted another machine, oldest first; the newest of an endpoint is the one that counts."""
         first = since.astimezone(UTC).isoformat(timespec="microseconds") if since else ""
-        return [_acceptance(row[0]) for row in self._ask("acceptances", first, schema=IDENTITY)]
+        return self._ask("acceptances", lambda row: _acceptance(row[0]), first, schema=IDENTITY)
+
+
+def _endpoint(row: sqlite3.Row) -> dict[str, Any]:
+    return {
+        "endpoint": row["id"],
+        **{name: row[name] for name in ("name", "site", "shard", "status", "fault_code", "hint", "message")},
+        "observed_at": row["observed_at"],
+        "duration_s": row["duration_s"],
+        "health": row["score"],
+        "health_status": row["health"],
+        "reasons": json.loads(row["reasons"]),
+        "facts": json.loads(row["facts"]),
+    }
+
+
+def _refused(row: sqlite3.Row) -> Refused:
+    return Refused(row[0], datetime.fromisoformat(row[1]), datetime.fromisoformat(row[2]), _refusal(row[3]))

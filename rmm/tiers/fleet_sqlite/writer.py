@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import aiosqlite
 import msgspec
 
 from rmm.core.alerting.lifecycle import LIVE, Change
 from rmm.core.duplicates import Reported
+from rmm.durable import hold
+from rmm.errors import TierError
 from rmm.model.identity import Acceptance, Refusal
 from rmm.model.rule import Alert, Notification
-from rmm.tiers.migrations import named, open_writer, tier_error
+from rmm.tiers.migrations import named, open_writer, set_aside, tier_error
+
+log = logging.getLogger(__name__)
+
+LOCK_S = 30.0
+T = TypeVar("T")
 
 SQL = files("rmm.tiers.fleet_sqlite") / "sql"
 
@@ -49,17 +57,24 @@ class FleetStore:
         self._path = path
         self._db = db
         self._sql = named((SQL / "statements.sql").read_text(encoding="utf-8"))
+        self.damaged = False  # found to be so; then it is moved aside when it is closed
 
     @classmethod
     @asynccontextmanager
     async def open(cls, data: Path) -> AsyncIterator[FleetStore]:
         """The store, migrated; closed at the end."""
         path = path_of(data)
-        db = await open_writer(path, SQL)
+        db = await _opened(data, path)
+        file = path.stat().st_ino
+        store = cls(path, db)
         try:
-            yield cls(path, db)
+            yield store
         finally:
             await db.close()
+            if store.damaged:
+                with hold(data / "locks" / "fleet.lock", "the fleet's database", timeout_s=LOCK_S):
+                    if path.stat().st_ino == file:  # nobody else was first
+                        log.warning("%s is damaged; kept as %s, it begins anew", path, set_aside(path).name)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:
@@ -69,23 +84,35 @@ class FleetStore:
             try:
                 yield
             except BaseException:
-                await self._db.execute("ROLLBACK")
+                if self._db.in_transaction:  # some failures, such as a full disk, roll back by themselves
+                    await self._db.execute("ROLLBACK")
                 raise
             await self._db.execute("COMMIT")
         except sqlite3.Error as error:
-            raise tier_error(self._path, error) from error
+            raise self._failed(error) from error
+
+    def _failed(self, error: Exception) -> TierError:
+        failure = tier_error(self._path, error)
+        self.damaged = self.damaged or failure.code == "tier.damaged"
+        return failure
+
+    async def _rows(self, statement: str, read: Callable[[Any], T], *arguments: Any) -> list[T]:
+        """The rows of a statement, each as `read` gives it."""
+        try:
+            return [read(row) for row in await self._db.execute_fetchall(self._sql[statement], arguments)]
+        except (sqlite3.Error, msgspec.DecodeError, ValueError, TypeError) as error:  # what is read does not decode
+            raise self._failed(error) from error
 
     async def stamps(self, endpoints: Iterable[str]) -> dict[str, Stamp]:
         """What is known of these endpoints."""
-        rows = await self._db.execute_fetchall(self._sql["stamps"], (json.dumps(list(endpoints)),))
-        return {row[0]: Stamp(row[1], row[2], row[3], json.loads(row[4])) for row in rows}
+        wanted = json.dumps(list(endpoints))
+        return dict(
+            await self._rows("stamps", lambda row: (row[0], Stamp(row[1], row[2], row[3], json.loads(row[4]))), wanted)
+        )
 
     async def live_alerts(self) -> list[Alert]:
         """All alerts that are not resolved."""
-        try:
-            return [_alert(row[0]) for row in await self._db.execute_fetchall(self._sql["live_alerts"])]
-        except sqlite3.Error as error:
-            raise tier_error(self._path, error) from error
+        return await self._rows("live_alerts", lambda row: _alert(row[0]))
 
     async def put_endpoints(self, rows: Sequence[tuple[Any, ...]]) -> None:
         """Replace endpoint rows, in the column order of the table."""
@@ -110,17 +137,15 @@ class FleetStore:
 
     async def outcomes(self, site: str, since: datetime) -> dict[tuple[str, str], int]:
         """(status, fault code) -> count of a site's endpoints that were observed since then."""
-        rows = await self._db.execute_fetchall(self._sql["outcomes"], (site, _instant(since)))
-        return {(row[0], row[1]): row[2] for row in rows}
+        return dict(await self._rows("outcomes", lambda row: ((row[0], row[1]), row[2]), site, _instant(since)))
 
     async def concerned(self, site: str, since: datetime) -> dict[str, tuple[str, str]]:
         """Endpoint -> (status, fault code) of those with a fault since then."""
-        rows = await self._db.execute_fetchall(self._sql["concerned"], (site, _instant(since)))
-        return {row[0]: (row[1], row[2]) for row in rows}
+        return dict(await self._rows("concerned", lambda row: (row[0], (row[1], row[2])), site, _instant(since)))
 
     async def reported(self) -> list[Reported]:
         """What the machine of each endpoint last said of itself."""
-        return [Reported(*map(str, row)) for row in await self._db.execute_fetchall(self._sql["reported"])]
+        return await self._rows("reported", lambda row: Reported(*map(str, row)))
 
     async def put_refusal(self, endpoint: str, at: datetime, refusal: Refusal) -> None:
         """Another machine answered for this endpoint; since when it is so, is kept."""
@@ -132,7 +157,7 @@ class FleetStore:
 
     async def refusals(self) -> dict[str, Refusal]:
         """By endpoint, what the newest refusal saw."""
-        return {row[0]: _refusal(row[3]) for row in await self._db.execute_fetchall(self._sql["refusals"])}
+        return dict(await self._rows("refusals", lambda row: (row[0], _refusal(row[3]))))
 
     async def add_acceptances(self, accepted: Iterable[Acceptance]) -> None:
         """Append to what was accepted."""
@@ -158,13 +183,12 @@ class FleetStore:
 
     async def held(self, site: str) -> list[Notification]:
         """What is held for a site, each notification once, oldest first."""
-        rows = await self._db.execute_fetchall(self._sql["held"], (site,))
-        return [_notification(row[0]) for row in rows]
+        return await self._rows("held", lambda row: _notification(row[0]), site)
 
     async def told(self, first: str, last: str) -> bool:
         """Whether a notification with an id of this range was not held, or is not any more."""
-        rows = list(await self._db.execute_fetchall(self._sql["told"], (first, last)))
-        return bool(rows[0][0])
+        (told,) = await self._rows("told", lambda row: bool(row[0]), first, last)
+        return told
 
     async def release(self, site: str) -> None:
         """What is held for this site may be delivered."""
@@ -176,13 +200,8 @@ class FleetStore:
 
     async def open_notifications(self, channel: str, since: datetime, most: int = 500) -> list[Notification]:
         """What this channel was not given yet, oldest first; what it refused again and again comes last."""
-        try:
-            rows = await self._db.execute_fetchall(
-                self._sql["open_notifications"], (channel, since.astimezone(UTC).isoformat(), most)
-            )
-            return [_notification(row[0]) for row in rows]
-        except (sqlite3.Error, msgspec.DecodeError) as error:
-            raise tier_error(self._path, error) from error
+        since_text = since.astimezone(UTC).isoformat()
+        return await self._rows("open_notifications", lambda row: _notification(row[0]), channel, since_text, most)
 
     async def mark(self, notification: str, channel: str, *, sent_at: str, result: str) -> None:
         """Note the outcome of one delivery; an empty `sent_at` is a failure."""
@@ -190,6 +209,23 @@ class FleetStore:
             await self._db.execute(self._sql["sent"], (sent_at, result, notification, channel))
         else:
             await self._db.execute(self._sql["not_sent"], (result, notification, channel))
+
+
+async def _opened(data: Path, path: Path) -> aiosqlite.Connection:
+    """The file, or a new one where it is damaged: alerts fire again, which is better than none for ever."""
+    try:
+        return await open_writer(path, SQL)
+    except TierError as error:
+        if error.code != "tier.damaged":
+            raise
+    with hold(data / "locks" / "fleet.lock", "the fleet's database", timeout_s=LOCK_S):
+        try:
+            return await open_writer(path, SQL)  # another process was first
+        except TierError as error:
+            if error.code != "tier.damaged":
+                raise
+            log.warning("%s; kept as %s, it begins anew", error, set_aside(path).name)
+            return await open_writer(path, SQL)
 
 
 def _instant(at: datetime) -> str:

@@ -28,7 +28,7 @@ CREATE TABLE observation (
 ) WITHOUT ROWID;
 
 -- Text, states, booleans and times of one collector: a row where something differs from the row before.
--- value: JSON {row key: {field: value}}, null for a row that is gone; compressed by zlib where it does not begin with {.
+-- value: JSON {row key: {field: value}}, null for a row that is gone; see rmm/tiers/cold_sqlite/changes.py for its form.
 -- whole = 1: everything that is known at this time, so nothing older is needed to read on from here.
 -- An ordinary table with an index: large values in a WITHOUT ROWID table make it several times larger.
 CREATE TABLE change (

@@ -16,3 +16,7 @@ CREATE TABLE damaged (
   data BLOB NOT NULL,
   why TEXT NOT NULL
 );
+
+-- The newest observation that this file was given, also when its rows are sealed, merged or forgotten.
+ALTER TABLE endpoint ADD COLUMN newest INTEGER NOT NULL DEFAULT 0;
+UPDATE endpoint SET newest = coalesce((SELECT max(at) FROM observation WHERE endpoint = no), 0);

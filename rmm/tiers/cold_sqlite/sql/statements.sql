@@ -4,6 +4,15 @@ INSERT INTO endpoint (id) VALUES (?) ON CONFLICT (id) DO NOTHING;
 -- name: endpoints
 SELECT id, no FROM endpoint;
 
+-- name: newest_observations
+SELECT id, newest FROM endpoint;
+
+-- name: note_newest
+UPDATE endpoint SET newest = max(newest, ?) WHERE no = ?;
+
+-- name: id_of
+SELECT id FROM endpoint WHERE no = ?;
+
 -- name: endpoint_no
 SELECT no FROM endpoint WHERE id = ?;
 
@@ -27,6 +36,10 @@ SELECT at, layout, samples, exact FROM observation WHERE endpoint = ? AND at BET
 -- name: observations_1
 -- Of a file of the first schema, which no writer has opened yet.
 SELECT at, layout, samples, NULL FROM observation WHERE endpoint = ? AND at BETWEEN ? AND ? ORDER BY at, epoch, seq;
+
+-- name: rows_after
+SELECT o.at, l.series FROM observation AS o JOIN layout AS l ON l.no = o.layout
+WHERE o.endpoint = ? AND o.at > ? ORDER BY o.at;
 
 -- name: statuses
 SELECT at, status, fault, duration_ms FROM observation WHERE endpoint = ? AND at BETWEEN ? AND ? ORDER BY at, epoch, seq;
