@@ -120,10 +120,10 @@ def hold(path: Path, purpose: str, *, timeout_s: float = 0.0) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout
 
-    make_folder(path.parent)
     note = path.with_suffix(".holder")
     lock = FileLock(path)
     try:
+        make_folder(path.parent)
         lock.acquire(timeout=timeout_s)
     except Timeout as error:
         raise LeaseLost(f"{purpose} is held by {_holder(note)}") from error

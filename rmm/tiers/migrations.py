@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from importlib.resources.abc import Traversable
@@ -20,6 +21,8 @@ _FIXED = (3, 51, 3)  # first release without the WAL-reset bug of 3.7.0 and late
 WAIT_S = 10.0  # for another process that has just made the file
 # Our statements fit the schema, so one that lacks something is damaged as well.
 _SIGNS = ("malformed", "not a database", "no such table", "no such column", "has no column", "decode to UTF-8")
+LITTLE = 1 << 20  # bytes of free space with which a failed write is put down to a full disk
+_FULL = "Free some space; nothing of this round was lost."
 _DAMAGED = "Move the file away and restore it from a backup; polling makes a new one."
 
 
@@ -122,7 +125,11 @@ def tier_error(path: Path, error: Exception) -> TierError:
         return TierError(f"{path}: {error}", code="tier.damaged", hint=_DAMAGED)
     text = str(error)
     if "full" in text:
-        return TierError(f"{path}: {text}", code="disk.full", hint="Free some space; nothing of this round was lost.")
+        return TierError(f"{path}: {text}", code="disk.full", hint=_FULL)
+    if "I/O error" in text:  # also what a full disk makes of the file of shared memory beside a WAL
+        if shutil.disk_usage(path.parent).free < LITTLE:
+            return TierError(f"{path}: {text}, the disk is full", code="disk.full", hint=_FULL)
+        return TierError(f"{path}: {text}", code="disk.io")
     if "readonly" in text or "unable to open" in text:
         return TierError(f"{path}: {text}", code="disk.read_only")
     if any(sign in text for sign in _SIGNS):

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.crash import clocks, flips, kills, sweep, trace
+from tests.crash import clocks, flips, full, kills, sweep, trace
 
 Finding = tuple[str, list[str]]
 
@@ -63,6 +63,18 @@ def set_clocks(options: argparse.Namespace) -> int:
     return conclude(f"clocks set {', '.join(clocks.STEPS)}, and right again", findings, seconds)
 
 
+def shortages(options: argparse.Namespace) -> int:
+    """The disk is full, or read-only, at every step."""
+    if reason := full.why_not():
+        print(f"SKIP: full and read-only disks at every step: {reason}")
+        return 0
+    with tempfile.TemporaryDirectory(prefix="rmm-crash-") as folder:
+        result = full.run(Path(folder))
+    told = ", ".join(f"{count} {outcome}" for outcome, count in result.outcomes.most_common())
+    print(f"steps on full and read-only disks: {told}")
+    return conclude("full and read-only disks at every step", result.findings, result.seconds)
+
+
 def said(line: str) -> None:
     print(line, flush=True)
 
@@ -81,6 +93,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], int]] = {
     "kills": random_kills,
     "flips": flipped_bits,
     "clocks": set_clocks,
+    "full": shortages,
 }
 
 

@@ -97,6 +97,7 @@ def _as_found(data: Path) -> list[str]:
 
 async def _after_opening(data: Path, expected: Expected, *, powerless: bool) -> list[str]:
     run = _resumed(data)
+    run.minute = max(run.minute, expected.minute)
     await recover(run)
     wrong = list(_fleet(data, expected, SITES))
     # The next round works, nothing is left behind by it, and then all is there.
