@@ -251,7 +251,9 @@ class App:
     ) -> PollSummary:
         """One round: poll, keep, fold, alert."""
         from rmm.poller.outlet import BusOutlet
+        from rmm.tiers.store.restore import check_restored
 
+        check_restored(self.data)
         work = self.work(request)
         summary = PollSummary(planned=sum(len(shard.endpoints) for shard in work))
         began = time.monotonic()

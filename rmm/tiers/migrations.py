@@ -16,7 +16,7 @@ from rmm.errors import TierError
 
 log = logging.getLogger(__name__)
 
-_FIXED = (3, 51, 3)  # first release without the WAL-reset bug of 3.7.0 and later
+FIXED = (3, 51, 3)  # first release without the WAL-reset bug of 3.7.0 and later
 WAIT_S = 10.0  # for another process that has just made the file
 _DAMAGED = "Move the file away and restore it from a backup; polling makes a new one."
 
@@ -27,7 +27,7 @@ async def open_writer(path: Path, scripts: Traversable, *, page_size: int = 4096
     SQLite before 3.51.3 can corrupt a file that several connections write or checkpoint at once. This connection is
     the only one that writes (the caller holds the file's lock) and readers open it read-only, which avoids the bug.
     """
-    if sqlite3.sqlite_version_info < _FIXED:
+    if sqlite3.sqlite_version_info < FIXED:
         log.debug("SQLite %s has the WAL-reset bug; one writer per file avoids it", sqlite3.sqlite_version)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
