@@ -123,7 +123,8 @@ def check(
         for one in findings
     ]
     bad = sum(one.severity == "damaged" for one in findings)
-    show(rows, FINDINGS, output, empty="")
+    if rows or output != "table":
+        show(rows, FINDINGS, output)
     if output == "table":
         print(f"{files} files read, {bad or 'nothing'} damaged")
     if checksum:

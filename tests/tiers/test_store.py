@@ -9,7 +9,7 @@ import pytest
 from stores import ENDPOINTS, build, checksum
 
 from rmm.durable import hold
-from rmm.errors import LeaseLost, TierError
+from rmm.errors import ConfigError, LeaseLost, TierError
 from rmm.tiers import hot_json
 from rmm.tiers.store import places
 from rmm.tiers.store.backup import MANIFEST, backup, read_manifest, verify
@@ -94,9 +94,8 @@ def test_what_is_there_is_kept_aside_and_only_on_demand(
     connection.close()
     other = checksum(data)
     assert other != made[1]
-    with pytest.raises(TierError) as caught:
+    with pytest.raises(ConfigError, match="holds a store already"):
         restore(target, data, [])
-    assert caught.value.code == "restore.exists"
     assert checksum(data) == other
     _, aside = restore(target, data, [], force=True)
     assert aside == data / "before-restore-1"
@@ -110,7 +109,7 @@ def test_what_is_there_is_kept_aside_and_only_on_demand(
 def test_a_backup_that_is_not_whole_changes_nothing(data: Path, config: Path, tmp_path: Path) -> None:
     target = tmp_path / "one"
     backup(data, config, target)
-    with pytest.raises(TierError, match="is there already"):
+    with pytest.raises(ConfigError, match="is there already"):
         backup(data, config, target)
     victim = files(target / "data", "raw")[0]
     before, content = checksum(data), bytearray(victim.read_bytes())
@@ -135,7 +134,7 @@ def test_a_backup_that_is_not_whole_changes_nothing(data: Path, config: Path, tm
             restore(target, data, [], force=True)
         assert caught.value.code == code, wrong[:300]
     (target / MANIFEST).unlink()
-    with pytest.raises(TierError, match="is no backup"):
+    with pytest.raises(ConfigError, match="is no backup"):
         restore(target, data, [], force=True)
     assert checksum(data) == before
 
@@ -187,7 +186,7 @@ def test_damage_is_found_and_repaired(made: tuple[Path, str], data: Path, config
     next(path for path in hot if path.name == "0.json").write_bytes(b'{"schema":1,')
     (data / "cold" / "hq" / "0" / "raw-2020-W01.sqlite-wal").write_bytes(b"x")
     assert findings(data) == [("0.json", "damaged"), (raw.name, "damaged"), ("raw-2020-W01.sqlite-wal", "note")]
-    with pytest.raises(TierError, match="damaged|truncated|expected|0.json"):
+    with pytest.raises(TierError, match=r"0\.json"):
         backup(data, config, tmp_path / "one")
     assert not (tmp_path / "one").exists()
     assert [path for path in tmp_path.iterdir() if path.name.endswith(".part")] == []

@@ -25,7 +25,7 @@ import msgspec
 
 from rmm import __version__
 from rmm.durable import disk_code, fsync_folder, replace_file
-from rmm.errors import TierError
+from rmm.errors import ConfigError, TierError
 from rmm.tiers import hot_json
 from rmm.tiers.migrations import tier_error
 from rmm.tiers.store import places
@@ -67,10 +67,10 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 def backup(data: Path, config: Path, target: Path, *, archive: bool = False, told: Told = lambda _: None) -> Manifest:
     """Make the new folder `target`, complete or not at all, and read all of it once more.
 
-    Raises TierError when it is there already, when there is no room, or when a file cannot be copied whole.
+    Raises ConfigError when it is there already, TierError when there is no room or a file cannot be copied whole.
     """
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise TierError(f"{target}: is there already", code="backup.exists", hint="Name a folder that is new or empty.")
+        raise ConfigError(f"{target}: is there already", hint="Name a folder that is new or empty.")
     files = [file for file in places.store_files(data) if file.kind not in (ASIDE, TEMPORARY)]
     files = [file for file in files if archive or file.kind != ARCHIVE]
     began = datetime.now(UTC)
@@ -191,7 +191,7 @@ def _others(data: Path, config: Path, part: Path) -> list[Copied]:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Raises TierError when it is no backup, or one of a newer rmm."""
+    """Raises ConfigError when it is no backup, TierError when it is damaged or of a newer rmm."""
     path = folder / MANIFEST
     try:
         text = path.read_bytes()
@@ -199,10 +199,9 @@ def read_manifest(folder: Path) -> Manifest:
             raise TierError(f"{path}: it was made by a newer rmm", code="tier.newer", hint="Install that version.")
         return msgspec.json.decode(text, type=Manifest)
     except FileNotFoundError as error:
-        raise TierError(
-            f"{folder}: is no backup: there is no {MANIFEST}", code="backup.none",
-            hint="Name a folder that `rmm store backup` has made.",
-        ) from error  # fmt: skip
+        raise ConfigError(
+            f"{folder}: is no backup: there is no {MANIFEST}", hint="Name a folder that `rmm store backup` has made."
+        ) from error
     except OSError as error:
         raise TierError(f"{path}: {error.strerror or error}", code=disk_code(error)) from error
     except (msgspec.DecodeError, UnicodeDecodeError, AttributeError, ValueError, TypeError) as error:

@@ -10,7 +10,7 @@ from itertools import count
 from pathlib import Path
 
 from rmm.durable import disk_code, fsync_folder, replace_file
-from rmm.errors import TierError
+from rmm.errors import ConfigError, TierError
 from rmm.tiers.store import places
 from rmm.tiers.store.backup import CONFIG, DATA, Manifest, Told, checked_path, checksum, read_manifest, verify
 from rmm.tiers.store.places import BEFORE, RESTORING, SQLITE
@@ -36,8 +36,8 @@ def restore(
     """Put a backup into the data folder; returns its manifest, and where what was there is now.
 
     `shards` are those of the configuration: their leases, and those of all shards on disk, are held meanwhile.
-    Raises TierError when the backup is not whole or of a newer rmm, and when there is a store already without `force`;
-    LeaseLost when a poll is at work. Nothing was changed then.
+    Raises TierError when the backup is not whole or of a newer rmm, ConfigError when there is a store already without
+    `force`, LeaseLost when a poll is at work. Nothing was changed then.
     """
     manifest = read_manifest(folder)
     _check_schemas(manifest)
@@ -48,8 +48,8 @@ def restore(
         locks.enter_context(places.fleet_lease(data))
         there = [data / name for name in STORE if (data / name).exists()]
         if not force and any(path.name != INSTALLATION for path in there):
-            raise TierError(
-                f"{data}: holds a store already ({', '.join(path.name for path in there)})", code="restore.exists",
+            raise ConfigError(
+                f"{data}: holds a store already ({', '.join(path.name for path in there)})",
                 hint="With --force it is kept aside in that folder, and the backup takes its place.",
             )  # fmt: skip
         try:
