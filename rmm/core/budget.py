@@ -43,15 +43,20 @@ class Forecast(NamedTuple):
     trouble: str  # what to tell; empty while both are far
 
 
-def forecast(parts: Sequence[Part], disk: DiskSettings, *, free: int) -> Forecast:
-    """What becomes of a store that consists of these parts, on a disk with so many free bytes."""
+def floor(disk: DiskSettings, size: int) -> int:
+    """Bytes of a disk of this size that are kept free; of a small one a twentieth."""
+    return min(round(disk.keep_free_gb * GB), size // 20)
+
+
+def forecast(parts: Sequence[Part], disk: DiskSettings, *, free: int, size: int) -> Forecast:
+    """What becomes of a store that consists of these parts, on a disk of this size with so many free bytes."""
     total = sum(part.bytes for part in parts)
     budget = _days(parts, round(disk.budget_gb * GB)) if disk.budget_gb else -1
-    room = _days(parts, total + free - round(disk.keep_free_gb * GB))
+    room = _days(parts, total + free - floor(disk, size))
     for_ever = any(part.days and not part.keep for part in parts)
     level = None if for_ever else round(sum(part.at(100 * 366) for part in parts))
     told = Forecast(total, free, sum(part.growth() for part in parts), level, budget, room, "")
-    return told._replace(trouble=_trouble(told, disk))
+    return told._replace(trouble=_trouble(told, disk, floor(disk, size)))
 
 
 def _days(parts: Sequence[Part], limit: int) -> int:
@@ -65,11 +70,11 @@ def _days(parts: Sequence[Part], limit: int) -> int:
     return low
 
 
-def _trouble(told: Forecast, disk: DiskSettings) -> str:
+def _trouble(told: Forecast, disk: DiskSettings, kept: int) -> str:
     said = []
     for days, limit in (
         (told.budget_days, f"its budget of {disk.budget_gb:g} GB"),
-        (told.disk_days, f"the last {disk.keep_free_gb:g} GB of its disk"),
+        (told.disk_days, f"the last {kept / GB:.3g} GB of its disk"),
     ):
         if days == 0:
             said.append(f"has reached {limit}")

@@ -17,7 +17,6 @@ SEALED = ("raw", "hourly", "daily")
 SQLITE = (FLEET, SHARD, *SEALED)
 BESIDE = ("-wal", "-shm", "-journal")  # what SQLite keeps next to a file
 
-RESERVE = "reserve"
 RESTORING = "restoring"
 BEFORE = "before-restore-"
 

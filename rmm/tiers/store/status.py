@@ -154,4 +154,4 @@ def outlook(data: Path, now: datetime, keep: Retention, disk: DiskSettings) -> F
     """What becomes of the data folder and of its disk. Raises OSError when the disk does not say what is free."""
     there = data if data.exists() else next(folder for folder in data.parents if folder.exists())
     room = shutil.disk_usage(there)
-    return forecast(parts_of(data, now, keep), disk, free=room.free)
+    return forecast(parts_of(data, now, keep), disk, free=room.free, size=room.total)
