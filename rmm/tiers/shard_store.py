@@ -268,9 +268,12 @@ class ShardStore:
                 await self._cold.seal(self._now() - SEALED_AFTER)
                 await self._cold.merge(self._now() - MERGED_AFTER)
         except TierError as error:
-            if error.code not in POSTPONING:
+            if error.code == "tier.busy":  # somebody reads a file of merged history, which has no WAL
+                log.warning("sealing and merging wait for the next round: %s", error)
+            elif error.code in POSTPONING:
+                self.postponed = self.postponed or error
+            else:
                 raise
-            self.postponed = self.postponed or error
 
     def let_go(self) -> None:
         """It is closed: whoever still has a reference to it, such as a task that ended, keeps no states alive."""

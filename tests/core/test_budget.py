@@ -23,7 +23,13 @@ def test_the_day_of_a_budget(days: int, keep: int, budget: float, reached: int) 
 def test_what_is_told_and_when() -> None:
     parts = [Part("raw", 7 * GB, 7, 97), Part("hourly", GB, 10, 0), Part("hot", GB, 0, 0)]
     calm = forecast(parts, DiskSettings(), free=80 * GB, size=SIZE)
-    assert (calm.total, calm.growth, calm.levels_out, calm.budget_days, calm.trouble) == (9 * GB, 1.1 * GB, None, -1, "")
+    assert (calm.total, calm.growth, calm.levels_out, calm.budget_days, calm.trouble) == (
+        9 * GB,
+        1.1 * GB,
+        None,
+        -1,
+        "",
+    )
     assert calm.disk_days == 72  # 79 GB at 1.1 GB a day
     soon = forecast(parts, DiskSettings(warn_days=80), free=80 * GB, size=SIZE)
     assert soon.trouble == (

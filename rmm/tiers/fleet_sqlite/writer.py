@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -16,9 +17,13 @@ import msgspec
 
 from rmm.core.alerting.lifecycle import LIVE, Change
 from rmm.core.duplicates import Reported
+from rmm.durable import hold
+from rmm.errors import LeaseLost, TierError
 from rmm.model.identity import Acceptance, Refusal
 from rmm.model.rule import Alert, Notification
 from rmm.tiers.migrations import named, open_writer, tier_error
+
+LOCK_S = 30.0
 
 SQL = files("rmm.tiers.fleet_sqlite") / "sql"
 
@@ -59,7 +64,11 @@ class FleetStore:
         try:
             yield cls(path, db)
         finally:
-            await db.close()
+            # The last one to close writes the WAL back into the file: alone, as for a transaction.
+            with contextlib.ExitStack() as lock:
+                with contextlib.suppress(LeaseLost, TierError):
+                    lock.enter_context(hold(data / "locks" / "fleet.lock", "the fleet's database", timeout_s=LOCK_S))
+                await db.close()
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-from rmm.tiers.cold_sqlite.reader import opened
+from rmm.tiers.cold_sqlite.asking import opened
 from rmm.tiers.cold_sqlite.sealed import SQL as SEALED_SQL
 from rmm.tiers.cold_sqlite.writer import SQL as SHARD_SQL
 from rmm.tiers.fleet_sqlite.writer import SQL as FLEET_SQL
@@ -20,8 +20,9 @@ MOST_TOLD = 5  # lines of what integrity_check says
 
 @contextlib.contextmanager
 def reading(path: Path) -> Iterator[sqlite3.Connection]:
-    """A read-only connection for a moment. Raises sqlite3.Error."""
+    """A read-only connection for as long as it takes. Raises sqlite3.Error."""
     with contextlib.closing(opened(path)) as connection:
+        connection.set_progress_handler(None, 0)
         yield connection
 
 
