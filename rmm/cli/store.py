@@ -77,8 +77,11 @@ def size(number: float) -> str:
 
 def _sentence(application: App, told: Forecast) -> str:
     disk = application.settings.disk
-    level = "grows for ever" if told.levels_out is None else f"levels out at {size(told.levels_out)}"
-    said = [f"{size(told.total)} in {application.data}, {size(told.growth)} more a day now; it {level}"]
+    if told.growth is None:
+        said = [f"{size(told.total)} in {application.data}; after two days of history it is told how that grows"]
+    else:
+        level = "grows for ever" if told.levels_out is None else f"levels out at {size(told.levels_out)}"
+        said = [f"{size(told.total)} in {application.data}, {size(told.growth)} more a day now; it {level}"]
     said.append(f"the disk has {size(told.free)} free, {_days(told.disk_days, f'the last {disk.keep_free_gb:g} GB')}")
     if disk.budget_gb:
         said.append(_days(told.budget_days, f"the budget of {disk.budget_gb:g} GB"))

@@ -36,7 +36,7 @@ class Forecast(NamedTuple):
 
     total: int
     free: int
-    growth: float  # a day, now
+    growth: float | None  # a day, now; None while nothing is known of it
     levels_out: int | None  # bytes, when everything that is kept for a time is there; None: it grows for ever
     budget_days: int
     disk_days: int
@@ -55,7 +55,8 @@ def forecast(parts: Sequence[Part], disk: DiskSettings, *, free: int, size: int)
     room = _days(parts, total + free - floor(disk, size))
     for_ever = any(part.days and not part.keep for part in parts)
     level = None if for_ever else round(sum(part.at(100 * 366) for part in parts))
-    told = Forecast(total, free, sum(part.growth() for part in parts), level, budget, room, "")
+    growth = sum(part.growth() for part in parts) if any(part.days for part in parts) else None
+    told = Forecast(total, free, growth, level, budget, room, "")
     return told._replace(trouble=_trouble(told, disk, floor(disk, size)))
 
 
@@ -82,5 +83,5 @@ def _trouble(told: Forecast, disk: DiskSettings, kept: int) -> str:
             said.append(f"reaches {limit} in {days} day{'s' if days > 1 else ''}")
     if not said:
         return ""
-    size = f"{told.total / GB:.1f} GB, {told.growth / GB:.2f} GB more a day, {told.free / GB:.1f} GB free"
+    size = f"{told.total / GB:.3g} GB, {(told.growth or 0) / GB:.2g} GB more a day, {told.free / GB:.3g} GB free"
     return f"the data folder {' and '.join(said)} ({size})"

@@ -79,7 +79,7 @@ def test_what_the_commands_say(lab_of: Callable[..., Any], tmp_path: Path) -> No
     told = json.loads(store(lab.config, "status", "--output", "json").stdout)
     assert {line["kind"] for line in told["lines"]} == {"fleet", "hot", "shard"}
     assert told["forecast"]["total"] > 10_000
-    assert "more a day" in store(lab.config, "status").stdout
+    assert "after two days of history" in store(lab.config, "status").stdout
     assert "nothing to repair" in store(lab.config, "repair").stdout
     assert "pages are free" in store(lab.config, "vacuum").stdout
     before = SiteSamples(lab.data, "lab").checksum()

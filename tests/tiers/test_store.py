@@ -3,20 +3,23 @@
 import shutil
 import sqlite3
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from observations import START
 from stores import ENDPOINTS, build, checksum
 
 from rmm.durable import hold
 from rmm.errors import ConfigError, LeaseLost, TierError
+from rmm.model.settings import DiskSettings, Retention
 from rmm.tiers import hot_json
 from rmm.tiers.store import places
 from rmm.tiers.store.backup import MANIFEST, backup, read_manifest, verify
 from rmm.tiers.store.check import Finding, check
 from rmm.tiers.store.repair import repair_fleet, repair_shard
 from rmm.tiers.store.restore import check_restored, restore
-from rmm.tiers.store.status import lines
+from rmm.tiers.store.status import lines, outlook, parts_of
 from rmm.tiers.store.vacuum import vacuum
 
 
@@ -59,6 +62,20 @@ def test_a_sound_store(data: Path) -> None:
     assert kinds["shard"].schema == "2"
     assert kinds["raw"].bytes_per_sample is not None
     assert 0 < kinds["raw"].bytes_per_sample < 20
+
+
+def test_how_it_grows(data: Path) -> None:
+    now = START + timedelta(days=9, hours=6)
+    parts = {part.kind: part for part in parts_of(data, now, Retention())}
+    assert {kind: (part.days, part.keep) for kind, part in parts.items()} == {
+        "raw": (9, 97), "hourly": (9, 761), "daily": (9, 0), "shard": (9, 90), "hot": (0, 0)
+    }  # fmt: skip
+    assert parts["raw"].bytes == sum(path.stat().st_size for path in files(data, "raw"))
+    assert {part.days for part in parts_of(data, START + timedelta(days=1), Retention())} == {0}  # too young to say
+    told = outlook(data, now, Retention(), DiskSettings(budget_gb=parts["raw"].bytes / 1e9))
+    assert "has reached its budget" in told.trouble
+    assert told.growth
+    assert told.levels_out is None
 
 
 def test_backup_deletion_restore(made: tuple[Path, str], data: Path, config: Path, tmp_path: Path) -> None:

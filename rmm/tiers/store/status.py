@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import sqlite3
@@ -133,21 +134,46 @@ def _samples(connection: sqlite3.Connection, count: int) -> float:
     return count * sum(weighed) / len(weighed) if weighed else 0.0
 
 
+YOUNG = 60  # days of history below which a week that only began counts
+LEAST_DAYS = 2  # of history, before anything is said of its growth
+
+
 def parts_of(data: Path, now: datetime, keep: Retention) -> list[Part]:
-    """What the data folder consists of, for the forecast; told from names and sizes alone."""
+    """What the data folder consists of, for the forecast; told from names and sizes, of young stores from first days.
+
+    A kind of which there are fewer than two days does not grow: the first readings of everything say nothing of a day.
+    """
     files = places.store_files(data)
     today = int(now.timestamp() // 86_400)
-    began = min((file.first for file in files if file.kind == "raw"), default=today)
+    began = _began([file for file in files if file.kind == "raw"], today)
     kept = {"raw": keep.samples, "hourly": keep.hourly, "daily": keep.daily, SHARD: keep.changes}
     late = {"raw": 7, "hourly": 31}  # days that a file waits for its last one to be old
     found = []
     for kind in sorted({file.kind for file in files}):
         of = [file for file in files if file.kind == kind]
-        days = today - min((file.first for file in of if file.end and kind != "daily"), default=began)
-        stays = kind not in kept
+        first = max(began, min(file.first for file in of)) if kind in late else began
+        days = today - first if kind in kept and today - first >= LEAST_DAYS else 0
         limit = kept.get(kind, 0) + late.get(kind, 0) if kept.get(kind) else 0
-        found.append(Part(kind, sum(file.size() for file in of), 0 if stays else max(1, days), limit))
+        found.append(Part(kind, sum(file.size() for file in of), days, limit))
     return found
+
+
+def _began(raw: list[StoreFile], today: int) -> int:
+    """The first day of history."""
+    first = min((file.first for file in raw), default=today)
+    if today - first > YOUNG:
+        return first
+    days = []
+    for file in raw:
+        if file.first == first:
+            with contextlib.suppress(sqlite3.Error), reading(file.path) as connection:
+                rows = connection.execute(
+                    "SELECT (SELECT min(s.place) FROM segment AS s "
+                    "WHERE s.place BETWEEN e.no * ?1 AND e.no * ?1 + ?1 - 1) % ?1 FROM endpoint AS e",
+                    (PLACE,),
+                )
+                days += [row[0] for row in rows if row[0] is not None]
+    return min(days, default=today)
 
 
 def outlook(data: Path, now: datetime, keep: Retention, disk: DiskSettings) -> Forecast:
