@@ -219,6 +219,20 @@ def test_damage_is_found_and_repaired(made: tuple[Path, str], data: Path, config
     assert list(repair_shard(data, "hq", 0)) == []
 
 
+def test_a_bit_that_turned_over_in_a_hot_file_and_in_a_change(data: Path) -> None:
+    hot, shard = data / "hot" / "hq" / "0.json", files(data, "shard")[0]
+    content = hot.read_bytes()
+    hot.write_bytes(content.replace(b'"endpoint":"srv-2"', b'"endpoint":"srv-3"', 1))  # JSON all the same
+    with sqlite3.connect(shard) as connection:
+        value = connection.execute("SELECT value FROM change ORDER BY rowid LIMIT 1").fetchone()[0]
+        turned = value[:-2] + bytes([value[-2] ^ 1]) + value[-1:]
+        connection.execute("UPDATE change SET value = ? WHERE rowid = (SELECT min(rowid) FROM change)", (turned,))
+    connection.close()
+    assert findings(data) == [("0.json", "damaged"), (shard.name, "damaged")]
+    assert [one.path for one in repair_shard(data, "hq", 0)] == [hot]
+    assert (shard.name, "damaged") in findings(data)  # without it, what follows would be told from something else
+
+
 def known(data: Path) -> dict[str, set[object]]:
     """Of each endpoint all samples of one metric, and what became of each poll."""
     reader = SiteSamples(data, "hq")
