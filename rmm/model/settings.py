@@ -51,6 +51,12 @@ class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     daily: int = 0
 
 
+class ArchiveSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The archive of samples beside the store; it needs the extra `archive`."""
+
+    after_days: int = 0  # a day is archived when it is so many days old; 0: none is
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """All of `rmm.yaml`, with paths made absolute, and the endpoints of `endpoints.csv`."""
 
@@ -66,3 +72,4 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     rules: tuple[Rule, ...] = ()  # from config/rules/*.yaml; override a shipped rule of the same id
     channels: dict[str, dict[str, Any]] = {}  # channel name -> {"type": file name in rmm/channels, ...its options}
     retention: Retention = Retention()
+    archive: ArchiveSettings = ArchiveSettings()

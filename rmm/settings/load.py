@@ -17,7 +17,7 @@ from rmm.core.authentication import unfit
 from rmm.document import Document, Problem, checked, dotted, lines_of, read_document
 from rmm.errors import ConfigError
 from rmm.model.endpoint import Endpoint, Group, Site, TlsException
-from rmm.model.settings import CollectorSettings, LockoutSettings, PollSettings, Retention, Settings
+from rmm.model.settings import ArchiveSettings, CollectorSettings, LockoutSettings, PollSettings, Retention, Settings
 from rmm.settings.endpoints import ENDPOINTS, RESERVED, SCHEMES, SHELLS, TRANSPORTS, read_endpoints
 from rmm.settings.fitting import endpoint_idle_problems, file_problems, idle_problems
 from rmm.settings.rules import read_rules
@@ -72,6 +72,7 @@ class _Top(msgspec.Struct):
     collectors: dict[str, Any] = {}
     lockout: dict[str, Any] = {}
     channels: dict[str, dict[str, Any]] = {}
+    archive: dict[str, Any] = {}
     retention_days: int = 90  # of samples and of changes
 
 
@@ -99,10 +100,14 @@ def load_settings(folder: Path, flags: Mapping[str, Any] | None = None) -> Setti
     poll = _section(document, "poll", PollSettings, top, flags, problems)
     collectors = _section(document, "collectors", CollectorSettings, top, flags, problems)
     lockout = _section(document, "lockout", LockoutSettings, top, flags, problems)
+    archive = _section(document, "archive", ArchiveSettings, top, flags, problems)
     sites = _sites(document, top, folder, problems)
     _check_top(document, top, problems)
     _check_limits(document, poll, problems)
     _check_lockout(document, lockout, problems)
+    if not 0 <= archive.after_days <= 36_500:
+        place = ("archive", "after_days")
+        problems.append(Problem(document.line(place), dotted(place), "0 to 36500 are allowed"))
     _check_channels(document, top, problems)
     groups = _groups(document, top, problems)
     exceptions = _exceptions(document, top, problems)
@@ -138,6 +143,7 @@ def load_settings(folder: Path, flags: Mapping[str, Any] | None = None) -> Setti
         exceptions=tuple(exceptions),
         rules=tuple(rules),
         channels=top.channels,
+        archive=archive,
         retention=Retention(samples=top.retention_days, changes=top.retention_days),
     )
 

@@ -22,6 +22,7 @@ from rmm.model.observation import Observation, decode_observation, encode_observ
 from rmm.model.settings import Retention
 from rmm.model.state import EndpointState
 from rmm.tiers import hot_json
+from rmm.tiers.archive.files import released
 from rmm.tiers.cold_sqlite import ColdTier
 from rmm.tiers.cold_sqlite.series import CollectorFields, change_digest
 from rmm.tiers.cold_sqlite.writer import Hint, path_of
@@ -261,11 +262,12 @@ async def open_shard(
     fields: Mapping[str, CollectorFields],
     now: Callable[[], datetime],
     keep: Retention | None = None,
+    archiving: bool = False,
 ) -> AsyncIterator[ShardStore]:
     """The store of one shard, for the holder of its lease; replays what a crash left.
 
     On leaving without an error, what is older than `keep` says is forgotten, and hours and days that are over are
-    sealed and merged; both only where `keep` is given.
+    sealed and merged; both only where `keep` is given. `archiving`: samples go only when the archive has them.
     """
     async with (
         Spool(data / "spool" / site / str(shard)) as spool,
@@ -279,6 +281,7 @@ async def open_shard(
             await store.settle()
             store.let_go()
         if keep is not None:
-            await cold.expire(now(), keep)
+            may_go = released(data, site, shard) if archiving else None
+            await cold.expire(now(), keep, may_go)
             await cold.seal(now() - SEALED_AFTER)
             await cold.merge(now() - MERGED_AFTER)
