@@ -6,12 +6,9 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 
-from rmm.durable import hold
 from rmm.model.identity import Acceptance, Refusal
 from rmm.model.observation import Observation
-from rmm.tiers.fleet_sqlite import FleetStore
-
-LOCK_S = 30.0  # a fold of a running round takes less
+from rmm.tiers.fleet_sqlite import FleetStore, alone
 
 
 async def keep_refusals(store: FleetStore, newest: Iterable[Observation]) -> None:
@@ -31,12 +28,10 @@ async def accept(data: Path, shown: Mapping[str, Refusal], *, who: str, reason: 
     Returns the endpoints for which something else was seen meanwhile: nothing was accepted for them. Raises LeaseLost
     when a fold does not end, and TierError.
     """
-    with hold(data / "locks" / "fleet.lock", "the fleet's database", timeout_s=LOCK_S):
-        async with FleetStore.open(data) as store, store.transaction():
-            known = await store.refusals()
-            same = [endpoint for endpoint, refusal in shown.items() if known.get(endpoint) == refusal]
-            await store.add_acceptances(
-                Acceptance(endpoint=endpoint, at=now, who=who, reason=reason, refusal=shown[endpoint])
-                for endpoint in same
-            )
+    async with FleetStore.open(data) as store, alone(data), store.transaction():
+        known = await store.refusals()
+        same = [endpoint for endpoint, refusal in shown.items() if known.get(endpoint) == refusal]
+        await store.add_acceptances(
+            Acceptance(endpoint=endpoint, at=now, who=who, reason=reason, refusal=shown[endpoint]) for endpoint in same
+        )
     return [endpoint for endpoint in shown if endpoint not in same]

@@ -22,18 +22,16 @@ from rmm.core.alerting.site import Trouble
 from rmm.core.clock import is_ahead
 from rmm.core.health import health
 from rmm.core.rules import compile_rules
-from rmm.durable import hold
-from rmm.errors import LeaseLost, RmmError, TierError
+from rmm.errors import RmmError, TierError
 from rmm.model.observation import Fault, Observation, decode_observation
 from rmm.model.rule import Alert, Notification, Rule
 from rmm.ports import Channel, Clock
-from rmm.tiers.fleet_sqlite import FleetStore, Stamp
+from rmm.tiers.fleet_sqlite import FleetStore, Stamp, alone
 
 log = logging.getLogger(__name__)
 
 DELIVERY_S = 10.0  # one channel, one notification
 FINISH_S = 15.0  # how long the end of a round waits for channels; the rest is delivered by the next
-LOCK_S = 30.0
 ROUND = timedelta(minutes=15)  # how old a status may be to speak for its site
 SKEW = "clock_skew_s"  # the field whose alerts may be the collector's own clock
 KEEP = timedelta(days=7)  # how long a notification is offered to a channel that does not take it
@@ -93,23 +91,9 @@ class Coordinator:
 
     @asynccontextmanager
     async def _alone(self) -> AsyncIterator[None]:
-        """A transaction, alone among processes: SQLite before 3.51.3 needs that for checkpoints too."""
-        async with self._writing:
-            deadline = asyncio.get_running_loop().time() + LOCK_S
-            while True:
-                lock = hold(self._data / "locks" / "fleet.lock", "the fleet's database")
-                try:
-                    lock.__enter__()
-                    break
-                except LeaseLost:
-                    if asyncio.get_running_loop().time() > deadline:
-                        raise
-                    await asyncio.sleep(0.02)
-            try:
-                async with self._store.transaction():
-                    yield
-            finally:
-                lock.__exit__(None, None, None)
+        """A transaction, alone among processes."""
+        async with self._writing, alone(self._data), self._store.transaction():
+            yield
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import logging
@@ -51,6 +52,28 @@ def path_of(data: Path) -> Path:
     return data / "fleet.sqlite"
 
 
+@asynccontextmanager
+async def alone(data: Path) -> AsyncIterator[None]:
+    """Hold the lock of the fleet's database, for which others in this process or elsewhere are waited for LOCK_S.
+
+    SQLite before 3.51.3 needs that also for checkpoints. Not to be entered twice. Raises LeaseLost and TierError.
+    """
+    deadline = asyncio.get_running_loop().time() + LOCK_S
+    while True:
+        lock = hold(data / "locks" / "fleet.lock", "the fleet's database")
+        try:
+            lock.__enter__()
+            break
+        except LeaseLost:
+            if asyncio.get_running_loop().time() > deadline:
+                raise
+            await asyncio.sleep(0.02)
+    try:
+        yield
+    finally:
+        lock.__exit__(None, None, None)
+
+
 class FleetStore:
     """Statements of the coordinator; each call inside `transaction`."""
 
@@ -72,10 +95,10 @@ class FleetStore:
             yield store
         finally:
             # The last one to close writes the WAL back into the file: alone, as for a transaction.
-            with contextlib.ExitStack() as lock:
+            async with contextlib.AsyncExitStack() as lock:
                 held = False
                 with contextlib.suppress(LeaseLost, TierError):
-                    lock.enter_context(hold(data / "locks" / "fleet.lock", "the fleet's database", timeout_s=LOCK_S))
+                    await lock.enter_async_context(alone(data))
                     held = True
                 await db.close()
                 if store.damaged and held and path.stat().st_ino == file:  # nobody else was first

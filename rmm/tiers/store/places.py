@@ -58,7 +58,7 @@ def archive_files(data: Path) -> list[StoreFile]:
     """The archive's files; the first folder of each names its site."""
     top = data / "archive"
     found = sorted(path for path in top.rglob("*") if path.is_file())
-    return [StoreFile(path, ARCHIVE, path.relative_to(top).parts[0]) for path in found]
+    return [StoreFile(path, _kind(path, ARCHIVE), path.relative_to(top).parts[0]) for path in found]
 
 
 def _of_shards(data: Path, kind: str) -> Iterator[StoreFile]:
