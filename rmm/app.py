@@ -254,10 +254,9 @@ class App:
     ) -> PollSummary:
         """One round: poll, keep, fold, alert."""
         from rmm.poller.outlet import BusOutlet
-        from rmm.tiers.room import room_faults, use_reserve
-        from rmm.tiers.store.restore import check_restored
+        from rmm.tiers.room import make_ready, room_faults
 
-        check_restored(self.data)
+        make_ready(self.data)
         work = self.work(request)
         summary = PollSummary(planned=sum(len(shard.endpoints) for shard in work))
         began = time.monotonic()
@@ -269,7 +268,6 @@ class App:
             summary.count(observation)
             on_observation(observation)
 
-        use_reserve(self.data)
         async with self._telling_of_the_disk(), AsyncExitStack() as stack:
             coordinator = await stack.enter_async_context(self.coordinator())
             outlet = await stack.enter_async_context(BusOutlet.open(coordinator.fold))

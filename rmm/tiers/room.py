@@ -17,6 +17,7 @@ from rmm.durable import disk_code
 from rmm.errors import TierError
 from rmm.model.observation import Fault
 from rmm.model.settings import Settings
+from rmm.tiers.store.restore import check_restored
 from rmm.tiers.store.status import outlook
 
 NAME = "reserve"
@@ -63,8 +64,12 @@ def check_room(data: Path, floor: int) -> None:
         raise TierError(text, code="disk.full", hint=HINT)
 
 
-def use_reserve(data: Path) -> None:
-    """Give the reserve up where less than that is free."""
+def make_ready(data: Path) -> None:
+    """Before a round: the reserve is given up where less than that is free.
+
+    Raises TierError while a restore that was broken off has left the folder half and half.
+    """
+    check_restored(data)
     with contextlib.suppress(OSError):
         if shutil.disk_usage(data).free < _size(data):
             (data / NAME).unlink()
