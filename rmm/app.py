@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -15,7 +16,7 @@ import msgspec
 
 from rmm.core.rule_check import misfits
 from rmm.core.shard import selected, shard_of
-from rmm.errors import ConfigError, RmmError, TierError
+from rmm.errors import ConfigError, LeaseLost, RmmError, TierError
 from rmm.loop import SystemClock, run
 from rmm.model.endpoint import Credential, Endpoint, Secret
 from rmm.model.observation import Observation, decode_observation
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from rmm.ports import AuthGate, Channel, Transport
     from rmm.tiers.cold_sqlite import CollectorFields
     from rmm.vault import Vault
+
+log = logging.getLogger(__name__)
 
 PASSPHRASE_FILE = "passphrase"  # noqa: S105 - the name of a file; a lab has one beside its vault
 
@@ -331,6 +334,24 @@ class App:
                     outlet=outlet,
                 )
 
+    def archive(self) -> None:
+        """Archive one day of each site where one is due; for after a round. What hinders it is told in the log."""
+        from rmm.tiers.archive import files
+
+        after = self.settings.archive.after_days
+        if not after or not files.available():
+            return
+        from rmm.tiers.archive.archiver import run
+
+        today = files.day_of(self.clock.now().date().isoformat())
+        for site in self.settings.sites:
+            try:
+                run(self.data, site, today - after + 1, most=1)
+            except LeaseLost:
+                continue  # another process is at it
+            except RmmError as error:
+                log.warning("site %s: nothing was archived: %s", site, error)
+
     async def poll_here(
         self,
         request: PollRequest,
@@ -356,6 +377,7 @@ class App:
                     now=self.clock.now,
                     keep=self.settings.retention,
                     room=partial(check_room, self.data, floor_of(self.settings)),
+                    archiving=self.settings.archive.after_days > 0,
                 ),
                 outlet=outlet,
                 on_observation=on_observation,

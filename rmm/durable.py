@@ -33,7 +33,7 @@ def replace_file(path: Path, data: bytes | bytearray, *, private: bool = False) 
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        _rename(temporary, path)
+        rename(temporary, path)
         fsync_folder(path.parent)
     except OSError as error:
         with contextlib.suppress(OSError):
@@ -52,7 +52,7 @@ def disk_code(error: OSError) -> str:
     return "disk.io"
 
 
-def _rename(source: Path, target: Path) -> None:
+def rename(source: Path, target: Path) -> None:
     """`os.replace`; on Windows a reader that has the file open makes it fail for a moment, so try for two seconds."""
     if sys.platform == "win32":
         until = time.monotonic() + 2.0

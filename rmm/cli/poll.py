@@ -81,6 +81,8 @@ def poll(
     with printer:
         summary = run(application.poll(request, on_observation=printer.add, config=Path(application.settings.folder)))
     printer.end(summary)
+    sys.stdout.flush()
+    application.archive()
     raise typer.Exit(summary.exit_code)
 
 

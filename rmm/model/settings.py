@@ -59,6 +59,12 @@ class DiskSettings(msgspec.Struct, frozen=True, kw_only=True):
     warn_days: int = 14  # an alert when one of the two is reached within so many days
 
 
+class ArchiveSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The archive of samples beside the store; it needs the extra `archive`."""
+
+    after_days: int = 0  # a day is archived when it is so many days old; 0: none is
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """All of `rmm.yaml`, with paths made absolute, and the endpoints of `endpoints.csv`."""
 
@@ -75,3 +81,4 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     channels: dict[str, dict[str, Any]] = {}  # channel name -> {"type": file name in rmm/channels, ...its options}
     retention: Retention = Retention()
     disk: DiskSettings = DiskSettings()
+    archive: ArchiveSettings = ArchiveSettings()

@@ -17,7 +17,15 @@ from rmm.core.authentication import unfit
 from rmm.document import Document, Problem, checked, dotted, lines_of, read_document
 from rmm.errors import ConfigError
 from rmm.model.endpoint import Endpoint, Group, Site, TlsException
-from rmm.model.settings import CollectorSettings, DiskSettings, LockoutSettings, PollSettings, Retention, Settings
+from rmm.model.settings import (
+    ArchiveSettings,
+    CollectorSettings,
+    DiskSettings,
+    LockoutSettings,
+    PollSettings,
+    Retention,
+    Settings,
+)
 from rmm.settings.endpoints import ENDPOINTS, RESERVED, SCHEMES, SHELLS, TRANSPORTS, read_endpoints
 from rmm.settings.fitting import endpoint_idle_problems, file_problems, idle_problems
 from rmm.settings.rules import read_rules
@@ -76,6 +84,7 @@ class _Top(msgspec.Struct):
     retention: dict[str, Any] = {}
     retention_days: int | None = None  # of samples and of changes
     disk: dict[str, Any] = {}
+    archive: dict[str, Any] = {}
 
 
 def load_settings(folder: Path, flags: Mapping[str, Any] | None = None) -> Settings:
@@ -106,11 +115,15 @@ def load_settings(folder: Path, flags: Mapping[str, Any] | None = None) -> Setti
         document, top.retention_days, _section(document, "retention", Retention, top, flags, problems), problems
     )
     disk = _section(document, "disk", DiskSettings, top, flags, problems)
+    archive = _section(document, "archive", ArchiveSettings, top, flags, problems)
     sites = _sites(document, top, folder, problems)
     _check_top(document, top, problems)
     _check_limits(document, poll, problems)
     _check_lockout(document, lockout, problems)
     problems += store_problems(document, retention, disk)
+    if not 0 <= archive.after_days <= 36_500:
+        place = ("archive", "after_days")
+        problems.append(Problem(document.line(place), dotted(place), "0 to 36500 are allowed"))
     _check_channels(document, top, problems)
     groups = _groups(document, top, problems)
     exceptions = _exceptions(document, top, problems)
@@ -148,6 +161,7 @@ def load_settings(folder: Path, flags: Mapping[str, Any] | None = None) -> Setti
         channels=top.channels,
         retention=retention,
         disk=disk,
+        archive=archive,
     )
 
 

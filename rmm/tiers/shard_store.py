@@ -25,7 +25,9 @@ from rmm.model.observation import Observation, decode_observation, encode_observ
 from rmm.model.settings import Retention
 from rmm.model.state import EndpointState
 from rmm.tiers import hot_json
+from rmm.tiers.archive.files import released
 from rmm.tiers.cold_sqlite import ColdTier
+from rmm.tiers.cold_sqlite.sealed import SealedFile
 from rmm.tiers.cold_sqlite.series import CollectorFields, change_digest
 from rmm.tiers.cold_sqlite.writer import Hint, path_of
 from rmm.tiers.spool import Spool
@@ -297,11 +299,11 @@ class ShardStore:
         log.info("shard %s/%d: nothing is forgotten before it has run for a day", self._site, self._shard)
         return False
 
-    async def look_after(self, keep: Retention) -> None:
+    async def look_after(self, keep: Retention, may_go: Callable[[SealedFile], bool] | None = None) -> None:
         """Forget what is too old, which makes room; seal and merge where there is some."""
         try:
             if self.settled():
-                await self._cold.expire(self._now(), keep)
+                await self._cold.expire(self._now(), keep, may_go)
             self._room()
             if self.postponed is None:
                 await self._cold.seal(self._now() - SEALED_AFTER)
@@ -348,13 +350,14 @@ async def open_shard(
     fields: Mapping[str, CollectorFields],
     now: Callable[[], datetime],
     keep: Retention | None = None,
+    archiving: bool = False,
     room: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[ShardStore]:
     """The store of one shard, for the holder of its lease; replays what a crash left.
 
     On leaving without an error, where `keep` is given: what is older than that is forgotten, though not while the
     clock may have been set (`ShardStore.settled`), and hours and days that are over are sealed and merged. `room`
-    raises TierError when history has to wait.
+    raises TierError when history has to wait. `archiving`: samples go only when the archive has them.
     """
     async with (
         Spool(data / "spool" / site / str(shard)) as spool,
@@ -368,4 +371,4 @@ async def open_shard(
             await store.settle()
             store.let_go()
         if keep is not None:
-            await store.look_after(keep)
+            await store.look_after(keep, released(data, site, shard) if archiving else None)

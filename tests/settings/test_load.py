@@ -121,6 +121,7 @@ channels:
   a: {url: x}
   b: {type: pigeon}
 retention_days: 5
+archive: {after_days: -1}
 """
 EXPECTED = [
     "rmm.yaml:1: dta: unknown key; did you mean data?",
@@ -143,6 +144,7 @@ EXPECTED = [
     "rmm.yaml:22: channels.a: name its `type`",
     "rmm.yaml:23: channels.b.type: 'pigeon' is not one of log, ",
     "rmm.yaml:24: retention_days: twice; first in line 3",
+    "rmm.yaml:25: archive.after_days: 0 to 36500 are allowed",
     "endpoints.csv:3: SiteId 'nowhere'",
     "endpoints.csv:4: Id 'a' is that of row 2 already",
     "rules" + os.sep + "bad.yaml:2: rules[0].op: '=>' is not one of",

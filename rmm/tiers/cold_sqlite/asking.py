@@ -8,7 +8,7 @@ import sqlite3
 import struct
 import time
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from itertools import chain, pairwise
 from pathlib import Path
@@ -18,6 +18,7 @@ from rmm.core.columns import Number
 from rmm.core.rollup import Rollups, roll
 from rmm.model.rollup import Rollup
 from rmm.tiers.cold_sqlite.sealed import DAY
+from rmm.tiers.cold_sqlite.segment import Name
 from rmm.tiers.cold_sqlite.series import exact_values, metric_parts
 
 READ_S = 120.0  # how long a question may read a file: as long as that, its writer's WAL only grows
@@ -66,7 +67,7 @@ class Wanted:
     """A metric that is looked for. Raises ValueError when the text is none."""
 
     def __init__(self, metric: str) -> None:
-        self._parts = metric_parts(metric)
+        self._parts = self.collector, self.field, _ = metric_parts(metric)
         self._known: dict[str, tuple[int, int]] = {}  # by the stored form of a layout
 
     def place_in(self, series: str) -> tuple[int, int]:
@@ -75,6 +76,12 @@ class Wanted:
             names = json.loads(series)
             self._known[series] = _place(names, *self._parts), len(names)
         return self._known[series]
+
+    def name_in(self, names: Iterable[Name]) -> Name | None:
+        """Its name of these, None where it is none of them."""
+        series = [[*name] for name in names]
+        place = _place(series, *self._parts)
+        return (series[place][0], series[place][1], series[place][2]) if place >= 0 else None
 
     def take(self, part: Part, series: str, at: int, packed: bytes, exact: bytes | None) -> None:
         """Add what an observation's row has of it."""

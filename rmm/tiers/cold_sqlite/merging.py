@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from rmm.core.rollup import Rollups, replaced, roll
+from rmm.tiers.archive import recall
 from rmm.tiers.cold_sqlite import segment
 from rmm.tiers.cold_sqlite.sealed import (
     DAY,
@@ -44,8 +45,9 @@ class Sealed(NamedTuple):
 class Merger:
     """Writes days into their files, which it keeps open; an async context manager. Raises TierError."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, archived: Path | None = None) -> None:
         self._folder = folder
+        self._archived = archived  # the archive of the site
         self._stack = AsyncExitStack()
         self._files: dict[Path, SealedWriter] = {}
 
@@ -68,6 +70,9 @@ class Merger:
         made = []
         for part in parts:
             known = await _known(raw, part.endpoint, day, _samples)
+            if known is None and self._archived is not None:
+                # Late samples of a day that has gone to the archive: a merged day is complete where it is.
+                known = await asyncio.to_thread(recall.day, self._archived, part.endpoint, day)
             hours = await _known(hourly, part.endpoint, week_of(day), _rollups)
             days = await _known(daily, part.endpoint, month_of(day), _rollups)
             made.append(await asyncio.to_thread(_merged, part, known, hours or {}, days or {}))

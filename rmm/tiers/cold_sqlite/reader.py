@@ -14,11 +14,13 @@ from typing import Any, Literal
 
 from rmm.core.columns import Number
 from rmm.model.rollup import Rollup
+from rmm.tiers.archive import files as archive
+from rmm.tiers.archive.recall import Recall, series_of
 from rmm.tiers.cold_sqlite import changes
 from rmm.tiers.cold_sqlite.asking import Part, Wanted, in_order, moment_of, opened, rolled, told, version_of
-from rmm.tiers.cold_sqlite.sealed import DAY, HOUR, PLACE, folder_of, month_of, sealed_files, week_of
+from rmm.tiers.cold_sqlite.sealed import DAY, HOUR, PLACE, RESTORED, folder_of, month_of, sealed_files, week_of
 from rmm.tiers.cold_sqlite.sealed import SQL as SEALED_SQL
-from rmm.tiers.cold_sqlite.segment import DamagedSegment, RolledSegment, Segment
+from rmm.tiers.cold_sqlite.segment import DamagedSegment, RolledSegment, Samples, Segment
 from rmm.tiers.cold_sqlite.series import metric_parts
 from rmm.tiers.cold_sqlite.writer import SQL, micros
 from rmm.tiers.migrations import named, tier_error
@@ -26,6 +28,8 @@ from rmm.tiers.migrations import named, tier_error
 log = logging.getLogger(__name__)
 
 Change = dict[str, Any]
+_Timed = tuple[int, tuple[str, bytes]]  # time, (series of its layout, data) of a segment
+_Read = dict[Path, set[int]]  # a shard's own file -> the days of an endpoint of which it has a merged segment
 
 STEPS = {"hour": (HOUR, "hourly"), "day": (DAY, "daily")}
 
@@ -36,8 +40,8 @@ class ColdReader:
     """Opens a file for the length of one question; a writer may be at work meanwhile.
 
     A question looks into the shards' own files first and into those of merged history after that: what is merged
-    between is in both for a while, and what is found twice counts once. A segment that cannot be read is left out,
-    told in the log and counted in `damaged`.
+    between is in both for a while, and what is found twice counts once. Days that are no longer there come from the
+    archive. A segment that cannot be read is left out, told in the log and counted in `damaged`.
 
     Raises TierError where a file cannot be read.
     """
@@ -46,6 +50,7 @@ class ColdReader:
         self._folder = data / "cold" / site
         self._sql = named((SQL / "statements.sql").read_text(encoding="utf-8"))
         self._sealed_sql = named((SEALED_SQL / "statements.sql").read_text(encoding="utf-8"))
+        self._recall = Recall(archive.folder_of(data, site))
         self.damaged = 0
 
     def _files(self) -> list[Path]:
@@ -75,22 +80,54 @@ class ColdReader:
                     layouts = connection.execute(self._sql["layout_series"], place) if len(arguments) == 2 else ()
                     yield dict(layouts), connection.execute(self._sql[statement], place).fetchall()
 
-    def _segments(self, endpoint: str, kind: str, first: int, last: int) -> Iterator[tuple[str, bytes]]:
+    def _segments(
+        self, endpoint: str, kind: str, first: int, last: int, read: _Read | None = None
+    ) -> Iterator[tuple[str, bytes]]:
         """(series of its layout, data) of the segments of these days: sealed hours, or merged history, or both.
 
-        `kind`: "" for sealed hours alone, "raw" for them and the merged samples, otherwise rollups.
+        `kind`: "" for sealed hours alone, "raw" for them and the merged samples, otherwise rollups. `read` is told
+        which merged segments there were.
         """
         for path in self._files():
             if kind in ("", "raw"):
-                yield from self._of_file(path, self._sql, "hours", endpoint, first * 24, last * 24 + 23)
-            for file in sealed_files(folder_of(path), kind) if kind else ():
-                if file.first <= last and first < file.end:
-                    low, high = TIMES[kind](first), TIMES[kind](last)
-                    yield from self._of_file(file.path, self._sealed_sql, "segments", endpoint, low, high)
+                hours = self._of_file(path, self._sql, "hours", endpoint, first * 24, last * 24 + 23)
+                yield from (found for _, found in hours)
+            if kind:
+                for time, found in self._sealed(folder_of(path), kind, endpoint, first, last):
+                    if read is not None:
+                        read.setdefault(path, set()).add(time)
+                    yield found
+        if kind == "raw":
+            yield from (found for _, found in self._sealed(self._folder / RESTORED, kind, endpoint, first, last))
+
+    def _sealed(self, folder: Path, kind: str, endpoint: str, first: int, last: int) -> Iterator[_Timed]:
+        low, high = TIMES[kind](first), TIMES[kind](last)
+        for file in sealed_files(folder, kind):
+            if file.first <= last and first < file.end:
+                yield from self._of_file(file.path, self._sealed_sql, "segments", endpoint, low, high)
+
+    def _recalled(
+        self, endpoint: str, first: int, last: int, read: _Read, collector: str = "", field: str = ""
+    ) -> list[Samples]:
+        """Of these days what the archive has, but for those that were read in every shard that knows the endpoint.
+
+        A merged day of an endpoint is complete where it is, so nothing is asked of the archive for days that are kept.
+        """
+        days = self._recall.days(first, last)
+        if not days:
+            return []
+        kept: list[set[int]] = []
+        for path in self._files():
+            with self._known(path, self._sql, endpoint) as (_, number):
+                if number or path in read:
+                    kept.append(read.get(path, set()))
+        if kept:
+            days = {day for day in days if not all(day in one for one in kept)}
+        return self._recall.samples(endpoint, days, collector, field)
 
     def _of_file(
         self, path: Path, sql: Mapping[str, str], statement: str, endpoint: str, low: int, high: int
-    ) -> Iterator[tuple[str, bytes]]:
+    ) -> Iterator[_Timed]:
         if not path.exists():  # retention took it
             return
         with self._known(path, sql, endpoint) as (connection, number):
@@ -99,7 +136,7 @@ class ColdReader:
                 places = number * PLACE + low, number * PLACE + high
                 found = connection.execute(sql[statement], places).fetchall()
         # Behind the file's closing: who asked may take its time, and would keep the writer's WAL from beginning anew.
-        yield from (row[2:] for row in found)
+        yield from ((row[0] % PLACE, row[2:]) for row in found)
 
     def samples(
         self, endpoint: str, metric: str, *, since: datetime, until: datetime
@@ -121,11 +158,16 @@ class ColdReader:
             parts.append(([], []))
             for at, layout, packed, exact in rows:
                 wanted.take(parts[-1], layouts[layout], at, packed, exact)
-        for series, data in self._segments(endpoint, "raw" if merged else "", first // DAY, last // DAY):
+        read: _Read = {}
+        for series, data in self._segments(endpoint, "raw" if merged else "", first // DAY, last // DAY, read):
             place, names = wanted.place_in(series)
             if place >= 0:
                 with self._damage():
                     parts.append(Segment(data, names).one(place))
+        if merged:
+            days = self._recalled(endpoint, first // DAY, last // DAY, read, wanted.collector, wanted.field)
+            named = [(samples, wanted.name_in(samples.series)) for samples in days]
+            parts += [series_of(samples, name) for samples, name in named if name is not None]
         at, values = in_order(parts)
         within = slice(bisect_left(at, first), bisect_right(at, last))
         return at[within], values[within]
@@ -181,23 +223,28 @@ class ColdReader:
         stored: set[str] = set()
         for layouts, _ in self._ask(endpoint, "statuses", first, last):
             stored.update(layouts.values())
-        stored.update(series for series, _ in self._segments(endpoint, "raw", first // DAY, last // DAY))
+        read: _Read = {}
+        stored.update(series for series, _ in self._segments(endpoint, "raw", first // DAY, last // DAY, read))
         names = {tuple(name) for text in stored for name in json.loads(text)}
+        for samples in self._recalled(endpoint, first // DAY, last // DAY, read):
+            names.update(samples.series)
         return sorted(f"{name}.{field}[{key}]" if key else f"{name}.{field}" for name, key, field in names if field)
 
     def statuses(self, endpoint: str, *, since: datetime, until: datetime) -> list[dict[str, Any]]:
         """Every observation: at, status, fault code, duration_ms."""
         first, last = micros(since), micros(until)
         found = {tuple(row) for _, rows in self._ask(endpoint, "statuses", first, last) for row in rows}
-        for series, data in self._segments(endpoint, "raw", first // DAY, last // DAY):
+        read: _Read = {}
+        for series, data in self._segments(endpoint, "raw", first // DAY, last // DAY, read):
             with self._damage():
                 seen = Segment(data, len(json.loads(series))).seen()
-                found.update(
-                    (one.at, one.status, one.fault, one.duration_ms) for one in seen if first <= one.at <= last
-                )
+                found.update((one.at, one.status, one.fault, one.duration_ms) for one in seen)
+        for samples in self._recalled(endpoint, first // DAY, last // DAY, read):
+            found.update((one.at, one.status, one.fault, one.duration_ms) for one in samples.seen)
         return [
             dict(zip(("at", "status", "fault", "duration_ms"), (moment_of(row[0]), *row[1:]), strict=True))
             for row in sorted(found)
+            if first <= row[0] <= last
         ]
 
     def changes(self, endpoint: str, *, since: datetime, until: datetime) -> list[Change]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import aiosqlite
 
 from rmm.tiers.cold_sqlite import changes
-from rmm.tiers.cold_sqlite.sealed import DAY, HOUR, sealed_files
+from rmm.tiers.cold_sqlite.sealed import DAY, HOUR, SealedFile, sealed_files
 
 MOST_ROWS = 5000  # observations per transaction
 MOST_PLACES = 200  # collectors of endpoints whose changes are condensed per transaction
@@ -44,9 +44,14 @@ async def _condense(db: aiosqlite.Connection, sql: Mapping[str, str], number: in
     await db.execute(sql["forget_changes"], (number, collector, newest))
 
 
-def forget_files(folder: Path, kind: str, before: int) -> list[Path]:
-    """Delete the files of merged history of a kind all of whose days are before this day; returns which."""
-    gone = [file.path for file in sealed_files(folder, kind) if file.end <= before]
+def forget_files(
+    folder: Path, kind: str, before: int, may_go: Callable[[SealedFile], bool] = lambda _: True
+) -> list[Path]:
+    """Delete the files of merged history of a kind all of whose days are before this day; returns which.
+
+    `may_go` has the last word on each.
+    """
+    gone = [file.path for file in sealed_files(folder, kind) if file.end <= before and may_go(file)]
     for path in gone:
         for suffix in ("-wal", "-shm", ""):  # the file last: without it nothing is left that belongs to nobody
             path.with_name(path.name + suffix).unlink(missing_ok=True)

@@ -3,8 +3,9 @@
     <shard>/raw-2026-W48.sqlite      days of samples, a file per ISO week
     <shard>/hourly-2026-11.sqlite    rollups by hour, a file for the weeks whose Monday is in that month
     <shard>/daily.sqlite             rollups by day
+    restored/raw-2026-W48.sqlite     days that were brought back from the archive, until somebody takes them away
 
-All of them belong to the holder of the shard's lease, as the shard's own file does.
+Those of a shard belong to the holder of the shard's lease, as the shard's own file does.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from rmm.tiers.migrations import named, open_writer, tier_error
 SQL = files("rmm.tiers.cold_sqlite") / "sealed_sql"
 # Measured: pages of 16 kB leave 10 % more of a file of days unused, of 1 kB 2 % less and take twice the time to read.
 PAGE = 2_048
+RESTORED = "restored"
 PLACE = 1 << 24  # endpoint number * PLACE + time: the place of a segment
 HOUR = 3_600_000_000  # microseconds
 DAY = 24 * HOUR

@@ -18,10 +18,11 @@ import aiosqlite
 from rmm.errors import TierError
 from rmm.model.observation import CollectorResult, Observation
 from rmm.model.settings import Retention
+from rmm.tiers.archive import files as archive
 from rmm.tiers.cold_sqlite import changes, retention, sealing, series
 from rmm.tiers.cold_sqlite.following import read_after
 from rmm.tiers.cold_sqlite.merging import Merger, Sealed
-from rmm.tiers.cold_sqlite.sealed import DAY, PLACE, folder_of, week_of
+from rmm.tiers.cold_sqlite.sealed import DAY, PLACE, SealedFile, folder_of, week_of
 from rmm.tiers.cold_sqlite.series import CollectorFields
 from rmm.tiers.migrations import bounded_wal, named, open_writer, set_aside, tier_error
 
@@ -131,17 +132,24 @@ class ColdTier:
             known = hints or [Hint()] * len(observations)
             await asyncio.shield(self._transaction(lambda db: self._insert(db, observations, known)))
 
-    async def expire(self, now: datetime, keep: Retention) -> int:
+    async def expire(self, now: datetime, keep: Retention, may_go: Callable[[SealedFile], bool] | None = None) -> int:
         """Forget what `keep` does not keep, in short transactions; returns how many observations in rows went.
 
         Of values that are stored when they change, the one that stood then is kept. What is merged goes by whole files,
-        as soon as all of a file is too old.
+        as soon as all of a file is too old and, for samples, `may_go` lets it: with an archive, when that has it. Then
+        rows and sealed hours do not go by their age either, but by way of these files.
         """
         today, at = micros(now) // DAY, micros(now)
-        for kind, days in (("raw", keep.samples), ("hourly", keep.hourly), ("daily", keep.daily)):
+        folder = folder_of(self._path)
+        if keep.samples:
+            asked = () if may_go is None else (may_go,)
+            await asyncio.to_thread(retention.forget_files, folder, "raw", today - keep.samples, *asked)
+        for kind, days in (("hourly", keep.hourly), ("daily", keep.daily)):
             if days:
-                await asyncio.to_thread(retention.forget_files, folder_of(self._path), kind, today - days)
+                await asyncio.to_thread(retention.forget_files, folder, kind, today - days)
         samples, changed = (at - days * DAY if days else 0 for days in (keep.samples, keep.changes))
+        if may_go is not None:
+            samples = 0
         total, more = 0, True
         while more:
             gone = await asyncio.shield(
@@ -163,7 +171,8 @@ class ColdTier:
         Returns how many days, of one endpoint each, that were.
         """
         limit, merged, sundays = micros(before) // DAY, 0, False
-        async with Merger(folder_of(self._path)) as merger:
+        archived = archive.folder_of(self._path.parents[2], self._path.parent.name)
+        async with Merger(folder_of(self._path), archived) as merger:
             while due := await asyncio.shield(self._transaction(lambda db: self._due(db, limit))):
                 day = due[0][1].day
                 await asyncio.shield(merger.merge(day, [sealed for _, sealed in due]))

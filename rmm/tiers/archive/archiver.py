@@ -1,0 +1,269 @@
+"""Archiving what is merged, and letting go of what is archived.
+
+A day is written anew whenever a shard's merged history of it is another than the file was written from: late samples
+join what the file has. The order, of which every step may be the last before a crash:
+
+1. a digest of each shard's merged day, and only then the day itself: what is merged in between makes it differ;
+2. the file under a temporary name, synced, read back, compared;
+3. its name, and the folder synced: from here on the day is archived;
+4. later, by the one writer of a shard: a raw file goes when each of its days has the digest that the archive names.
+
+Until 4 the samples are in both, and readers take each once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing
+from hashlib import blake2b
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from rmm.durable import fsync_folder, hold, rename, replace_file
+from rmm.tiers.archive import files, parquet
+from rmm.tiers.archive.parquet import DamagedFile, Digest
+from rmm.tiers.cold_sqlite import segment
+from rmm.tiers.cold_sqlite.asking import opened
+from rmm.tiers.cold_sqlite.sealed import PLACE, SealedFile, sealed_files
+from rmm.tiers.cold_sqlite.segment import Samples
+from rmm.tiers.cold_sqlite.whole import SiteSamples
+from rmm.tiers.migrations import tier_error
+
+log = logging.getLogger(__name__)
+
+_CHECKED = "checked.json"
+
+
+class _Week(msgspec.Struct):
+    """What was found when the raw files of a week were last compared with the archive.
+
+    before: days before this one were. marks: shard -> sizes and times of its file then. days: those that are archived.
+    """
+
+    before: int
+    marks: dict[str, list[int]]
+    days: list[int]
+
+
+_weeks = msgspec.json.Decoder(dict[int, _Week]).decode
+
+
+class Archived(NamedTuple):
+    """A day that a run wrote."""
+
+    day: int
+    proof: files.Proof
+    bytes: int
+
+
+class _Shards(SiteSamples):
+    """The site as some of its shards have it: an endpoint is looked for where it is known."""
+
+    def __init__(self, data: Path, site: str) -> None:
+        super().__init__(data, site)
+        self._places: dict[str, list[Path]] = {}
+        self._chosen: list[Path] | None = None
+        for path in self._files():
+            known = [row[0] for row in self._all(path, self._sql["ids"])]
+            for file in sealed_files(path.with_suffix(""), "raw"):
+                known += [row[0] for row in self._all(file.path, self._sealed_sql["ids"])]
+            for endpoint in set(known):
+                self._places.setdefault(endpoint, []).append(path)
+
+    def _files(self) -> list[Path]:
+        return super()._files() if self._chosen is None else self._chosen
+
+    def known(self) -> list[str]:
+        return sorted(self._places)
+
+    def day(self, endpoint: str, day: int) -> Samples:
+        self._chosen = self._places.get(endpoint, [])
+        return super().day(endpoint, day)
+
+
+def digests(file: Path) -> dict[int, str]:
+    """Day -> a digest of what is merged of it in a raw file. Raises TierError."""
+    totals: dict[int, blake2b] = {}
+    try:
+        with closing(opened(file)) as db:
+            rows = db.execute(
+                "SELECT s.place % ?, e.id, l.series, s.data FROM segment AS s JOIN layout AS l ON l.no = s.layout "
+                "JOIN endpoint AS e ON e.no = s.place / ? ORDER BY e.id, s.place",
+                (PLACE, PLACE),
+            )
+            for day, *parts in rows:
+                total = totals.setdefault(day, blake2b(digest_size=16))
+                for part in parts:
+                    data = part.encode() if isinstance(part, str) else part
+                    total.update(len(data).to_bytes(8, "little") + data)
+    except sqlite3.Error as error:
+        raise tier_error(file, error) from error
+    return {day: total.hexdigest() for day, total in totals.items()}
+
+
+def run(
+    data: Path,
+    site: str,
+    before: int,
+    *,
+    most: int = 1 << 20,
+    tell: Callable[[Archived], None] = lambda _: None,
+    stop: Callable[[], bool] = lambda: False,
+) -> list[Archived]:
+    """Archive up to `most` days before this day that are merged and not archived as they are, oldest first.
+
+    Raises LeaseLost while another process archives this site, ConfigError without DuckDB, TierError.
+    """
+    files.required()
+    done: list[Archived] = []
+    folder = files.folder_of(data, site)
+    with locked(data, site):
+        _tidy(folder)
+        for day, sources in _due(data, site, folder, before):
+            if len(done) >= most or stop():
+                break
+            done.append(_archive(data, site, day, sources))
+            tell(done[-1])
+    return done
+
+
+def locked(data: Path, site: str) -> AbstractContextManager[None]:
+    """The right to write the archive of a site; LeaseLost while another process has it."""
+    return hold(data / "locks" / f"archive-{site}.lock", f"the archive of site {site}")
+
+
+def _tidy(folder: Path) -> None:
+    """Remove what a process that died had not finished."""
+    for kind in ("tmp", "work", "work.wal"):
+        for path in folder.glob(f".*{files.SUFFIX}.*.{kind}"):
+            path.unlink(missing_ok=True)
+
+
+def _due(data: Path, site: str, folder: Path, before: int) -> Iterator[tuple[int, dict[str, str]]]:
+    """Days with the digests of their sources. Raw files that are as they were when last compared are not read."""
+    weeks, known = _raw_files(data, site), _known(folder)
+    checked = {first: week for first, week in known.items() if first in weeks}
+    for first, raw in sorted(weeks.items()):
+        marks, end = {shard: _mark(path) for shard, path in raw.items()}, min(before, first + 7)
+        week, here = known.get(first), files.days(folder)
+        if end <= first or (
+            week and week.marks == marks and week.before >= end and all(day in here for day in week.days)
+        ):
+            continue
+        merged: dict[int, dict[str, str]] = {}
+        for shard, path in raw.items():
+            for day, digest in digests(path).items():
+                merged.setdefault(day, {})[shard] = digest
+        days = sorted(day for day in merged if day < end)
+        for day in days:
+            if not _proved(folder, day, merged[day]):
+                yield day, merged[day]
+        checked[first] = _Week(end, marks, days)
+        folder.mkdir(parents=True, exist_ok=True)
+        replace_file(folder / _CHECKED, msgspec.json.encode(checked))
+
+
+def _raw_files(data: Path, site: str) -> dict[int, dict[str, Path]]:
+    """First day of a week -> shard -> its raw file."""
+    found: dict[int, dict[str, Path]] = {}
+    for shard in (data / "cold" / site).glob("*.sqlite"):
+        for file in sealed_files(shard.with_suffix(""), "raw"):
+            found.setdefault(file.first, {})[shard.stem] = file.path
+    return found
+
+
+def _mark(path: Path) -> list[int]:
+    """Differs when a file was written to."""
+    marks = []
+    for one in (path, path.with_name(path.name + "-wal")):
+        with contextlib.suppress(FileNotFoundError):
+            found = one.stat()
+            marks += [found.st_size, found.st_mtime_ns]
+    return marks
+
+
+def _known(folder: Path) -> dict[int, _Week]:
+    try:
+        return _weeks((folder / _CHECKED).read_bytes())
+    except (OSError, msgspec.DecodeError):
+        return {}  # it saves time alone
+
+
+def _proved(folder: Path, day: int, merged: dict[str, str]) -> bool:
+    """Whether the archive has all that is merged of a day. What cannot be read is set aside. Raises TierError."""
+    path = files.path_of(folder, day)
+    if not path.exists():
+        return False
+    try:
+        return merged.items() <= parquet.proof_of(path).sources.items()
+    except DamagedFile as error:
+        set_aside(path, error)
+        return False
+
+
+def set_aside(path: Path, error: DamagedFile) -> Path:
+    """Move a file that cannot be read out of the way; the holder of `locked` alone. Returns where it is."""
+    number = 1
+    while (kept := path.with_name(f"{path.name}.{number}.damaged")).exists():
+        number += 1
+    rename(path, kept)
+    fsync_folder(path.parent)
+    log.warning("the archive: %s; it is kept as %s", error, kept.name)
+    return kept
+
+
+def _archive(data: Path, site: str, day: int, merged: dict[str, str]) -> Archived:
+    path = files.path_of(files.folder_of(data, site), day)
+    store = _Shards(data, site)
+    old: files.Proof | None = None
+    if path.exists():
+        try:  # all of it, before a new file takes its name
+            old = parquet.proof_of(path)
+            if not parquet.matches(path, old):
+                raise DamagedFile(f"{path.name}: is not what it says of itself")
+        except DamagedFile as error:
+            set_aside(path, error)
+            old = None
+    sources = {**(old.sources if old else {}), **merged}
+
+    def proof(digest: Digest) -> files.Proof:
+        return digest.proof(site, day, sources, store.damaged)
+
+    made = parquet.write(path, _parts(store, day, path if old else None), proof)
+    return Archived(day, made, path.stat().st_size)
+
+
+def _parts(store: _Shards, day: int, old: Path | None) -> Iterator[tuple[str, Samples]]:
+    """Each endpoint's samples of a day, of archive and store, by growing name."""
+    archived = parquet.endpoints(old) if old else []
+    names = sorted({*store.known(), *archived})
+    for first in range(0, len(names), parquet.BLOCK):
+        block = names[first : first + parquet.BLOCK]
+        before = dict(parquet.read(old, block)) if old else {}
+        for endpoint in block:
+            parts = [before[endpoint]] if endpoint in before else []
+            samples = segment.join([*parts, store.day(endpoint, day)])
+            if samples.seen:
+                yield endpoint, samples
+
+
+def may_go(data: Path, site: str, shard: str, file: SealedFile) -> bool:
+    """Whether the archive has every day of a raw file as it is; asked by its shard's one writer.
+
+    Raises TierError.
+    """
+    folder = files.folder_of(data, site)
+    for day, digest in sorted(digests(file.path).items()):
+        path = files.path_of(folder, day)
+        try:
+            if not path.exists() or parquet.proof_of(path).sources.get(shard) != digest:
+                return False
+        except DamagedFile as error:
+            log.warning("the archive: %s; its source stays", error)
+            return False
+    return True

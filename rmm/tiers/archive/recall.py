@@ -1,0 +1,73 @@
+"""What the archive answers to readers and to merging: one endpoint's day, or one metric over days."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+
+from rmm.core.columns import Number
+from rmm.tiers.archive import files
+from rmm.tiers.cold_sqlite.segment import Name, Samples
+
+log = logging.getLogger(__name__)
+
+
+def day(folder: Path, endpoint: str, number: int) -> Samples | None:
+    """Everything of one endpoint and day; None where the archive has none, or cannot be asked. Raises TierError."""
+    path = files.path_of(folder, number)
+    if not path.exists() or not files.available():
+        return None
+    from rmm.tiers.archive import parquet
+
+    try:
+        found = parquet.read(path, [endpoint])
+    except parquet.DamagedFile as error:
+        log.warning("the archive: %s", error)
+        return None
+    return found[0][1] if found else None
+
+
+class Recall:
+    """Reads days of one endpoint. What is damaged is left out, told in the log and counted.
+
+    Days that cannot be asked for because DuckDB is not installed are told once.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._told = False
+        self.damaged = 0
+
+    def days(self, first: int, last: int) -> set[int]:
+        """The days from `first` to `last` that are archived and can be read."""
+        found = {day for day in files.days(self._folder) if first <= day <= last}
+        if found and not files.available():
+            if not self._told:
+                log.warning("%d days are in the archive, which is not read. %s", len(found), files.INSTALL)
+                self._told = True
+            return set()
+        return found
+
+    def samples(self, endpoint: str, days: Iterable[int], collector: str = "", field: str = "") -> list[Samples]:
+        """What these days hold of the endpoint, of one field's series alone where one is named. Raises TierError."""
+        found = []
+        for number in sorted(days):
+            found += self._one(files.path_of(self._folder, number), endpoint, collector, field)
+        return found
+
+    def _one(self, path: Path, endpoint: str, collector: str, field: str) -> list[Samples]:
+        from rmm.tiers.archive import parquet
+
+        try:
+            return [samples for _, samples in parquet.read(path, [endpoint], collector, field)]
+        except parquet.DamagedFile as error:
+            self.damaged += 1
+            log.warning("%s: a day of the archive cannot be read, and is left out: %s", self._folder, error)
+            return []
+
+
+def series_of(samples: Samples, name: Name) -> tuple[list[int], list[Number]]:
+    """(times, values) of one series."""
+    series = samples.series[name]
+    return [samples.seen[place].at for place in series.places], series.values
