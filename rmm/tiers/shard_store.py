@@ -299,7 +299,7 @@ class ShardStore:
         log.info("shard %s/%d: nothing is forgotten before it has run for a day", self._site, self._shard)
         return False
 
-    async def look_after(self, keep: Retention, may_go: Callable[[SealedFile], bool] | None) -> None:
+    async def look_after(self, keep: Retention, may_go: Callable[[SealedFile], bool] | None = None) -> None:
         """Forget what is too old, which makes room; seal and merge where there is some."""
         try:
             if self.settled():
@@ -350,6 +350,7 @@ async def open_shard(
     fields: Mapping[str, CollectorFields],
     now: Callable[[], datetime],
     keep: Retention | None = None,
+    archiving: bool = False,
     room: Callable[[], None] = lambda: None,
     archiving: bool = False,
 ) -> AsyncIterator[ShardStore]:

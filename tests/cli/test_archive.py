@@ -21,7 +21,7 @@ from rmm.resources import shipped
 from rmm.tiers.cold_sqlite import ColdTier
 from rmm.tiers.cold_sqlite.series import fields_of
 from rmm.tiers.cold_sqlite.writer import path_of
-from rmm.tiers.shard_store import open_shard
+from rmm.tiers.shard_store import ShardStore, open_shard
 
 DOCS = Path(__file__).parents[2] / "docs" / "archive.md"
 BLOCK = re.compile(r"^```bash run\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -59,7 +59,19 @@ def rmm(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 async def test_archive_and_read(folder: Path) -> None:
     assert "nothing is archived" in rmm(folder, "archive", "list").stdout
-    history = ("history", "srv1", "cpu.util_pct", "--since", "2026-11-20", "--until", "2026-11-30", "-o", "json")
+    history = (
+        "history",
+        "srv1",
+        "cpu.util_pct",
+        "--since",
+        "2026-11-20",
+        "--until",
+        "2026-11-30",
+        "--step",
+        "raw",
+        "-o",
+        "json",
+    )
     before = json.loads(rmm(folder, *history).stdout)
     assert len(before) == 36
     done = rmm(folder, "archive", "run", "--until", "2026-11-25")
@@ -136,6 +148,7 @@ async def test_a_round_archives_one_day_and_retention_waits_for_it(
     application = open_app(folder, lambda: "")
     now = START + timedelta(days=90)
     monkeypatch.setattr(application.clock, "now", lambda: now)
+    monkeypatch.setattr(ShardStore, "settled", lambda _: True)
     raw = folder / "data" / "cold" / "hq" / "0" / "raw-2026-W48.sqlite"
 
     async def end_of_round() -> bool:

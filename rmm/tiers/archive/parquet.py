@@ -67,11 +67,11 @@ class Digest:
         """Everything of one endpoint."""
         total = self._total
         total.update(_pack((endpoint, samples.seen, sorted(samples.series))))
-        for _, series in sorted(samples.series.items()):
+        for name, series in sorted(samples.series.items()):
             places = series.places if len(series.places) != len(samples.seen) else None
             total.update(_pack((places, _exact(series.values))))
             total.update(array("d", series.values).tobytes())
-            self.samples += len(series.values)
+            self.samples += len(series.values) if name[2] else 0  # without a field: that there was a reading
         self.endpoints += 1
         self.observations += len(samples.seen)
 

@@ -27,7 +27,7 @@ SELECT s.site, s.endpoint, s.collector, s.key, s.field,
   unnest(CASE WHEN s.exact IS NOT NULL THEN s.exact WHEN s.digits = 0 THEN s.numbers::DECIMAL(20,0)[]
          ELSE [NULL for r in coalesce(s.numbers, s.reals)]::DECIMAL(20,0)[] END) AS exact
 FROM archive AS s JOIN archive AS o ON o.site = s.site AND o.file = s.file AND o.endpoint = s.endpoint
-WHERE s.collector IS NOT NULL AND o.collector IS NULL
+WHERE s.field <> '' AND o.collector IS NULL  -- without a field: that there was a reading
 """  # noqa: S608
 
 

@@ -28,7 +28,7 @@ from rmm.tiers.migrations import named, tier_error
 log = logging.getLogger(__name__)
 
 Change = dict[str, Any]
-_Stored = tuple[int, tuple[str, bytes]]  # time, (series of its layout, data) of a segment
+_Timed = tuple[int, tuple[str, bytes]]  # time, (series of its layout, data) of a segment
 _Read = dict[Path, set[int]]  # a shard's own file -> the days of an endpoint of which it has a merged segment
 
 STEPS = {"hour": (HOUR, "hourly"), "day": (DAY, "daily")}
@@ -85,8 +85,8 @@ class ColdReader:
     ) -> Iterator[tuple[str, bytes]]:
         """(series of its layout, data) of the segments of these days: sealed hours, or merged history, or both.
 
-        `kind`: "" for sealed hours alone, "raw" for them and the merged samples, otherwise rollups.
-        `read` is told which merged segments there were.
+        `kind`: "" for sealed hours alone, "raw" for them and the merged samples, otherwise rollups. `read` is told
+        which merged segments there were.
         """
         for path in self._files():
             if kind in ("", "raw"):
@@ -100,7 +100,7 @@ class ColdReader:
         if kind == "raw":
             yield from (found for _, found in self._sealed(self._folder / RESTORED, kind, endpoint, first, last))
 
-    def _sealed(self, folder: Path, kind: str, endpoint: str, first: int, last: int) -> Iterator[_Stored]:
+    def _sealed(self, folder: Path, kind: str, endpoint: str, first: int, last: int) -> Iterator[_Timed]:
         low, high = TIMES[kind](first), TIMES[kind](last)
         for file in sealed_files(folder, kind):
             if file.first <= last and first < file.end:
@@ -127,7 +127,7 @@ class ColdReader:
 
     def _of_file(
         self, path: Path, sql: Mapping[str, str], statement: str, endpoint: str, low: int, high: int
-    ) -> Iterator[_Stored]:
+    ) -> Iterator[_Timed]:
         if not path.exists():  # retention took it
             return
         with self._known(path, sql, endpoint) as (connection, number):
