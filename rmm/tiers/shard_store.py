@@ -350,7 +350,6 @@ async def open_shard(
     fields: Mapping[str, CollectorFields],
     now: Callable[[], datetime],
     keep: Retention | None = None,
-    archiving: bool = False,
     room: Callable[[], None] = lambda: None,
     archiving: bool = False,
 ) -> AsyncIterator[ShardStore]:

@@ -84,4 +84,4 @@ class SiteSamples(ColdReader):
 
 def _plain(value: Number) -> Number:
     """A whole number as int: rows hold it as float64, segments do not."""
-    return int(value) if value.__class__ is float and value.is_integer() else value
+    return int(value) if value.__class__ is float and value.is_integer() and abs(value) < 2**53 else value
