@@ -349,7 +349,7 @@ class App:
                     shard,
                     fields=self.fields,
                     now=self.clock.now,
-                    keep_days=self.settings.retention_days,
+                    keep=self.settings.retention,
                 ),
                 outlet=outlet,
                 on_observation=on_observation,

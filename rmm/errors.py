@@ -66,6 +66,26 @@ class CatalogError(ConfigError):
     hint = "Run `rmm collector check` and correct the places it names."
 
 
+class QueryError(ConfigError):
+    """A query cannot be understood or carried out.
+
+    `column` is where, from 1; 0 where no single place is wrong. The message shows the place under the query's text.
+    """
+
+    code = "query"
+    hint = "docs/query.md explains the language."
+
+    def __init__(self, reason: str, query: str = "", column: int = 0) -> None:
+        # One column per character, whatever it is, and nothing that steers a terminal.
+        shown = "".join(c if c.isprintable() else " " for c in query)
+        begin = max(0, column - 61)
+        part = shown[begin : begin + 120]
+        place = f"\n  {part}\n  {' ' * (column - 1 - begin)}^" if column else ""
+        super().__init__(f"column {column}: {reason}{place}" if column else reason)
+        self.reason = reason
+        self.column = column
+
+
 class VaultError(RmmError):
     """The credential vault cannot be opened or lacks what was asked for."""
 

@@ -1,20 +1,26 @@
-"""Read access to all tiers at once: `ports.FleetReader`."""
+"""Read access to all tiers at once: `ports.FleetReader`, and queries."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 from rmm.core.cost import Declared, costs
-from rmm.tiers import hot_json
-from rmm.tiers.cold_sqlite import ColdReader
+from rmm.core.query import ENDPOINT, Part, Query, compile_query, schema_of
+from rmm.model.endpoint import Endpoint
+from rmm.model.rollup import Rollup
+from rmm.tiers import hot_json, hot_rows
+from rmm.tiers.cold_sqlite import ColdReader, SiteHistory
 from rmm.tiers.fleet_sqlite import FleetFile
 
 if TYPE_CHECKING:
     from rmm.app import App
+
+_OF_HEALTH = {"health", "health_status"}  # fields that the coordinator knows, and the hot tier does not
 
 
 class FleetView:
@@ -23,6 +29,7 @@ class FleetView:
     def __init__(self, app: App) -> None:
         self._app = app
         self._file = FleetFile(app.data)
+        self._readers: dict[str, ColdReader] = {}  # by site
 
     def endpoints(self, *, site: str = "") -> list[dict[str, Any]]:
         """One row per endpoint, worst health first; endpoints that were never polled are among them."""
@@ -50,6 +57,36 @@ class FleetView:
         states = (hot_json.load(self._app.data, site, shard, owner=False) for site, shard in places)
         return costs(declared, (state for shard in states for state in shard.values()))
 
+    def compiled(self, query: str, *, columns: Sequence[str] = (), sort: Sequence[str] = ()) -> Query:
+        """A query over this fleet. Raises QueryError."""
+        schema = schema_of(one.manifest for one in self._app.catalog.values())
+        return compile_query(query, schema, columns=columns, sort=sort, now=self._app.clock.now())
+
+    def lines(self, query: Query, *, site: str = "") -> Iterator[tuple[Endpoint, tuple[Any, ...]]]:
+        """The answer of a query: for each endpoint its lines, the values of the query's columns; in no certain order.
+
+        All endpoints of the list that are enabled take part, polled or not. Raises QueryError and TierError.
+        """
+        wanted = {name: fields for name, fields in query.fields.items() if name != ENDPOINT}
+        listed: dict[str, dict[str, Endpoint]] = {}
+        for endpoint in self._app.settings.endpoints:
+            if endpoint.enabled and site in ("", endpoint.site):
+                listed.setdefault(endpoint.site, {})[endpoint.id] = endpoint
+        for place, waiting in sorted(listed.items()):
+            told = self._health(query, place)
+            for known in hot_rows.last_states(self._app.data, place, wanted):
+                if one := waiting.pop(known.endpoint, None):
+                    row = _asked(query, one, {**known.state, **told.get(one.id, {})})
+                    yield from ((one, line) for line in query.lines(row, known.parts))
+            nothing = {name: Part(None, (None,) * len(fields)) for name, fields in wanted.items()}
+            for one in waiting.values():
+                yield from ((one, line) for line in query.lines(_asked(query, one, {}), nothing))
+
+    def _health(self, query: Query, site: str) -> dict[str, dict[str, Any]]:
+        if _OF_HEALTH.isdisjoint(query.fields.get(ENDPOINT, ())):
+            return {}
+        return {row["endpoint"]: {name: row[name] for name in _OF_HEALTH} for row in self._file.endpoints(site=site)}
+
     def readings(self, endpoint: str) -> dict[str, Any]:
         """The last reading of each collector of one endpoint."""
         wanted = self._app.targets.endpoint(endpoint)
@@ -61,10 +98,53 @@ class FleetView:
             for name, known in state.collectors.items()
         }
 
+    def metrics(self, endpoint: str, *, since: datetime, until: datetime) -> list[str]:
+        """Names of all metrics that have samples in this time."""
+        return self._cold(one := self._endpoint(endpoint)).metrics(one.id, since=since, until=until)
+
     def history(self, endpoint: str, metric: str, *, since: datetime, until: datetime) -> list[tuple[datetime, float]]:
         """Samples of one metric, oldest first."""
-        wanted = self._app.targets.endpoint(endpoint)
-        return ColdReader(self._app.data, wanted.site).history(wanted.id, metric, since=since, until=until)
+        return self._cold(one := self._endpoint(endpoint)).history(one.id, metric, since=since, until=until)
+
+    def rollups(
+        self, endpoint: str, metric: str, *, since: datetime, until: datetime, step: Literal["hour", "day"]
+    ) -> list[Rollup]:
+        """Whole hours or days of one metric, oldest first."""
+        return self._cold(one := self._endpoint(endpoint)).rollups(one.id, metric, since=since, until=until, step=step)
+
+    def everyones(
+        self, metric: str, *, since: datetime, until: datetime, step: Literal["hour", "day"]
+    ) -> dict[str, list[Rollup]]:
+        """Whole hours or days of one metric of all endpoints that have any, by endpoint; in one pass over the files."""
+        found: dict[str, list[Rollup]] = {}
+        for site in self._app.settings.sites:
+            found |= SiteHistory(self._app.data, site).everyones(metric, since=since, until=until, step=step)
+        return found
+
+    def values(self, endpoint: str, metric: str, *, since: datetime, until: datetime) -> list[tuple[datetime, Any]]:
+        """What a text, state, boolean or time was: the value that stood at `since`, then each that differs."""
+        return self._cold(one := self._endpoint(endpoint)).values(one.id, metric, since=since, until=until)
+
+    def _endpoint(self, name: str) -> Endpoint:
+        """An endpoint by id, or by what else names it. Raises ConfigError."""
+        return self._by_id.get(name) or self._app.targets.endpoint(name)
+
+    @cached_property
+    def _by_id(self) -> dict[str, Endpoint]:
+        return {endpoint.id: endpoint for endpoint in self._app.settings.endpoints}
+
+    def _cold(self, endpoint: Endpoint) -> ColdReader:
+        if endpoint.site not in self._readers:
+            self._readers[endpoint.site] = ColdReader(self._app.data, endpoint.site)
+        return self._readers[endpoint.site]
+
+
+def _asked(query: Query, endpoint: Endpoint, state: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What a query needs of the endpoint itself; empty settings are unknown."""
+    return tuple(
+        state[name] if name in state else getattr(endpoint, name, None) or None
+        for name in query.fields.get(ENDPOINT, ())
+    )
 
 
 def _never_polled(identity: str, name: str, site: str) -> dict[str, Any]:

@@ -17,8 +17,9 @@ class SystemClock:
     """`ports.Clock` of this machine."""
 
     def now(self) -> datetime:
-        """UTC now."""
-        return datetime.now(UTC)
+        """UTC now, in whole milliseconds: history need not keep what no clock of a fleet agrees on."""
+        at = datetime.now(UTC)
+        return at.replace(microsecond=at.microsecond // 1000 * 1000)
 
     def monotonic(self) -> float:
         """Seconds of a clock that nobody sets."""

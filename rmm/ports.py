@@ -6,15 +6,16 @@ raises an `rmm.errors` class; foreign exceptions stay inside the adapter. Cancel
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import msgspec
 
 from rmm.model.endpoint import Credential, Target
 from rmm.model.observation import Observation
+from rmm.model.rollup import Rollup
 from rmm.model.rule import Notification
 from rmm.model.state import EndpointState
 
@@ -285,7 +286,39 @@ class Report(Protocol):
     def render(self, fleet: FleetReader, format: str, *, now: datetime) -> bytes: ...
 
 
-class FleetReader(Protocol):
+class HistoryReader(Protocol):
+    """Read access to the history of endpoints, wherever its parts lie: what commands, reports and dashboards use.
+
+    A metric is `collector.field`, or `collector.field[row key]` where a reading has several rows. Without the key it
+    means the only row, or `_Total`. A text of another form is a ValueError; a file that cannot be read a TierError.
+    `since` and `until` are both part of the span.
+    """
+
+    def metrics(self, endpoint: str, *, since: datetime, until: datetime) -> Sequence[str]:
+        """Names of all metrics that have samples in this time."""
+        ...
+
+    def history(
+        self, endpoint: str, metric: str, *, since: datetime, until: datetime
+    ) -> Sequence[tuple[datetime, float]]:
+        """Samples, oldest first; where a sample says nothing, there is none."""
+        ...
+
+    def rollups(
+        self, endpoint: str, metric: str, *, since: datetime, until: datetime, step: Literal["hour", "day"]
+    ) -> Sequence[Rollup]:
+        """Hours or days of UTC, oldest first: all that the span touches, each of them whole.
+
+        So the answer is the same whether an hour is kept as samples or as what they came to.
+        """
+        ...
+
+    def values(self, endpoint: str, metric: str, *, since: datetime, until: datetime) -> Sequence[tuple[datetime, Any]]:
+        """What a text, state, boolean or time was: the value that stood at `since`, then each that differs."""
+        ...
+
+
+class FleetReader(HistoryReader, Protocol):
     """Read access to the fleet view for commands and reports. All rows are plain dictionaries."""
 
     def endpoints(self, *, site: str = "") -> list[dict[str, Any]]:
@@ -300,12 +333,6 @@ class FleetReader(Protocol):
 
     def readings(self, endpoint: str) -> dict[str, Any]:
         """The last reading of each collector of one endpoint: name -> CollectorResult as plain data, plus `at`."""
-        ...
-
-    def history(
-        self, endpoint: str, metric: str, *, since: datetime, until: datetime
-    ) -> Iterable[tuple[datetime, float]]:
-        """Samples of one metric, oldest first; metric is `collector.field` or `collector.field[row key]`."""
         ...
 
 

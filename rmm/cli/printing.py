@@ -9,11 +9,14 @@ import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import pairwise
+from math import fsum
 from typing import Any
 
 # C0 and C1 controls, and the marks that reorder text: a machine's own texts may not steer a terminal.
 _STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _FORMULA = "=+-@\t\r"
+_BARS = "▁▂▃▄▅▆▇█"
 COLOURS = {
     "OK": "green", "Healthy": "green", "ok": "green", "PARTIAL": "yellow", "Warning": "yellow", "warning": "yellow",
     "Critical": "red", "critical": "red", "Offline": "red", "Unknown": "dim", "firing": "red", "fault": "red",
@@ -101,6 +104,24 @@ def ago(text: str | None) -> str:
     if seconds < 5400:
         return f"{seconds / 60:.0f} min ago"
     return f"{seconds / 3600:.0f} h ago" if seconds < 172_800 else f"{seconds / 86_400:.0f} d ago"
+
+
+def figure(value: float) -> str:
+    """A number for people: four digits at least, and no more behind the point than say something."""
+    if float(value).is_integer() and abs(value) < 1e15:
+        return str(int(value))
+    return f"{value:.1f}" if 1000 <= abs(value) < 1e15 else f"{value:.4g}"
+
+
+def sparkline(values: Sequence[float], width: int) -> str:
+    """A trend in characters, `width` of them at most; each is the mean of as many values as come to it."""
+    bins = min(width, len(values))
+    edges = [len(values) * n // bins for n in range(bins + 1)]
+    # Halves, since the difference of two numbers may be none.
+    means = [fsum(value / (b - a) / 2 for value in values[a:b]) for a, b in pairwise(edges)]
+    low, high = min(means), max(means)
+    range_of = high - low
+    return "".join(_BARS[round((mean - low) / range_of * (len(_BARS) - 1)) if range_of else 0] for mean in means)
 
 
 def lines(items: Iterable[str]) -> None:

@@ -39,6 +39,18 @@ class LockoutSettings(msgspec.Struct, frozen=True, kw_only=True):
     parallel: int = 1  # logons of one proven account without their answer at once, over all processes
 
 
+class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """For how many days each kind of history is kept; 0 for ever.
+
+    samples: every value of every gauge and counter. changes: texts, states, inventory. hourly, daily: rollups.
+    """
+
+    samples: int = 90
+    changes: int = 90
+    hourly: int = 730
+    daily: int = 0
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """All of `rmm.yaml`, with paths made absolute, and the endpoints of `endpoints.csv`."""
 
@@ -53,4 +65,4 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     exceptions: tuple[TlsException, ...] = ()
     rules: tuple[Rule, ...] = ()  # from config/rules/*.yaml; override a shipped rule of the same id
     channels: dict[str, dict[str, Any]] = {}  # channel name -> {"type": file name in rmm/channels, ...its options}
-    retention_days: int = 90
+    retention: Retention = Retention()

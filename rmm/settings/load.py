@@ -17,7 +17,7 @@ from rmm.core.authentication import unfit
 from rmm.document import Document, Problem, checked, dotted, lines_of, read_document
 from rmm.errors import ConfigError
 from rmm.model.endpoint import Endpoint, Group, Site, TlsException
-from rmm.model.settings import CollectorSettings, LockoutSettings, PollSettings, Settings
+from rmm.model.settings import CollectorSettings, LockoutSettings, PollSettings, Retention, Settings
 from rmm.settings.endpoints import ENDPOINTS, RESERVED, SCHEMES, SHELLS, TRANSPORTS, read_endpoints
 from rmm.settings.fitting import endpoint_idle_problems, file_problems, idle_problems
 from rmm.settings.rules import read_rules
@@ -72,7 +72,7 @@ class _Top(msgspec.Struct):
     collectors: dict[str, Any] = {}
     lockout: dict[str, Any] = {}
     channels: dict[str, dict[str, Any]] = {}
-    retention_days: int = 90
+    retention_days: int = 90  # of samples and of changes
 
 
 def load_settings(folder: Path, flags: Mapping[str, Any] | None = None) -> Settings:
@@ -138,7 +138,7 @@ def load_settings(folder: Path, flags: Mapping[str, Any] | None = None) -> Setti
         exceptions=tuple(exceptions),
         rules=tuple(rules),
         channels=top.channels,
-        retention_days=top.retention_days,
+        retention=Retention(samples=top.retention_days, changes=top.retention_days),
     )
 
 

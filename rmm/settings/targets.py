@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
 from rmm.core.authentication import unfit
+from rmm.core.wildcards import pattern
 from rmm.errors import ConfigError
 from rmm.model.endpoint import Credential, Endpoint, Site, Target
 from rmm.model.settings import Settings
@@ -55,6 +56,28 @@ class Targets:
         near = difflib.get_close_matches(wanted, [endpoint.id for endpoint in self._settings.endpoints], 3)
         hint = f"Near: {', '.join(near)}." if near else "See `rmm endpoints list`."
         raise ConfigError(f"there is no endpoint {name!r}", hint=hint)
+
+    def matching(self, patterns: Sequence[str], *, site: str = "", group: str = "") -> list[Endpoint]:
+        """The endpoints of these names, ids, or patterns with *; without any: all that are enabled.
+
+        Raises ConfigError for one that matches nothing, and for a group that nothing belongs to.
+        """
+        listed = [one for one in self._settings.endpoints if site in ("", one.site)]
+        found: dict[str, Endpoint] = {} if patterns else {one.id: one for one in listed if one.enabled}
+        for text in patterns:
+            if "*" not in text and "?" not in text:
+                one = self.endpoint(text)
+                found |= {one.id: one} if one in listed else {}
+                continue
+            fits = pattern(text)
+            some = {one.id: one for one in listed if fits(one.id) or fits(one.name)}
+            if not some:
+                raise ConfigError(f"no endpoint is like {text!r}", hint="See `rmm endpoints list`.")
+            found |= some
+        chosen = [one for one in found.values() if group.casefold() in ("", one.group.casefold())]
+        if group and not chosen:
+            raise ConfigError(f"no endpoint of these is in group {group!r}", hint="See `rmm endpoints list`.")
+        return chosen
 
     def transport_of(self, endpoint: Endpoint) -> str:
         """Name of the endpoint's transport."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
+from rmm.core.trends import rolled, widened
 from rmm.model.observation import Observation
+from rmm.model.rollup import Rollup
 from rmm.tiers.cold_sqlite import changes
 from rmm.tiers.cold_sqlite.series import CollectorFields, metric_parts, row_key
 
@@ -44,6 +46,13 @@ class MemoryTier:
             if row is not None and row.get(field) is not None:
                 samples.append((observation.observed_at, float(row[field])))
         return samples
+
+    def rollups(
+        self, endpoint: str, metric: str, *, since: datetime, until: datetime, step: Literal["hour", "day"]
+    ) -> list[Rollup]:
+        """Hours or days of one metric, oldest first: see `ports.HistoryReader.rollups`."""
+        begin, end = widened(since, until, step)
+        return list(rolled(self.history(endpoint, metric, since=begin, until=end), step))
 
     def statuses(self, endpoint: str, *, since: datetime, until: datetime) -> list[dict[str, Any]]:
         """Every observation: at, status, fault code, duration_ms."""
@@ -86,3 +95,15 @@ class MemoryTier:
                     for key, field, old, value in changes.told(before, known[name])
                 ]
         return [change for change in told if change["at"] >= since]
+
+    def values(self, endpoint: str, metric: str, *, since: datetime, until: datetime) -> list[tuple[datetime, Any]]:
+        """What a text, state, boolean or time was; see `ColdReader.values`."""
+        collector, field, key = metric_parts(metric)
+        found: list[tuple[datetime, Any]] = []
+        for change in self.changes(endpoint, since=datetime.min.replace(tzinfo=until.tzinfo), until=until):
+            gone = change["field"] == "" and change["value"] is None
+            if change["collector"] == collector and change["key"] == key and (gone or change["field"] == field):
+                if change["at"] <= since:
+                    found.clear()
+                found.append((change["at"], change["value"]))
+        return found

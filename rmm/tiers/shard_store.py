@@ -22,6 +22,7 @@ from rmm.core.merge import merge
 from rmm.durable import tidy
 from rmm.errors import TierError
 from rmm.model.observation import Observation, decode_observation, encode_observation
+from rmm.model.settings import Retention
 from rmm.model.state import EndpointState
 from rmm.tiers import hot_json
 from rmm.tiers.cold_sqlite import ColdTier
@@ -33,6 +34,9 @@ log = logging.getLogger(__name__)
 
 BATCH = 16  # observations per transaction of the cold tier
 MOST_QUEUED = 2 * BATCH  # the poller waits when the cold tier is further behind than that
+
+SEALED_AFTER = timedelta(minutes=15)  # the end of an hour: what is polled late is still in rows then
+MERGED_AFTER = timedelta(hours=2)  # the end of a day
 
 WRITING = threading.Lock()
 """Whoever writes a hot file: a file in the making takes as much memory as its shard, so that is done one by one."""
@@ -308,12 +312,12 @@ async def open_shard(
     *,
     fields: Mapping[str, CollectorFields],
     now: Callable[[], datetime],
-    keep_days: int = 0,
+    keep: Retention | None = None,
 ) -> AsyncIterator[ShardStore]:
     """The store of one shard, for the holder of its lease; replays what a crash left.
 
-    `keep_days` above 0: on leaving without an error, history older than that is forgotten; not while the clock may have
-    been set (`ShardStore.settled`).
+    On leaving without an error, where `keep` is given: what is older than that is forgotten, though not while the
+    clock may have been set (`ShardStore.settled`), and hours and days that are over are sealed and merged.
     """
     async with (
         Spool(data / "spool" / site / str(shard)) as spool,
@@ -326,5 +330,8 @@ async def open_shard(
         finally:
             await store.settle()
             store.let_go()
-        if keep_days > 0 and store.settled():
-            await cold.expire(now() - timedelta(days=keep_days))
+        if keep is not None:
+            if store.settled():
+                await cold.expire(now(), keep)
+            await cold.seal(now() - SEALED_AFTER)
+            await cold.merge(now() - MERGED_AFTER)

@@ -33,7 +33,15 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["status", "--config", "CONF"], ["alerts", "--config", "CONF"], ["poll", "--help"]]
+    "arguments",
+    [
+        ["--help"],
+        ["status", "--config", "CONF"],
+        ["alerts", "--config", "CONF"],
+        ["poll", "--help"],
+        ["query", "endpoint.status is null", "--config", "CONF"],
+        ["history", "cpu.util_pct", "--config", "CONF"],
+    ],
 )
 def test_start_up_imports_nothing_heavy(arguments: list[str], folder: Path) -> None:
     words = [str(folder) if word == "CONF" else word for word in arguments]
@@ -55,6 +63,7 @@ def test_every_command_is_in_the_help() -> None:
         "status",
         "show",
         "history",
+        "query",
         "alerts",
         "report",
         "endpoints",

@@ -48,7 +48,8 @@ def folder(tmp_path: Path, rmm: Rmm) -> Path:
     [["nonsense"], ["poll", "--nonsense"], ["show"], ["poll", "--shard", "3/2"], ["poll", "--output", "xml"],
      ["poll", "--site", "nowhere"], ["poll", "--endpoint", "SRV03"], ["poll", "--concurrency", "501"],
      ["poll", "--timeout", "1e9"], ["history", "SRV01", "cpu.util_pct", "--since", "yesterday"],
-     ["history", "SRV01", "cpu"],
+     ["history", "SRV01", "cpu"], ["history", "cpu.util_pct", "--step", "week"], ["history"],
+     ["query", "endpoint.site = 'hq'"], ["query", "nonsense.x > 1"], ["query", ""], ["query"],
      ["report", "nonsense"], ["alerts", "list", "--state", "nonsense"], ["schedule", "print", "--kind", "at"],
      ["endpoints", "export", "x.doc"], ["endpoints", "import", "missing.csv"], ["credentials", "remove", "x"],
      ["credentials", "test", "nobody"], ["lab", "up", "--scheme", "ftp"], ["init"]],
@@ -64,7 +65,9 @@ def test_wrong_usage_is_2_and_says_so(words: list[str], rmm: Rmm, folder: Path) 
 
 @pytest.mark.parametrize(
     "words",
-    [["status"], ["alerts"], ["show", "SRV01"], ["history", "srv01"], ["endpoints", "list"], ["poll", "--dry-run"],
+    [["status"], ["alerts"], ["show", "SRV01"], ["history", "srv01"], ["endpoints", "list"],
+     ["history", "cpu.util_pct"], ["query", "endpoint.status is null"], ["query", "cpu.util_pct > 1"],
+     ["poll", "--dry-run"],
      ["alerts", "log"], ["credentials", "list"], ["collector", "list"],
      ["report", "inventory", "--format", "csv", "--out", "-"]],
 )  # fmt: skip

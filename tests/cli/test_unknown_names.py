@@ -14,6 +14,8 @@ from rmm.cli.main import main
     [
         (["status", "--site", "nope"], "there is no site 'nope'; there are hq"),
         (["endpoints", "list", "--site", "nope"], "there is no site 'nope'; there are hq"),
+        (["query", "endpoint.status is null", "--site", "nope"], "there is no site 'nope'; there are hq"),
+        (["history", "cpu.util_pct", "--site", "nope"], "there is no site 'nope'; there are hq"),
         (["show", "SRV01", "--collector", "nope"], "there is no collector 'nope'"),
     ],
 )

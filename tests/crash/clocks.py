@@ -39,7 +39,7 @@ async def _stepped(folder: Path, minutes: int) -> list[str]:
     for word, step in (("as it was", 0), ("stepped", minutes), ("set right", 7 - minutes), ("later", 2 * HOUR)):
         work.minute += step
         for _ in range(3):
-            await cycle.one_round(work, OLD, keep_days=cycle.KEEP_DAYS)
+            await cycle.one_round(work, OLD, keep=cycle.KEEP)
             expected = Expected.of(before, cycle.said((folder / "log").read_bytes()))
             wrong += [f"{word}: {what}" for what in (*_last(data, work.minute), *history(data, OLD, expected))]
     os.close(work.log)

@@ -25,11 +25,13 @@ from rmm.coordinator import Coordinator
 from rmm.core.shard import shard_of
 from rmm.durable import hold
 from rmm.model.observation import Observation
+from rmm.model.settings import Retention
 from rmm.tiers import layout, migrations, shard_store, spool
 from rmm.tiers.shard_store import ShardStore, open_shard
 from tests.crash.truth import FIELDS, NEW, OLD, SITES, minute_of, moment, observe
 
 KEEP_DAYS = 30
+KEEP = Retention(samples=KEEP_DAYS, changes=KEEP_DAYS)
 OLDEST = Path(__file__).with_name("oldest")
 
 
@@ -55,8 +57,8 @@ class Run:
     def monotonic(self) -> float:
         return self.minute * 60.0
 
-    def open(self, site: str, shard: int, keep_days: int = 0) -> AbstractAsyncContextManager[ShardStore]:
-        return open_shard(self.data, site, shard, fields=FIELDS, now=self.now, keep_days=keep_days)
+    def open(self, site: str, shard: int, keep: Retention | None = None) -> AbstractAsyncContextManager[ShardStore]:
+        return open_shard(self.data, site, shard, fields=FIELDS, now=self.now, keep=keep)
 
     def coordinator(self) -> AbstractAsyncContextManager[Coordinator]:
         return Coordinator.open(self.data, rules=(), keys={}, channels=(), clock=self)
@@ -79,7 +81,9 @@ class Run:
         return await asyncio.gather(*(one(observation) for observation in observations))
 
 
-async def one_round(run: Run, site: str, *, minutes: int = 1, commits: bool = True, keep_days: int = 0) -> None:
+async def one_round(
+    run: Run, site: str, *, minutes: int = 1, commits: bool = True, keep: Retention | None = None
+) -> None:
     """What `rmm poll` does with its stores, without endpoints; `commits` is whether the coordinator does."""
     first, run.minute = run.minute + 1, run.minute + minutes
     run.say(minute=run.minute)
@@ -88,7 +92,7 @@ async def one_round(run: Run, site: str, *, minutes: int = 1, commits: bool = Tr
             locks.enter_context(hold(run.data / "locks" / f"{site}-{shard}.lock", f"shard {shard}"))
         async with run.coordinator() as coordinator:
             for shard in range(run.shards[site]):
-                async with run.open(site, shard, keep_days) as store:
+                async with run.open(site, shard, keep) as store:
                     if store.pending():
                         await coordinator.fold(store.pending())
                     for minute in range(first, run.minute + 1):
@@ -136,7 +140,7 @@ async def later(run: Run, site: str) -> None:
     await one_round(run, site)
     run.minute = 10 + KEEP_DAYS * 24 * 60
     run.say(forgets=run.minute + 2 - KEEP_DAYS * 24 * 60)
-    await one_round(run, site, minutes=2, keep_days=KEEP_DAYS)
+    await one_round(run, site, minutes=2, keep=KEEP)
 
 
 Step = Callable[[Run], Awaitable[None]]
@@ -213,7 +217,7 @@ async def forever(run: Run) -> None:
 async def long_round(run: Run) -> None:
     """With retention at its end."""
     run.say(forgets=run.minute + 3 - KEEP_DAYS * 24 * 60)
-    await one_round(run, OLD, minutes=3, keep_days=KEEP_DAYS)
+    await one_round(run, OLD, minutes=3, keep=KEEP)
 
 
 UNENDING: Sequence[tuple[str, Step]] = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from typing import Any
@@ -14,6 +14,7 @@ import pytest
 
 from rmm.app import build
 from rmm.cli.report import names
+from rmm.model.rollup import Rollup
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HOSTILE = [
@@ -80,9 +81,16 @@ class Fleet:
     def readings(self, endpoint: str) -> dict[str, Any]:
         return {}
 
-    def history(
-        self, endpoint: str, metric: str, *, since: datetime, until: datetime
-    ) -> Iterable[tuple[datetime, float]]:
+    def metrics(self, endpoint: str, *, since: datetime, until: datetime) -> list[str]:
+        return []
+
+    def history(self, endpoint: str, metric: str, *, since: datetime, until: datetime) -> list[tuple[datetime, float]]:
+        return []
+
+    def rollups(self, endpoint: str, metric: str, *, since: datetime, until: datetime, step: str) -> list[Rollup]:
+        return []
+
+    def values(self, endpoint: str, metric: str, *, since: datetime, until: datetime) -> list[tuple[datetime, Any]]:
         return []
 
 

@@ -19,6 +19,8 @@ from observations import FIELDS, START, observe, typical
 
 from rmm.errors import TierError
 from rmm.model.observation import Fault, Observation
+from rmm.model.rollup import Rollup
+from rmm.model.settings import Retention
 from rmm.tiers.cold_sqlite import ColdReader, ColdTier, changes
 from rmm.tiers.cold_sqlite.series import change_digest
 from rmm.tiers.cold_sqlite.writer import Hint, path_of
@@ -66,6 +68,24 @@ async def test_samples_come_back_exactly(kind: str, tmp_path: Path) -> None:
             )
             == 3
         )
+
+
+@both
+async def test_hours_and_days(kind: str, tmp_path: Path) -> None:
+    async with tier(kind, tmp_path) as (writer, reader):
+        await writer.store(
+            [observe(minute=minute, os=[{"build": minute, "caption": None}]) for minute in range(0, 150, 30)]
+        )
+        part = {"since": START + timedelta(minutes=10), "until": START + timedelta(minutes=61)}
+        assert reader.rollups("srv-1", "os.build", step="hour", **part) == [
+            Rollup(START, 2, 0.0, 15.0, 30.0, 30.0),
+            Rollup(START + timedelta(hours=1), 2, 60.0, 75.0, 90.0, 90.0),
+        ]
+        assert reader.rollups("srv-1", "os.build", step="day", **part) == [
+            Rollup(START.replace(hour=0), 5, 0.0, 60.0, 120.0, 120.0)
+        ]
+        assert reader.rollups("srv-1", "os.build", step="day", since=START, until=START - timedelta(days=1)) == []
+        assert reader.rollups("srv-2", "os.build", step="day", **part) == []
 
 
 @both
@@ -209,7 +229,7 @@ async def test_a_change_that_cannot_be_read_is_passed_over(tmp_path: Path, caplo
     assert values == [(START + timedelta(minutes=n), f"state {n}") for n in (0, 3, 4, 5)]
     assert "cannot be read (its checksum is another one)" in caplog.text
     async with tier("sqlite", tmp_path) as (writer, reader):
-        await writer.expire(START + timedelta(minutes=5))
+        await writer.expire(START + timedelta(days=90) + timedelta(minutes=5), Retention())
     assert reader.values("srv-1", "services.state[a]", **WEEK) == values[-2:]
 
 
@@ -274,15 +294,15 @@ async def test_expiry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             await writer.store(
                 [observe(name, m, seq=m, os=[{"build": m, "caption": f"version {m // 30}"}]) for m in range(100)]
             )
-        assert await writer.expire(START + timedelta(minutes=40)) == 120
-        assert await writer.expire(START + timedelta(minutes=40)) == 0
+        assert await writer.expire(START + timedelta(days=90) + timedelta(minutes=40), Retention()) == 120
+        assert await writer.expire(START + timedelta(days=90) + timedelta(minutes=40), Retention()) == 0
         for name in ("srv-1", "srv-2", "srv-3"):
             assert [v for _, v in reader.history(name, "os.build", **WEEK)] == [float(m) for m in range(40, 100)]
             # What stood at the limit is still known.
             told = [(c["at"], c["value"]) for c in reader.changes(name, **WEEK)]
             assert told == [(START + timedelta(minutes=m), f"version {m // 30}") for m in (30, 60, 90)]
         assert len(reader.metrics("srv-1", **WEEK)) == 1
-        assert await writer.expire(START + timedelta(days=90)) == 180
+        assert await writer.expire(START + timedelta(days=90) + timedelta(days=90), Retention()) == 180
         assert reader.metrics("srv-1", **WEEK) == []
         await writer.store([observe(minute=200_000, os=[{"build": 1, "caption": "version 3"}])])
     check = sqlite3.connect(path_of(tmp_path, "hq", 0))
@@ -301,7 +321,7 @@ async def test_a_fresh_schema_equals_a_migrated_one(tmp_path: Path) -> None:
     fresh = sqlite3.connect(tmp_path / "fresh.sqlite")
     query = "SELECT type, name, sql FROM sqlite_master ORDER BY name"
     assert fresh.execute(query).fetchall() == by_hand.execute(query).fetchall()
-    assert fresh.execute("PRAGMA user_version").fetchone() == (1,)
+    assert fresh.execute("PRAGMA user_version").fetchone() == (2,)
     by_hand.close()
     fresh.close()
 

@@ -20,6 +20,7 @@ from observations import FIELDS, START, observe, typical
 from rmm.core.shard import shard_of
 from rmm.errors import TierError
 from rmm.model.observation import Observation, decode_observation, encode_observation
+from rmm.model.settings import Retention
 from rmm.tiers import hot_json, layout
 from rmm.tiers.cold_sqlite import ColdReader, ColdTier
 from rmm.tiers.memory import MemoryTier
@@ -363,7 +364,7 @@ async def test_old_history_goes(tmp_path: Path) -> None:
     day = 24 * 60
     for minute in (0, 100 * day, 101 * day):  # on the first day after such a time the clock is not believed
         moment = START + timedelta(minutes=minute)
-        async with open_shard(tmp_path, "hq", 0, fields=FIELDS, now=lambda: moment, keep_days=90) as store:  # noqa: B023
+        async with open_shard(tmp_path, "hq", 0, fields=FIELDS, now=lambda: moment, keep=Retention()) as store:  # noqa: B023
             await store.acknowledge(typical("srv-1", minute), None)
             await store.flush()
     reader = ColdReader(tmp_path, "hq")

@@ -5,15 +5,20 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import math
 import sqlite3
-import struct
-from collections.abc import Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from rmm.core.columns import Number
+from rmm.model.rollup import Rollup
 from rmm.tiers.cold_sqlite import changes
+from rmm.tiers.cold_sqlite.asking import Part, Wanted, in_order, moment_of, opened, rolled, told, version_of
+from rmm.tiers.cold_sqlite.sealed import DAY, HOUR, PLACE, folder_of, month_of, sealed_files, week_of
+from rmm.tiers.cold_sqlite.sealed import SQL as SEALED_SQL
+from rmm.tiers.cold_sqlite.segment import DamagedSegment, RolledSegment, Segment
 from rmm.tiers.cold_sqlite.series import metric_parts
 from rmm.tiers.cold_sqlite.writer import SQL, micros
 from rmm.tiers.migrations import named, tier_error
@@ -22,9 +27,17 @@ log = logging.getLogger(__name__)
 
 Change = dict[str, Any]
 
+STEPS = {"hour": (HOUR, "hourly"), "day": (DAY, "daily")}
+
+TIMES: dict[str, Callable[[int], int]] = {"raw": int, "hourly": week_of, "daily": month_of}
+
 
 class ColdReader:
     """Opens a file for the length of one question; a writer may be at work meanwhile.
+
+    A question looks into the shards' own files first and into those of merged history after that: what is merged
+    between is in both for a while, and what is found twice counts once. A segment that cannot be read is left out,
+    told in the log and counted in `damaged`.
 
     Raises TierError where a file cannot be read.
     """
@@ -32,60 +45,155 @@ class ColdReader:
     def __init__(self, data: Path, site: str) -> None:
         self._folder = data / "cold" / site
         self._sql = named((SQL / "statements.sql").read_text(encoding="utf-8"))
+        self._sealed_sql = named((SEALED_SQL / "statements.sql").read_text(encoding="utf-8"))
+        self.damaged = 0
+
+    def _files(self) -> list[Path]:
+        return sorted(self._folder.glob("*.sqlite"))
+
+    @contextlib.contextmanager
+    def _known(self, path: Path, sql: Mapping[str, str], endpoint: str) -> Iterator[tuple[sqlite3.Connection, int]]:
+        """A file and the number of the endpoint in it; 0 where it does not know it."""
+        try:
+            with contextlib.closing(opened(path)) as connection:
+                number = 0
+                if version_of(connection):
+                    found = connection.execute(sql["endpoint_no"], (endpoint,)).fetchone()
+                    number = found[0] if found else 0
+                yield connection, number
+        except (sqlite3.Error, UnicodeDecodeError) as error:
+            raise tier_error(path, error) from error
 
     def _ask(self, endpoint: str, statement: str, *arguments: Any) -> Iterator[tuple[dict[int, str], list[Any]]]:
-        """Per file that knows the endpoint: its layouts (for spans of time) and the rows of the statement."""
-        for path in sorted(self._folder.glob("*.sqlite")):
-            try:
-                with contextlib.closing(_open(path)) as connection:
-                    if connection.execute("PRAGMA user_version").fetchone() == (0,):
-                        continue  # its writer has only just made it
-                    found = connection.execute(self._sql["endpoint_no"], (endpoint,)).fetchone()
-                    if found is None:
-                        continue
-                    place = (found[0], *arguments)
+        """Per shard's file that knows the endpoint: its layouts (for spans of time) and the rows of the statement."""
+        for path in self._files():
+            with self._known(path, self._sql, endpoint) as (connection, number):
+                if number:
+                    place = (number, *arguments)
+                    if statement == "observations" and version_of(connection) == 1:
+                        statement = "observations_1"
                     layouts = connection.execute(self._sql["layout_series"], place) if len(arguments) == 2 else ()
                     yield dict(layouts), connection.execute(self._sql[statement], place).fetchall()
-            except (sqlite3.Error, UnicodeDecodeError) as error:
-                raise tier_error(path, error) from error
 
-    def history(self, endpoint: str, metric: str, *, since: datetime, until: datetime) -> list[tuple[datetime, float]]:
-        """Samples of one metric, oldest first; null samples are left out.
+    def _segments(self, endpoint: str, kind: str, first: int, last: int) -> Iterator[tuple[str, bytes]]:
+        """(series of its layout, data) of the segments of these days: sealed hours, or merged history, or both.
+
+        `kind`: "" for sealed hours alone, "raw" for them and the merged samples, otherwise rollups.
+        """
+        for path in self._files():
+            if kind in ("", "raw"):
+                yield from self._of_file(path, self._sql, "hours", endpoint, first * 24, last * 24 + 23)
+            for file in sealed_files(folder_of(path), kind) if kind else ():
+                if file.first <= last and first < file.end:
+                    low, high = TIMES[kind](first), TIMES[kind](last)
+                    yield from self._of_file(file.path, self._sealed_sql, "segments", endpoint, low, high)
+
+    def _of_file(
+        self, path: Path, sql: Mapping[str, str], statement: str, endpoint: str, low: int, high: int
+    ) -> Iterator[tuple[str, bytes]]:
+        if not path.exists():  # retention took it
+            return
+        with self._known(path, sql, endpoint) as (connection, number):
+            if number and (statement != "hours" or version_of(connection) > 1):
+                places = number * PLACE + low, number * PLACE + high
+                yield from (row[2:] for row in connection.execute(sql[statement], places))
+
+    def samples(
+        self, endpoint: str, metric: str, *, since: datetime, until: datetime
+    ) -> tuple[list[int], list[Number]]:
+        """Samples of one metric, oldest first: (microseconds since 1970, values); null samples are left out.
 
         A metric without a row key means the only row, or `_Total` where there are several.
 
         Raises:
             ValueError: when `metric` is not of the form `collector.field` or `collector.field[key]`.
         """
-        collector, field, key = metric_parts(metric)
-        samples: dict[int, float] = {}  # by time, so that one that two files hold counts once
-        for layouts, rows in self._ask(endpoint, "observations", micros(since), micros(until)):
-            places = {no: _place(json.loads(text), collector, field, key) for no, text in layouts.items()}
-            for at, layout, packed in rows:
-                place = places.get(layout, -1)
-                if 0 <= place < len(packed) // 8:
-                    value = struct.unpack_from("<d", packed, 8 * place)[0]
-                    if not math.isnan(value):
-                        samples[at] = value
-        return [(_moment(at), value) for at, value in sorted(samples.items())]
+        return self._samples(endpoint, Wanted(metric), micros(since), micros(until))
+
+    def _samples(
+        self, endpoint: str, wanted: Wanted, first: int, last: int, *, merged: bool = True
+    ) -> tuple[list[int], list[Number]]:
+        parts: list[Part] = []
+        for layouts, rows in self._ask(endpoint, "observations", first, last):
+            parts.append(([], []))
+            for at, layout, packed, exact in rows:
+                wanted.take(parts[-1], layouts[layout], at, packed, exact)
+        for series, data in self._segments(endpoint, "raw" if merged else "", first // DAY, last // DAY):
+            place, names = wanted.place_in(series)
+            if place >= 0:
+                with self._damage():
+                    parts.append(Segment(data, names).one(place))
+        at, values = in_order(parts)
+        within = slice(bisect_left(at, first), bisect_right(at, last))
+        return at[within], values[within]
+
+    def rollups(
+        self, endpoint: str, metric: str, *, since: datetime, until: datetime, step: Literal["hour", "day"]
+    ) -> list[Rollup]:
+        """Rollups of one metric by "hour" or "day" (UTC), oldest first; the first and the last are whole ones too.
+
+        Merged days have them stored, for longer than their samples; those of later days are made of the samples.
+
+        Raises:
+            ValueError: when `metric` is not of the form `collector.field` or `collector.field[key]`.
+        """
+        span, kind = STEPS[step]
+        first, last = micros(since) // span, micros(until) // span
+        wanted, found = Wanted(metric), dict[int, Rollup]()
+        # What is not merged yet, late samples too, is asked for first; it may be merged a moment later.
+        at, values = self._samples(endpoint, wanted, first * span, (last + 1) * span - 1, merged=False)
+        for series, data in self._segments(endpoint, kind, first * span // DAY, last * span // DAY):
+            found.update(self._stored(wanted, series, data, span))
+        fresh = {moment // span for moment in at}
+        if fresh & found.keys():
+            at, values = self._samples(endpoint, wanted, min(fresh) * span, (last + 1) * span - 1)
+        found.update(item for item in rolled(at, values, span) if item[0] in fresh)
+        return [found[number] for number in sorted(found) if first <= number <= last]
+
+    def _stored(self, wanted: Wanted, series: str, data: bytes, span: int) -> list[tuple[int, Rollup]]:
+        """Stored rollups of the wanted series, by their numbers."""
+        place, names = wanted.place_in(series)
+        found: list[tuple[int, Rollup]] = []
+        if place >= 0:
+            with self._damage():
+                found.extend(told(RolledSegment(data, names).one(place), span))
+        return found
+
+    @contextlib.contextmanager
+    def _damage(self) -> Iterator[None]:
+        try:
+            yield
+        except DamagedSegment as error:
+            self.damaged += 1
+            log.warning("%s: a segment cannot be read, and is left out: %s", self._folder, error)
+
+    def history(self, endpoint: str, metric: str, *, since: datetime, until: datetime) -> list[tuple[datetime, float]]:
+        """Samples of one metric, oldest first; see `samples`."""
+        at, values = self.samples(endpoint, metric, since=since, until=until)
+        return [(moment_of(moment), value) for moment, value in zip(at, values, strict=True)]
 
     def metrics(self, endpoint: str, *, since: datetime, until: datetime) -> list[str]:
-        """Names of all metrics that have samples in this time."""
-        names: set[str] = set()
-        for layouts, _ in self._ask(endpoint, "statuses", micros(since), micros(until)):
-            for text in layouts.values():
-                names.update(
-                    f"{name}.{field}[{key}]" if key else f"{name}.{field}" for name, key, field in json.loads(text)
-                )
-        return sorted(names)
+        """Names of all metrics that have samples in this time; of merged days, on one of its days."""
+        first, last = micros(since), micros(until)
+        stored: set[str] = set()
+        for layouts, _ in self._ask(endpoint, "statuses", first, last):
+            stored.update(layouts.values())
+        stored.update(series for series, _ in self._segments(endpoint, "raw", first // DAY, last // DAY))
+        names = {tuple(name) for text in stored for name in json.loads(text)}
+        return sorted(f"{name}.{field}[{key}]" if key else f"{name}.{field}" for name, key, field in names if field)
 
     def statuses(self, endpoint: str, *, since: datetime, until: datetime) -> list[dict[str, Any]]:
         """Every observation: at, status, fault code, duration_ms."""
-        found = {
-            tuple(row) for _, rows in self._ask(endpoint, "statuses", micros(since), micros(until)) for row in rows
-        }
+        first, last = micros(since), micros(until)
+        found = {tuple(row) for _, rows in self._ask(endpoint, "statuses", first, last) for row in rows}
+        for series, data in self._segments(endpoint, "raw", first // DAY, last // DAY):
+            with self._damage():
+                seen = Segment(data, len(json.loads(series))).seen()
+                found.update(
+                    (one.at, one.status, one.fault, one.duration_ms) for one in seen if first <= one.at <= last
+                )
         return [
-            dict(zip(("at", "status", "fault", "duration_ms"), (_moment(row[0]), *row[1:]), strict=True))
+            dict(zip(("at", "status", "fault", "duration_ms"), (moment_of(row[0]), *row[1:]), strict=True))
             for row in sorted(found)
         ]
 
@@ -98,13 +206,18 @@ class ColdReader:
         first = micros(since)
         return [change for at, change in self._told(endpoint, until) if at >= first]
 
+    def all_changes(self, endpoint: str) -> list[tuple[int, str, str, str, Any]]:
+        """(microseconds, collector, row key, field, value) of every change, in order."""
+        told = self._told(endpoint, datetime.max.replace(tzinfo=UTC))
+        return [(at, one["collector"], one["key"], one["field"], one["value"]) for at, one in told]
+
     def changed(self, *, since: datetime, until: datetime) -> dict[str, set[str]]:
         """Endpoint -> collectors of which something was stored in this time, over all files of the site."""
         found: dict[str, set[str]] = {}
         for path in sorted(self._folder.glob("*.sqlite")):
             try:
-                with contextlib.closing(_open(path)) as connection:
-                    if connection.execute("PRAGMA user_version").fetchone() == (0,):
+                with contextlib.closing(opened(path)) as connection:
+                    if not version_of(connection):
                         continue
                     for endpoint, collector in connection.execute(self._sql["changed"], (micros(since), micros(until))):
                         found.setdefault(endpoint, set()).add(collector)
@@ -148,40 +261,4 @@ class ColdReader:
                 continue
             for key, field, old, value in changes.told(before, after):
                 told = {"collector": collector, "key": key, "field": field, "before": old, "value": value}
-                yield at, {"at": _moment(at), **told, "first": first}
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    uri = f"{path.absolute().as_uri()}?mode=ro"
-    try:
-        return _connected(uri)
-    except sqlite3.OperationalError:
-        # SQLite makes an index of the WAL beside the file, also to read. Where that is not allowed (read-only disk,
-        # another user's folder), a file without a WAL can be read as one that nobody changes.
-        if path.with_name(path.name + "-wal").exists():
-            raise
-        return _connected(uri + "&immutable=1")
-
-
-def _connected(uri: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(uri, uri=True, timeout=10)
-    try:
-        connection.execute("SELECT 1 FROM sqlite_master").close()
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _place(series: list[list[str]], collector: str, field: str, key: str) -> int:
-    """Index of the wanted series; -1 when it is not in this layout."""
-    found = [(index, row) for index, (name, row, f) in enumerate(series) if name == collector and f == field]
-    for wanted in (key,) if key else ("", "_Total"):
-        for index, row in found:
-            if row == wanted:
-                return index
-    return found[0][0] if len(found) == 1 and not key else -1
-
-
-def _moment(at: int) -> datetime:
-    return datetime.fromtimestamp(at / 1_000_000, UTC)
+                yield at, {"at": moment_of(at), **told, "first": first}

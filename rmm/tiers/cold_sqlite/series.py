@@ -20,9 +20,13 @@ NAN = float("nan")
 SAMPLE_KINDS = frozenset({"gauge", "counter"})
 NOW = "now"  # kept by the hot tier alone
 
-Shape = tuple[tuple[str, tuple[str, ...]], ...]  # ((collector, row keys), ...): names all series of an observation
+# (((collector, row keys), ...), (collector, ...)): names all series of an observation, and the collectors of which it
+# has a reading whose values are stored when they change.
+Shape = tuple[tuple[tuple[str, tuple[str, ...]], ...], tuple[str, ...]]
 
 _encode = msgspec.json.Encoder().encode
+_exact = msgspec.msgpack.Encoder().encode
+_exact_values = msgspec.msgpack.Decoder(dict[int, int]).decode
 
 
 class CollectorFields(msgspec.Struct, frozen=True):
@@ -48,24 +52,42 @@ def row_key(row: Row, key: tuple[str, ...]) -> str:
     return "|".join([str(row.get(name, "")) for name in key])
 
 
-def samples_of(observation: Observation, fields: Mapping[str, CollectorFields]) -> tuple[Shape, bytes]:
-    """The observation's samples as packed float64, and the shape that names them."""
+def samples_of(observation: Observation, fields: Mapping[str, CollectorFields]) -> tuple[Shape, bytes, bytes | None]:
+    """The observation's samples as packed float64, the shape that names them, and what float64 does not hold.
+
+    The last is MessagePack {place: integer}, or None where there is none.
+    """
     shape: list[tuple[str, tuple[str, ...]]] = []
+    read: list[str] = []
     values: list[Any] = []
     for name, result in observation.collectors.items():
         known = fields.get(name)
-        if known is None or not known.samples or not result.readings:
+        if known is None:
+            continue
+        if known.changes and result.outcome in ("ok", "partial"):
+            read.append(name)
+        if not known.samples or not result.readings:
             continue
         rows = result.readings[: max(0, (MOST_SERIES - len(values)) // len(known.samples))]
         shape.append((name, tuple([row_key(row, known.key) for row in rows])))
         values += [row.get(field) for row in rows for field in known.samples]
     numbers = [value if value.__class__ is float or value.__class__ is int else NAN for value in values]
-    return tuple(shape), struct.pack(f"<{len(numbers)}d", *numbers)
+    large = {place: value for place, value in enumerate(numbers) if value.__class__ is int and float(value) != value}
+    return (tuple(shape), tuple(read)), struct.pack(f"<{len(numbers)}d", *numbers), _exact(large) if large else None
+
+
+def exact_values(stored: bytes) -> dict[int, int]:
+    """The last of `samples_of`, read again."""
+    return _exact_values(stored)
 
 
 def series_of(shape: Shape, fields: Mapping[str, CollectorFields]) -> bytes:
-    """The stored form of a shape: JSON [[collector, row key, field], ...], in the order of the packed samples."""
-    return _encode([(name, key, field) for name, keys in shape for key in keys for field in fields[name].samples])
+    """The stored form of a shape: JSON [[collector, row key, field], ...], in the order of the packed samples.
+
+    Behind them [collector, "", ""] for each reading whose values are stored when they change.
+    """
+    names = [(name, key, field) for name, keys in shape[0] for key in keys for field in fields[name].samples]
+    return _encode(names + [(name, "", "") for name in shape[1]])
 
 
 def digest(data: bytes) -> bytes:

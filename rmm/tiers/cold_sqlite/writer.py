@@ -17,7 +17,11 @@ import aiosqlite
 
 from rmm.errors import TierError
 from rmm.model.observation import CollectorResult, Observation
-from rmm.tiers.cold_sqlite import changes, retention, series
+from rmm.model.settings import Retention
+from rmm.tiers.cold_sqlite import changes, retention, sealing, series
+from rmm.tiers.cold_sqlite.following import read_after
+from rmm.tiers.cold_sqlite.merging import Merger, Sealed
+from rmm.tiers.cold_sqlite.sealed import DAY, PLACE, folder_of, week_of
 from rmm.tiers.cold_sqlite.series import CollectorFields
 from rmm.tiers.migrations import named, open_writer, set_aside, tier_error
 
@@ -26,6 +30,7 @@ log = logging.getLogger(__name__)
 PAGE = 16_384
 SQL = files("rmm.tiers.cold_sqlite") / "sql"
 MOST_LAYOUTS_CACHED = 4096
+MOST_MERGED = 20  # endpoints whose day is merged in one transaction
 
 T = TypeVar("T")
 ChangeRow = tuple[int, str, int, int, bytes]  # endpoint, collector, at, whole, value
@@ -125,17 +130,65 @@ class ColdTier:
             known = hints or [Hint()] * len(observations)
             await asyncio.shield(self._transaction(lambda db: self._insert(db, observations, known)))
 
-    async def expire(self, before: datetime) -> int:
-        """Forget what is older than `before`, in short transactions; returns how many observations went.
+    async def expire(self, now: datetime, keep: Retention) -> int:
+        """Forget what `keep` does not keep, in short transactions; returns how many observations in rows went.
 
-        Of values that are stored when they change, the one that stood at `before` is kept.
+        Of values that are stored when they change, the one that stood then is kept. What is merged goes by whole files,
+        as soon as all of a file is too old.
         """
-        limit, total, more = micros(before), 0, True
+        today, at = micros(now) // DAY, micros(now)
+        for kind, days in (("raw", keep.samples), ("hourly", keep.hourly), ("daily", keep.daily)):
+            if days:
+                await asyncio.to_thread(retention.forget_files, folder_of(self._path), kind, today - days)
+        samples, changed = (at - days * DAY if days else 0 for days in (keep.samples, keep.changes))
+        total, more = 0, True
         while more:
-            gone = await asyncio.shield(self._transaction(lambda db: retention.slice_of(db, self._sql, limit)))
+            gone = await asyncio.shield(
+                self._transaction(lambda db: retention.slice_of(db, self._sql, samples, changed))
+            )
             total, more = total + gone.observations, gone.more
         self._layouts.clear()
         return total
+
+    async def seal(self, before: datetime) -> None:
+        """Seal the hours that end at or before this time, in short transactions."""
+        limit, more = micros(before), True
+        while more:
+            more = await asyncio.shield(self._transaction(lambda db: sealing.slice_of(db, self._sql, limit)))
+
+    async def merge(self, before: datetime) -> int:
+        """Merge the sealed hours of the days that end at or before this time into their files.
+
+        Returns how many days, of one endpoint each, that were.
+        """
+        limit, merged, sundays = micros(before) // DAY, 0, False
+        async with Merger(folder_of(self._path)) as merger:
+            while due := await asyncio.shield(self._transaction(lambda db: self._due(db, limit))):
+                day = due[0][1].day
+                await asyncio.shield(merger.merge(day, [sealed for _, sealed in due]))
+                await asyncio.shield(self._transaction(lambda db: self._drop(db, due)))
+                merged += len(due)
+                sundays |= week_of(day) != week_of(day + 1)
+            if sundays:
+                await asyncio.shield(merger.compact())
+        return merged
+
+    async def _due(self, db: aiosqlite.Connection, limit: int) -> list[tuple[int, Sealed]]:
+        """The oldest day that is to be merged, of up to MOST_MERGED endpoints, with their numbers."""
+        oldest = [
+            (place % PLACE // 24, number, endpoint)
+            for number, endpoint, place in await db.execute_fetchall(self._sql["oldest_hours"])
+            if place is not None and place % PLACE // 24 < limit
+        ]
+        day = min(oldest)[0] if oldest else 0
+        return [
+            (number, Sealed(endpoint, day, await sealing.hours_of(db, self._sql, number, day)))
+            for found, number, endpoint in [one for one in oldest if one[0] == day][:MOST_MERGED]
+        ]
+
+    async def _drop(self, db: aiosqlite.Connection, merged: list[tuple[int, Sealed]]) -> None:
+        places = [number * PLACE + sealed.day * 24 for number, sealed in merged]
+        await db.executemany(self._sql["drop_hours"], [(place, place + 23) for place in places])
 
     async def _transaction(self, work: Callable[[aiosqlite.Connection], Awaitable[T]]) -> T:
         async with self._turn:
@@ -172,15 +225,17 @@ class ColdTier:
         order = sorted(zip(observations, hints, strict=True), key=lambda item: item[0].observed_at)
         for observation, _ in order:
             number, at = self._endpoints[observation.endpoint], micros(observation.observed_at)
-            shape, samples = series.samples_of(observation, self._fields)
+            shape, samples, exact = series.samples_of(observation, self._fields)
             fault = observation.fault.code if observation.fault else ""
             rows.append(
                 (
                     *(number, at, observation.epoch, observation.seq, observation.status, fault),
-                    *(round(observation.duration_s * 1000, 3), await self._layout(db, shape, at), samples),
+                    *(round(observation.duration_s * 1000, 3), await self._layout(db, shape, at), samples, exact),
                 )
             )
         await db.executemany(self._sql["add_observation"], rows)
+        newest = {row[0]: row[1] for row in rows}  # they are by time
+        await db.executemany(self._sql["note_newest"], [(at, number) for number, at in newest.items()])
         for observation, hint in order:
             number, at = self._endpoints[observation.endpoint], micros(observation.observed_at)
             for name, result in observation.collectors.items():
@@ -199,7 +254,7 @@ class ColdTier:
 
     async def _layout(self, db: aiosqlite.Connection, shape: series.Shape, at: int) -> int:
         known = self._layouts.get(shape)
-        if known is not None and at < known[1] + retention.DAY:
+        if known is not None and at < known[1] + DAY:
             return known[0]
         stored = series.series_of(shape, self._fields)
         name = series.digest(stored)
@@ -266,11 +321,10 @@ class ColdTier:
     ) -> list[ChangeRow]:
         """A reading came after newer ones, the newest at `seen`: what those told was told from `before`.
 
-        So say that anew behind it, at the observation that follows. One without this collector counts as well: it
-        cannot be told from one in which nothing had changed.
+        So say that anew behind it, at the reading that follows.
         """
-        ((observed,),) = await db.execute_fetchall(self._sql["observed_after"], (place[0], at))
-        then = min(observed or seen, seen)
+        following_at = await read_after(db, self._sql, folder_of(self._path), place, at)
+        then = min(following_at or seen, seen)
         following = list(await db.execute_fetchall(self._sql["change_after"], (*place, at)))
         if not following or then < following[0][0]:
             return [(*place, then, 1, changes.pack(before))] if before else []

@@ -5,7 +5,13 @@ INSERT INTO endpoint (id) VALUES (?) ON CONFLICT (id) DO NOTHING;
 SELECT id, no FROM endpoint;
 
 -- name: newest_observations
-SELECT id, (SELECT max(at) FROM observation WHERE endpoint = no) FROM endpoint;
+SELECT id, newest FROM endpoint;
+
+-- name: note_newest
+UPDATE endpoint SET newest = max(newest, ?) WHERE no = ?;
+
+-- name: id_of
+SELECT id FROM endpoint WHERE no = ?;
 
 -- name: endpoint_no
 SELECT no FROM endpoint WHERE id = ?;
@@ -21,14 +27,19 @@ SELECT no FROM layout WHERE digest = ?;
 SELECT no, series FROM layout WHERE no IN (SELECT DISTINCT layout FROM observation WHERE endpoint = ? AND at BETWEEN ? AND ?);
 
 -- name: add_observation
-INSERT INTO observation (endpoint, at, epoch, seq, status, fault, duration_ms, layout, samples)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING;
+INSERT INTO observation (endpoint, at, epoch, seq, status, fault, duration_ms, layout, samples, exact)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING;
 
 -- name: observations
-SELECT at, layout, samples FROM observation WHERE endpoint = ? AND at BETWEEN ? AND ? ORDER BY at, epoch, seq;
+SELECT at, layout, samples, exact FROM observation WHERE endpoint = ? AND at BETWEEN ? AND ? ORDER BY at, epoch, seq;
 
--- name: observed_after
-SELECT min(at) FROM observation WHERE endpoint = ? AND at > ?;
+-- name: observations_1
+-- Of a file of the first schema, which no writer has opened yet.
+SELECT at, layout, samples, NULL FROM observation WHERE endpoint = ? AND at BETWEEN ? AND ? ORDER BY at, epoch, seq;
+
+-- name: rows_after
+SELECT o.at, l.series FROM observation AS o JOIN layout AS l ON l.no = o.layout
+WHERE o.endpoint = ? AND o.at > ? ORDER BY o.at;
 
 -- name: statuses
 SELECT at, status, fault, duration_ms FROM observation WHERE endpoint = ? AND at BETWEEN ? AND ? ORDER BY at, epoch, seq;
@@ -66,5 +77,62 @@ DELETE FROM observation WHERE (endpoint, at, epoch, seq) IN
   (SELECT o.endpoint, o.at, o.epoch, o.seq FROM endpoint AS e CROSS JOIN observation AS o ON o.endpoint = e.no
    WHERE o.at < ? LIMIT ?);
 
+-- name: forget_hours
+DELETE FROM hour WHERE place % 16777216 < ?;
+
 -- name: forget_layouts
 DELETE FROM layout WHERE used < ?;
+
+-- name: oldest
+-- Of each endpoint the oldest observation that is still a row.
+SELECT e.no, (SELECT min(o.at) FROM observation AS o WHERE o.endpoint = e.no) FROM endpoint AS e;
+
+-- name: hour_rows
+SELECT o.at, o.epoch, o.seq, o.status, o.fault, o.duration_ms, o.layout, o.samples, o.exact
+FROM observation AS o WHERE o.endpoint = ? AND o.at >= ? AND o.at < ? ORDER BY o.at, o.epoch, o.seq;
+
+-- name: drop_hour_rows
+DELETE FROM observation WHERE endpoint = ? AND at >= ? AND at < ?;
+
+-- name: layout_of
+SELECT series FROM layout WHERE no = ?;
+
+-- name: hours
+SELECT h.place, l.no, l.series, h.data FROM hour AS h JOIN layout AS l ON l.no = h.layout
+WHERE h.place BETWEEN ? AND ? ORDER BY h.place;
+
+-- name: oldest_hours
+SELECT e.no, e.id, (SELECT min(h.place) FROM hour AS h WHERE h.place BETWEEN e.no * 16777216 AND e.no * 16777216 + 16777215)
+FROM endpoint AS e;
+
+-- name: put_hour
+INSERT INTO hour (place, layout, data) VALUES (?, ?, ?)
+ON CONFLICT (place) DO UPDATE SET layout = excluded.layout, data = excluded.data;
+
+-- name: drop_hours
+DELETE FROM hour WHERE place BETWEEN ? AND ?;
+
+-- name: set_hour_aside
+INSERT INTO damaged (place, layout, data, why) SELECT place, layout, data, ?2 FROM hour WHERE place = ?1;
+
+-- name: ids
+SELECT id FROM endpoint ORDER BY id;
+
+-- name: day_rows
+SELECT o.at, o.epoch, o.seq, o.status, o.fault, o.duration_ms, o.layout, o.samples, o.exact, l.series
+FROM observation AS o JOIN layout AS l ON l.no = o.layout
+WHERE o.endpoint = ? AND o.at BETWEEN ? AND ? ORDER BY o.at, o.epoch, o.seq;
+
+-- name: range_of_rows
+SELECT min(at), max(at) FROM observation;
+
+-- name: range_of_hours
+SELECT min(place % 16777216), max(place % 16777216) FROM hour;
+
+-- name: everyones_rows
+SELECT e.id, l.series, o.at, o.samples, o.exact FROM endpoint AS e CROSS JOIN observation AS o ON o.endpoint = e.no
+JOIN layout AS l ON l.no = o.layout WHERE o.at BETWEEN ? AND ?;
+
+-- name: everyones_hours
+SELECT e.id, l.series, h.data FROM hour AS h JOIN endpoint AS e ON e.no = h.place / 16777216
+JOIN layout AS l ON l.no = h.layout WHERE h.place % 16777216 BETWEEN ? AND ?;

@@ -1,0 +1,87 @@
+"""All samples of a site, endpoint by endpoint and day by day: for the archive, for checks, to compare two stores."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from rmm.core.columns import Number
+from rmm.tiers.cold_sqlite import segment
+from rmm.tiers.cold_sqlite.asking import opened
+from rmm.tiers.cold_sqlite.reader import ColdReader
+from rmm.tiers.cold_sqlite.sealed import DAY, folder_of, sealed_files
+from rmm.tiers.cold_sqlite.sealing import samples_of
+from rmm.tiers.cold_sqlite.segment import Samples, Segment
+from rmm.tiers.migrations import tier_error
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class SiteSamples(ColdReader):
+    """`ColdReader`, with what asks for everything. Raises TierError."""
+
+    def endpoints(self) -> list[str]:
+        """The ids of all endpoints that any file of the site knows."""
+        found: set[str] = set()
+        for path in self._files():
+            found.update(row[0] for row in self._all(path, self._sql["ids"]))
+            for file in sealed_files(folder_of(path), "raw"):
+                found.update(row[0] for row in self._all(file.path, self._sealed_sql["ids"]))
+        return sorted(found)
+
+    def days(self) -> list[int]:
+        """The days since 1970 that may have samples, by growing time."""
+        found: set[int] = set()
+        for path in self._files():
+            for statement, unit in (("range_of_rows", DAY), ("range_of_hours", 24)):
+                for low, high in self._all(path, self._sql[statement]):
+                    if low is not None:
+                        found.update(range(low // unit, high // unit + 1))
+            for file in sealed_files(folder_of(path), "raw"):
+                found.update(range(file.first, file.end))
+        return sorted(found)
+
+    def day(self, endpoint: str, day: int) -> Samples:
+        """Everything of one endpoint and day, each observation once."""
+        parts: list[Samples] = []
+        first, last = day * DAY, (day + 1) * DAY - 1
+        for path in self._files():
+            with self._known(path, self._sql, endpoint) as (connection, number):
+                rows = connection.execute(self._sql["day_rows"], (number, first, last)).fetchall() if number else []
+            layouts = {row[6]: [tuple(name) for name in json.loads(row[9])] for row in rows}
+            parts.append(samples_of(rows, layouts))
+        for series, data in self._segments(endpoint, "raw", day, day):
+            with self._damage():
+                names = [(name, key, field) for name, key, field in json.loads(series)]
+                parts.append(Segment(data, len(names)).samples(names))
+        return segment.join(parts)
+
+    def checksum(self) -> str:
+        """Equal for two sites that hold the same observations, samples and changes, however they are stored."""
+        total = blake2b(digest_size=16)
+        for endpoint in self.endpoints():
+            total.update(_encode(endpoint))
+            for day in self.days():
+                for seen, values in segment.scattered(self.day(endpoint, day)):
+                    total.update(_encode((seen, sorted((name, _plain(value)) for name, value in values.items()))))
+            for change in self.all_changes(endpoint):
+                total.update(_encode(change))
+        return total.hexdigest()
+
+    def _all(self, path: Path, statement: str) -> list[tuple[Any, ...]]:
+        try:
+            with contextlib.closing(opened(path)) as connection:
+                return connection.execute(statement).fetchall()
+        except (sqlite3.Error, UnicodeDecodeError) as error:
+            raise tier_error(path, error) from error
+
+
+def _plain(value: Number) -> Number:
+    """A whole number as int: rows hold it as float64, segments do not."""
+    return int(value) if value.__class__ is float and value.is_integer() else value
