@@ -31,6 +31,7 @@ from rmm.tiers.shard_store import ShardStore, open_shard
 from tests.crash.truth import FIELDS, NEW, OLD, SITES, minute_of, moment, observe
 
 KEEP_DAYS = 30
+EVERYTHING = Retention(samples=0, changes=0, hourly=0, daily=0)
 KEEP = Retention(samples=KEEP_DAYS, changes=KEEP_DAYS)
 OLDEST = Path(__file__).with_name("oldest")
 
@@ -143,6 +144,12 @@ async def later(run: Run, site: str) -> None:
     await one_round(run, site, minutes=2, keep=KEEP)
 
 
+async def after(run: Run, minutes: int) -> None:
+    """The round after some time, with what rounds do about hours and days that are over."""
+    run.minute += minutes
+    await one_round(run, OLD, keep=EVERYTHING)
+
+
 Step = Callable[[Run], Awaitable[None]]
 
 STEPS: Sequence[tuple[str, Step]] = (
@@ -156,6 +163,9 @@ STEPS: Sequence[tuple[str, Step]] = (
     ("more shards", lambda run: reshard(run, OLD, 3)),
     ("a round over three shards", lambda run: one_round(run, OLD, minutes=2)),
     ("fewer shards", lambda run: reshard(run, OLD, 1)),
+    ("hours are sealed", lambda run: after(run, 80)),
+    ("a day is merged", lambda run: after(run, 27 * 60)),
+    ("hours are sealed beside merged days", lambda run: after(run, 80)),
     ("retention", lambda run: later(run, OLD)),
     ("a last round", lambda run: one_round(run, OLD)),
 )

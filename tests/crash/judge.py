@@ -103,7 +103,7 @@ async def _after_opening(data: Path, expected: Expected, *, powerless: bool) -> 
     # The next round works, nothing is left behind by it, and then all is there.
     run.minute = expected.minute + 1000
     for site in SITES:
-        await cycle.one_round(run, site)
+        await cycle.one_round(run, site, keep=cycle.EVERYTHING)
     os.close(run.log)
     after = Expected(expected.acknowledged | set(_said(run)), expected.forgotten_before)
     wrong += [what for site in SITES for what in history(data, site, after)]
