@@ -136,8 +136,8 @@ async def reshard(run: Run, site: str, count: int) -> None:
 
 
 async def later(run: Run, site: str) -> None:
-    """A month has passed: the oldest is forgotten on leaving, on the second day since, when the clock is believed."""
-    run.minute = 10 + (KEEP_DAYS - 1) * 24 * 60
+    """A month has passed: the oldest is forgotten on leaving, on the third day since, when the clock is believed."""
+    run.minute = 10 + (KEEP_DAYS - 2) * 24 * 60
     await one_round(run, site)
     run.minute = 10 + KEEP_DAYS * 24 * 60
     run.say(forgets=run.minute + 2 - KEEP_DAYS * 24 * 60)

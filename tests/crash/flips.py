@@ -40,7 +40,7 @@ KINDS: dict[str, Callable[[str], bool]] = {
     "fleet WAL": lambda path: path == "data/fleet.sqlite-wal",
 }
 
-WITHOUT_CHECKSUM = ("cold", "merged", "fleet")  # pages of SQLite: of these the rows that are not packed show other values
+WITHOUT_CHECKSUM = ("cold", "merged", "fleet")  # pages of SQLite: what is not packed may show another value
 
 UNHARMED, FOUND, SILENT, STUCK = "nothing changed by it", "found", "NOT FOUND, another value", "STUCK"
 
