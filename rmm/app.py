@@ -7,7 +7,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -251,7 +251,10 @@ class App:
     ) -> PollSummary:
         """One round: poll, keep, fold, alert."""
         from rmm.poller.outlet import BusOutlet
+        from rmm.tiers.room import room_faults, use_reserve
+        from rmm.tiers.store.restore import check_restored
 
+        check_restored(self.data)
         work = self.work(request)
         summary = PollSummary(planned=sum(len(shard.endpoints) for shard in work))
         began = time.monotonic()
@@ -263,6 +266,7 @@ class App:
             summary.count(observation)
             on_observation(observation)
 
+        use_reserve(self.data)
         async with self._telling_of_the_disk(), AsyncExitStack() as stack:
             coordinator = await stack.enter_async_context(self.coordinator())
             outlet = await stack.enter_async_context(BusOutlet.open(coordinator.fold))
@@ -272,7 +276,7 @@ class App:
             else:
                 tally = await self.poll_here(request, work, outlet, seen)
             await outlet.drain()
-            summary.skipped, summary.faults = tally.skipped, tally.faults
+            summary.skipped, summary.faults = tally.skipped, (*tally.faults, *room_faults(self.settings, tally.faults))
             listed = {endpoint.id for endpoint in self.settings.endpoints if endpoint.enabled}
             counts = await coordinator.finish(summary.faults, listed)
             summary.firing, summary.resolved = counts.get("firing", 0), counts.get("resolved", 0)
@@ -337,6 +341,7 @@ class App:
     ) -> Tally:
         """Poll in this process."""
         from rmm.poller.round import Round
+        from rmm.tiers.room import check_room, floor_of
         from rmm.tiers.shard_store import open_shard
 
         async with self.kit(epoch or secrets.token_hex(8), polls=True) as kit:
@@ -350,6 +355,7 @@ class App:
                     fields=self.fields,
                     now=self.clock.now,
                     keep=self.settings.retention,
+                    room=partial(check_room, self.data, floor_of(self.settings)),
                 ),
                 outlet=outlet,
                 on_observation=on_observation,

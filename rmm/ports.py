@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import msgspec
 
+from rmm.errors import TierError
 from rmm.model.endpoint import Credential, Target
 from rmm.model.observation import Observation
 from rmm.model.rollup import Rollup
@@ -241,8 +242,13 @@ class ShardStore(Protocol):
         """Encoded observations found at opening, which a coordinator may not have folded yet."""
         ...
 
+    @property
+    def postponed(self) -> TierError | None:
+        """Why hot and cold wait, and the spool alone has what was acknowledged: there is no room, for example."""
+        ...
+
     async def flush(self) -> None:
-        """Hot and cold hold all that was acknowledged."""
+        """Hot and cold hold all that was acknowledged, unless it is `postponed`."""
         ...
 
     async def rest(self) -> None:

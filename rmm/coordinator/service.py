@@ -92,8 +92,8 @@ class Coordinator:
             kept.pop(alert.key, None)
 
     @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
-        """A transaction, alone among processes, with the live alerts as the database has them."""
+    async def _alone(self) -> AsyncIterator[None]:
+        """A transaction, alone among processes: SQLite before 3.51.3 needs that for checkpoints too."""
         async with self._writing:
             deadline = asyncio.get_running_loop().time() + LOCK_S
             while True:
@@ -107,13 +107,20 @@ class Coordinator:
                     await asyncio.sleep(0.02)
             try:
                 async with self._store.transaction():
-                    await self._refresh()
                     yield
-            except BaseException:
-                self._version = -1  # what was remembered may not have been stored
-                raise
             finally:
                 lock.__exit__(None, None, None)
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """The same with the live alerts as the database has them."""
+        try:
+            async with self._alone():
+                await self._refresh()
+                yield
+        except BaseException:
+            self._version = -1  # what was remembered may not have been stored
+            raise
 
     async def _refresh(self) -> None:
         version = await self._store.version()
@@ -346,7 +353,7 @@ class Coordinator:
     async def _deliver_to(self, name: str, notifications: Sequence[Notification]) -> None:
         for notification in notifications:
             sent_at, result = await _send(self._channels[name], notification, self._clock)
-            async with self._writing, self._store.transaction():
+            async with self._alone():
                 await self._store.mark(notification.id, name, sent_at=sent_at, result=result)
             if not sent_at:
                 self._broken.add(name)

@@ -51,6 +51,14 @@ class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     daily: int = 0
 
 
+class DiskSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How much room the data folder may take; 0 stands for no limit. GB are 10^9 bytes."""
+
+    budget_gb: float = 0.0  # the data folder itself
+    keep_free_gb: float = 1.0  # what is left of its disk for everything else
+    warn_days: int = 14  # an alert when one of the two is reached within so many days
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """All of `rmm.yaml`, with paths made absolute, and the endpoints of `endpoints.csv`."""
 
@@ -66,3 +74,4 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     rules: tuple[Rule, ...] = ()  # from config/rules/*.yaml; override a shipped rule of the same id
     channels: dict[str, dict[str, Any]] = {}  # channel name -> {"type": file name in rmm/channels, ...its options}
     retention: Retention = Retention()
+    disk: DiskSettings = DiskSettings()

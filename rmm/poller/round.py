@@ -27,7 +27,7 @@ from rmm.poller.kit import Kit
 from rmm.poller.lanes import Countdown, SlowLane, open_files, sizes
 from rmm.poller.tally import Tally
 from rmm.poller.visit import Visitor, shells_left
-from rmm.poller.watch import STALLED, Watch
+from rmm.poller.watch import STALLED, Watch, postponed
 from rmm.ports import Outlet, Session, ShardStore
 
 log = logging.getLogger(__name__)
@@ -72,6 +72,7 @@ class Round:
         self._visits: set[asyncio.Task[Observation]] = set()
         self._closing: set[asyncio.Task[None]] = set()
         self._failure: BaseException | None = None
+        self._postponed: RmmError | None = None
         self._failed = asyncio.Event()
         self._stopping = False
         self._spawning: asyncio.Future[object] | None = None
@@ -92,7 +93,7 @@ class Round:
         """
         async with self._watch.running():
             await self._run(work)
-        self.tally.faults = (*self._watch.faults(), *self._too_few_files())
+        self.tally.faults = (*self._watch.faults(), *self._too_few_files(), *postponed(self._postponed))
 
     def _too_few_files(self) -> tuple[Fault, ...]:
         wanted = self._kit.poll.concurrency
@@ -211,6 +212,8 @@ class Round:
                     await store.flush()
                 if await self._outlet.committed(shard.site, shard.shard):
                     await store.release()
+            if store.postponed is not None:
+                self._postponed = store.postponed
 
     async def _job(self, one: _Due) -> None:
         """One endpoint in the fast lane. It never raises: asyncio-pool would keep the slot."""

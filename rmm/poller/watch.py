@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 from datetime import datetime
 
+from rmm.errors import RmmError
 from rmm.model.observation import Fault
 from rmm.ports import Clock
 
@@ -16,7 +17,7 @@ STALL_S = 1.0  # a loop that is late by so much misses deadlines: what timed out
 JUMP_S = 5.0  # how far wall and monotonic time may part in one round
 REMEMBERED = 256
 
-STALLED, STEPPED = "collector.stalled", "collector.clock_step"
+STALLED, STEPPED, WAITS = "collector.stalled", "collector.clock_step", "collector.disk"
 
 
 class Watch:
@@ -79,3 +80,10 @@ class Watch:
             text = f"the collector's clock was set by {self._jump:+.0f} s while a round ran"
             found.append(Fault(STEPPED, "R0", "Check its time service.", text))
         return tuple(found)
+
+
+def postponed(error: RmmError | None) -> tuple[Fault, ...]:
+    """The fault of a round whose readings stay in the spool, and why."""
+    if error is None:
+        return ()
+    return (Fault(WAITS, "R0", error.hint, f"history waits, and readings are kept in the spool alone: {error}"),)

@@ -17,11 +17,12 @@ from rmm.core.authentication import unfit
 from rmm.document import Document, Problem, checked, dotted, lines_of, read_document
 from rmm.errors import ConfigError
 from rmm.model.endpoint import Endpoint, Group, Site, TlsException
-from rmm.model.settings import CollectorSettings, LockoutSettings, PollSettings, Retention, Settings
+from rmm.model.settings import CollectorSettings, DiskSettings, LockoutSettings, PollSettings, Retention, Settings
 from rmm.settings.endpoints import ENDPOINTS, RESERVED, SCHEMES, SHELLS, TRANSPORTS, read_endpoints
 from rmm.settings.fitting import endpoint_idle_problems, file_problems, idle_problems
 from rmm.settings.rules import read_rules
 from rmm.settings.sessions import endpoint_problems, site_problems
+from rmm.settings.store import store_problems, whole_retention
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +73,9 @@ class _Top(msgspec.Struct):
     collectors: dict[str, Any] = {}
     lockout: dict[str, Any] = {}
     channels: dict[str, dict[str, Any]] = {}
-    retention_days: int = 90  # of samples and of changes
+    retention: dict[str, Any] = {}
+    retention_days: int | None = None  # of samples and of changes
+    disk: dict[str, Any] = {}
 
 
 def load_settings(folder: Path, flags: Mapping[str, Any] | None = None) -> Settings:
@@ -99,10 +102,15 @@ def load_settings(folder: Path, flags: Mapping[str, Any] | None = None) -> Setti
     poll = _section(document, "poll", PollSettings, top, flags, problems)
     collectors = _section(document, "collectors", CollectorSettings, top, flags, problems)
     lockout = _section(document, "lockout", LockoutSettings, top, flags, problems)
+    retention = whole_retention(
+        document, top.retention_days, _section(document, "retention", Retention, top, flags, problems), problems
+    )
+    disk = _section(document, "disk", DiskSettings, top, flags, problems)
     sites = _sites(document, top, folder, problems)
     _check_top(document, top, problems)
     _check_limits(document, poll, problems)
     _check_lockout(document, lockout, problems)
+    problems += store_problems(document, retention, disk)
     _check_channels(document, top, problems)
     groups = _groups(document, top, problems)
     exceptions = _exceptions(document, top, problems)
@@ -138,7 +146,8 @@ def load_settings(folder: Path, flags: Mapping[str, Any] | None = None) -> Setti
         exceptions=tuple(exceptions),
         rules=tuple(rules),
         channels=top.channels,
-        retention=Retention(samples=top.retention_days, changes=top.retention_days),
+        retention=retention,
+        disk=disk,
     )
 
 
@@ -332,8 +341,6 @@ def _origin(document: Document, key: str) -> tuple[int, str]:
 def _check_top(document: Document, top: _Top, problems: list[Problem]) -> None:
     if not top.data.strip():
         problems.append(Problem(document.line(("data",)), "data", "name a folder"))
-    if not 1 <= top.retention_days <= 36_500:
-        problems.append(Problem(document.line(("retention_days",)), "retention_days", "1 to 36500 are allowed"))
 
 
 def _check_channels(document: Document, top: _Top, problems: list[Problem]) -> None:

@@ -72,6 +72,8 @@ async def _drain(
         for record in store.pending():
             await outlet.publish(site, shard, record)
         await store.flush()
+        if store.postponed is not None:
+            raise store.postponed
         if not await outlet.committed(site, shard):
             raise TierError(
                 f"the number of shards of site {site} was changed, but shard {shard} still has observations that the "

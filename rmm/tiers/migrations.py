@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from rmm.errors import TierError
 
 log = logging.getLogger(__name__)
 
-_FIXED = (3, 51, 3)  # first release without the WAL-reset bug of 3.7.0 and later
+FIXED = (3, 51, 3)  # first release without the WAL-reset bug of 3.7.0 and later
 WAIT_S = 10.0  # for another process that has just made the file
 # Our statements fit the schema, so one that lacks something is damaged as well.
 _SIGNS = ("malformed", "not a database", "no such table", "no such column", "has no column", "decode to UTF-8")
@@ -32,8 +33,8 @@ async def open_writer(path: Path, scripts: Traversable, *, page_size: int = 4096
     SQLite before 3.51.3 can corrupt a file that several connections write or checkpoint at once. This connection is
     the only one that writes (the caller holds the file's lock) and readers open it read-only, which avoids the bug.
     """
-    if sqlite3.sqlite_version_info < _FIXED:
-        log.debug("SQLite %s has the WAL-reset bug; one writer per file avoids it", sqlite3.sqlite_version)
+    if sqlite3.sqlite_version_info < FIXED:
+        log.debug("SQLite %s has the WAL-reset bug; see `rmm store status`", sqlite3.sqlite_version)
     try:
         make_folder(path.parent)
         connection = await aiosqlite.connect(path, isolation_level=None)
@@ -65,6 +66,44 @@ async def _use_wal(connection: aiosqlite.Connection) -> None:
             if "locked" not in str(error) or asyncio.get_running_loop().time() > until:
                 raise
         await asyncio.sleep(0.02)
+
+
+async def bounded_wal(connection: aiosqlite.Connection, path: Path, most: int) -> None:
+    """Raises TierError (tier.held) when the WAL is larger than `most` bytes because a reader does not let go.
+
+    Checkpoints cannot pass the oldest reader, and the WAL begins anew only when nobody reads from it.
+    """
+    wal = path.with_name(path.name + "-wal")
+    try:
+        size = wal.stat().st_size
+    except OSError:
+        return
+    if size <= most:
+        return
+    cursor = await connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+    row = await cursor.fetchone()
+    await cursor.close()
+    if row is not None and row[1] == row[2]:  # all of it is in the file: the next write begins the WAL anew
+        return
+    who = ", ".join(readers_of(path)) or "a process that cannot be seen from here"
+    raise TierError(
+        f"{wal}: has {size / 1e6:.0f} MB and cannot begin anew while a reader holds on: {who}",
+        code="tier.held",
+        hint="End that process, or let it end its transaction. Readings are in the spool until then.",
+    )
+
+
+def readers_of(path: Path) -> list[str]:
+    """Other processes that have the file open, as `NAME (process N)`; only where the system has /proc."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if int(folder.name) == os.getpid() or not any(path.samefile(link) for link in (folder / "fd").iterdir()):
+                continue
+            found.append(f"{(folder / 'comm').read_text().strip()} (process {folder.name})")
+        except OSError:  # it has ended, or is another account's
+            continue
+    return sorted(found)
 
 
 async def migrate(connection: aiosqlite.Connection, scripts: Traversable) -> None:
@@ -130,6 +169,8 @@ def tier_error(path: Path, error: Exception) -> TierError:
         if shutil.disk_usage(path.parent).free < LITTLE:
             return TierError(f"{path}: {text}, the disk is full", code="disk.full", hint=_FULL)
         return TierError(f"{path}: {text}", code="disk.io")
+    if "locked" in text or text == "interrupted":
+        return TierError(f"{path}: {text}", code="tier.busy", hint="Something else is at work on this file; try again.")
     if "readonly" in text or "unable to open" in text:
         return TierError(f"{path}: {text}", code="disk.read_only")
     if any(sign in text for sign in _SIGNS):

@@ -41,6 +41,9 @@ MERGED_AFTER = timedelta(hours=2)  # the end of a day
 WRITING = threading.Lock()
 """Whoever writes a hot file: a file in the making takes as much memory as its shard, so that is done one by one."""
 
+POSTPONING = frozenset({"disk.full", "tier.held"})
+"""Codes of errors for which history waits: what is acknowledged meanwhile stays in the spool, for a later opening."""
+
 Queued = tuple[Observation, Hint]
 
 
@@ -57,6 +60,7 @@ class ShardStore:
         cold: ColdTier,
         fields: Mapping[str, CollectorFields],
         now: Callable[[], datetime],
+        room: Callable[[], None] = lambda: None,
     ) -> None:
         self._data = data
         self._site = site
@@ -68,6 +72,8 @@ class ShardStore:
         tidy(hot_json.path_of(data, site, shard).parent, f"{shard}.json")
         found, self._days = hot_json.load_with_days(data, site, shard)
         self._states = {name: brought_back(state, now()) for name, state in found.items()}
+        self._room = room
+        self.postponed: TierError | None = None
         self._pending: list[bytes] = []
         self._queue: list[Queued] = []
         self._draining: asyncio.Task[None] | None = None
@@ -191,12 +197,19 @@ class ShardStore:
     async def _drain(self) -> None:
         """Store what is queued. An error is kept: from then on nothing is released, and the spool has it all."""
         while self._queue:
+            if self.postponed is not None:
+                self._queue = []
+                return
             if self._error is not None:
                 raise self._error
             batch, self._queue = self._queue[:BATCH], self._queue[BATCH:]
             try:
+                self._room()
                 await self._store(batch)
             except TierError as error:
+                if error.code in POSTPONING:
+                    self.postponed = error
+                    continue
                 self._error = error
                 raise
             except asyncio.CancelledError:
@@ -220,7 +233,7 @@ class ShardStore:
             self._spool.set_aside(encode_observation(batch[0][0]))
 
     async def flush(self) -> None:
-        """Hot and cold hold all that was acknowledged. Raises TierError; the spool then still has it.
+        """Hot and cold hold all that was acknowledged, or it is `postponed`. Raises TierError; the spool still has it.
 
         A cancelled caller does not break it off: leaving the store waits for it.
         """
@@ -237,12 +250,17 @@ class ShardStore:
             if self._error is not None:
                 raise self._error
             await self._drain()
+            if self.postponed is not None:
+                return
             if self._unwritten:
                 written, self._unwritten = self._unwritten, set()
                 try:
                     await asyncio.to_thread(self._write, dict(self._states), self._now(), merged=bool(self._away))
-                except BaseException:
+                except BaseException as error:
                     self._unwritten |= written
+                    if isinstance(error, TierError) and error.code in POSTPONING:
+                        self.postponed = error
+                        return
                     raise
             self._mark = mark
         finally:
@@ -279,6 +297,23 @@ class ShardStore:
         log.info("shard %s/%d: nothing is forgotten before it has run for a day", self._site, self._shard)
         return False
 
+    async def look_after(self, keep: Retention) -> None:
+        """Forget what is too old, which makes room; seal and merge where there is some."""
+        try:
+            if self.settled():
+                await self._cold.expire(self._now(), keep)
+            self._room()
+            if self.postponed is None:
+                await self._cold.seal(self._now() - SEALED_AFTER)
+                await self._cold.merge(self._now() - MERGED_AFTER)
+        except TierError as error:
+            if error.code == "tier.busy":  # somebody reads a file of merged history, which has no WAL
+                log.warning("sealing and merging wait for the next round: %s", error)
+            elif error.code in POSTPONING:
+                self.postponed = self.postponed or error
+            else:
+                raise
+
     def let_go(self) -> None:
         """It is closed: whoever still has a reference to it, such as a task that ended, keeps no states alive."""
         self._states, self._pending, self._queue = {}, [], []
@@ -313,17 +348,19 @@ async def open_shard(
     fields: Mapping[str, CollectorFields],
     now: Callable[[], datetime],
     keep: Retention | None = None,
+    room: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[ShardStore]:
     """The store of one shard, for the holder of its lease; replays what a crash left.
 
     On leaving without an error, where `keep` is given: what is older than that is forgotten, though not while the
-    clock may have been set (`ShardStore.settled`), and hours and days that are over are sealed and merged.
+    clock may have been set (`ShardStore.settled`), and hours and days that are over are sealed and merged. `room`
+    raises TierError when history has to wait.
     """
     async with (
         Spool(data / "spool" / site / str(shard)) as spool,
         ColdTier(path_of(data, site, shard), fields) as cold,
     ):
-        store = ShardStore(data, site, shard, spool=spool, cold=cold, fields=fields, now=now)
+        store = ShardStore(data, site, shard, spool=spool, cold=cold, fields=fields, now=now, room=room)
         try:
             await store.recover()
             yield store
@@ -331,7 +368,4 @@ async def open_shard(
             await store.settle()
             store.let_go()
         if keep is not None:
-            if store.settled():
-                await cold.expire(now(), keep)
-            await cold.seal(now() - SEALED_AFTER)
-            await cold.merge(now() - MERGED_AFTER)
+            await store.look_after(keep)

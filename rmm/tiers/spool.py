@@ -251,3 +251,20 @@ def _next_intact(data: bytes, damaged: int) -> int:
             return at - HEADER
         at = data.find(b"{", at + 1)
     return -1
+
+
+def damage(data: bytes) -> Iterator[str]:
+    """What is damaged in the content of a segment. An unfinished record at its end is none: a crash leaves it."""
+    if data and not MAGIC.startswith(data[: len(MAGIC)]):
+        yield "it does not begin as a segment does"
+    position = len(MAGIC)
+    while position + HEADER <= len(data):
+        end = _end_of_intact(data, position)
+        if end > 0:
+            position = end
+            continue
+        following = _next_intact(data, position)
+        if following < 0 and not _complete(data, position):
+            return
+        yield f"the record at byte {position} is damaged"
+        position = following if following > 0 else len(data)

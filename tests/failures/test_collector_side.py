@@ -144,12 +144,13 @@ def test_a_full_disk(site: Callable[..., Site], hook: tuple[str, list[str]], tmp
         hook[1].clear()
         rounds = 0
         while (done := one.poll("--all", env=environment))["code"] == 0 and rounds < 10:
-            rounds += 1  # what is left suffices for some rounds
+            rounds += 1  # what is left suffices for some rounds, of which history misses what the spool keeps
         assert done["code"] == 1
         errors = [line for line in done["err"].splitlines() if line.startswith("error:")]
         assert len(errors) == 1, done["err"]
         assert "full" in errors[0] or "space" in errors[0].lower()
-        assert hook[1].count("firing collector_disk") == 1
+        # Once of the site's history that waits, and once by the round that could not acknowledge any more.
+        assert 1 <= hook[1].count("firing collector_disk") <= 2
         assert [line for line in hook[1] if "unreachable" in line] == []
         (small / "filler").unlink()
         assert one.poll(env=environment)["code"] == 0  # there is room again

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -179,6 +180,9 @@ async def test_what_a_script_started_ends_with_its_shell(lab_of: Make) -> None:
         result = await lab.run("/bin/sh -c 'sleep 300 >/dev/null 2>&1 & echo $!'; 'x'", target=lab.target(transport))
         assert result.output[-1] == "x"
         assert await lab.idle()
+        until = time.monotonic() + 20  # whoever is killed takes a moment to be gone
+        while lab.processes() and time.monotonic() < until:
+            await asyncio.sleep(0.1)
         assert lab.processes() == []
 
 

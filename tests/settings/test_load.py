@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from rmm.document import read_document
 from rmm.errors import ConfigError
 from rmm.model.endpoint import Site
-from rmm.model.settings import CollectorSettings, LockoutSettings, PollSettings
+from rmm.model.settings import CollectorSettings, DiskSettings, LockoutSettings, PollSettings, Retention
 from rmm.resources import shipped
 from rmm.settings.load import ENVIRONMENT, SETTINGS, load_settings
 from rmm.settings.rules import shipped_rules
@@ -51,7 +51,7 @@ def test_the_shipped_file_loads_and_mentions_every_setting(write: Write) -> None
     settings = load_settings(write(text))
     assert settings.poll == PollSettings()
     assert list(settings.sites) == ["hq"]
-    for kind in (PollSettings, CollectorSettings, Site):
+    for kind in (PollSettings, CollectorSettings, Retention, DiskSettings, Site):
         missing = [field.name for field in msgspec.structs.fields(kind) if f"{field.name}:" not in text]
         assert missing == [], kind
     assert [key for key in ("data:", "channels:", "retention_days:") if key not in text] == []
@@ -303,3 +303,28 @@ def test_endpoints_are_not_reported_where_the_file_names_no_site(write: Write, t
     found = problems(write(text, "ComputerName,SiteId\nSRV01,hq\nSRV02,hq\n"))
     assert len(found) == 1
     assert found[0].startswith("rmm.yaml:")
+
+
+def test_history_is_kept_per_class(write: Write) -> None:
+    assert load_settings(write(GOOD)).retention == Retention()
+    short = load_settings(write(GOOD + "retention_days: 30\n"))
+    assert short.retention == Retention(samples=30, changes=30)
+    mixed = load_settings(write(GOOD + "retention_days: 30\nretention: {hourly: 0, daily: 400}\n"))
+    assert mixed.retention == Retention(samples=30, changes=30, hourly=0, daily=400)
+    assert load_settings(write(GOOD + "disk: {budget_gb: 40}\n")).disk == DiskSettings(budget_gb=40)
+
+
+def test_two_answers_for_one_class_and_what_is_out_of_its_limits(write: Write) -> None:
+    text = GOOD + (
+        "retention_days: 30\nretention:\n  samples: 7\n  hourly: -1\n  monthly: 5\n"
+        "disk:\n  budget_gb: -1\n  keep_free: 5\n"
+    )
+    first = GOOD.count("\n") + 1
+    assert problems(write(text)) == [
+        f"rmm.yaml:{first + 2}: retention.samples: line {first} says it already: "
+        "retention_days stands for samples and changes",
+        f"rmm.yaml:{first + 3}: retention.hourly: 1 to 36500 days are allowed, or 0 for ever",
+        f"rmm.yaml:{first + 4}: retention.monthly: unknown key; known are changes, daily, hourly, samples",
+        f"rmm.yaml:{first + 6}: disk.budget_gb: 0 to 1000000 are allowed",
+        f"rmm.yaml:{first + 7}: disk.keep_free: unknown key; did you mean keep_free_gb?",
+    ]

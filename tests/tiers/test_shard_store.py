@@ -245,7 +245,7 @@ async def with_tier(data: Path, tier: Stubborn) -> AsyncIterator[ShardStore]:
 
 
 async def test_after_a_failed_store_nothing_is_released(tmp_path: Path) -> None:
-    async with with_tier(tmp_path, Stubborn("srv-2", TierError("full", code="disk.full"))) as store:
+    async with with_tier(tmp_path, Stubborn("srv-2", TierError("full of holes"))) as store:
         for n in range(3):
             await store.acknowledge(observe(f"srv-{n}", n), None)
         for _ in range(2):  # also when it is tried again
@@ -256,6 +256,35 @@ async def test_after_a_failed_store_nothing_is_released(tmp_path: Path) -> None:
         await store.release()
     async with at_work(tmp_path) as store:
         assert [decode_observation(data).endpoint for data in store.pending()] == ["srv-0", "srv-1", "srv-2"]
+
+
+async def test_history_that_finds_no_room_waits_in_the_spool(tmp_path: Path) -> None:
+    tier = Stubborn("srv-2", TierError("no room", code="disk.full"))
+    async with with_tier(tmp_path, tier) as store:
+        for n in range(2):
+            await store.acknowledge(observe(f"srv-{n}", n), None)
+        await store.flush()
+        await store.release()  # what is in all tiers
+        for n in range(2, 50):  # more than are queued: nobody waits for what is not stored
+            await store.acknowledge(observe(f"srv-{n}", n), None)
+        await store.flush()
+        assert store.postponed is not None
+        assert store.postponed.code == "disk.full"
+        await store.release()  # forgets nothing of it
+        assert store.state("srv-49") is not None
+    assert [len(tier.statuses(f"srv-{n}", since=START, until=FOREVER)) for n in (1, 2, 49)] == [1, 0, 0]
+    assert set(hot_json.load(tmp_path, "hq", 0)) == {"srv-0", "srv-1"}  # never ahead of history
+    async with with_tier(tmp_path, tier) as store:  # still no room: it opens, and goes on
+        assert [decode_observation(data).endpoint for data in store.pending()] == [f"srv-{n}" for n in range(2, 50)]
+        assert store.postponed is not None
+        await store.acknowledge(observe("srv-50", 50), None)
+    async with at_work(tmp_path) as store:
+        assert store.postponed is None
+        assert len(store.pending()) == 49
+        await store.release()
+    assert list((tmp_path / "spool").rglob("*.spool")) == []
+    reader = ColdReader(tmp_path, "hq")
+    assert [len(reader.statuses(f"srv-{n}", since=START, until=FOREVER)) for n in (2, 49, 50)] == [1, 1, 1]
 
 
 async def test_one_observation_that_cannot_be_stored_does_not_stop_the_shard(

@@ -71,7 +71,8 @@ def explains(trouble: Trouble, status: str, code: str) -> bool:
     return code in trouble.codes if trouble.codes else status in OUT_OF_REACH
 
 
-RULES = frozenset({RULE, "collector_disk", "collector_skew", *(kind.rule for kind in KINDS)})
+BUDGET = "collector_budget"  # told before anything happens
+RULES = frozenset({RULE, BUDGET, "collector_disk", "collector_skew", *(kind.rule for kind in KINDS)})
 
 
 def site_alert(rule: str, site: str, summary: str, value: int, now: datetime, known: Alert | None) -> Alert:
@@ -82,7 +83,7 @@ def site_alert(rule: str, site: str, summary: str, value: int, now: datetime, kn
         endpoint="",
         name=site,
         site=site,
-        severity="critical",
+        severity="warning" if rule == BUDGET else "critical",
         state=FIRING,
         summary=summary,
         value=value,

@@ -6,6 +6,7 @@ import json
 import math
 import sqlite3
 import struct
+import time
 from bisect import bisect_left
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -19,11 +20,13 @@ from rmm.model.rollup import Rollup
 from rmm.tiers.cold_sqlite.sealed import DAY
 from rmm.tiers.cold_sqlite.series import exact_values, metric_parts
 
+READ_S = 120.0  # how long a question may read a file: as long as that, its writer's WAL only grows
+
 Part = tuple[list[int], list[Number]]  # times and values of one file, by time
 
 
 def opened(path: Path) -> sqlite3.Connection:
-    """A file to be read; its caller closes it. Raises sqlite3.Error."""
+    """A file to be read, for at most READ_S seconds; its caller closes it. Raises sqlite3.Error."""
     uri = f"{path.absolute().as_uri()}?mode=ro"
     try:
         return _connected(uri)
@@ -44,6 +47,8 @@ def _connected(uri: str) -> sqlite3.Connection:
     connection = sqlite3.connect(uri, uri=True, timeout=10)
     try:
         connection.execute("PRAGMA user_version").close()
+        until = time.monotonic() + READ_S
+        connection.set_progress_handler(lambda: time.monotonic() > until, 200_000)
     except BaseException:
         connection.close()
         raise

@@ -94,9 +94,12 @@ class ColdReader:
         if not path.exists():  # retention took it
             return
         with self._known(path, sql, endpoint) as (connection, number):
+            found: list[Any] = []
             if number and (statement != "hours" or version_of(connection) > 1):
                 places = number * PLACE + low, number * PLACE + high
-                yield from (row[2:] for row in connection.execute(sql[statement], places))
+                found = connection.execute(sql[statement], places).fetchall()
+        # Behind the file's closing: who asked may take its time, and would keep the writer's WAL from beginning anew.
+        yield from (row[2:] for row in found)
 
     def samples(
         self, endpoint: str, metric: str, *, since: datetime, until: datetime

@@ -23,13 +23,14 @@ from rmm.tiers.cold_sqlite.following import read_after
 from rmm.tiers.cold_sqlite.merging import Merger, Sealed
 from rmm.tiers.cold_sqlite.sealed import DAY, PLACE, folder_of, week_of
 from rmm.tiers.cold_sqlite.series import CollectorFields
-from rmm.tiers.migrations import named, open_writer, set_aside, tier_error
+from rmm.tiers.migrations import bounded_wal, named, open_writer, set_aside, tier_error
 
 log = logging.getLogger(__name__)
 
 PAGE = 16_384
 SQL = files("rmm.tiers.cold_sqlite") / "sql"
 MOST_LAYOUTS_CACHED = 4096
+MOST_WAL = 256 << 20  # bytes: no transaction begins behind a reader that keeps the WAL from beginning anew
 MOST_MERGED = 20  # endpoints whose day is merged in one transaction
 
 T = TypeVar("T")
@@ -196,6 +197,7 @@ class ColdTier:
                 raise TierError(f"{self._path}: the tier is closed", code="tier.closed")
             db = self._db
             try:
+                await bounded_wal(db, self._path, MOST_WAL)
                 await db.execute("BEGIN IMMEDIATE")
                 try:
                     result = await work(db)

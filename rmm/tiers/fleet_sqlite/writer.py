@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import sqlite3
@@ -18,7 +19,7 @@ import msgspec
 from rmm.core.alerting.lifecycle import LIVE, Change
 from rmm.core.duplicates import Reported
 from rmm.durable import hold
-from rmm.errors import TierError
+from rmm.errors import LeaseLost, TierError
 from rmm.model.identity import Acceptance, Refusal
 from rmm.model.rule import Alert, Notification
 from rmm.tiers.migrations import named, open_writer, set_aside, tier_error
@@ -70,11 +71,15 @@ class FleetStore:
         try:
             yield store
         finally:
-            await db.close()
-            if store.damaged:
-                with hold(data / "locks" / "fleet.lock", "the fleet's database", timeout_s=LOCK_S):
-                    if path.stat().st_ino == file:  # nobody else was first
-                        log.warning("%s is damaged; kept as %s, it begins anew", path, set_aside(path).name)
+            # The last one to close writes the WAL back into the file: alone, as for a transaction.
+            with contextlib.ExitStack() as lock:
+                held = False
+                with contextlib.suppress(LeaseLost, TierError):
+                    lock.enter_context(hold(data / "locks" / "fleet.lock", "the fleet's database", timeout_s=LOCK_S))
+                    held = True
+                await db.close()
+                if store.damaged and held and path.stat().st_ino == file:  # nobody else was first
+                    log.warning("%s is damaged; kept as %s, it begins anew", path, set_aside(path).name)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:

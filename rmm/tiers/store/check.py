@@ -1,0 +1,141 @@
+"""Reads everything and says what is wrong. It changes nothing and may run beside a poll."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from rmm.tiers import hot_json, spool
+from rmm.tiers.cold_sqlite.sealed import PLACE
+from rmm.tiers.cold_sqlite.segment import DamagedSegment, RolledSegment, Segment
+from rmm.tiers.store import places
+from rmm.tiers.store.places import FLEET, HOT, SEALED, SHARD, SPOOL, StoreFile
+from rmm.tiers.store.sqlite import integrity, newest_schema, reading
+
+REPAIR = "Run `rmm store repair`; it keeps aside what cannot be read."
+NEWER = "It was written by a newer rmm: install that version."
+DISK = "Check permissions and the disk of the data folder."
+PERSON = "It was kept for a person to look at; `rmm store restore` has what a backup has. Delete it when done."
+
+
+class Finding(NamedTuple):
+    """Something wrong with a file. `severity`: "damaged" needs a repair, "note" is told only."""
+
+    path: Path
+    severity: str
+    what: str
+    fix: str
+
+
+def check(data: Path) -> Iterator[StoreFile | Finding]:
+    """Every file, followed by what is wrong with it; what belongs to no file comes last."""
+    for file in places.store_files(data):
+        if file.kind == places.TEMPORARY:
+            continue
+        yield file
+        try:
+            yield from _of_file(data, file)
+        except FileNotFoundError:  # retention took it, or the spool forgot it
+            continue
+        except OSError as error:
+            yield Finding(file.path, "damaged", error.strerror or str(error), DISK)
+    for path in places.orphans(data):
+        yield Finding(path, "note", "belongs to nothing", "Run `rmm store repair` to put it away.")
+    yield from _lost_shards(data)
+
+
+def _of_file(data: Path, file: StoreFile) -> Iterator[Finding]:
+    if file.kind in places.SQLITE:
+        yield from _sqlite(file)
+    elif file.kind == HOT:
+        yield from _hot(data, file)
+    elif file.kind == SPOOL:
+        for what in spool.damage(file.path.read_bytes()):
+            yield Finding(file.path, "damaged", what, "The next poll keeps the damaged part aside and goes on.")
+    elif file.kind == places.ASIDE:
+        yield Finding(file.path, "note", "was found damaged and set aside", PERSON)
+
+
+def _hot(data: Path, file: StoreFile) -> Iterator[Finding]:
+    if file.shard >= 0 and (why := hot_json.damage(data, file.site, file.shard)):
+        yield Finding(file.path, "damaged", why, NEWER if why.startswith("schema") else REPAIR)
+
+
+def _sqlite(file: StoreFile) -> Iterator[Finding]:
+    try:
+        with reading(file.path) as connection:
+            schema = int(connection.execute("PRAGMA user_version").fetchone()[0])
+            if schema > newest_schema(file.kind):
+                yield Finding(file.path, "damaged", f"schema {schema} is not known to this rmm", NEWER)
+                return
+            if found := integrity(connection):
+                yield Finding(file.path, "damaged", found, REPAIR)
+                return
+            if file.kind != FLEET and schema:
+                yield from _segments(file, connection, schema)
+    except sqlite3.OperationalError as error:
+        if not file.path.exists():
+            raise FileNotFoundError(file.path) from error
+        yield Finding(file.path, "damaged", str(error), DISK)
+    except sqlite3.Error as error:
+        yield Finding(file.path, "damaged", str(error), REPAIR)
+
+
+def _segments(file: StoreFile, connection: sqlite3.Connection, schema: int) -> Iterator[Finding]:
+    if file.kind == SHARD and schema < 2:
+        return
+    for place, why in damaged_segments(connection, file.kind):
+        where = f"the segment of endpoint {place // PLACE} at {place % PLACE} cannot be read: {why}"
+        yield Finding(file.path, "damaged", where, REPAIR)
+    ((aside,),) = connection.execute("SELECT count(*) FROM damaged").fetchall()
+    if aside:
+        yield Finding(file.path, "note", f"{aside} damaged segments are kept in its table `damaged`", PERSON)
+
+
+def damaged_segments(connection: sqlite3.Connection, kind: str) -> Iterator[tuple[int, str]]:
+    """(place, why) of the segments that cannot be read whole; each is decoded. Of a file that is intact for SQLite."""
+    table = "hour" if kind == SHARD else "segment"
+    layouts = {row[0]: row[1] for row in connection.execute("SELECT no, series FROM layout")}
+    last = -1
+    while True:  # by portions, so that no read lasts long
+        rows = connection.execute(
+            f"SELECT place, layout, data FROM {table} WHERE place > ? ORDER BY place LIMIT 64",  # noqa: S608 - ours
+            (last,),
+        ).fetchall()
+        for place, layout, data in rows:
+            if why := unreadable(kind, layouts.get(layout), data):
+                yield place, why
+        if not rows:
+            return
+        last = rows[-1][0]
+
+
+def unreadable(kind: str, series: str | None, data: bytes) -> str:
+    """Why a segment cannot be read; empty when it can."""
+    if series is None:
+        return "it has no layout"
+    try:
+        names = [(collector, key, field) for collector, key, field in json.loads(series)]
+        if kind in (SHARD, SEALED[0]):
+            Segment(data, len(names)).samples(names)
+        else:
+            RolledSegment(data, len(names)).all(names)
+    except (DamagedSegment, ValueError, TypeError) as error:
+        return str(error)
+    return ""
+
+
+def _lost_shards(data: Path) -> Iterator[Finding]:
+    """Merged history is read through its shard's own file."""
+    for folder in lost_shards(data):
+        what = f"history without {folder.name}.sqlite beside it, which readers begin with"
+        yield Finding(folder, "damaged", what, REPAIR)
+
+
+def lost_shards(data: Path) -> list[Path]:
+    """Folders of merged history whose shard's own file is missing."""
+    found = {file.path.parent for file in places.store_files(data) if file.kind in SEALED}
+    return sorted(folder for folder in found if not folder.with_name(f"{folder.name}.sqlite").exists())
