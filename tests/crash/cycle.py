@@ -28,6 +28,8 @@ from rmm.model.observation import Observation
 from rmm.model.settings import Retention
 from rmm.tiers import layout, migrations, shard_store, spool
 from rmm.tiers.shard_store import ShardStore, open_shard
+from rmm.tiers.store.backup import backup
+from rmm.tiers.store.restore import restore
 from tests.crash.truth import FIELDS, NEW, OLD, SITES, minute_of, moment, observe
 
 KEEP_DAYS = 30
@@ -150,6 +152,21 @@ async def after(run: Run, minutes: int) -> None:
     await one_round(run, OLD, keep=EVERYTHING)
 
 
+async def backed_up(run: Run) -> None:
+    """All of it into a folder beside the store, while a shard is open."""
+    async with run.open(OLD, 0):
+        await asyncio.to_thread(backup, run.data, run.data.with_name("config"), backup_of(run.data))
+
+
+async def restored(run: Run) -> None:
+    """The backup takes the store's place; nothing was observed since it was made."""
+    await asyncio.to_thread(restore, backup_of(run.data), run.data, [(OLD, 0), (NEW, 0)], force=True)
+
+
+def backup_of(data: Path) -> Path:
+    return data.with_name("backup")
+
+
 Step = Callable[[Run], Awaitable[None]]
 
 STEPS: Sequence[tuple[str, Step]] = (
@@ -166,6 +183,8 @@ STEPS: Sequence[tuple[str, Step]] = (
     ("hours are sealed", lambda run: after(run, 80)),
     ("a day is merged", lambda run: after(run, 27 * 60)),
     ("hours are sealed beside merged days", lambda run: after(run, 80)),
+    ("a backup", backed_up),
+    ("it is restored", restored),
     ("retention", lambda run: later(run, OLD)),
     ("a last round", lambda run: one_round(run, OLD)),
 )

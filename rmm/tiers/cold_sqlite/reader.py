@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import sqlite3
 from bisect import bisect_left, bisect_right
@@ -19,7 +18,7 @@ from rmm.tiers.cold_sqlite.asking import Part, Wanted, in_order, moment_of, open
 from rmm.tiers.cold_sqlite.sealed import DAY, HOUR, PLACE, folder_of, month_of, sealed_files, week_of
 from rmm.tiers.cold_sqlite.sealed import SQL as SEALED_SQL
 from rmm.tiers.cold_sqlite.segment import DamagedSegment, RolledSegment, Segment
-from rmm.tiers.cold_sqlite.series import metric_parts
+from rmm.tiers.cold_sqlite.series import metric_parts, stored_names
 from rmm.tiers.cold_sqlite.writer import SQL, micros
 from rmm.tiers.migrations import named, tier_error
 
@@ -120,7 +119,7 @@ class ColdReader:
         for layouts, rows in self._ask(endpoint, "observations", first, last):
             parts.append(([], []))
             for at, layout, packed, exact in rows:
-                wanted.take(parts[-1], layouts[layout], at, packed, exact)
+                wanted.take(parts[-1], layouts.get(layout, ""), at, packed, exact)
         for series, data in self._segments(endpoint, "raw" if merged else "", first // DAY, last // DAY):
             place, names = wanted.place_in(series)
             if place >= 0:
@@ -182,7 +181,7 @@ class ColdReader:
         for layouts, _ in self._ask(endpoint, "statuses", first, last):
             stored.update(layouts.values())
         stored.update(series for series, _ in self._segments(endpoint, "raw", first // DAY, last // DAY))
-        names = {tuple(name) for text in stored for name in json.loads(text)}
+        names = {tuple(name) for text in stored for name in stored_names(text)}
         return sorted(f"{name}.{field}[{key}]" if key else f"{name}.{field}" for name, key, field in names if field)
 
     def statuses(self, endpoint: str, *, since: datetime, until: datetime) -> list[dict[str, Any]]:
@@ -191,7 +190,7 @@ class ColdReader:
         found = {tuple(row) for _, rows in self._ask(endpoint, "statuses", first, last) for row in rows}
         for series, data in self._segments(endpoint, "raw", first // DAY, last // DAY):
             with self._damage():
-                seen = Segment(data, len(json.loads(series))).seen()
+                seen = Segment(data, len(stored_names(series))).seen()
                 found.update(
                     (one.at, one.status, one.fault, one.duration_ms) for one in seen if first <= one.at <= last
                 )
