@@ -276,7 +276,7 @@ def report(
         print(f"{row['what']:58} {row['here']:10.3f} {row.get('narrow', float('nan')):10.3f} {ratio}")
     RESULTS.mkdir(exist_ok=True)
     kept = {"endpoints": endpoints, "days": days, "rows": rows, "bytes_per_sample_by_day": each, "checksum": checksum}
-    (RESULTS / "store.json").write_text(json.dumps(kept, indent=1))
+    (RESULTS / f"store-{endpoints}x{days}.json").write_text(json.dumps(kept, indent=1))
 
 
 if __name__ == "__main__":

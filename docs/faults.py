@@ -65,7 +65,9 @@ What befalls many endpoints of a site at once is told once, as an alert of the s
 `collector_dns`, `collector_kdc`, `collector_clock` (Kerberos finds our clock wrong), `collector_skew` (most endpoints'
 clocks differ from ours), `collector_clock_step` (our clock was set while a round ran), `collector_stalled` (our process
 stood still, so timeouts of that time say nothing), `collector_sockets` (too few files may be open, or ports ran out)
-and `collector_disk` (nothing can be stored: exit code 1, and what is not stored is not called polled).
+and `collector_disk` (history waits and readings are in the spool alone; or nothing can be stored at all: exit code 1,
+and what is not stored is not called polled). `collector_budget` warns that the data folder reaches its budget or the
+end of its disk within some days; see [the store](store.md).
 `duplicate_identity` names endpoints that report one SMBIOS UUID, one installation, one machine
 SID (where an installation is not told), or one name at a site: cloned, or listed twice.
 

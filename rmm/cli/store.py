@@ -14,6 +14,7 @@ import typer
 from rmm.cli.main import SOME_FAILED
 from rmm.cli.options import Config, Output, checked_output, open_app
 from rmm.cli.printing import show
+from rmm.core.budget import sized as size
 from rmm.errors import LeaseLost
 
 if TYPE_CHECKING:
@@ -67,14 +68,6 @@ def _shown(name: str, value: Any) -> Any:
     return "" if value is None or value == -1 or (name == "damaged" and not value) else value
 
 
-def size(number: float) -> str:
-    """Bytes for people."""
-    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if number >= factor:
-            return f"{number / factor:.1f} {unit}"
-    return f"{number:.0f} B"
-
-
 def _sentence(application: App, told: Forecast) -> str:
     disk = application.settings.disk
     if told.growth is None:
@@ -82,7 +75,7 @@ def _sentence(application: App, told: Forecast) -> str:
     else:
         level = "grows for ever" if told.levels_out is None else f"levels out at {size(told.levels_out)}"
         said = [f"{size(told.total)} in {application.data}, {size(told.growth)} more a day now; it {level}"]
-    said.append(f"the disk has {size(told.free)} free, {_days(told.disk_days, f'the last {disk.keep_free_gb:g} GB')}")
+    said.append(f"the disk has {size(told.free)} free, {_days(told.disk_days, f'the last {size(told.kept)}')}")
     if disk.budget_gb:
         said.append(_days(told.budget_days, f"the budget of {disk.budget_gb:g} GB"))
     return "\n".join(said + ([f"warning: {told.trouble}"] if told.trouble else []))
@@ -146,7 +139,7 @@ def _print_checksums(application: App, output: str) -> None:
 
 def _short(application: App, path: Path) -> str:
     with contextlib.suppress(ValueError):
-        return str(path.relative_to(application.data))
+        return path.relative_to(application.data).as_posix()
     return str(path)
 
 
@@ -232,9 +225,11 @@ def backup(
     copied. Files are readable by the account that made them alone.
     """
     from rmm.tiers.store.backup import backup as copy
+    from rmm.tiers.store.restore import check_restored
 
     checked_output(output)
     application = open_app(config)
+    check_restored(application.data)
     made = copy(application.data, Path(application.settings.folder), folder, archive=archive, told=_progress)
     _progress("")
     total = sum(one.bytes for one in made.files)

@@ -40,6 +40,7 @@ class Forecast(NamedTuple):
     levels_out: int | None  # bytes, when everything that is kept for a time is there; None: it grows for ever
     budget_days: int
     disk_days: int
+    kept: int  # bytes of the disk that history leaves free
     trouble: str  # what to tell; empty while both are far
 
 
@@ -56,8 +57,8 @@ def forecast(parts: Sequence[Part], disk: DiskSettings, *, free: int, size: int)
     for_ever = any(part.days and not part.keep for part in parts)
     level = None if for_ever else round(sum(part.at(100 * 366) for part in parts))
     growth = sum(part.growth() for part in parts) if any(part.days for part in parts) else None
-    told = Forecast(total, free, growth, level, budget, room, "")
-    return told._replace(trouble=_trouble(told, disk, floor(disk, size)))
+    told = Forecast(total, free, growth, level, budget, room, floor(disk, size), "")
+    return told._replace(trouble=_trouble(told, disk))
 
 
 def _days(parts: Sequence[Part], limit: int) -> int:
@@ -71,11 +72,11 @@ def _days(parts: Sequence[Part], limit: int) -> int:
     return low
 
 
-def _trouble(told: Forecast, disk: DiskSettings, kept: int) -> str:
+def _trouble(told: Forecast, disk: DiskSettings) -> str:
     said = []
     for days, limit in (
         (told.budget_days, f"its budget of {disk.budget_gb:g} GB"),
-        (told.disk_days, f"the last {kept / GB:.3g} GB of its disk"),
+        (told.disk_days, f"the last {sized(told.kept)} of its disk"),
     ):
         if days == 0:
             said.append(f"has reached {limit}")
@@ -83,5 +84,13 @@ def _trouble(told: Forecast, disk: DiskSettings, kept: int) -> str:
             said.append(f"reaches {limit} in {days} day{'s' if days > 1 else ''}")
     if not said:
         return ""
-    size = f"{told.total / GB:.3g} GB, {(told.growth or 0) / GB:.2g} GB more a day, {told.free / GB:.3g} GB free"
+    size = f"{sized(told.total)}, {sized(told.growth or 0)} more a day, {sized(told.free)} free"
     return f"the data folder {' and '.join(said)} ({size})"
+
+
+def sized(number: float) -> str:
+    """Bytes for people."""
+    for unit, factor in (("GB", GB), ("MB", 1_000_000), ("kB", 1000)):
+        if number >= factor:
+            return f"{number / factor:.1f} {unit}"
+    return f"{number:.0f} B"

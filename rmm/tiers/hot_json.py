@@ -200,7 +200,7 @@ def _layout(data: Path, site: str) -> Path:
 def damage(data: Path, site: str, shard: int) -> str:
     """Why the shard's file cannot be read; empty when it can. Raises OSError when the disk does not give it."""
     try:
-        content = _decoder.decode(path_of(data, site, shard).read_bytes())
+        content: ShardFile = _decode(path_of(data, site, shard).read_bytes(), _decoder)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return str(error)
     return f"schema {content.schema} is not known to this rmm" if content.schema > SCHEMA else ""

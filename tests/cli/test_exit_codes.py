@@ -52,7 +52,7 @@ def folder(tmp_path: Path, rmm: Rmm) -> Path:
      ["query", "endpoint.site = 'hq'"], ["query", "nonsense.x > 1"], ["query", ""], ["query"],
      ["report", "nonsense"], ["alerts", "list", "--state", "nonsense"], ["schedule", "print", "--kind", "at"],
      ["endpoints", "export", "x.doc"], ["endpoints", "import", "missing.csv"], ["credentials", "remove", "x"],
-     ["credentials", "test", "nobody"], ["lab", "up", "--scheme", "ftp"], ["init"]],
+     ["credentials", "test", "nobody"], ["lab", "up", "--scheme", "ftp"], ["store", "restore", "nowhere"], ["init"]],
 )  # fmt: skip
 def test_wrong_usage_is_2_and_says_so(words: list[str], rmm: Rmm, folder: Path) -> None:
     config = [] if words[0] == "nonsense" else ["--config", str(folder)]
@@ -68,7 +68,7 @@ def test_wrong_usage_is_2_and_says_so(words: list[str], rmm: Rmm, folder: Path) 
     [["status"], ["alerts"], ["show", "SRV01"], ["history", "srv01"], ["endpoints", "list"],
      ["history", "cpu.util_pct"], ["query", "endpoint.status is null"], ["query", "cpu.util_pct > 1"],
      ["poll", "--dry-run"],
-     ["alerts", "log"], ["credentials", "list"], ["collector", "list"],
+     ["alerts", "log"], ["store", "status"], ["store", "check"], ["credentials", "list"], ["collector", "list"],
      ["report", "inventory", "--format", "csv", "--out", "-"]],
 )  # fmt: skip
 def test_before_the_first_poll_every_command_has_an_answer(words: list[str], rmm: Rmm, folder: Path) -> None:

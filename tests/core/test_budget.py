@@ -33,10 +33,10 @@ def test_what_is_told_and_when() -> None:
     assert calm.disk_days == 72  # 79 GB at 1.1 GB a day
     soon = forecast(parts, DiskSettings(warn_days=80), free=80 * GB, size=SIZE)
     assert soon.trouble == (
-        "the data folder reaches the last 1 GB of its disk in 72 days (9 GB, 1.1 GB more a day, 80 GB free)"
+        "the data folder reaches the last 1.0 GB of its disk in 72 days (9.0 GB, 1.1 GB more a day, 80.0 GB free)"
     )
     both = forecast(parts, DiskSettings(budget_gb=5), free=GB, size=SIZE)
-    assert both.trouble.startswith("the data folder has reached its budget of 5 GB and has reached the last 1 GB of")
+    assert both.trouble.startswith("the data folder has reached its budget of 5 GB and has reached the last 1.0 GB of")
     assert forecast(parts[:1], DiskSettings(), free=0, size=GB).disk_days == 0
     assert forecast(parts[:1], DiskSettings(), free=0, size=GB).levels_out == 97 * GB
     assert forecast(parts[2:], DiskSettings(), free=80 * GB, size=SIZE).growth is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -122,3 +123,60 @@ def test_wrong_usage(words: list[str], tmp_path: Path) -> None:
     done = store(tmp_path, words[0], *([str(tmp_path / words[1])] if words[0] != "status" else words[1:]), code=2)
     assert "error: " in done.stderr
     assert "fix: " in done.stderr
+
+
+def alerts(config: Path, **environment: str) -> dict[str, str]:
+    command = [sys.executable, "-m", "rmm", "alerts", "list", "--output", "json", "--config", str(config)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, **environment})
+    found = {one["rule"]: one["severity"] for one in json.loads(done.stdout)}
+    return {rule: severity for rule, severity in found.items() if rule.startswith("collector")}
+
+
+def poll(config: Path, **environment: str) -> str:
+    command = [sys.executable, "-m", "rmm", "poll", "--all", "--config", str(config)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **environment})
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_budget_is_told_before_anything_happens_and_taken_back(lab_of: Callable[..., Any]) -> None:
+    lab = lab_of(3)
+    lab.few()
+    settings = lab.config / "rmm.yaml"
+    plain = settings.read_text(encoding="utf-8")
+    settings.write_text(plain + "disk: {budget_gb: 0.00001}\n", encoding="utf-8")
+    assert "this site collector: the data folder has reached its budget of 1e-05 GB" in poll(lab.config)
+    assert alerts(lab.config) == {"collector_budget": "warning"}
+    settings.write_text(plain, encoding="utf-8")
+    assert "this site collector" not in poll(lab.config)
+    assert alerts(lab.config) == {}
+
+
+def test_on_a_disk_that_is_nearly_full_history_waits_and_polling_goes_on(
+    lab_of: Callable[..., Any], tmp_path: Path
+) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=60m", "none", str(small)]
+    if sys.platform != "linux" or subprocess.run(command, check=False, capture_output=True).returncode:
+        pytest.skip("mounting a small file system needs root on Linux")
+    try:
+        lab = lab_of(5)
+        lab.few()
+        there = {"RMM_DATA": str(small)}
+        poll(lab.config, **there)
+        assert (small / "reserve").stat().st_size > 1_000_000
+        (small / "filler").write_bytes(bytes(shutil.disk_usage(small).free - 2_500_000))  # of 3 MB that are kept free
+        said = [poll(lab.config, **there) for _ in range(3)]
+        assert all("history waits, and readings are kept in the spool alone" in text for text in said)
+        assert "5 of 5 endpoints polled" in said[-1]
+        assert alerts(lab.config, **there)["collector_disk"] == "critical"
+        name = lab.info["endpoints"][0]["id"]
+        assert len(_moments(small, name)) == 1
+        (small / "filler").unlink()
+        assert "history waits" not in poll(lab.config, **there)
+        assert "collector_disk" not in alerts(lab.config, **there)
+        assert len(set(_moments(small, name))) == 5
+        assert list((small / "spool").rglob("*.spool")) == []
+    finally:
+        subprocess.run(["umount", "-l", str(small)], check=True)

@@ -74,8 +74,16 @@ def samples_of(observation: Observation, fields: Mapping[str, CollectorFields]) 
         shape.append((name, tuple([row_key(row, known.key) for row in rows])))
         values += [row.get(field) for row in rows for field in known.samples]
     numbers = [value if value.__class__ is float or value.__class__ is int else NAN for value in values]
+    form = f"<{len(numbers)}d"
+    packed = struct.pack(form, *numbers)
+    exact = struct.unpack(form, packed) == tuple(numbers)
+    return (tuple(shape), tuple(read)), packed, None if exact else _large(numbers)
+
+
+def _large(numbers: list[Any]) -> bytes | None:
+    """Of numbers that are not all what they are as float64, perhaps for a NaN alone, those that are not."""
     large = {place: value for place, value in enumerate(numbers) if value.__class__ is int and float(value) != value}
-    return (tuple(shape), tuple(read)), struct.pack(f"<{len(numbers)}d", *numbers), _exact(large) if large else None
+    return _exact(large) if large else None
 
 
 def exact_values(stored: bytes) -> dict[int, int]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rmm.tiers import hot_json, spool
+from rmm.tiers.cold_sqlite import changes
 from rmm.tiers.cold_sqlite.sealed import PLACE
 from rmm.tiers.cold_sqlite.segment import DamagedSegment, RolledSegment, Segment
 from rmm.tiers.store import places
@@ -18,6 +19,7 @@ from rmm.tiers.store.sqlite import integrity, newest_schema, reading
 REPAIR = "Run `rmm store repair`; it keeps aside what cannot be read."
 NEWER = "It was written by a newer rmm: install that version."
 DISK = "Check permissions and the disk of the data folder."
+PASSED = "Readers pass it over, up to the next whole one. A backup may have it: `rmm store restore`."
 PERSON = "It was kept for a person to look at; `rmm store restore` has what a backup has. Delete it when done."
 
 
@@ -74,6 +76,8 @@ def _sqlite(file: StoreFile) -> Iterator[Finding]:
             if found := integrity(connection):
                 yield Finding(file.path, "damaged", found, REPAIR)
                 return
+            if file.kind == SHARD and schema:
+                yield from _changes(file, connection)
             if file.kind != FLEET and schema:
                 yield from _segments(file, connection, schema)
     except sqlite3.OperationalError as error:
@@ -82,6 +86,20 @@ def _sqlite(file: StoreFile) -> Iterator[Finding]:
         yield Finding(file.path, "damaged", str(error), DISK)
     except sqlite3.Error as error:
         yield Finding(file.path, "damaged", str(error), REPAIR)
+
+
+def _changes(file: StoreFile, connection: sqlite3.Connection) -> Iterator[Finding]:
+    last = -1
+    while rows := connection.execute(
+        "SELECT rowid, endpoint, collector, value FROM change WHERE rowid > ? ORDER BY rowid LIMIT 256", (last,)
+    ).fetchall():
+        for _, endpoint, collector, value in rows:
+            try:
+                changes.unpack(value)
+            except changes.DamagedChange as error:
+                what = f"a change of {collector} of endpoint {endpoint} cannot be read: {error}"
+                yield Finding(file.path, "damaged", what, PASSED)
+        last = rows[-1][0]
 
 
 def _segments(file: StoreFile, connection: sqlite3.Connection, schema: int) -> Iterator[Finding]:

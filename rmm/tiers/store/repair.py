@@ -164,11 +164,11 @@ class _Salvage:
                 span = (number * PLACE, number * PLACE + PLACE - 1)
                 if self._file.kind == SHARD:
                     self._ends(old, "observation", "at", "endpoint = ?", (number,))
-                    self._ends(old, "change", "at", "endpoint = ?", (number,))
+                    self._ends(old, "change", "collector", "endpoint = ?", (number,))
                     self._ends(old, "hour", "place", "place BETWEEN ? AND ?", span)
                 else:
                     self._ends(old, "segment", "place", "place BETWEEN ? AND ?", span)
-            self._ends(old, "damaged", "place", "1 = 1", ())
+            self._ends(old, "damaged", "rowid", "1 = 1", ())
             self._new.execute("COMMIT")
         return self._counts()
 
@@ -181,10 +181,12 @@ class _Salvage:
         return {words[name]: number for name, number in found.items() if number}
 
     def _ends(self, old: sqlite3.Connection, table: str, order: str, where: str, values: tuple[Any, ...]) -> None:
+        """`order` is one that the table or an index has: what is sorted first would all be lost with one page."""
         for direction in ("ASC", "DESC"):
+            by = f"{order} {direction}" + (f", at {direction}" if table == "change" else "")
             try:
                 cursor = old.execute(
-                    f"SELECT * FROM {table} WHERE {where} ORDER BY {order} {direction}",  # noqa: S608 - ours
+                    f"SELECT * FROM {table} WHERE {where} ORDER BY {by}",  # noqa: S608 - ours
                     values,
                 )
                 names = [column[0] for column in cursor.description]
@@ -194,12 +196,17 @@ class _Salvage:
             except sqlite3.Error:
                 continue
 
+    def _layout(self, number: Any) -> str | None:
+        found = self._new.execute("SELECT series FROM layout WHERE no = ?", (number,)).fetchone()
+        return str(found[0]) if found else None
+
     def _put(self, table: str, names: list[str], row: tuple[Any, ...]) -> None:
         if table in ("hour", "segment"):
             place, layout, data = row
-            found = self._new.execute("SELECT series FROM layout WHERE no = ?", (layout,)).fetchone()
-            if why := unreadable(self._file.kind, found[0] if found else None, data):
+            if why := unreadable(self._file.kind, self._layout(layout), data):
                 table, names, row = "damaged", ["place", "layout", "data", "why"], (place, layout, data, why)
+        elif table == "observation" and not self._layout(row[names.index("layout")]):
+            return  # nobody knows what its samples are of
         marks = ", ".join("?" for _ in names)
         with contextlib.suppress(sqlite3.IntegrityError):  # a row that lacks what every row has
             self._new.execute(
