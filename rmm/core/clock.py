@@ -69,8 +69,8 @@ def noted(days: tuple[int, ...], today: int) -> tuple[int, ...]:
 
 
 def settled(days: tuple[int, ...], today: int) -> bool:
-    """Whether an age can be believed: a clock that has just been set, or a collector that was off, has no yesterday.
+    """Whether an age can be believed: a clock that has just been set, or a collector that was off, has no day before.
 
-    So a clock that is a year ahead for a day forgets nothing.
+    Yesterday may have been a minute ago, so it does not count: a clock that is a year ahead for a day forgets nothing.
     """
-    return any(today - WITNESS <= day < today for day in days)
+    return any(today - WITNESS <= day < today - 1 for day in days)

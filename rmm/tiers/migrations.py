@@ -49,7 +49,7 @@ async def open_writer(path: Path, scripts: Traversable, *, page_size: int = 4096
         await migrate(connection, scripts)
     except BaseException as error:
         await connection.close()
-        if isinstance(error, sqlite3.Error):
+        if isinstance(error, sqlite3.Error | UnicodeDecodeError):  # a schema that is no text makes an error of none
             raise tier_error(path, error) from error
         raise
     return connection

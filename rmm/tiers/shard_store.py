@@ -89,10 +89,10 @@ class ShardStore:
 
     async def recover(self) -> None:
         """Fold what the last process left in the spool into hot and cold, and keep it for the coordinator."""
-        damaged = 0
+        missing = 0
         for record in self._spool.replay():
-            if self._spool.damaged > damaged:  # cold may have stored what hot does not know of
-                damaged = self._spool.damaged
+            if self._spool.missing > missing:  # cold may have stored what hot does not know of
+                missing = self._spool.missing
                 self._doubt_digests(self._states)
             try:
                 observation = decode_observation(record)
@@ -107,7 +107,7 @@ class ShardStore:
         for name in [name for name, state in self._states.items() if is_ahead(state.observed_at, self._now())]:
             self._states[name] = brought_back(self._states[name], self._now())
             self._unwritten.add(name)
-        if self._spool.damaged > damaged:
+        if self._spool.missing > missing:
             self._doubt_digests(self._states)
         if self._pending:
             log.info("shard %s/%d: %d observations recovered", self._site, self._shard, len(self._pending))

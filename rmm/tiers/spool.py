@@ -66,6 +66,11 @@ class Spool:
             self._thread.shutdown(wait=True)  # before the descriptor goes: a cancelled group may still be writing
         self._close_segment()
 
+    @property
+    def missing(self) -> int:
+        """Records that a replay could not give; a damaged length looks as if the record had been cut off."""
+        return self.damaged + self.torn
+
     async def append(self, record: bytes) -> None:
         """Durable on return. Raises TierError, and then the record is not promised to anyone."""
         if not 0 < len(record) <= RECORD_LIMIT:

@@ -49,14 +49,16 @@ def test_a_state_of_the_present_is_left_alone() -> None:
     assert brought_back(state, NOW) is state
 
 
-def test_an_age_is_believed_on_the_second_day_of_work() -> None:
+def test_an_age_is_believed_after_a_day_of_work() -> None:
     today = 20_000
     assert not settled((), today)
     assert not settled(noted((), today), today)
-    assert settled(noted((), today), today + 1)
+    assert not settled(noted((), today), today + 1)
+    assert settled(noted((), today), today + 2)
     assert not settled(noted((today,), today + 365), today + 365)  # a year ahead
-    assert settled(noted((today, today + 365), today + 366), today + 366)
-    assert settled(noted((today - 1, today + 365), today), today)  # and back again
+    assert not settled(noted((today, today + 365), today + 366), today + 366)  # over a midnight
+    assert settled(noted((today, today + 365), today + 367), today + 367)
+    assert settled(noted((today - 2, today + 365), today), today)  # and back again
     days: tuple[int, ...] = ()
     for day in range(40):
         days = noted(noted(days, day), day)

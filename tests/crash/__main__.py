@@ -51,7 +51,7 @@ def flipped_bits(options: argparse.Namespace) -> int:
         result = flips.run(sweep.record(Path(folder)), options.flips, options.seed)
     for kind, outcomes in result.outcomes.items():
         told = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.most_common())
-        note = " (SQLite has no checksums over its pages)" if kind in flips.WITHOUT_CHECKSUM else ""
+        note = " (SQLite cannot find all)" if kind in flips.WITHOUT_CHECKSUM else ""
         print(f"{kind:>10}: {told}{note}")
     return conclude("flipped bits", result.findings, result.seconds)
 

@@ -28,9 +28,12 @@ from rmm.model.observation import Observation
 from rmm.model.settings import Retention
 from rmm.tiers import layout, migrations, shard_store, spool
 from rmm.tiers.shard_store import ShardStore, open_shard
+from rmm.tiers.store.backup import backup
+from rmm.tiers.store.restore import restore
 from tests.crash.truth import FIELDS, NEW, OLD, SITES, minute_of, moment, observe
 
 KEEP_DAYS = 30
+EVERYTHING = Retention(samples=0, changes=0, hourly=0, daily=0)
 KEEP = Retention(samples=KEEP_DAYS, changes=KEEP_DAYS)
 OLDEST = Path(__file__).with_name("oldest")
 
@@ -135,12 +138,33 @@ async def reshard(run: Run, site: str, count: int) -> None:
 
 
 async def later(run: Run, site: str) -> None:
-    """A month has passed: the oldest is forgotten on leaving, on the second day since, when the clock is believed."""
-    run.minute = 10 + (KEEP_DAYS - 1) * 24 * 60
+    """A month has passed: the oldest is forgotten on leaving, on the third day since, when the clock is believed."""
+    run.minute = 10 + (KEEP_DAYS - 2) * 24 * 60
     await one_round(run, site)
     run.minute = 10 + KEEP_DAYS * 24 * 60
     run.say(forgets=run.minute + 2 - KEEP_DAYS * 24 * 60)
     await one_round(run, site, minutes=2, keep=KEEP)
+
+
+async def after(run: Run, minutes: int) -> None:
+    """The round after some time, with what rounds do about hours and days that are over."""
+    run.minute += minutes
+    await one_round(run, OLD, keep=EVERYTHING)
+
+
+async def backed_up(run: Run) -> None:
+    """All of it into a folder beside the store, while a shard is open."""
+    async with run.open(OLD, 0):
+        await asyncio.to_thread(backup, run.data, run.data.with_name("config"), backup_of(run.data))
+
+
+async def restored(run: Run) -> None:
+    """The backup takes the store's place; nothing was observed since it was made."""
+    await asyncio.to_thread(restore, backup_of(run.data), run.data, [(OLD, 0), (NEW, 0)], force=True)
+
+
+def backup_of(data: Path) -> Path:
+    return data.with_name("backup")
 
 
 Step = Callable[[Run], Awaitable[None]]
@@ -156,6 +180,11 @@ STEPS: Sequence[tuple[str, Step]] = (
     ("more shards", lambda run: reshard(run, OLD, 3)),
     ("a round over three shards", lambda run: one_round(run, OLD, minutes=2)),
     ("fewer shards", lambda run: reshard(run, OLD, 1)),
+    ("hours are sealed", lambda run: after(run, 80)),
+    ("a day is merged", lambda run: after(run, 27 * 60)),
+    ("hours are sealed beside merged days", lambda run: after(run, 80)),
+    ("a backup", backed_up),
+    ("it is restored", restored),
     ("retention", lambda run: later(run, OLD)),
     ("a last round", lambda run: one_round(run, OLD)),
 )

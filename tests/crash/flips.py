@@ -18,6 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from pathlib import Path
 
 from rmm.errors import RmmError
@@ -32,13 +33,15 @@ from tests.crash.truth import CORES, OLD, SERVICES, SITES, minute_of, moment, st
 KINDS: dict[str, Callable[[str], bool]] = {
     "hot": lambda path: path.startswith("data/hot/") and path.endswith(".json"),
     "spool": lambda path: path.endswith(".spool"),
-    "cold": lambda path: path.startswith("data/cold/") and path.endswith(".sqlite"),
+    "cold": lambda path: fnmatch(path, "data/cold/*.sqlite") and path.count("/") == 3,
+    "merged": lambda path: fnmatch(path, "data/cold/*.sqlite") and path.count("/") == 4,
     "cold WAL": lambda path: path.startswith("data/cold/") and path.endswith("-wal"),
     "fleet": lambda path: path == "data/fleet.sqlite",
     "fleet WAL": lambda path: path == "data/fleet.sqlite-wal",
 }
 
-WITHOUT_CHECKSUM = ("cold", "fleet")  # pages of SQLite: of these the rows that are not packed show other values
+# Where SQLite cannot find everything: pages have no checksums, and a WAL ends at the first frame that is wrong.
+WITHOUT_CHECKSUM = ("cold", "merged", "cold WAL", "fleet", "fleet WAL")
 
 UNHARMED, FOUND, SILENT, STUCK = "nothing changed by it", "found", "NOT FOUND, another value", "STUCK"
 

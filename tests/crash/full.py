@@ -42,7 +42,7 @@ class Snapshot:
 
     name: str
     step: cycle.Step
-    data: Path
+    folder: Path
     log: bytes
     run: cycle.Run
 
@@ -97,7 +97,9 @@ async def _snapshots(folder: Path) -> tuple[list[Snapshot], list[Ident]]:
     run, found = cycle.Run(data, os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)), []
     for number, (name, step) in enumerate(cycle.STEPS):
         kept = folder / f"before-{number}"
-        shutil.copytree(data, kept)
+        shutil.copytree(data, kept / "data")
+        if cycle.backup_of(data).exists():
+            shutil.copytree(cycle.backup_of(data), cycle.backup_of(kept / "data"))
         found.append(Snapshot(name, step, kept, log.read_bytes(), replace(run, shards=dict(run.shards))))
         await step(run)
     os.close(run.log)
@@ -106,7 +108,7 @@ async def _snapshots(folder: Path) -> tuple[list[Snapshot], list[Ident]]:
 
 def _one(disk: Path, snapshot: Snapshot, room: int, before: Sequence[Ident], result: Shortage) -> None:
     place, log = disk / "found", disk.with_name("step.log")
-    shutil.copytree(snapshot.data, place / "data")
+    shutil.copytree(snapshot.folder, place)
     log.write_bytes(snapshot.log)
     was = tree(loaded(place), Killed())
     with _shortage(disk, room), quiet():

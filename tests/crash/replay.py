@@ -165,6 +165,9 @@ class Replay:
 
     def _openat(self, call: Call) -> bool:
         parts = self._full(call, 0)
+        if call.paths and call.paths[-1] == str(self.root):
+            self._descriptors[call.result] = Descriptor(self.disk, 0, append=False, unread=False)
+            return False
         if parts is None:
             self._descriptors.pop(call.result, None)
             return False
@@ -240,12 +243,12 @@ class Replay:
     def _sendfile(self, call: Call) -> bool:
         """`sendfile(out, in, [offset] => [after], count)`, as shutil copies files."""
         source = self._file(call.numbers[1])
-        if self._file(call.numbers[0]) is None:
+        if call.result == 0 or self._file(call.numbers[0]) is None:
             return False
         if source is None or len(call.numbers) != 5:
             raise NotModelledError(call.rest)
         start = call.numbers[2]
-        return call.result > 0 and self._put(call, bytes(source[1].live[start : start + call.result]))
+        return self._put(call, bytes(source[1].live[start : start + call.result]))
 
     def _ftruncate(self, call: Call) -> bool:
         found = self._file(call.numbers[0])

@@ -391,7 +391,7 @@ async def test_history_that_lost_its_end_takes_what_it_lacks_with_the_next_readi
 
 async def test_old_history_goes(tmp_path: Path) -> None:
     day = 24 * 60
-    for minute in (0, 100 * day, 101 * day):  # on the first day after such a time the clock is not believed
+    for minute in (0, 100 * day, 102 * day):  # on the first days after such a time the clock is not believed
         moment = START + timedelta(minutes=minute)
         async with open_shard(tmp_path, "hq", 0, fields=FIELDS, now=lambda: moment, keep=Retention()) as store:  # noqa: B023
             await store.acknowledge(typical("srv-1", minute), None)

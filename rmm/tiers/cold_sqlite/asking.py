@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sqlite3
 import struct
@@ -19,7 +18,7 @@ from rmm.core.rollup import Rollups, roll
 from rmm.model.rollup import Rollup
 from rmm.tiers.cold_sqlite.sealed import DAY
 from rmm.tiers.cold_sqlite.segment import Name
-from rmm.tiers.cold_sqlite.series import exact_values, metric_parts
+from rmm.tiers.cold_sqlite.series import exact_values, metric_parts, stored_names
 
 READ_S = 120.0  # how long a question may read a file: as long as that, its writer's WAL only grows
 
@@ -73,7 +72,7 @@ class Wanted:
     def place_in(self, series: str) -> tuple[int, int]:
         """Its place in a layout, -1 where it is not, and how many series that has."""
         if series not in self._known:
-            names = json.loads(series)
+            names = stored_names(series)
             self._known[series] = _place(names, *self._parts), len(names)
         return self._known[series]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import sqlite3
 from bisect import bisect_left, bisect_right
@@ -21,7 +20,7 @@ from rmm.tiers.cold_sqlite.asking import Part, Wanted, in_order, moment_of, open
 from rmm.tiers.cold_sqlite.sealed import DAY, HOUR, PLACE, RESTORED, folder_of, month_of, sealed_files, week_of
 from rmm.tiers.cold_sqlite.sealed import SQL as SEALED_SQL
 from rmm.tiers.cold_sqlite.segment import DamagedSegment, RolledSegment, Samples, Segment
-from rmm.tiers.cold_sqlite.series import metric_parts
+from rmm.tiers.cold_sqlite.series import metric_parts, stored_names
 from rmm.tiers.cold_sqlite.writer import SQL, micros
 from rmm.tiers.migrations import named, tier_error
 
@@ -157,7 +156,7 @@ class ColdReader:
         for layouts, rows in self._ask(endpoint, "observations", first, last):
             parts.append(([], []))
             for at, layout, packed, exact in rows:
-                wanted.take(parts[-1], layouts[layout], at, packed, exact)
+                wanted.take(parts[-1], layouts.get(layout, ""), at, packed, exact)
         read: _Read = {}
         for series, data in self._segments(endpoint, "raw" if merged else "", first // DAY, last // DAY, read):
             place, names = wanted.place_in(series)
@@ -225,7 +224,7 @@ class ColdReader:
             stored.update(layouts.values())
         read: _Read = {}
         stored.update(series for series, _ in self._segments(endpoint, "raw", first // DAY, last // DAY, read))
-        names = {tuple(name) for text in stored for name in json.loads(text)}
+        names = {tuple(name) for text in stored for name in stored_names(text)}
         for samples in self._recalled(endpoint, first // DAY, last // DAY, read):
             names.update(samples.series)
         return sorted(f"{name}.{field}[{key}]" if key else f"{name}.{field}" for name, key, field in names if field)
@@ -237,7 +236,7 @@ class ColdReader:
         read: _Read = {}
         for series, data in self._segments(endpoint, "raw", first // DAY, last // DAY, read):
             with self._damage():
-                seen = Segment(data, len(json.loads(series))).seen()
+                seen = Segment(data, len(stored_names(series))).seen()
                 found.update((one.at, one.status, one.fault, one.duration_ms) for one in seen)
         for samples in self._recalled(endpoint, first // DAY, last // DAY, read):
             found.update((one.at, one.status, one.fault, one.duration_ms) for one in samples.seen)

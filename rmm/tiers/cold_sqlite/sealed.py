@@ -10,7 +10,6 @@ Those of a shard belong to the holder of the shard's lease, as the shard's own f
 
 from __future__ import annotations
 
-import json
 import re
 import sqlite3
 from collections.abc import Sequence
@@ -24,7 +23,7 @@ import aiosqlite
 import msgspec
 
 from rmm.tiers.cold_sqlite.segment import Name
-from rmm.tiers.cold_sqlite.series import digest
+from rmm.tiers.cold_sqlite.series import digest, stored_names
 from rmm.tiers.migrations import named, open_writer, tier_error
 
 SQL = files("rmm.tiers.cold_sqlite") / "sealed_sql"
@@ -199,4 +198,4 @@ class SealedWriter:
 
 def names_of(series: str) -> list[Name]:
     """The names of a layout's series, from its stored form."""
-    return [(collector, key, field) for collector, key, field in json.loads(series)]
+    return [(collector, key, field) for collector, key, field in stored_names(series)]

@@ -47,8 +47,8 @@ async def _seal(
     span = number, hour * HOUR, (hour + 1) * HOUR
     rows = list(await db.execute_fetchall(sql["hour_rows"], span))
     for layout in {row[6] for row in rows} - layouts.keys():
-        ((series,),) = await db.execute_fetchall(sql["layout_of"], (layout,))
-        layouts[layout] = names_of(series)
+        found = list(await db.execute_fetchall(sql["layout_of"], (layout,)))
+        layouts[layout] = names_of(found[0][0] if found else "")
     place = number * PLACE + hour
     known = [
         part for part in [await known_hour(db, sql, place)] if part is not None

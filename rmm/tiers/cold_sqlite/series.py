@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import struct
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
@@ -12,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from rmm.errors import TierError
 from rmm.model.collector import Manifest
 from rmm.model.observation import Observation, Row
 
@@ -126,6 +128,15 @@ _first = itemgetter(0)
 def _taker(names: tuple[str, ...]) -> Callable[[Row], tuple[Any, ...]]:
     """Takes the named fields out of a row, in C."""
     return itemgetter(*names, names[0])  # one more, so that it is a tuple for a single name too
+
+
+def stored_names(series: str) -> list[list[str]]:
+    """[collector, row key, field] of the stored form of a shape. Raises TierError when it is damaged."""
+    try:
+        names: list[list[str]] = json.loads(series)
+    except ValueError as error:
+        raise TierError(f"the names of series cannot be read: {error}", code="tier.damaged") from error
+    return names
 
 
 def metric_parts(metric: str) -> tuple[str, str, str]:

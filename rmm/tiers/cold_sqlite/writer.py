@@ -96,9 +96,11 @@ class ColdTier:
                 row[0]: row[1] or 0 for row in await self._db.execute_fetchall(self._sql["newest_observations"])
             }
         except BaseException as error:
+            failure = tier_error(self._path, error) if isinstance(error, sqlite3.Error | UnicodeDecodeError) else None
+            self._damaged = failure is not None and failure.code == "tier.damaged"
             await self.aclose()
-            if isinstance(error, sqlite3.Error):
-                raise tier_error(self._path, error) from error
+            if failure is not None:
+                raise failure from error
             raise
         return self
 
@@ -217,6 +219,9 @@ class ColdTier:
                         await db.execute("ROLLBACK")
                     await self._load_endpoints(db)
                     raise
+            except TierError as error:
+                self._damaged = self._damaged or error.code == "tier.damaged"
+                raise
             except (sqlite3.Error, UnicodeDecodeError) as error:
                 failure = tier_error(self._path, error)
                 self._damaged = self._damaged or failure.code == "tier.damaged"
