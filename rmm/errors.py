@@ -213,6 +213,21 @@ class TierError(RmmError):
     hint = "Check free space and permissions of the data folder."
 
 
+class DamagedFile(RmmError):
+    """A file of the archive cannot be read, or is not what it says of itself."""
+
+    code = "archive.damaged"
+    hint = "`rmm archive verify` sets it aside; another copy of it may be put in its place."
+
+
+class ArchiveQueryError(RmmError):
+    """A query of the archive failed."""
+
+    code = "archive.query"
+    status = "CONFIG"
+    hint = "The tables are `samples` and `observations`; `rmm archive query 'DESCRIBE samples'` shows their columns."
+
+
 class BusError(RmmError):
     """The bus did not take or deliver a message."""
 

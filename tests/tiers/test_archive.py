@@ -14,7 +14,7 @@ from observations import FIELDS, START
 from test_sealed import ALL, NAMES, NUMBERS, SEEN, answers, differing, same, series
 
 from rmm import durable
-from rmm.errors import ConfigError, LeaseLost, TierError
+from rmm.errors import ArchiveQueryError, ConfigError, DamagedFile, LeaseLost, TierError
 from rmm.model.settings import Retention
 from rmm.tiers.archive import archiver, files, parquet, sql, upkeep
 from rmm.tiers.cold_sqlite import ColdReader, ColdTier
@@ -181,7 +181,7 @@ async def test_damage_is_found_set_aside_and_written_anew_where_the_store_still_
             try:
                 if parquet.matches(path, parquet.proof_of(path)):
                     missed.append(place)
-            except parquet.DamagedFile:
+            except DamagedFile:
                 pass
         assert missed == []
         path.write_bytes(data[:-200])
@@ -287,10 +287,10 @@ async def test_sql_reads_the_archive_and_nothing_else(tmp_path: Path) -> None:
         "SELEKT 1",
         "SELECT * FROM nothing",
     ):
-        with pytest.raises(sql.QueryError):
+        with pytest.raises(ArchiveQueryError):
             sql.query(refused, sites, sql.Limits())
     assert not (tmp_path / "new.csv").exists()
-    with pytest.raises(sql.QueryError, match="within"):
+    with pytest.raises(ArchiveQueryError, match="within"):
         sql.query("SELECT count(*) FROM range(100000000000) a", sites, sql.Limits(seconds=0.3))
-    with pytest.raises(sql.QueryError, match=r"(?i)memory"):
+    with pytest.raises(ArchiveQueryError, match=r"(?i)memory"):
         sql.query("SELECT list(i) FROM range(1000000000) t(i)", sites, sql.Limits(memory="64MB"))

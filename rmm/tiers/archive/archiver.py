@@ -25,8 +25,9 @@ from typing import NamedTuple
 import msgspec
 
 from rmm.durable import fsync_folder, hold, rename, replace_file
+from rmm.errors import DamagedFile
 from rmm.tiers.archive import files, parquet
-from rmm.tiers.archive.parquet import DamagedFile, Digest
+from rmm.tiers.archive.parquet import Digest
 from rmm.tiers.cold_sqlite import segment
 from rmm.tiers.cold_sqlite.asking import opened
 from rmm.tiers.cold_sqlite.sealed import PLACE, SealedFile, sealed_files

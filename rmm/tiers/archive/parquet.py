@@ -24,7 +24,7 @@ import msgspec
 
 from rmm.core.columns import Number, scaled, unscaled
 from rmm.durable import disk_code, fsync_folder, rename
-from rmm.errors import RmmError, TierError
+from rmm.errors import DamagedFile, TierError
 from rmm.tiers.archive import files
 from rmm.tiers.archive.files import Proof, required
 from rmm.tiers.cold_sqlite.segment import Name, Samples, Seen, Series
@@ -47,13 +47,6 @@ _MICROS = "[epoch_us(t) for t in time] AS time"
 
 _json = msgspec.json.Encoder().encode
 _pack = msgspec.msgpack.Encoder().encode
-
-
-class DamagedFile(RmmError):
-    """A file of the archive cannot be read, or is not what it says of itself."""
-
-    code = "archive.damaged"
-    hint = "`rmm archive verify` sets it aside; another copy of it may be put in its place."
 
 
 class Digest:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from rmm.core.columns import Number
+from rmm.errors import DamagedFile
 from rmm.tiers.archive import files
 from rmm.tiers.cold_sqlite.segment import Name, Samples
 
@@ -22,7 +23,7 @@ def day(folder: Path, endpoint: str, number: int) -> Samples | None:
 
     try:
         found = parquet.read(path, [endpoint])
-    except parquet.DamagedFile as error:
+    except DamagedFile as error:
         log.warning("the archive: %s", error)
         return None
     return found[0][1] if found else None
@@ -61,7 +62,7 @@ class Recall:
 
         try:
             return [samples for _, samples in parquet.read(path, [endpoint], collector, field)]
-        except parquet.DamagedFile as error:
+        except DamagedFile as error:
             self.damaged += 1
             log.warning("%s: a day of the archive cannot be read, and is left out: %s", self._folder, error)
             return []

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rmm.errors import ConfigError, RmmError
+from rmm.errors import ArchiveQueryError, ConfigError
 from rmm.tiers.archive.parquet import connected
 
 SCALES = "[1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6]"
@@ -47,18 +47,11 @@ class Answer(NamedTuple):
     more: bool
 
 
-class QueryError(RmmError):
-    """A query of the archive failed."""
-
-    code = "archive.query"
-    status = "CONFIG"
-    hint = "The tables are `samples` and `observations`; `rmm archive query 'DESCRIBE samples'` shows their columns."
-
-
 def query(statement: str, sites: Mapping[str, Sequence[Path]], limits: Limits) -> Answer:
     """Answer one SELECT over these files.
 
-    Raises QueryError for what DuckDB does not take or does not finish within the limits, ConfigError without DuckDB.
+    Raises ArchiveQueryError for what DuckDB does not take or does not finish within the limits, and ConfigError where
+    there is no DuckDB.
     """
     paths = [str(path.absolute()) for found in sites.values() for path in found]
     if not paths:
@@ -71,9 +64,9 @@ def query(statement: str, sites: Mapping[str, Sequence[Path]], limits: Limits) -
             _prepare(db, sites, paths)
             return _answer(db, statement, limits)
         except duckdb.InterruptException as error:
-            raise QueryError(f"the query was not done within {limits.seconds:g} s") from error
+            raise ArchiveQueryError(f"the query was not done within {limits.seconds:g} s") from error
         except duckdb.Error as error:
-            raise QueryError(str(error).strip()) from error
+            raise ArchiveQueryError(str(error).strip()) from error
 
 
 def _selects_alone(db: Any, statement: str) -> None:
@@ -82,7 +75,7 @@ def _selects_alone(db: Any, statement: str) -> None:
     found = db.extract_statements(statement)
     allowed = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
     if len(found) != 1 or found[0].type not in allowed:
-        raise QueryError("one SELECT is expected, and nothing else")
+        raise ArchiveQueryError("one SELECT is expected, and nothing else")
 
 
 def _prepare(db: Any, sites: Mapping[str, Sequence[Path]], paths: list[str]) -> None:

@@ -9,10 +9,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from rmm.errors import ConfigError
+from rmm.errors import ConfigError, DamagedFile
 from rmm.tiers.archive import files, parquet
 from rmm.tiers.archive.archiver import locked, set_aside
-from rmm.tiers.archive.parquet import DamagedFile
 from rmm.tiers.cold_sqlite import segment
 from rmm.tiers.cold_sqlite.sealed import RESTORED, SealedWriter, raw_path
 
