@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import sqlite3
 from hashlib import blake2b
 from pathlib import Path
@@ -15,7 +14,7 @@ from rmm.core.columns import Number
 from rmm.tiers.cold_sqlite import segment
 from rmm.tiers.cold_sqlite.asking import opened
 from rmm.tiers.cold_sqlite.reader import ColdReader
-from rmm.tiers.cold_sqlite.sealed import DAY, folder_of, sealed_files
+from rmm.tiers.cold_sqlite.sealed import DAY, folder_of, names_of, sealed_files
 from rmm.tiers.cold_sqlite.sealing import samples_of
 from rmm.tiers.cold_sqlite.segment import Samples, Segment
 from rmm.tiers.migrations import tier_error
@@ -54,11 +53,11 @@ class SiteSamples(ColdReader):
         for path in self._files():
             with self._known(path, self._sql, endpoint) as (connection, number):
                 rows = connection.execute(self._sql["day_rows"], (number, first, last)).fetchall() if number else []
-            layouts = {row[6]: [tuple(name) for name in json.loads(row[9])] for row in rows}
+            layouts = {row[6]: names_of(row[9]) for row in rows}
             parts.append(samples_of(rows, layouts))
         for series, data in self._segments(endpoint, "raw", day, day):
             with self._damage():
-                names = [(name, key, field) for name, key, field in json.loads(series)]
+                names = names_of(series)
                 parts.append(Segment(data, len(names)).samples(names))
         return segment.join(parts)
 
