@@ -154,8 +154,9 @@ def test_a_backup_that_is_not_whole_changes_nothing(data: Path, config: Path, tm
             restore(target, data, [], force=True)
         assert caught.value.code == code, wrong[:300]
     (target / MANIFEST).unlink()
-    with pytest.raises(ConfigError, match="is no backup"):
-        restore(target, data, [], force=True)
+    for no_backup in (target, Path(__file__)):
+        with pytest.raises(ConfigError, match="is no backup"):
+            restore(no_backup, data, [], force=True)
     assert checksum(data) == before
 
 

@@ -198,7 +198,7 @@ def read_manifest(folder: Path) -> Manifest:
         if int(msgspec.json.decode(text).get("format", 0)) > FORMAT:
             raise TierError(f"{path}: it was made by a newer rmm", code="tier.newer", hint="Install that version.")
         return msgspec.json.decode(text, type=Manifest)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise ConfigError(
             f"{folder}: is no backup: there is no {MANIFEST}", hint="Name a folder that `rmm store backup` has made."
         ) from error
