@@ -15,8 +15,8 @@ import math
 import sys
 from array import array
 from collections.abc import Iterable, Sequence
-from itertools import accumulate
-from operator import sub
+from itertools import accumulate, repeat
+from operator import add, mul, sub, truediv
 from typing import Any
 
 import msgspec
@@ -72,8 +72,7 @@ def unscaled(places: int, numbers: list[int]) -> list[Number]:
     """The inverse of `scaled`."""
     if places == 0:
         return numbers  # type: ignore[return-value]
-    scale = SCALES[places]
-    return [number / scale for number in numbers]
+    return [*map(truediv, numbers, repeat(SCALES[places]))]
 
 
 def pack(values: Sequence[Number]) -> Column:
@@ -142,13 +141,14 @@ def unpack_integers(column: Column, count: int) -> list[int]:
     if planes:
         width = min(len(planes) // (count - order), 8)
         kept = _spread(planes, _CODES[order > 0][width], width, count - order)
+    first = start[0]
     if order == 0:
-        lowest = start[0]
-        return [lowest + number for number in kept] if step == 1 else [lowest + step * number for number in kept]
+        if not planes:
+            return [first] * count
+        numbers = kept if step == 1 else map(mul, kept, repeat(step))
+        return [*map(add, numbers, repeat(first))]
     steps: Iterable[int] = accumulate(kept, initial=start[1]) if order == 2 else kept
-    if step != 1:
-        steps = [step * number for number in steps]
-    return [*accumulate(steps, initial=start[0])]
+    return [*accumulate(steps if step == 1 else map(mul, steps, repeat(step)), initial=first)]
 
 
 def _bits(numbers: list[int]) -> int:

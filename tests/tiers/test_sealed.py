@@ -26,8 +26,9 @@ from rmm.model.settings import Retention
 from rmm.tiers.cold_sqlite import ColdReader, ColdTier, SiteHistory
 from rmm.tiers.cold_sqlite import segment as segments
 from rmm.tiers.cold_sqlite.merging import Merger
+from rmm.tiers.cold_sqlite.planes import DamagedSegment
 from rmm.tiers.cold_sqlite.sealed import folder_of, sealed_files
-from rmm.tiers.cold_sqlite.segment import DamagedSegment, Seen, Segment
+from rmm.tiers.cold_sqlite.segment import Seen, Segment
 from rmm.tiers.cold_sqlite.whole import SiteSamples
 from rmm.tiers.cold_sqlite.writer import path_of
 

@@ -6,6 +6,7 @@ data/archive/<site>/*.damaged               what could not be read, as it was fo
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import logging
@@ -18,7 +19,7 @@ import msgspec
 
 from rmm.durable import replace_file
 from rmm.errors import ConfigError, TierError
-from rmm.tiers.cold_sqlite.sealed import EPOCH, SealedFile
+from rmm.tiers.cold_sqlite.sealed import EPOCH, SealedFile, named_in
 
 log = logging.getLogger(__name__)
 
@@ -71,11 +72,10 @@ def day_of(text: str) -> int:
 def days(folder: Path) -> dict[int, Path]:
     """Day -> its file, by time."""
     found: dict[int, Path] = {}
-    for path in folder.glob(f"*{SUFFIX}"):
-        try:
-            found[(date.fromisoformat(path.stem) - EPOCH).days] = path
-        except ValueError:
-            continue
+    for name in named_in(folder):
+        with contextlib.suppress(ValueError):
+            if name.endswith(SUFFIX):
+                found[(date.fromisoformat(name.removesuffix(SUFFIX)) - EPOCH).days] = folder / name
     return dict(sorted(found.items()))
 
 

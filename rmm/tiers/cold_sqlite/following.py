@@ -10,9 +10,10 @@ from pathlib import Path
 import aiosqlite
 
 from rmm.tiers.cold_sqlite.asking import opened
+from rmm.tiers.cold_sqlite.planes import DamagedSegment
 from rmm.tiers.cold_sqlite.sealed import DAY, HOUR, PLACE, names_of, sealed_files
 from rmm.tiers.cold_sqlite.sealed import SQL as SEALED_SQL
-from rmm.tiers.cold_sqlite.segment import DamagedSegment, Name, Segment
+from rmm.tiers.cold_sqlite.segment import Name, Segment
 from rmm.tiers.migrations import named, tier_error
 
 

@@ -16,6 +16,7 @@ from typing import NamedTuple, TypeVar
 from rmm.core.rollup import Rollups, replaced, roll
 from rmm.tiers.archive import recall
 from rmm.tiers.cold_sqlite import segment
+from rmm.tiers.cold_sqlite.planes import DamagedSegment
 from rmm.tiers.cold_sqlite.sealed import (
     DAY,
     HOUR,
@@ -26,7 +27,7 @@ from rmm.tiers.cold_sqlite.sealed import (
     raw_path,
     week_of,
 )
-from rmm.tiers.cold_sqlite.segment import DamagedSegment, Name, RolledSegment, Samples, Segment
+from rmm.tiers.cold_sqlite.segment import Name, RolledSegment, Samples, Segment
 
 log = logging.getLogger(__name__)
 

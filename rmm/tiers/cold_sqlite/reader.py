@@ -6,10 +6,11 @@ import contextlib
 import logging
 import sqlite3
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from rmm.core.columns import Number
 from rmm.model.rollup import Rollup
@@ -17,9 +18,20 @@ from rmm.tiers.archive import files as archive
 from rmm.tiers.archive.recall import Recall, series_of
 from rmm.tiers.cold_sqlite import changes
 from rmm.tiers.cold_sqlite.asking import Part, Wanted, in_order, moment_of, opened, rolled, told, version_of
-from rmm.tiers.cold_sqlite.sealed import DAY, HOUR, PLACE, RESTORED, folder_of, month_of, sealed_files, week_of
+from rmm.tiers.cold_sqlite.planes import DamagedSegment
+from rmm.tiers.cold_sqlite.sealed import (
+    DAY,
+    HOUR,
+    PLACE,
+    RESTORED,
+    folder_of,
+    month_of,
+    named_in,
+    sealed_files,
+    week_of,
+)
 from rmm.tiers.cold_sqlite.sealed import SQL as SEALED_SQL
-from rmm.tiers.cold_sqlite.segment import DamagedSegment, RolledSegment, Samples, Segment
+from rmm.tiers.cold_sqlite.segment import RolledSegment, Samples, Segment
 from rmm.tiers.cold_sqlite.series import metric_parts, stored_names
 from rmm.tiers.cold_sqlite.writer import SQL, micros
 from rmm.tiers.migrations import named, tier_error
@@ -27,8 +39,18 @@ from rmm.tiers.migrations import named, tier_error
 log = logging.getLogger(__name__)
 
 Change = dict[str, Any]
-_Timed = tuple[int, tuple[str, bytes]]  # time, (series of its layout, data) of a segment
+_Segment = tuple[str, bytes]  # series of its layout, data
+_Timed = tuple[int, _Segment]
 _Read = dict[Path, set[int]]  # a shard's own file -> the days of an endpoint of which it has a merged segment
+
+
+class _Own(NamedTuple):
+    """What a shard's own file has of an endpoint and some time."""
+
+    layouts: dict[int, str]
+    rows: list[Any]
+    hours: list[_Segment]
+
 
 STEPS = {"hour": (HOUR, "hourly"), "day": (DAY, "daily")}
 
@@ -53,49 +75,52 @@ class ColdReader:
         self.damaged = 0
 
     def _files(self) -> list[Path]:
-        return sorted(self._folder.glob("*.sqlite"))
+        return [self._folder / name for name in sorted(named_in(self._folder)) if name.endswith(".sqlite")]
 
     @contextlib.contextmanager
-    def _known(self, path: Path, sql: Mapping[str, str], endpoint: str) -> Iterator[tuple[sqlite3.Connection, int]]:
-        """A file and the number of the endpoint in it; 0 where it does not know it."""
+    def _known(self, path: Path, endpoint: str) -> Iterator[tuple[sqlite3.Connection, int, int]]:
+        """A shard's own file, the number of the endpoint in it (0 where it does not know it), and its schema."""
         try:
             with contextlib.closing(opened(path)) as connection:
-                number = 0
-                if version_of(connection):
-                    found = connection.execute(sql["endpoint_no"], (endpoint,)).fetchone()
+                number, version = 0, version_of(connection)
+                if version:
+                    found = connection.execute(self._sql["endpoint_no"], (endpoint,)).fetchone()
                     number = found[0] if found else 0
-                yield connection, number
+                yield connection, number, version
         except (sqlite3.Error, UnicodeDecodeError) as error:
             raise tier_error(path, error) from error
 
-    def _ask(self, endpoint: str, statement: str, *arguments: Any) -> Iterator[tuple[dict[int, str], list[Any]]]:
-        """Per shard's file that knows the endpoint: its layouts (for spans of time) and the rows of the statement."""
+    def _own(self, endpoint: str, statement: str, first: int, last: int) -> list[_Own]:
+        """Per shard's own file that knows the endpoint, what is not merged of these microseconds."""
+        found = []
         for path in self._files():
-            with self._known(path, self._sql, endpoint) as (connection, number):
+            with self._known(path, endpoint) as (connection, number, version):
                 if number:
-                    place = (number, *arguments)
-                    if statement == "observations" and version_of(connection) == 1:
+                    place = number, first, last
+                    if statement == "observations" and version == 1:
                         statement = "observations_1"
-                    layouts = connection.execute(self._sql["layout_series"], place) if len(arguments) == 2 else ()
-                    yield dict(layouts), connection.execute(self._sql[statement], place).fetchall()
+                    layouts = dict(connection.execute(self._sql["layout_series"], place).fetchall())
+                    rows = connection.execute(self._sql[statement], place).fetchall()
+                    # Behind the rows: what is sealed between the two questions is in both answers and counts once.
+                    found.append(_Own(layouts, rows, self._hours(connection, number, version, first, last)))
+        return found
+
+    def _hours(self, db: sqlite3.Connection, number: int, version: int, first: int, last: int) -> list[_Segment]:
+        """The sealed hours of these microseconds."""
+        if not number or version == 1:
+            return []
+        hours = db.execute(self._sql["hours"], (number * PLACE + first // HOUR, number * PLACE + last // HOUR))
+        return [(series, data) for _, _, series, data in hours.fetchall()]
 
     def _segments(
         self, endpoint: str, kind: str, first: int, last: int, read: _Read | None = None
-    ) -> Iterator[tuple[str, bytes]]:
-        """(series of its layout, data) of the segments of these days: sealed hours, or merged history, or both.
-
-        `kind`: "" for sealed hours alone, "raw" for them and the merged samples, otherwise rollups. `read` is told
-        which merged segments there were.
-        """
+    ) -> Iterator[_Segment]:
+        """The merged segments of these days; `read` is told which there were."""
         for path in self._files():
-            if kind in ("", "raw"):
-                hours = self._of_file(path, self._sql, "hours", endpoint, first * 24, last * 24 + 23)
-                yield from (found for _, found in hours)
-            if kind:
-                for time, found in self._sealed(folder_of(path), kind, endpoint, first, last):
-                    if read is not None:
-                        read.setdefault(path, set()).add(time)
-                    yield found
+            for time, found in self._sealed(folder_of(path), kind, endpoint, first, last):
+                if read is not None:
+                    read.setdefault(path, set()).add(time)
+                yield found
         if kind == "raw":
             yield from (found for _, found in self._sealed(self._folder / RESTORED, kind, endpoint, first, last))
 
@@ -103,7 +128,7 @@ class ColdReader:
         low, high = TIMES[kind](first), TIMES[kind](last)
         for file in sealed_files(folder, kind):
             if file.first <= last and first < file.end:
-                yield from self._of_file(file.path, self._sealed_sql, "segments", endpoint, low, high)
+                yield from self._of_file(file.path, endpoint, low, high)
 
     def _recalled(
         self, endpoint: str, first: int, last: int, read: _Read, collector: str = "", field: str = ""
@@ -117,25 +142,28 @@ class ColdReader:
             return []
         kept: list[set[int]] = []
         for path in self._files():
-            with self._known(path, self._sql, endpoint) as (_, number):
+            with self._known(path, endpoint) as (_, number, _):
                 if number or path in read:
                     kept.append(read.get(path, set()))
         if kept:
             days = {day for day in days if not all(day in one for one in kept)}
         return self._recall.samples(endpoint, days, collector, field)
 
-    def _of_file(
-        self, path: Path, sql: Mapping[str, str], statement: str, endpoint: str, low: int, high: int
-    ) -> Iterator[_Timed]:
+    def _of_file(self, path: Path, endpoint: str, low: int, high: int) -> Iterator[_Timed]:
         if not path.exists():  # retention took it
             return
-        with self._known(path, sql, endpoint) as (connection, number):
-            found: list[Any] = []
-            if number and (statement != "hours" or version_of(connection) > 1):
-                places = number * PLACE + low, number * PLACE + high
-                found = connection.execute(sql[statement], places).fetchall()
+        try:
+            with contextlib.closing(opened(path)) as connection:
+                try:
+                    found = connection.execute(self._sealed_sql["segments_of"], (endpoint, low, high)).fetchall()
+                except sqlite3.OperationalError:
+                    if version_of(connection):
+                        raise
+                    found = []  # only just made
+        except (sqlite3.Error, UnicodeDecodeError) as error:
+            raise tier_error(path, error) from error
         # Behind the file's closing: who asked may take its time, and would keep the writer's WAL from beginning anew.
-        yield from ((row[0] % PLACE, row[2:]) for row in found)
+        yield from ((place % PLACE, (series, data)) for place, series, data in found)
 
     def samples(
         self, endpoint: str, metric: str, *, since: datetime, until: datetime
@@ -153,19 +181,20 @@ class ColdReader:
         self, endpoint: str, wanted: Wanted, first: int, last: int, *, merged: bool = True
     ) -> tuple[list[int], list[Number]]:
         parts: list[Part] = []
-        for layouts, rows in self._ask(endpoint, "observations", first, last):
+        own, read = self._own(endpoint, "observations", first, last), _Read()
+        for layouts, rows, _ in own:
             parts.append(([], []))
             for at, layout, packed, exact in rows:
                 wanted.take(parts[-1], layouts.get(layout, ""), at, packed, exact)
-        read: _Read = {}
-        for series, data in self._segments(endpoint, "raw" if merged else "", first // DAY, last // DAY, read):
+        days = self._segments(endpoint, "raw", first // DAY, last // DAY, read) if merged else ()
+        for series, data in chain(_sealed_hours(own), days):
             place, names = wanted.place_in(series)
             if place >= 0:
                 with self._damage():
                     parts.append(Segment(data, names).one(place))
         if merged:
-            days = self._recalled(endpoint, first // DAY, last // DAY, read, wanted.collector, wanted.field)
-            named = [(samples, wanted.name_in(samples.series)) for samples in days]
+            recalled = self._recalled(endpoint, first // DAY, last // DAY, read, wanted.collector, wanted.field)
+            named = [(samples, wanted.name_in(samples.series)) for samples in recalled]
             parts += [series_of(samples, name) for samples, name in named if name is not None]
         at, values = in_order(parts)
         within = slice(bisect_left(at, first), bisect_right(at, last))
@@ -219,11 +248,10 @@ class ColdReader:
     def metrics(self, endpoint: str, *, since: datetime, until: datetime) -> list[str]:
         """Names of all metrics that have samples in this time; of merged days, on one of its days."""
         first, last = micros(since), micros(until)
-        stored: set[str] = set()
-        for layouts, _ in self._ask(endpoint, "statuses", first, last):
-            stored.update(layouts.values())
-        read: _Read = {}
-        stored.update(series for series, _ in self._segments(endpoint, "raw", first // DAY, last // DAY, read))
+        own, read = self._own(endpoint, "statuses", first, last), _Read()
+        stored = {series for one in own for series in one.layouts.values()}
+        days = self._segments(endpoint, "raw", first // DAY, last // DAY, read)
+        stored.update(series for series, _ in chain(_sealed_hours(own), days))
         names = {tuple(name) for text in stored for name in stored_names(text)}
         for samples in self._recalled(endpoint, first // DAY, last // DAY, read):
             names.update(samples.series)
@@ -232,9 +260,10 @@ class ColdReader:
     def statuses(self, endpoint: str, *, since: datetime, until: datetime) -> list[dict[str, Any]]:
         """Every observation: at, status, fault code, duration_ms."""
         first, last = micros(since), micros(until)
-        found = {tuple(row) for _, rows in self._ask(endpoint, "statuses", first, last) for row in rows}
-        read: _Read = {}
-        for series, data in self._segments(endpoint, "raw", first // DAY, last // DAY, read):
+        own, read = self._own(endpoint, "statuses", first, last), _Read()
+        found = {tuple(row) for one in own for row in one.rows}
+        days = self._segments(endpoint, "raw", first // DAY, last // DAY, read)
+        for series, data in chain(_sealed_hours(own), days):
             with self._damage():
                 seen = Segment(data, len(stored_names(series))).seen()
                 found.update((one.at, one.status, one.fault, one.duration_ms) for one in seen)
@@ -294,7 +323,11 @@ class ColdReader:
 
     def _told(self, endpoint: str, until: datetime) -> Iterator[tuple[int, Change]]:
         """All changes up to `until`, over all files, in order of time."""
-        rows = [row for _, found in self._ask(endpoint, "changes", micros(until)) for row in found]
+        rows: list[Any] = []
+        for path in self._files():
+            with self._known(path, endpoint) as (connection, number, _):
+                if number:
+                    rows += connection.execute(self._sql["changes"], (number, micros(until))).fetchall()
         known: dict[str, changes.Values] = {}
         lost: set[str] = set()  # collectors of which a change cannot be read: what stood after it is not told
         for collector, at, whole, data in sorted(rows, key=lambda row: (row[1], row[0])):
@@ -311,3 +344,7 @@ class ColdReader:
             for key, field, old, value in changes.told(before, after):
                 told = {"collector": collector, "key": key, "field": field, "before": old, "value": value}
                 yield at, {"at": moment_of(at), **told, "first": first}
+
+
+def _sealed_hours(own: list[_Own]) -> Iterator[_Segment]:
+    return chain.from_iterable(one.hours for one in own)

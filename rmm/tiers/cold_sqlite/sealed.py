@@ -10,6 +10,7 @@ Those of a shard belong to the holder of the shard's lease, as the shard's own f
 
 from __future__ import annotations
 
+import os
 import re
 import sqlite3
 from collections.abc import Sequence
@@ -84,15 +85,23 @@ def month_of(day: int) -> int:
 
 def sealed_files(folder: Path, kind: str = "") -> list[SealedFile]:
     """The files of one kind, or all, by time."""
-    found = [file for path in folder.glob("*.sqlite") if (file := _named(path)) is not None]
-    return sorted((file for file in found if kind in ("", file.kind)), key=lambda file: (file.kind, file.first))
+    found = [file for name in named_in(folder) if (file := _named(folder, name, kind)) is not None]
+    return sorted(found, key=lambda file: (file.kind, file.first))
 
 
-def _named(path: Path) -> SealedFile | None:
-    match = _NAME.match(path.name)
-    if match is None:
+def named_in(folder: Path) -> list[str]:
+    """The names in a folder, none where it is not there; `Path.glob` takes ten times as long."""
+    try:
+        return os.listdir(folder)  # noqa: PTH208
+    except FileNotFoundError:
+        return []
+
+
+def _named(folder: Path, name: str, wanted: str) -> SealedFile | None:
+    match = _NAME.match(name)
+    if match is None or wanted not in ("", kind := match[1] or match[4]):
         return None
-    kind = match[1] or match[4]
+    path = folder / name
     try:
         if kind == "daily":
             return SealedFile(path, kind, 0, PLACE)

@@ -14,8 +14,9 @@ import msgspec
 
 from rmm.core.columns import Number
 from rmm.tiers.cold_sqlite import segment
+from rmm.tiers.cold_sqlite.planes import DamagedSegment
 from rmm.tiers.cold_sqlite.sealed import HOUR, PLACE, names_of
-from rmm.tiers.cold_sqlite.segment import DamagedSegment, Name, Samples, Seen, Segment
+from rmm.tiers.cold_sqlite.segment import Name, Samples, Seen, Segment
 from rmm.tiers.cold_sqlite.series import digest, exact_values
 
 log = logging.getLogger(__name__)

@@ -1,38 +1,25 @@
 """Segments: the samples of one endpoint over one hour or day in one compressed blob, and the rollups of a day in one.
 
 A segment is MessagePack: an array of zstd frames with checksums. The first holds MessagePack too, arrays without names,
-and all planes of its columns but those that look like noise; these are in the others (`_laid`). The names of its series
-are in the `layout` of the file it is in. What a reading had as null is no sample and is not in it.
+and all planes of its columns but those that look like noise; these are in the others (`planes.py`). The names of its
+series are in the `layout` of the file it is in. What a reading had as null is no sample and is not in it.
 """
 
 from __future__ import annotations
 
-import contextlib
-import sys
-from bisect import bisect
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 import msgspec
 
-from rmm.core.columns import VERBATIM, Column, Number, pack, pack_integers, unpack, unpack_integers
+from rmm.core.columns import Column, Number, pack, pack_integers, unpack, unpack_integers
 from rmm.core.rollup import Rolled, Rollups
+from rmm.tiers.cold_sqlite.planes import Columns, Planes, framed, laid_out, pressed, readable
 
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
-
-MOST_BYTES = 256 << 20  # of a segment that is unpacked; a day of MOST_SERIES series at one poll a minute is 50 MB
 QUICK, SMALL = 1, 19  # zstd's levels, for what lasts a day and for what lasts years
 
 FIRST = 6  # columns of the observations themselves, before those of the series
-# Different bytes of a plane, as a share of those that it could have: where its further sections begin. Measured.
-NOISE = (0.1, 0.3, 0.5)
-SECTIONS = len(NOISE) + 1
-
 # Collector, row key, field. A series without a field, of ones, says which observations have a reading of the collector
 # whose values are stored when they change.
 Name = tuple[str, str, str]
@@ -63,23 +50,6 @@ class Samples(NamedTuple):
     series: dict[Name, Series]
 
 
-class DamagedSegment(ValueError):
-    """It cannot be read."""
-
-
-class _Columns(msgspec.Struct, frozen=True, array_like=True):
-    """Packed columns, part by part, which compresses better than one behind the other."""
-
-    places: list[int]
-    orders: bytes
-    starts: list[tuple[int, ...]]
-    steps: list[int]
-    widths: bytes  # planes of each
-    lengths: list[int]  # bytes of each plane
-    sections: list[int]  # of each plane, two bits, the first plane's lowest
-    calm: bytes  # the planes of section 0; each further section is a frame of its own
-
-
 class _Stored(msgspec.Struct, frozen=True, array_like=True):
     count: int
     epochs: list[str]
@@ -87,7 +57,7 @@ class _Stored(msgspec.Struct, frozen=True, array_like=True):
     faults: list[str]
     sets: list[bytes]  # bits, the lowest first: which observations some series have; empty for all
     whose: Column  # the set of each series
-    columns: _Columns  # at, epoch, seq, status, fault, duration_ms; then the series
+    columns: Columns  # at, epoch, seq, status, fault, duration_ms; then the series
 
 
 class _Rolled(msgspec.Struct, frozen=True, array_like=True):
@@ -95,7 +65,7 @@ class _Rolled(msgspec.Struct, frozen=True, array_like=True):
     sets: list[bytes]
     whose: Column
     places: Column
-    columns: _Columns  # span; then of each series: count, least, and above the least: most, total, last
+    columns: Columns  # span; then of each series: count, least, and above the least: most, total, last
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -173,8 +143,8 @@ def encode(samples: Samples, level: int) -> tuple[tuple[Name, ...], bytes]:
         pack([one.duration_ms for one in seen]),
         *[pack(one.values) for one in series],
     ]
-    laid, others = _laid(columns, sections=level == SMALL)
-    return names, _pressed(_Stored(len(seen), epochs, statuses, faults, sets, whose, laid), others, level)
+    laid, others = laid_out(columns, sections=level == SMALL)
+    return names, pressed(_Stored(len(seen), epochs, statuses, faults, sets, whose, laid), others, level)
 
 
 class Segment:
@@ -184,16 +154,16 @@ class Segment:
     """
 
     def __init__(self, data: bytes, names: int) -> None:
-        with _readable():
-            plain, others = _framed(data)
+        with readable:
+            plain, others = framed(data)
             self._stored = _stored(plain)
-            self._planes = _Planes(self._stored.columns, others)
+            self._planes = Planes(self._stored.columns, others)
             self._names = names
             self._at = unpack_integers(self._planes.column(0), self._stored.count)
 
     def one(self, number: int) -> tuple[list[int], list[Number]]:
         """(times, values) of the series with this number."""
-        with _readable():
+        with readable:
             places = _places(self._stored.sets, self._stored.whose, number, self._names, self._stored.count)
             values = unpack(self._planes.column(number + FIRST), len(places))
             at = self._at
@@ -202,7 +172,7 @@ class Segment:
     def seen(self) -> list[Seen]:
         """The observations."""
         stored, count = self._stored, self._stored.count
-        with _readable():
+        with readable:
             words = [
                 [texts[number] for number in unpack_integers(self._planes.column(place), count)]
                 for place, texts in ((1, stored.epochs), (3, stored.statuses), (4, stored.faults))
@@ -215,7 +185,7 @@ class Segment:
     def samples(self, names: Sequence[Name]) -> Samples:
         """All of it."""
         series = {}
-        with _readable():
+        with readable:
             for number, name in enumerate(names):
                 places = _places(self._stored.sets, self._stored.whose, number, self._names, self._stored.count)
                 series[name] = Series([*places], unpack(self._planes.column(number + FIRST), len(places)))
@@ -229,26 +199,26 @@ def encode_rollups(rollups: Mapping[Name, Rollups], level: int) -> tuple[tuple[N
     place = {span: number for number, span in enumerate(spans)}
     sets, whose = _sets([[place[one.span] for one in rollups[name].spans] for name in names], len(spans))
     columns = [pack_integers(spans), *(column for name in names for column in _columns(rollups[name]))]
-    laid, others = _laid(columns, sections=level == SMALL)
+    laid, others = laid_out(columns, sections=level == SMALL)
     places = pack_integers([rollups[name].places for name in names])
-    return names, _pressed(_Rolled(len(spans), sets, whose, places, laid), others, level)
+    return names, pressed(_Rolled(len(spans), sets, whose, places, laid), others, level)
 
 
 class RolledSegment:
     """A segment of rollups that is read. Raises DamagedSegment. `names`: how many series it has."""
 
     def __init__(self, data: bytes, names: int) -> None:
-        with _readable():
-            plain, others = _framed(data)
+        with readable:
+            plain, others = framed(data)
             self._stored = _rolled(plain)
-            self._planes = _Planes(self._stored.columns, others)
+            self._planes = Planes(self._stored.columns, others)
             self._names = names
             self._spans = unpack_integers(self._planes.column(0), self._stored.count)
             self._digits = unpack_integers(self._stored.places, names)
 
     def one(self, number: int) -> Rollups:
         """The rollups of the series with this number."""
-        with _readable():
+        with readable:
             taken = _places(self._stored.sets, self._stored.whose, number, self._names, self._stored.count)
             columns = [unpack(self._planes.column(5 * number + 1 + place), len(taken)) for place in range(5)]
             digits = self._digits[number]
@@ -275,109 +245,6 @@ def _columns(rollups: Rollups) -> list[Column]:
         pack([one.total - least * one.samples for one, least in zip(spans, low, strict=True)]),
         pack([one.last - least for one, least in zip(spans, low, strict=True)]),
     ]
-
-
-@contextlib.contextmanager
-def _readable() -> Iterator[None]:
-    try:
-        yield
-    except (ValueError, IndexError, zstd.ZstdError) as error:
-        raise DamagedSegment(str(error)) from error
-
-
-def _laid(columns: list[Column], *, sections: bool) -> tuple[_Columns, list[bytes]]:
-    """Columns part by part; planes that look like noise have sections, where they do not spoil what the others are."""
-    widths, lengths, marks = bytearray(), [], []
-    laid: list[list[bytes]] = [[] for _ in range(SECTIONS)]
-    for column in columns:
-        planes, width = column.planes, 1 if column.places == VERBATIM else column.width
-        length = len(planes) // width if width else 0
-        mark = 0
-        for place in range(width):
-            plane = planes[place * length : (place + 1) * length]
-            section = bisect(NOISE, len(set(plane)) / min(length, 256)) if sections else 0
-            laid[section].append(plane)
-            mark |= section << 2 * place
-        widths.append(width)
-        lengths.append(length)
-        marks.append(mark)
-    first, *others = (b"".join(planes) for planes in laid)
-    return _Columns(
-        [column.places for column in columns],
-        bytes([column.order for column in columns]),
-        [column.start for column in columns],
-        [column.step for column in columns],
-        bytes(widths), lengths, marks, first,
-    ), others  # fmt: skip
-
-
-class _Planes:
-    """The columns of a segment; a section is unpacked when a column of it is asked for."""
-
-    def __init__(self, laid: _Columns, frames: list[bytes]) -> None:
-        self._laid = laid
-        self._frames = frames
-        self._sections = {0: laid.calm}
-        self._passed, self._at = 0, [0] * SECTIONS  # columns that were passed, and where the next one's planes begin
-
-    def column(self, number: int) -> Column:
-        """The column with this number. Raises IndexError, ValueError, ZstdError."""
-        laid, planes = self._laid, []
-        length, mark = laid.lengths[number], laid.sections[number]
-        at = self._begin(number)
-        for place in range(laid.widths[number]):
-            section = mark >> 2 * place & 3
-            planes.append(self._section(section)[at[section] : at[section] + length])
-            at[section] += length
-        packed = b"".join(planes)
-        return Column(laid.places[number], laid.orders[number], laid.starts[number], laid.steps[number], packed)
-
-    def _begin(self, number: int) -> list[int]:
-        """Where the planes of a column begin, by section."""
-        laid = self._laid
-        if number < self._passed:
-            self._passed, self._at = 0, [0] * SECTIONS
-        for before in range(self._passed, number):
-            length = laid.lengths[before]
-            for section, planes in _shares(laid.widths[before], laid.sections[before]):
-                self._at[section] += length * planes
-        self._passed = number
-        return [*self._at]
-
-    def _section(self, number: int) -> bytes:
-        if number not in self._sections:
-            self._sections[number] = _unpressed(self._frames[number - 1])
-        return self._sections[number]
-
-
-@lru_cache(maxsize=4096)
-def _shares(width: int, mark: int) -> tuple[tuple[int, int], ...]:
-    """(section, planes in it) of a column."""
-    sections = [mark >> 2 * place & 3 for place in range(width)]
-    return tuple((section, sections.count(section)) for section in sorted(set(sections)))
-
-
-def _pressed(stored: _Stored | _Rolled, others: list[bytes], level: int) -> bytes:
-    setting = zstd.CompressionParameter
-    options: dict[int, int] = {setting.compression_level: level, setting.checksum_flag: 1}
-    while others and not others[-1]:
-        others = others[:-1]
-    frames = [zstd.compress(data, options=options) for data in (_encode(stored), *others)]
-    return _encode(frames)
-
-
-def _framed(data: bytes) -> tuple[bytes, list[bytes]]:
-    """What the first frame of a segment holds, and the frames of its further sections. Raises ValueError, ZstdError."""
-    first, *others = _frames(data)
-    return _unpressed(first), others
-
-
-def _unpressed(frame: bytes) -> bytes:
-    decompressor = zstd.ZstdDecompressor()
-    plain = decompressor.decompress(frame, MOST_BYTES)
-    if not decompressor.eof or decompressor.unused_data:
-        raise ValueError("a frame is cut short, or larger than a segment may be")
-    return plain
 
 
 def _words(texts: list[Any]) -> tuple[list[str], Column]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from hashlib import blake2b
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -49,13 +50,15 @@ class SiteSamples(ColdReader):
     def day(self, endpoint: str, day: int) -> Samples:
         """Everything of one endpoint and day, each observation once."""
         parts: list[Samples] = []
+        hours: list[tuple[str, bytes]] = []
         first, last = day * DAY, (day + 1) * DAY - 1
         for path in self._files():
-            with self._known(path, self._sql, endpoint) as (connection, number):
+            with self._known(path, endpoint) as (connection, number, version):
                 rows = connection.execute(self._sql["day_rows"], (number, first, last)).fetchall() if number else []
+                hours += self._hours(connection, number, version, first, last)
             layouts = {row[6]: names_of(row[9]) for row in rows}
             parts.append(samples_of(rows, layouts))
-        for series, data in self._segments(endpoint, "raw", day, day):
+        for series, data in chain(hours, self._segments(endpoint, "raw", day, day)):
             with self._damage():
                 names = names_of(series)
                 parts.append(Segment(data, len(names)).samples(names))

@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 from rmm.tiers import hot_json, spool
 from rmm.tiers.cold_sqlite import changes
+from rmm.tiers.cold_sqlite.planes import DamagedSegment
 from rmm.tiers.cold_sqlite.sealed import PLACE
-from rmm.tiers.cold_sqlite.segment import DamagedSegment, RolledSegment, Segment
+from rmm.tiers.cold_sqlite.segment import RolledSegment, Segment
 from rmm.tiers.store import places
 from rmm.tiers.store.places import FLEET, HOT, SEALED, SHARD, SPOOL, StoreFile
 from rmm.tiers.store.sqlite import integrity, newest_schema, reading

@@ -13,8 +13,9 @@ import msgspec
 
 from rmm.core.budget import Forecast, Part, forecast
 from rmm.model.settings import DiskSettings, Retention
+from rmm.tiers.cold_sqlite.planes import DamagedSegment
 from rmm.tiers.cold_sqlite.sealed import DAY, HOUR, PLACE
-from rmm.tiers.cold_sqlite.segment import DamagedSegment, Segment
+from rmm.tiers.cold_sqlite.segment import Segment
 from rmm.tiers.store import places
 from rmm.tiers.store.places import SHARD, SPOOL, StoreFile
 from rmm.tiers.store.sqlite import reading

@@ -21,6 +21,11 @@ SELECT s.place, l.series, s.data FROM segment AS s JOIN layout AS l ON l.no = s.
 SELECT s.place, l.no, l.series, s.data FROM segment AS s JOIN layout AS l ON l.no = s.layout
 WHERE s.place BETWEEN ? AND ? ORDER BY s.place;
 
+-- name: segments_of
+SELECT s.place, l.series, s.data FROM endpoint AS e
+CROSS JOIN segment AS s ON s.place BETWEEN e.no * 16777216 + ?2 AND e.no * 16777216 + ?3
+JOIN layout AS l ON l.no = s.layout WHERE e.id = ?1 ORDER BY s.place;
+
 -- name: set_aside
 INSERT INTO damaged (place, layout, data, why) SELECT place, layout, data, ?2 FROM segment WHERE place = ?1;
 
