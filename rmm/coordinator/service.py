@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from rmm.coordinator.delivery import Delivery, moment, notification
 from rmm.coordinator.facts import facts_of
 from rmm.coordinator.quarantine import keep_refusals
 from rmm.core import duplicates
@@ -22,19 +23,15 @@ from rmm.core.alerting.site import Trouble
 from rmm.core.clock import is_ahead
 from rmm.core.health import health
 from rmm.core.rules import compile_rules
-from rmm.errors import RmmError, TierError
 from rmm.model.observation import Fault, Observation, decode_observation
-from rmm.model.rule import Alert, Notification, Rule
+from rmm.model.rule import Alert, Rule
 from rmm.ports import Channel, Clock
 from rmm.tiers.fleet_sqlite import FleetStore, Stamp, alone
 
 log = logging.getLogger(__name__)
 
-DELIVERY_S = 10.0  # one channel, one notification
-FINISH_S = 15.0  # how long the end of a round waits for channels; the rest is delivered by the next
 ROUND = timedelta(minutes=15)  # how old a status may be to speak for its site
 SKEW = "clock_skew_s"  # the field whose alerts may be the collector's own clock
-KEEP = timedelta(days=7)  # how long a notification is offered to a channel that does not take it
 
 _encode = msgspec.json.Encoder().encode
 
@@ -56,10 +53,9 @@ class Coordinator:
         self._live: dict[str, dict[str, Alert]] = {}  # endpoint -> key -> alert
         self._seen: dict[str, datetime] = {}  # site of this round -> its first observation
         self._version = -1  # of the database when `_live` was read from it
-        self._broken: set[str] = set()  # channels that failed in this round; they are left alone until the next
         self._counts = {FIRING: 0, RESOLVED: 0}
-        self._delivery: asyncio.Task[None] | None = None
         self._writing = asyncio.Lock()  # one transaction at a time on the one connection
+        self._delivery = Delivery(store, self._channels, clock, self._writing, self._alone)
 
     @classmethod
     @asynccontextmanager
@@ -78,9 +74,7 @@ class Coordinator:
             try:
                 yield coordinator
             finally:
-                if coordinator._delivery is not None:
-                    coordinator._delivery.cancel()
-                    await asyncio.gather(coordinator._delivery, return_exceptions=True)
+                await coordinator._delivery.stop()
 
     def _remember(self, alert: Alert) -> None:
         kept = self._live.setdefault(alert.endpoint, {})
@@ -132,7 +126,7 @@ class Coordinator:
         for change in changes:
             if change.tell:
                 self._counts[change.tell] += 1
-        self.deliver()
+        self._delivery.start()
 
     async def _fold(self, observations: Sequence[Observation], now: datetime) -> list[Change]:
         stamps = await self._store.stamps({observation.endpoint for observation in observations})
@@ -191,7 +185,7 @@ class Coordinator:
                 waits = rule is not None and (not rule.collector or rule.field == SKEW)
                 late = change.alert.last_at < now - ROUND  # what a spool held back: it may be over by now
                 held = change.alert.site if waits or late else ""
-                await self._store.add_notifications([_notification(change, now)], self._channels, held=held)
+                await self._store.add_notifications([notification(change, now)], self._channels, held=held)
 
     async def finish(self, faults: Sequence[Fault] = (), listed: Collection[str] = ()) -> dict[str, int]:
         """The round is over: tell whose trouble is whose, deliver; returns counts of firing, resolved.
@@ -213,8 +207,7 @@ class Coordinator:
                     if change.tell:
                         counts[change.tell] += 1
         self._seen, self._counts = {}, {FIRING: 0, RESOLVED: 0}
-        await self._settle()
-        self._broken = set()
+        await self._delivery.settle()
         return {name: max(0, count) for name, count in counts.items()}
 
     async def _judge(self, site: str, since: datetime, now: datetime, faults: Sequence[Fault]) -> list[Change]:
@@ -251,14 +244,14 @@ class Coordinator:
         await self._store.put_changes(changes)
         for change in changes:
             self._remember(change.alert)
-        told = [_notification(change, now) for change in changes if change.tell]
+        told = [notification(change, now) for change in changes if change.tell]
         await self._store.add_notifications(told, self._channels)
 
     async def _forget_undone(self, site: str) -> None:
         """Nobody is told of an alert that is over before anybody could hear of it."""
         for *fired, ended in lifecycle.undone(await self._store.held(site)):
             alert = ended.alerts[0]
-            known = await self._store.told(f"{alert.key}@{_moment(alert.first_at)}", ended.id)
+            known = await self._store.told(f"{alert.key}@{moment(alert.first_at)}", ended.id)
             await self._store.discard(one.id for one in (fired if known else [*fired, ended]))
 
     def _of_site(self, site: str) -> Iterable[tuple[str, Alert]]:
@@ -310,66 +303,6 @@ class Coordinator:
             changes.append(Change(ended, RESOLVED))
         return changes
 
-    def deliver(self) -> None:
-        """Start delivering what is in the outbox, unless that is going on."""
-        if self._delivery is None or self._delivery.done():
-            self._delivery = asyncio.create_task(self._deliver())
-
-    async def _settle(self) -> None:
-        """Wait a bounded time for what is being delivered, then once more for what came meanwhile."""
-        for _ in range(2):
-            self.deliver()
-            assert self._delivery is not None
-            await asyncio.wait([self._delivery], timeout=FINISH_S)
-
-    async def _deliver(self) -> None:
-        try:
-            since = self._clock.now() - KEEP
-            queues: dict[str, list[Notification]] = {}
-            async with self._writing:
-                for name in self._channels.keys() - self._broken:
-                    queues[name] = await self._store.open_notifications(name, since)
-            # Channels side by side, so that a broken one delays no other; within one in order.
-            await asyncio.gather(*(self._deliver_to(name, listed) for name, listed in queues.items()))
-        except RmmError as error:
-            log.warning("notifications wait for the next round: %s", error)
-
-    async def _deliver_to(self, name: str, notifications: Sequence[Notification]) -> None:
-        for notification in notifications:
-            sent_at, result = await _send(self._channels[name], notification, self._clock)
-            async with self._alone():
-                await self._store.mark(notification.id, name, sent_at=sent_at, result=result)
-            if not sent_at:
-                self._broken.add(name)
-                return  # the rest waits for the next round
-
-
-async def tell_fault(channels: Iterable[Channel], clock: Clock, rule: str, summary: str) -> None:
-    """Tell of a fault that may keep the store from being written, straight to the channels, within FINISH_S."""
-    now = clock.now()
-    one = _notification(Change(site_trouble.site_alert(rule, "", summary, 0, now, None), FIRING), now)
-    async with asyncio.timeout(FINISH_S):
-        await asyncio.gather(*(_send(channel, one, clock) for channel in channels))
-
-
-async def _send(channel: Channel, notification: Notification, clock: Clock) -> tuple[str, str]:
-    """(when it was taken or empty, the receipt or what went wrong)."""
-    deadline = asyncio.get_running_loop().time() + DELIVERY_S
-    try:
-        async with asyncio.timeout_at(deadline):
-            receipt = await channel.send(notification, deadline=deadline)
-        return clock.now().isoformat(), receipt
-    except (RmmError, TimeoutError) as error:
-        result = str(error)[:500] or "no answer in time"
-        # A channel that writes to the disk that is full adds nothing to the error that the round ends with.
-        log.log(
-            logging.INFO if isinstance(error, TierError) else logging.WARNING, "channel %s: %s", channel.name, result
-        )
-    except Exception as error:  # a plugin's bug must not keep the other channels from being told
-        result = f"{type(error).__name__}: {error}"[:500]
-        log.exception("channel %s failed", channel.name)
-    return "", result
-
 
 def _restated(concerned: Mapping[str, tuple[str, str]], found: Sequence[Trouble]) -> list[tuple[str, str]]:
     """(status, endpoint) of those whose fault is a trouble of their site."""
@@ -379,14 +312,3 @@ def _restated(concerned: Mapping[str, tuple[str, str]], found: Sequence[Trouble]
         for one in found
         if code and site_trouble.explains(one, status, code)
     ]
-
-
-def _notification(change: Change, now: datetime) -> Notification:
-    """Its id follows from the alert and the moment of the change, so a decision made twice is told once."""
-    alert = change.alert
-    identity = f"{alert.key}@{_moment(alert.last_at)}:{change.tell}"
-    return Notification(id=identity, kind=change.tell, at=now, alerts=(alert,))
-
-
-def _moment(at: datetime) -> str:
-    return at.strftime("%Y%m%dT%H%M%S%f")
