@@ -13,7 +13,7 @@ from rmm.tiers.cold_sqlite.asking import opened
 from rmm.tiers.cold_sqlite.planes import DamagedSegment
 from rmm.tiers.cold_sqlite.sealed import DAY, HOUR, PLACE, names_of, sealed_files
 from rmm.tiers.cold_sqlite.sealed import SQL as SEALED_SQL
-from rmm.tiers.cold_sqlite.segment import Name, Segment
+from rmm.tiers.cold_sqlite.segment import Segment
 from rmm.tiers.migrations import named, tier_error
 
 
@@ -29,13 +29,14 @@ async def read_after(
     found: list[int] = []
     async with db.execute(sql["rows_after"], (number, at)) as cursor:
         async for row_at, series in cursor:
-            if (collector, "", "") in names_of(series):
-                found.append(row_at)
-                break
+            with contextlib.suppress(DamagedSegment):
+                if (collector, "", "") in names_of(series):
+                    found.append(row_at)
+                    break
     first = number * PLACE
     async with db.execute(sql["hours"], (first + at // HOUR, first + PLACE - 1)) as cursor:
         async for _, _, series, data in cursor:
-            if (moment := _first(names_of(series), data, collector, at)) is not None:
+            if (moment := _first(series, data, collector, at)) is not None:
                 found.append(moment)
                 break
     ((endpoint,),) = await db.execute_fetchall(sql["id_of"], (number,))
@@ -55,17 +56,18 @@ def _merged(folder: Path, endpoint: str, collector: str, at: int) -> int | None:
                 for (number,) in numbers:
                     places = number * PLACE + at // DAY, number * PLACE + PLACE - 1
                     for _, _, series, data in connection.execute(sql["segments"], places):
-                        if (found := _first(names_of(series), data, collector, at)) is not None:
+                        if (found := _first(series, data, collector, at)) is not None:
                             return found
         except (sqlite3.Error, UnicodeDecodeError) as error:
             raise tier_error(file.path, error) from error
     return None
 
 
-def _first(names: list[Name], data: bytes, collector: str, at: int) -> int | None:
+def _first(series: bytes | None, data: bytes, collector: str, at: int) -> int | None:
     reading = (collector, "", "")
-    if reading in names:
-        with contextlib.suppress(DamagedSegment):
+    with contextlib.suppress(DamagedSegment):
+        names = names_of(series)
+        if reading in names:
             times, _ = Segment(data, len(names)).one(names.index(reading))
             return next((moment for moment in times if moment > at), None)
     return None

@@ -50,6 +50,14 @@ class SealedFile(NamedTuple):
     end: int
 
 
+class Found(NamedTuple):
+    """A segment as it is stored: digest and stored form of the names of its series, None where they are gone."""
+
+    digest: bytes | None
+    series: bytes | None
+    data: bytes
+
+
 def folder_of(shard_file: Path) -> Path:
     """Where the merged history of a shard is."""
     return shard_file.with_suffix("")
@@ -128,6 +136,11 @@ class SealedWriter:
     def __str__(self) -> str:
         return str(self._path)
 
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._path
+
     async def __aenter__(self) -> SealedWriter:
         self._db = await open_writer(self._path, SQL, page_size=PAGE)
         return self
@@ -145,16 +158,23 @@ class SealedWriter:
         finally:
             await self._db.close()
 
-    async def get(self, endpoint: str, time: int) -> tuple[list[Name], bytes] | None:
-        """The segment of an endpoint at this time: the names of its series, and its data."""
+    async def get(self, endpoint: str, time: int) -> Found | None:
+        """The segment of an endpoint at this time."""
         try:
             rows = await self._db.execute_fetchall(self._sql["endpoint_no"], (endpoint,))
             for (number,) in rows:
-                for _, series, data in await self._db.execute_fetchall(self._sql["segment"], (number * PLACE + time,)):
-                    return names_of(series), data
+                for row in await self._db.execute_fetchall(self._sql["segment"], (number * PLACE + time,)):
+                    return Found(*row)
         except sqlite3.Error as error:
             raise tier_error(self._path, error) from error
         return None
+
+    async def put_right(self, digest: bytes, series: bytes) -> None:
+        """The names of a layout that was damaged."""
+        try:
+            await self._db.execute(self._sql["add_layout"], (digest, series.decode()))
+        except sqlite3.Error as error:
+            raise tier_error(self._path, error) from error
 
     async def set_aside(self, endpoint: str, time: int, why: str) -> None:
         """Move a segment that cannot be read out of the way."""
@@ -205,6 +225,6 @@ class SealedWriter:
         return known
 
 
-def names_of(series: str) -> list[Name]:
-    """The names of a layout's series, from its stored form."""
+def names_of(series: bytes | None) -> list[Name]:
+    """The names of a layout's series, from its stored form. Raises DamagedSegment."""
     return [(collector, key, field) for collector, key, field in stored_names(series)]

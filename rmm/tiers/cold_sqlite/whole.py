@@ -17,7 +17,7 @@ from rmm.tiers.cold_sqlite.asking import opened
 from rmm.tiers.cold_sqlite.reader import ColdReader
 from rmm.tiers.cold_sqlite.sealed import DAY, folder_of, names_of, sealed_files
 from rmm.tiers.cold_sqlite.sealing import samples_of
-from rmm.tiers.cold_sqlite.segment import Samples, Segment
+from rmm.tiers.cold_sqlite.segment import Name, Samples, Segment
 from rmm.tiers.migrations import tier_error
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -50,13 +50,16 @@ class SiteSamples(ColdReader):
     def day(self, endpoint: str, day: int) -> Samples:
         """Everything of one endpoint and day, each observation once."""
         parts: list[Samples] = []
-        hours: list[tuple[str, bytes]] = []
+        hours: list[tuple[bytes | None, bytes]] = []
         first, last = day * DAY, (day + 1) * DAY - 1
         for path in self._files():
             with self._known(path, endpoint) as (connection, number, version):
                 rows = connection.execute(self._sql["day_rows"], (number, first, last)).fetchall() if number else []
                 hours += self._hours(connection, number, version, first, last)
-            layouts = {row[6]: names_of(row[9]) for row in rows}
+            layouts: dict[int, list[Name]] = {row[6]: [] for row in rows}
+            for layout, series in {row[6]: row[9] for row in rows}.items():
+                with self._damage():
+                    layouts[layout] = names_of(series)
             parts.append(samples_of(rows, layouts))
         for series, data in chain(hours, self._segments(endpoint, "raw", day, day)):
             with self._damage():

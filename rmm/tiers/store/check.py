@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import NamedTuple
 
 from rmm.tiers import hot_json, spool
 from rmm.tiers.cold_sqlite import changes
+from rmm.tiers.cold_sqlite.layouts import checked_names
 from rmm.tiers.cold_sqlite.planes import DamagedSegment
 from rmm.tiers.cold_sqlite.sealed import PLACE
 from rmm.tiers.cold_sqlite.segment import RolledSegment, Segment
@@ -22,6 +22,9 @@ NEWER = "It was written by a newer rmm: install that version."
 DISK = "Check permissions and the disk of the data folder."
 PASSED = "Readers pass it over, up to the next whole one. A backup may have it: `rmm store restore`."
 PERSON = "It was kept for a person to look at; `rmm store restore` has what a backup has. Delete it when done."
+
+
+Layout = tuple[bytes | None, bytes | None]  # digest and stored form of names; None where they are gone
 
 
 class Finding(NamedTuple):
@@ -117,7 +120,7 @@ def _segments(file: StoreFile, connection: sqlite3.Connection, schema: int) -> I
 def damaged_segments(connection: sqlite3.Connection, kind: str) -> Iterator[tuple[int, str]]:
     """(place, why) of the segments that cannot be read whole; each is decoded. Of a file that is intact for SQLite."""
     table = "hour" if kind == SHARD else "segment"
-    layouts = {row[0]: row[1] for row in connection.execute("SELECT no, series FROM layout")}
+    layouts = layouts_of(connection)
     last = -1
     while True:  # by portions, so that no read lasts long
         rows = connection.execute(
@@ -125,24 +128,28 @@ def damaged_segments(connection: sqlite3.Connection, kind: str) -> Iterator[tupl
             (last,),
         ).fetchall()
         for place, layout, data in rows:
-            if why := unreadable(kind, layouts.get(layout), data):
+            if why := unreadable(kind, layouts.get(layout, (None, None)), data):
                 yield place, why
         if not rows:
             return
         last = rows[-1][0]
 
 
-def unreadable(kind: str, series: str | None, data: bytes) -> str:
+def layouts_of(connection: sqlite3.Connection) -> dict[int, Layout]:
+    """Number -> digest and stored form of the names of its series."""
+    rows = connection.execute("SELECT no, digest, CAST(series AS BLOB) FROM layout")
+    return {number: (digest, series) for number, digest, series in rows}
+
+
+def unreadable(kind: str, layout: Layout, data: bytes) -> str:
     """Why a segment cannot be read; empty when it can."""
-    if series is None:
-        return "it has no layout"
     try:
-        names = [(collector, key, field) for collector, key, field in json.loads(series)]
+        names = checked_names(*layout)
         if kind in (SHARD, SEALED[0]):
             Segment(data, len(names)).samples(names)
         else:
             RolledSegment(data, len(names)).all(names)
-    except (DamagedSegment, ValueError, TypeError) as error:
+    except DamagedSegment as error:
         return str(error)
     return ""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
 import sqlite3
 from datetime import UTC, datetime
@@ -14,7 +13,7 @@ import msgspec
 from rmm.core.budget import Forecast, Part, forecast
 from rmm.model.settings import DiskSettings, Retention
 from rmm.tiers.cold_sqlite.planes import DamagedSegment
-from rmm.tiers.cold_sqlite.sealed import DAY, HOUR, PLACE
+from rmm.tiers.cold_sqlite.sealed import DAY, HOUR, PLACE, names_of
 from rmm.tiers.cold_sqlite.segment import Segment
 from rmm.tiers.store import places
 from rmm.tiers.store.places import SHARD, SPOOL, StoreFile
@@ -120,14 +119,14 @@ def _samples(connection: sqlite3.Connection, count: int) -> float:
     """About how many samples a file has: those of some of its segments, spread over it, times all."""
     step = max(1, count // MOST_WEIGHED)
     rows = connection.execute(
-        "SELECT l.series, s.data FROM (SELECT row_number() OVER (ORDER BY place) AS n, layout, data FROM segment) AS s "
+        "SELECT CAST(l.series AS BLOB), s.data FROM (SELECT row_number() OVER (ORDER BY place) AS n, layout, data FROM segment) AS s "
         "JOIN layout AS l ON l.no = s.layout WHERE s.n % ? = 0 LIMIT ?",
         (step, MOST_WEIGHED),
     ).fetchall()
     weighed = []
     for series, data in rows:
-        names = [(collector, key, field) for collector, key, field in json.loads(series)]
         try:
+            names = names_of(series)
             samples = Segment(data, len(names)).samples(names)
         except DamagedSegment:
             continue
