@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -93,6 +95,17 @@ async def test_archive_and_read(folder: Path) -> None:
     done = rmm(folder, "archive", "verify")
     assert (done.returncode, "damaged" in done.stdout, "kept as" in done.stderr) == (3, True, True)
     assert rmm(folder, "archive", "verify").returncode == 0
+
+
+async def test_what_could_not_be_read_is_said(folder: Path) -> None:
+    raw = next((folder / "data" / "cold" / "hq" / "0").glob("raw-*"))
+    with contextlib.closing(sqlite3.connect(raw)) as connection, connection:
+        connection.execute("UPDATE segment SET data = substr(data, 2) WHERE place = (SELECT min(place) FROM segment)")
+    for command in (("run", "--until", "2026-11-25"), ("list",), ("verify",)):
+        done = rmm(folder, "archive", *command)
+        assert (done.returncode, done.stderr.count("warning: hq 2026-11-24: 1 segments")) == (0, 1), done
+    listed = json.loads(rmm(folder, "archive", "list", "-o", "json").stdout)
+    assert [one.get("left_out") for one in listed] == [1, None]
 
 
 async def test_what_is_wrong_is_said(folder: Path) -> None:

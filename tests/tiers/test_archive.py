@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from observations import FIELDS, START
-from test_sealed import ALL, NAMES, NUMBERS, SEEN, answers, differing, same, series
+from observations import FIELDS, START, observe
+from test_sealed import ALL, NAMES, NUMBERS, SEEN, answers, damage, differing, same, series
 
 from rmm import durable
 from rmm.errors import ArchiveQueryError, ConfigError, DamagedFile, LeaseLost, TierError
@@ -22,6 +22,8 @@ from rmm.tiers.cold_sqlite import segment as segments
 from rmm.tiers.cold_sqlite.sealed import folder_of, sealed_files
 from rmm.tiers.cold_sqlite.whole import SiteSamples
 from rmm.tiers.cold_sqlite.writer import path_of
+from rmm.tiers.store.check import Finding, check
+from rmm.tiers.store.repair import repair_shard
 
 FIRST = files.day_of("2026-11-24")
 KEEP = Retention(samples=14, changes=0, hourly=0)
@@ -190,6 +192,33 @@ async def test_damage_is_found_set_aside_and_written_anew_where_the_store_still_
         assert [one.day for one in archiver.run(tmp_path, "hq", FIRST + 9)] == [FIRST + 1]
         assert {one.state for one in upkeep.verify(tmp_path, "hq")} == {"ok"}
         assert len(list(path.parent.glob("*.damaged"))) == 1
+
+
+@pytest.mark.parametrize("repaired", [False, True])
+async def test_what_could_not_be_read_is_told_and_its_source_is_kept(tmp_path: Path, repaired: bool) -> None:
+    async with merged(tmp_path) as cold:
+        late, week = sealed_files(folder_of(path_of(tmp_path, "hq", 0)), "raw")[::-1]
+        damage(week.path, "segment")  # the day of srv-0 that is stored first
+        if repaired:
+            assert [one.path for one in repair_shard(tmp_path, "hq", 0)] == [week.path]
+        done = archiver.run(tmp_path, "hq", FIRST + 30)
+        assert [one.proof.damaged for one in done] == [1] + [0] * 9
+        assert [one.proof.damaged for one in upkeep.verify(tmp_path, "hq") if one.proof] == [1] + [0] * 9
+        assert archiver.run(tmp_path, "hq", FIRST + 30) == []
+        before = ColdReader(tmp_path, "hq").history("srv-0", "cpu.util_pct", **ALL)
+        await cold.expire(START + timedelta(days=60), KEEP, files.released(tmp_path, "hq", 0))
+        assert raws(tmp_path) == []
+        kept = week.path.with_name("raw-2026-W48.damaged-1")
+        assert kept.exists()
+        assert not late.path.with_name("raw-2026-W49.damaged-1").exists()
+        assert [one.path for one in check(tmp_path) if isinstance(one, Finding)] == [kept]
+        assert ColdReader(tmp_path, "hq").history("srv-0", "cpu.util_pct", **ALL) == before
+        # What comes late for that day is archived with it; that something is missing is not forgotten.
+        await cold.store([one for one in series(1) if one.seq == 40])
+        await cold.store([observe("srv-9", 1, cpu=[{"core": "_Total", "util_pct": 1.0, "frequency_mhz": None}])])
+        await pack(cold)
+        again = archiver.run(tmp_path, "hq", FIRST + 30)
+        assert [(one.day, one.proof.damaged) for one in again] == [(FIRST, 1)]
 
 
 @pytest.mark.parametrize("step", range(5))

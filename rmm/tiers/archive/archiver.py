@@ -93,14 +93,15 @@ def digests(file: Path) -> dict[int, str]:
     try:
         with closing(opened(file)) as db:
             rows = db.execute(
-                "SELECT s.place % ?, e.id, l.series, s.data FROM segment AS s JOIN layout AS l ON l.no = s.layout "
-                "JOIN endpoint AS e ON e.no = s.place / ? ORDER BY e.id, s.place",
-                (PLACE, PLACE),
+                "SELECT s.place % ?1, CAST(e.id AS BLOB), CAST(l.series AS BLOB), s.data FROM segment AS s "
+                "LEFT JOIN layout AS l ON l.no = s.layout LEFT JOIN endpoint AS e ON e.no = s.place / ?1 "
+                "ORDER BY e.id, s.place",
+                (PLACE,),
             )
             for day, *parts in rows:
                 total = totals.setdefault(day, blake2b(digest_size=16))
                 for part in parts:
-                    data = part.encode() if isinstance(part, str) else part
+                    data = part or b""  # what is damaged may be of nobody, or have no names
                     total.update(len(data).to_bytes(8, "little") + data)
     except sqlite3.Error as error:
         raise tier_error(file, error) from error
@@ -231,9 +232,10 @@ def _archive(data: Path, site: str, day: int, merged: dict[str, str]) -> Archive
             set_aside(path, error)
             old = None
     sources = {**(old.sources if old else {}), **merged}
+    before = old.damaged if old else 0  # its source may have been set aside since
 
     def proof(digest: Digest) -> files.Proof:
-        return digest.proof(site, day, sources, store.damaged)
+        return digest.proof(site, day, sources, max(before, store.damaged + store.aside(day)))
 
     made = parquet.write(path, _parts(store, day, path if old else None), proof)
     return Archived(day, made, path.stat().st_size)
@@ -251,6 +253,13 @@ def _parts(store: _Shards, day: int, old: Path | None) -> Iterator[tuple[str, Sa
             samples = segment.join([*parts, store.day(endpoint, day)])
             if samples.seen:
                 yield endpoint, samples
+
+
+def complete(data: Path, site: str, file: SealedFile) -> bool:
+    """Whether nothing had to be left out of the days of a raw file, in any shard. Raises DamagedFile, TierError."""
+    folder = files.folder_of(data, site)
+    days = [day for day in range(file.first, file.end) if files.path_of(folder, day).exists()]
+    return not any(parquet.proof_of(files.path_of(folder, day)).damaged for day in days)
 
 
 def may_go(data: Path, site: str, shard: str, file: SealedFile) -> bool:

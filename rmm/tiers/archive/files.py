@@ -20,6 +20,7 @@ import msgspec
 from rmm.durable import replace_file
 from rmm.errors import ConfigError, TierError
 from rmm.tiers.cold_sqlite.sealed import EPOCH, SealedFile, named_in
+from rmm.tiers.migrations import set_aside
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,8 @@ class Proof(msgspec.Struct, frozen=True):
 
     content: of everything in it, see `parquet.Digest`. sources: shard -> `archiver.digests` of what was merged there
     when the file was written: a raw file that still has this digest holds nothing that the archive lacks.
-    damaged: segments of the source that could not be read.
+    damaged: segments of the source that could not be read when it was written, or written first; see `released` for
+    what becomes of them.
     """
 
     site: str
@@ -112,20 +114,28 @@ def required() -> None:
 def released(data: Path, site: str, shard: int) -> Callable[[SealedFile], bool] | None:
     """Which raw files of a shard may go because the archive has them; None, which asks nothing, without the extra.
 
-    Where the archive cannot be asked, nothing may go.
+    Where the archive cannot be asked, nothing may go. A file with segments that cannot be read, which the archive
+    lacks, does not go either: it is renamed to `*.damaged-<n>`, for a person.
     """
     if not available():
         _say_once()
         return None
 
     def asked(file: SealedFile) -> bool:
-        from rmm.tiers.archive.archiver import may_go
+        from rmm.tiers.archive.archiver import complete, may_go
+        from rmm.tiers.store.check import lacks_nothing
 
         try:
-            return may_go(data, site, str(shard), file)
+            if not may_go(data, site, str(shard), file):
+                return False
+            if complete(data, site, file) or lacks_nothing(file.path):
+                return True
+            kept = set_aside(file.path).name
         except TierError as error:
             log.warning("%s stays, because the archive cannot be asked: %s", file.path, error)
             return False
+        log.warning("%s: the archive has what could be read of it; it is kept as %s", file.path, kept)
+        return False
 
     return asked
 

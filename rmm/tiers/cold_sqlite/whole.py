@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from rmm.core.columns import Number
+from rmm.errors import TierError
 from rmm.tiers.cold_sqlite import segment
 from rmm.tiers.cold_sqlite.asking import opened
 from rmm.tiers.cold_sqlite.reader import ColdReader
@@ -67,6 +68,24 @@ class SiteSamples(ColdReader):
                 parts.append(Segment(data, len(names)).samples(names))
         return segment.join(parts)
 
+    def aside(self, day: int) -> int:
+        """How many segments of a day are kept aside, or are of an endpoint that nobody knows: `day` has none of them."""
+        found = 0
+        for path in self._files():
+            found += self._count(path, self._sql["aside"], day * 24, day * 24 + 23)
+            for file in sealed_files(folder_of(path), "raw"):
+                if file.first <= day < file.end:
+                    found += self._count(file.path, self._sealed_sql["aside"], day, day)
+        return found
+
+    def _count(self, path: Path, statement: str, *span: int) -> int:
+        try:
+            return int(self._all(path, statement, *span)[0][0])
+        except TierError as error:
+            if "no such table" in str(error):  # of the first schema, which nobody has opened to write since
+                return 0
+            raise
+
     def checksum(self) -> str:
         """Equal for two sites that hold the same observations, samples and changes, however they are stored."""
         total = blake2b(digest_size=16)
@@ -79,10 +98,10 @@ class SiteSamples(ColdReader):
                 total.update(_encode(change))
         return total.hexdigest()
 
-    def _all(self, path: Path, statement: str) -> list[tuple[Any, ...]]:
+    def _all(self, path: Path, statement: str, *given: int) -> list[tuple[Any, ...]]:
         try:
             with contextlib.closing(opened(path)) as connection:
-                return connection.execute(statement).fetchall()
+                return connection.execute(statement, given).fetchall()
         except (sqlite3.Error, UnicodeDecodeError) as error:
             raise tier_error(path, error) from error
 

@@ -12,7 +12,9 @@ from rmm.tiers.cold_sqlite import changes
 from rmm.tiers.cold_sqlite.layouts import checked_names
 from rmm.tiers.cold_sqlite.planes import DamagedSegment
 from rmm.tiers.cold_sqlite.sealed import PLACE
+from rmm.tiers.cold_sqlite.sealed import SQL as SEALED_SQL
 from rmm.tiers.cold_sqlite.segment import RolledSegment, Segment
+from rmm.tiers.migrations import named, tier_error
 from rmm.tiers.store import places
 from rmm.tiers.store.places import FLEET, HOT, SEALED, SHARD, SPOOL, StoreFile
 from rmm.tiers.store.sqlite import integrity, newest_schema, reading
@@ -25,6 +27,9 @@ PERSON = "It was kept for a person to look at; `rmm store restore` has what a ba
 
 
 Layout = tuple[bytes | None, bytes | None]  # digest and stored form of names; None where they are gone
+
+
+_ASIDE = named((SEALED_SQL / "statements.sql").read_text(encoding="utf-8"))["aside"]
 
 
 class Finding(NamedTuple):
@@ -139,6 +144,16 @@ def layouts_of(connection: sqlite3.Connection) -> dict[int, Layout]:
     """Number -> digest and stored form of the names of its series."""
     rows = connection.execute("SELECT no, digest, CAST(series AS BLOB) FROM layout")
     return {number: (digest, series) for number, digest, series in rows}
+
+
+def lacks_nothing(path: Path) -> bool:
+    """Whether all that a raw file ever held can be read from it. Raises TierError."""
+    try:
+        with reading(path) as connection:
+            ((aside,),) = connection.execute(_ASIDE, (0, PLACE)).fetchall()
+            return not aside and not any(damaged_segments(connection, SEALED[0]))
+    except sqlite3.Error as error:
+        raise tier_error(path, error) from error
 
 
 def unreadable(kind: str, layout: Layout, data: bytes) -> str:

@@ -36,6 +36,11 @@ INSERT INTO damaged (place, layout, data, why) SELECT place, layout, data, ?2 FR
 -- name: drop_segment
 DELETE FROM segment WHERE place = ?;
 
+-- name: aside
+-- Segments that were kept aside or are of nobody, of a span of time.
+SELECT (SELECT count(*) FROM damaged WHERE place % 16777216 BETWEEN ?1 AND ?2)
+  + (SELECT count(*) FROM segment WHERE place % 16777216 BETWEEN ?1 AND ?2 AND place / 16777216 NOT IN (SELECT no FROM endpoint));
+
 -- name: ids
 SELECT id FROM endpoint ORDER BY id;
 

@@ -125,6 +125,10 @@ INSERT INTO damaged (place, layout, data, why)
 SELECT endpoint * 16777216 + at / 3600000000, layout, samples, ?5 FROM observation
 WHERE endpoint = ?1 AND at >= ?2 AND at < ?3 AND layout = ?4;
 
+-- name: aside
+-- Segments that were kept aside, of a span of time.
+SELECT count(*) FROM damaged WHERE place % 16777216 BETWEEN ? AND ?;
+
 -- name: ids
 SELECT id FROM endpoint ORDER BY id;
 
