@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import shutil
 from collections.abc import AsyncIterator
 from datetime import UTC, timedelta
 from pathlib import Path
@@ -22,8 +23,10 @@ from rmm.tiers.cold_sqlite import segment as segments
 from rmm.tiers.cold_sqlite.sealed import folder_of, sealed_files
 from rmm.tiers.cold_sqlite.whole import SiteSamples
 from rmm.tiers.cold_sqlite.writer import path_of
+from rmm.tiers.store.backup import backup
 from rmm.tiers.store.check import Finding, check
 from rmm.tiers.store.repair import repair_shard
+from rmm.tiers.store.restore import restore
 
 FIRST = files.day_of("2026-11-24")
 KEEP = Retention(samples=14, changes=0, hourly=0)
@@ -72,9 +75,11 @@ def raws(data: Path) -> list[str]:
     return [file.path.name for file in sealed_files(folder_of(path_of(data, "hq", 0)), "raw")]
 
 
-async def test_samples_go_only_when_the_archive_has_them_and_read_as_before(tmp_path: Path) -> None:
+async def test_samples_go_only_when_the_archive_has_them_and_read_as_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with merged(tmp_path) as cold:
-        before = answers(tmp_path)
+        before, checksum = answers(tmp_path), SiteSamples(tmp_path, "hq").checksum()
         may_go = files.released(tmp_path, "hq", 0)
         assert raws(tmp_path) == ["raw-2026-W48.sqlite", "raw-2026-W49.sqlite"]
         await cold.expire(START + timedelta(days=40), KEEP, may_go)
@@ -90,6 +95,15 @@ async def test_samples_go_only_when_the_archive_has_them_and_read_as_before(tmp_
         await cold.expire(START + timedelta(days=40), KEEP, may_go)
         assert raws(tmp_path) == []
         assert differing(answers(tmp_path), before) == []
+        checked = SiteSamples(tmp_path, "hq")
+        assert (checked.checksum(), checked.unread()) == (checksum, 0)
+        with monkeypatch.context() as patched:
+            patched.setattr(files, "available", lambda: False)
+            assert checked.checksum() != checksum
+            assert checked.unread() == 10
+        path = files.path_of(tmp_path / "archive" / "hq", FIRST + 2)
+        path.write_bytes(path.read_bytes()[:-100])
+        assert checked.checksum() != checksum
 
 
 async def test_late_samples_join_a_day_that_has_gone(tmp_path: Path) -> None:
@@ -211,7 +225,8 @@ async def test_what_could_not_be_read_is_told_and_its_source_is_kept(tmp_path: P
         kept = week.path.with_name("raw-2026-W48.damaged-1")
         assert kept.exists()
         assert not late.path.with_name("raw-2026-W49.damaged-1").exists()
-        assert [one.path for one in check(tmp_path) if isinstance(one, Finding)] == [kept]
+        told = {one.path: one.severity for one in check(tmp_path) if isinstance(one, Finding)}
+        assert told == {kept: "note", files.path_of(tmp_path / "archive" / "hq", FIRST): "note"}
         assert ColdReader(tmp_path, "hq").history("srv-0", "cpu.util_pct", **ALL) == before
         # What comes late for that day is archived with it; that something is missing is not forgotten.
         await cold.store([one for one in series(1) if one.seq == 40])
@@ -323,3 +338,73 @@ async def test_sql_reads_the_archive_and_nothing_else(tmp_path: Path) -> None:
         sql.query("SELECT count(*) FROM range(100000000000) a", sites, sql.Limits(seconds=0.3))
     with pytest.raises(ArchiveQueryError, match=r"(?i)memory"):
         sql.query("SELECT list(i) FROM range(1000000000) t(i)", sites, sql.Limits(memory="64MB"))
+
+
+async def test_a_check_of_the_store_reads_the_archive_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with merged(tmp_path, 3):
+        archiver.run(tmp_path, "hq", FIRST + 9)
+    assert told(tmp_path) == []
+    path = files.path_of(tmp_path / "archive" / "hq", FIRST + 1)
+    data = path.read_bytes()
+    path.write_bytes(data[:2000] + bytes([data[2000] ^ 1]) + data[2001:])
+    assert [one[:2] for one in told(tmp_path)] == [(path, "damaged")]
+    assert path.exists()  # a check changes nothing
+    with monkeypatch.context() as patched:
+        patched.setattr(files, "available", lambda: False)
+        ((place, severity, what),) = told(tmp_path)
+        assert (place, severity) == (tmp_path / "archive", "note")
+        assert what == "4 archived days are not read, as DuckDB is missing"
+    upkeep.verify(tmp_path, "hq")
+    assert [severity for _, severity, _ in told(tmp_path)] == ["note"]
+    archiver.run(tmp_path, "hq", FIRST + 9)
+    assert {severity for _, severity, _ in told(tmp_path)} == {"note"}
+
+
+async def test_a_day_that_is_written_anew_while_it_is_checked_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with merged(tmp_path, 1):
+        archiver.run(tmp_path, "hq", FIRST + 9)
+    path = files.path_of(tmp_path / "archive" / "hq", FIRST)
+    kept, matches, looks = path.read_bytes(), parquet.matches, 0
+
+    def meanwhile(path: Path, proof: files.Proof) -> bool:
+        nonlocal looks
+        looks += 1
+        if looks == 1:
+            path.unlink()
+            path.write_bytes(b"")
+            path.rename(path.with_name("new"))
+            path.write_bytes(kept)
+            path.with_name("new").unlink()
+            raise DamagedFile("half of one and half of the other")
+        return matches(path, proof)
+
+    monkeypatch.setattr(parquet, "matches", meanwhile)
+    assert upkeep.examined("hq", FIRST, path).state == "ok"
+    assert looks == 2
+
+
+def told(data: Path) -> list[tuple[Path, str, str]]:
+    return [(one.path, one.severity, one.what) for one in check(data) if isinstance(one, Finding)]
+
+
+async def test_a_backup_has_the_archive_and_one_without_leaves_it_where_it_is(tmp_path: Path) -> None:
+    data, config = tmp_path / "data", tmp_path / "config"
+    config.mkdir()
+    async with merged(data) as cold:
+        archiver.run(data, "hq", FIRST + 30)
+        await cold.expire(START + timedelta(days=60), KEEP, files.released(data, "hq", 0))
+    checksum = SiteSamples(data, "hq").checksum()
+    backup(data, config, tmp_path / "whole")
+    backup(data, config, tmp_path / "store", archive=False)
+    assert SiteSamples(tmp_path / "whole" / "data", "hq").checksum() == checksum
+    assert SiteSamples(tmp_path / "store" / "data", "hq").checksum() != checksum
+    _, aside = await asyncio.to_thread(restore, tmp_path / "store", data, [("hq", 0)], force=True)
+    assert aside is not None
+    assert not (aside / "archive").exists()
+    assert SiteSamples(data, "hq").checksum() == checksum
+    shutil.rmtree(data)
+    await asyncio.to_thread(restore, tmp_path / "whole", data, [("hq", 0)])
+    assert SiteSamples(data, "hq").checksum() == checksum
+    assert {one.state for one in upkeep.verify(data, "hq")} == {"ok"}

@@ -29,7 +29,7 @@ CUT = 5 * 72 * 2  # observations of about five days
 
 def spoil(path: Path, how: str) -> None:
     with sqlite3.connect(path) as connection:
-        connection.execute(f"UPDATE layout SET series = {DAMAGES[how]}")  # noqa: S608
+        connection.execute(f"UPDATE layout SET series = {DAMAGES[how]}")
     connection.close()
 
 
@@ -101,7 +101,9 @@ async def test_names_that_nobody_has_go_aside_with_what_they_name(half: Path, ca
 async def test_a_segment_whose_names_are_gone_is_not_overwritten(half: Path) -> None:
     raw = merged(half)[2]
     with sqlite3.connect(raw) as connection:
-        connection.execute("UPDATE segment SET layout = 4711 WHERE place % 16777216 = (SELECT min(place) FROM segment) % 16777216")
+        connection.execute(
+            "UPDATE segment SET layout = 4711 WHERE place % 16777216 = (SELECT min(place) FROM segment) % 16777216"
+        )
         (kept,) = connection.execute("SELECT data FROM segment WHERE layout = 4711 ORDER BY place").fetchone()
     connection.close()
     assert [one.what.partition("cannot")[2] for one in damaged(half)] == [
@@ -121,7 +123,9 @@ async def test_rows_whose_names_are_damaged_keep_their_observations(tmp_path: Pa
         await cold.store(observed)
     wanted = ColdReader(tmp_path, "hq").statuses("srv-0", **ALL)
     with sqlite3.connect(path) as connection:
-        connection.execute("UPDATE layout SET series = 'x' WHERE no = (SELECT layout FROM observation WHERE at > 0 LIMIT 1)")
+        connection.execute(
+            "UPDATE layout SET series = 'x' WHERE no = (SELECT layout FROM observation WHERE at > 0 LIMIT 1)"
+        )
         lost = connection.execute("SELECT count(*) FROM observation WHERE layout = 1").fetchone()[0]
     connection.close()
     assert 0 < lost < len(observed)

@@ -71,13 +71,20 @@ def day_of(text: str) -> int:
         raise ConfigError(f"{text!r} is no day", hint="Write it as 2026-11-24.") from error
 
 
+def day_in(name: str) -> int | None:
+    """The day of a file with this name; None where it is no day's."""
+    with contextlib.suppress(ValueError):
+        if name.endswith(SUFFIX):
+            return (date.fromisoformat(name.removesuffix(SUFFIX)) - EPOCH).days
+    return None
+
+
 def days(folder: Path) -> dict[int, Path]:
     """Day -> its file, by time."""
     found: dict[int, Path] = {}
     for name in named_in(folder):
-        with contextlib.suppress(ValueError):
-            if name.endswith(SUFFIX):
-                found[(date.fromisoformat(name.removesuffix(SUFFIX)) - EPOCH).days] = folder / name
+        if (day := day_in(name)) is not None:
+            found[day] = folder / name
     return dict(sorted(found.items()))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from collections.abc import Iterator
 from hashlib import blake2b
 from itertools import chain
 from pathlib import Path
@@ -13,13 +14,16 @@ import msgspec
 
 from rmm.core.columns import Number
 from rmm.errors import TierError
+from rmm.tiers.archive import files as archive
 from rmm.tiers.cold_sqlite import segment
 from rmm.tiers.cold_sqlite.asking import opened
 from rmm.tiers.cold_sqlite.reader import ColdReader
-from rmm.tiers.cold_sqlite.sealed import DAY, folder_of, names_of, sealed_files
+from rmm.tiers.cold_sqlite.sealed import DAY, PLACE, folder_of, names_of, sealed_files
 from rmm.tiers.cold_sqlite.sealing import samples_of
 from rmm.tiers.cold_sqlite.segment import Name, Samples, Segment
 from rmm.tiers.migrations import tier_error
+
+BLOCK = 200  # endpoints
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -69,7 +73,7 @@ class SiteSamples(ColdReader):
         return segment.join(parts)
 
     def aside(self, day: int) -> int:
-        """How many segments of a day are kept aside, or are of an endpoint that nobody knows: `day` has none of them."""
+        """How many segments of a day are kept aside, or are of an endpoint that nobody knows."""
         found = 0
         for path in self._files():
             found += self._count(path, self._sql["aside"], day * 24, day * 24 + 23)
@@ -87,16 +91,36 @@ class SiteSamples(ColdReader):
             raise
 
     def checksum(self) -> str:
-        """Equal for two sites that hold the same observations, samples and changes, however they are stored."""
+        """Equal for two sites that hold the same observations, samples and changes, however they are stored.
+
+        In the archive too, but for what `unread` tells.
+        """
         total = blake2b(digest_size=16)
-        for endpoint in self.endpoints():
-            total.update(_encode(endpoint))
-            for day in self.days():
-                for seen, values in segment.scattered(self.day(endpoint, day)):
-                    total.update(_encode((seen, sorted((name, _plain(value)) for name, value in values.items()))))
+        known = set(self.endpoints())
+        archived = self._recall.days(0, PLACE)
+        for day in sorted({*self.days(), *archived}):
+            for endpoint, samples in self._everything(day, known, archived=day in archived):
+                for seen, values in segment.scattered(samples):
+                    said = sorted((name, _plain(value)) for name, value in values.items())
+                    total.update(_encode((endpoint, seen, said)))
+        for endpoint in sorted(known):
             for change in self.all_changes(endpoint):
-                total.update(_encode(change))
+                total.update(_encode((endpoint, change)))
         return total.hexdigest()
+
+    def unread(self) -> int:
+        """How many archived days no reader sees, because DuckDB is not installed."""
+        return 0 if archive.available() else len(archive.days(self._recall.folder))
+
+    def _everything(self, day: int, known: set[str], *, archived: bool) -> Iterator[tuple[str, Samples]]:
+        """By growing endpoint; portion by portion, as an archived file is read."""
+        names = sorted({*known, *(self._recall.endpoints(day) if archived else ())})
+        for first in range(0, len(names), BLOCK):
+            block = names[first : first + BLOCK]
+            there = self._recall.together(day, block) if archived else {}
+            for endpoint in block:
+                parts = [self.day(endpoint, day)] + ([there[endpoint]] if endpoint in there else [])
+                yield endpoint, segment.join(parts)
 
     def _all(self, path: Path, statement: str, *given: int) -> list[tuple[Any, ...]]:
         try:

@@ -64,7 +64,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     files: tuple[Copied, ...]
 
 
-def backup(data: Path, config: Path, target: Path, *, archive: bool = False, told: Told = lambda _: None) -> Manifest:
+def backup(data: Path, config: Path, target: Path, *, archive: bool = True, told: Told = lambda _: None) -> Manifest:
     """Make the new folder `target`, complete or not at all, and read all of it once more.
 
     Raises ConfigError when it is there already, TierError when there is no room or a file cannot be copied whole.

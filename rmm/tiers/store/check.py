@@ -7,7 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from rmm.errors import TierError
 from rmm.tiers import hot_json, spool
+from rmm.tiers.archive import files as archive
+from rmm.tiers.archive import upkeep
 from rmm.tiers.cold_sqlite import changes
 from rmm.tiers.cold_sqlite.layouts import checked_names
 from rmm.tiers.cold_sqlite.planes import DamagedSegment
@@ -23,6 +26,10 @@ REPAIR = "Run `rmm store repair`; it keeps aside what cannot be read."
 NEWER = "It was written by a newer rmm: install that version."
 DISK = "Check permissions and the disk of the data folder."
 PASSED = "Readers pass it over, up to the next whole one. A backup may have it: `rmm store restore`."
+ARCHIVED = (
+    "Run `rmm archive verify`; it keeps aside what cannot be read, and `rmm archive run` writes it anew where it can."
+)
+LACKS = "The file of the store that has them is kept as it was found. A backup may have them whole."
 PERSON = "It was kept for a person to look at; `rmm store restore` has what a backup has. Delete it when done."
 
 
@@ -43,8 +50,12 @@ class Finding(NamedTuple):
 
 def check(data: Path) -> Iterator[StoreFile | Finding]:
     """Every file, followed by what is wrong with it; what belongs to no file comes last."""
+    unread = 0
     for file in places.store_files(data):
         if file.kind == places.TEMPORARY:
+            continue
+        if file.kind == places.ARCHIVE and not archive.available():
+            unread += file.path.suffix == archive.SUFFIX
             continue
         yield file
         try:
@@ -53,6 +64,10 @@ def check(data: Path) -> Iterator[StoreFile | Finding]:
             continue
         except OSError as error:
             yield Finding(file.path, "damaged", error.strerror or str(error), DISK)
+    if unread:
+        yield Finding(
+            data / "archive", "note", f"{unread} archived days are not read, as DuckDB is missing", archive.INSTALL
+        )
     for path in places.orphans(data):
         yield Finding(path, "note", "belongs to nothing", "Run `rmm store repair` to put it away.")
     yield from _lost_shards(data)
@@ -66,8 +81,25 @@ def _of_file(data: Path, file: StoreFile) -> Iterator[Finding]:
     elif file.kind == SPOOL:
         for what in spool.damage(file.path.read_bytes()):
             yield Finding(file.path, "damaged", what, "The next poll keeps the damaged part aside and goes on.")
+    elif file.kind == places.ARCHIVE:
+        yield from _archived(file)
     elif file.kind == places.ASIDE:
         yield Finding(file.path, "note", "was found damaged and set aside", PERSON)
+
+
+def _archived(file: StoreFile) -> Iterator[Finding]:
+    day = archive.day_in(file.path.name)
+    if day is None:
+        return
+    try:
+        one = upkeep.examined(file.site, day, file.path)
+    except TierError as error:
+        yield Finding(file.path, "damaged", str(error), DISK)
+        return
+    if one.state != "ok":
+        yield Finding(file.path, "damaged", one.why, ARCHIVED)
+    elif one.proof and one.proof.damaged:
+        yield Finding(file.path, "note", f"lacks {one.proof.damaged} segments that could not be read", LACKS)
 
 
 def _hot(data: Path, file: StoreFile) -> Iterator[Finding]:

@@ -119,7 +119,8 @@ def _samples(connection: sqlite3.Connection, count: int) -> float:
     """About how many samples a file has: those of some of its segments, spread over it, times all."""
     step = max(1, count // MOST_WEIGHED)
     rows = connection.execute(
-        "SELECT CAST(l.series AS BLOB), s.data FROM (SELECT row_number() OVER (ORDER BY place) AS n, layout, data FROM segment) AS s "
+        "SELECT CAST(l.series AS BLOB), s.data "
+        "FROM (SELECT row_number() OVER (ORDER BY place) AS n, layout, data FROM segment) AS s "
         "JOIN layout AS l ON l.no = s.layout WHERE s.n % ? = 0 LIMIT ?",
         (step, MOST_WEIGHED),
     ).fetchall()
