@@ -25,6 +25,7 @@ from rmm.tiers.migrations import set_aside
 log = logging.getLogger(__name__)
 
 SUFFIX = ".parquet"
+SUMS = ".b2"
 INSTALL = "Install the extra: pip install 'mytech-rmm[archive]'."
 
 
@@ -97,14 +98,14 @@ def checksum(path: Path) -> str:
 def known_checksums(path: Path) -> list[str]:
     """Those of which a day's file has one: two where a new one was not finished, none where they were not copied."""
     try:
-        return [line.split()[0] for line in path.with_suffix(".b2").read_text(encoding="ascii").splitlines() if line]
+        return [line.split()[0] for line in path.with_suffix(SUMS).read_text(encoding="ascii").splitlines() if line]
     except (OSError, ValueError, IndexError):
         return []
 
 
 def note_checksums(path: Path, sums: Sequence[str]) -> None:
     """Write them; durable on return. Raises TierError."""
-    replace_file(path.with_suffix(".b2"), "".join(f"{one}  {path.name}\n" for one in sums).encode())
+    replace_file(path.with_suffix(SUMS), "".join(f"{one}  {path.name}\n" for one in sums).encode())
 
 
 def available() -> bool:
