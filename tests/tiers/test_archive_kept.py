@@ -6,8 +6,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from archives import FIRST, KEEP, merged, pack, raws
 from observations import START, observe
-from test_archive import FIRST, KEEP, merged, pack, raws
 from test_sealed import ALL, damage, series
 
 from rmm.errors import DamagedFile
