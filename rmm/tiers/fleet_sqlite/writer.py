@@ -240,15 +240,13 @@ class FleetStore:
 
 
 async def _opened(data: Path, path: Path) -> aiosqlite.Connection:
-    """The file, or a new one where it is damaged: alerts fire again, which is better than none for ever."""
-    try:
-        return await open_writer(path, SQL)
-    except TierError as error:
-        if error.code != "tier.damaged":
-            raise
-    with hold(data / "locks" / "fleet.lock", "the fleet's database", timeout_s=LOCK_S):
+    """The file, or a new one where it is damaged: alerts fire again, which is better than none for ever.
+
+    Alone, as opening may make the file, turn it to WAL or migrate it.
+    """
+    async with alone(data):
         try:
-            return await open_writer(path, SQL)  # another process was first
+            return await open_writer(path, SQL)
         except TierError as error:
             if error.code != "tier.damaged":
                 raise
