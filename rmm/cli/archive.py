@@ -102,11 +102,13 @@ def restore(
 ) -> None:
     """Bring days back into the store, where they stay until --remove: to read them without DuckDB."""
     from rmm.tiers.archive import upkeep
+    from rmm.tiers.migrations import warn_once
 
     application = open_app(config)
     wanted = _days(days)
     if remove == bool(wanted):
         raise ConfigError("name days, or --remove", hint="See `rmm archive restore --help`.")
+    warn_once(application.data)
     for name in _sites(application, site):
         if remove:
             print(

@@ -42,7 +42,7 @@ def status(config: Config = None, output: Output = "table") -> None:
 
     json gives `lines` (one for each site, shard and kind of file), `forecast` and `sqlite`. Nothing is locked.
     """
-    from rmm.tiers.store.sqlite import verdict
+    from rmm.tiers.migrations import verdict
     from rmm.tiers.store.status import lines, outlook
 
     checked_output(output)
@@ -156,12 +156,14 @@ def repair(config: Config = None, output: Output = "table") -> None:
 
     Each shard's lease is taken, so a shard that is being polled is left alone: exit code 3.
     """
+    from rmm.tiers.migrations import warn_once
     from rmm.tiers.store import places
     from rmm.tiers.store.repair import repair_fleet, repair_shard
 
     checked_output(output)
     application = open_app(config)
     data = application.data
+    warn_once(data)
     rows: list[dict[str, Any]] = []
     held = 0
     for site, shard in places.shards_of(data):
@@ -188,11 +190,13 @@ def vacuum(
 
     Each shard's lease is taken, so a shard that is being polled is left alone: exit code 3.
     """
+    from rmm.tiers.migrations import warn_once
     from rmm.tiers.store import places
     from rmm.tiers.store.vacuum import vacuum as one_file
 
     checked_output(output)
     application = open_app(config)
+    warn_once(application.data)
     rows: list[dict[str, Any]] = []
     held = 0
     for file in places.store_files(application.data):

@@ -23,7 +23,7 @@ from rmm.durable import hold
 from rmm.errors import LeaseLost, TierError
 from rmm.model.identity import Acceptance, Refusal
 from rmm.model.rule import Alert, Notification
-from rmm.tiers.migrations import named, open_writer, set_aside, tier_error
+from rmm.tiers.migrations import named, open_writer, set_aside, tier_error, warn_once
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,8 @@ def path_of(data: Path) -> Path:
 async def alone(data: Path) -> AsyncIterator[None]:
     """Hold the lock of the fleet's database, for which others in this process or elsewhere are waited for LOCK_S.
 
-    SQLite before 3.51.3 needs that also for checkpoints. Not to be entered twice. Raises LeaseLost and TierError.
+    An SQLite with the WAL-reset bug needs that also for checkpoints. Not to be entered twice. Raises LeaseLost and
+    TierError.
     """
     deadline = asyncio.get_running_loop().time() + LOCK_S
     while True:
@@ -88,6 +89,7 @@ class FleetStore:
     async def open(cls, data: Path) -> AsyncIterator[FleetStore]:
         """The store, migrated; closed at the end."""
         path = path_of(data)
+        warn_once(data)
         db = await _opened(data, path)
         file = path.stat().st_ino
         store = cls(path, db)
