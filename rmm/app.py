@@ -16,7 +16,7 @@ import msgspec
 
 from rmm.core.rule_check import misfits
 from rmm.core.shard import selected, shard_of
-from rmm.errors import ConfigError, LeaseLost, RmmError, TierError
+from rmm.errors import ConfigError, RmmError, TierError
 from rmm.loop import SystemClock, run
 from rmm.model.endpoint import Credential, Endpoint, Secret
 from rmm.model.observation import Observation, decode_observation
@@ -310,45 +310,23 @@ class App:
             self.credential(name)
 
     async def _relocate(self, work: Sequence[ShardWork], outlet: Any) -> None:
-        """Follow a changed number of shards, under the locks of all shards concerned."""
-        from rmm.durable import hold
-        from rmm.tiers.layout import must_relocate, relocate, shards_on_disk
+        """Follow a changed number of shards."""
+        from rmm.tiers.layout import follow
 
         for name in sorted({shard.site for shard in work}):
             count = self.settings.sites[name].shards
-            if not must_relocate(self.data, name, count):
-                continue
-            with contextlib.ExitStack() as locks:
-                for shard in sorted({*shards_on_disk(self.data, name), *range(count)}):
-                    path = self.data / "locks" / f"{name}-{shard}.lock"
-                    locks.enter_context(hold(path, f"shard {shard} of site {name}"))
-                await relocate(
-                    self.data,
-                    name,
-                    count,
-                    lambda endpoint, count=count: shard_of(endpoint, count),  # type: ignore[misc]
-                    fields=self.fields,
-                    now=self.clock.now,
-                    outlet=outlet,
-                )
+            await follow(self.data, name, count, fields=self.fields, now=self.clock.now, outlet=outlet)
 
     def archive(self) -> None:
         """Archive one day of each site where one is due; for after a round. What hinders it is told in the log."""
         from rmm.tiers.archive import files
 
         after = self.settings.archive.after_days
-        if not after or not files.available():
-            return
-        from rmm.tiers.archive.archiver import run
+        if after and files.available():
+            from rmm.tiers.archive.archiver import after_round
 
-        today = files.day_of(self.clock.now().date().isoformat())
-        for site in self.settings.sites:
-            try:
-                run(self.data, site, today - after + 1, most=1)
-            except LeaseLost:
-                continue  # another process is at it
-            except RmmError as error:
-                log.warning("site %s: nothing was archived: %s", site, error)
+            today = files.day_of(self.clock.now().date().isoformat())
+            after_round(self.data, self.settings.sites, today - after + 1)
 
     async def poll_here(
         self,

@@ -16,7 +16,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, closing
 from hashlib import blake2b
 from pathlib import Path
@@ -25,7 +25,7 @@ from typing import NamedTuple
 import msgspec
 
 from rmm.durable import fsync_folder, hold, rename, replace_file
-from rmm.errors import DamagedFile
+from rmm.errors import DamagedFile, LeaseLost, RmmError
 from rmm.tiers.archive import files, parquet
 from rmm.tiers.archive.parquet import Digest
 from rmm.tiers.cold_sqlite import segment
@@ -132,6 +132,17 @@ def run(
             done.append(_archive(data, site, day, sources))
             tell(done[-1])
     return done
+
+
+def after_round(data: Path, sites: Iterable[str], before: int) -> None:
+    """One day of each site where one is due; what hinders it is told in the log."""
+    for site in sites:
+        try:
+            run(data, site, before, most=1)
+        except LeaseLost:
+            continue  # another process is at it
+        except RmmError as error:
+            log.warning("site %s: nothing was archived: %s", site, error)
 
 
 def locked(data: Path, site: str) -> AbstractContextManager[None]:
