@@ -23,11 +23,12 @@ from rmm.durable import hold
 from rmm.errors import LeaseLost, TierError
 from rmm.model.identity import Acceptance, Refusal
 from rmm.model.rule import Alert, Notification
-from rmm.tiers.migrations import named, open_writer, set_aside, tier_error, warn_once
+from rmm.tiers.migrations import bounded_wal, named, open_writer, set_aside, tier_error, warn_once
 
 log = logging.getLogger(__name__)
 
 LOCK_S = 30.0
+MOST_WAL = 256 << 20  # bytes
 T = TypeVar("T")
 
 SQL = files("rmm.tiers.fleet_sqlite") / "sql"
@@ -108,8 +109,13 @@ class FleetStore:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:
-        """All or nothing; durable on leaving. Raises TierError."""
+        """All or nothing; durable on leaving, and for the holder of `alone`.
+
+        Raises TierError, also (tier.held) while a reader that does not let go has made the WAL as large as it may be:
+        observations stay in the spool then, and who can be told without this file, is told.
+        """
         try:
+            await bounded_wal(self._db, self._path, MOST_WAL)
             await self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
