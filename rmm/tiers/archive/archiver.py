@@ -30,10 +30,10 @@ from rmm.tiers.archive import files, parquet
 from rmm.tiers.archive.parquet import Digest
 from rmm.tiers.cold_sqlite import segment
 from rmm.tiers.cold_sqlite.asking import opened
-from rmm.tiers.cold_sqlite.sealed import PLACE, SealedFile, sealed_files
+from rmm.tiers.cold_sqlite.sealed import SQL, SealedFile, sealed_files
 from rmm.tiers.cold_sqlite.segment import Samples
 from rmm.tiers.cold_sqlite.whole import SiteSamples
-from rmm.tiers.migrations import tier_error
+from rmm.tiers.migrations import named, tier_error
 
 log = logging.getLogger(__name__)
 
@@ -92,16 +92,11 @@ def digests(file: Path) -> dict[int, str]:
     totals: dict[int, blake2b] = {}
     try:
         with closing(opened(file)) as db:
-            rows = db.execute(
-                "SELECT s.place % ?1, CAST(e.id AS BLOB), CAST(l.series AS BLOB), s.data FROM segment AS s "
-                "LEFT JOIN layout AS l ON l.no = s.layout LEFT JOIN endpoint AS e ON e.no = s.place / ?1 "
-                "ORDER BY e.id, s.place",
-                (PLACE,),
-            )
+            rows = db.execute(named((SQL / "statements.sql").read_text(encoding="utf-8"))["whole"])
             for day, *parts in rows:
                 total = totals.setdefault(day, blake2b(digest_size=16))
                 for part in parts:
-                    data = part or b""  # what is damaged may be of nobody, or have no names
+                    data = part or b""
                     total.update(len(data).to_bytes(8, "little") + data)
     except sqlite3.Error as error:
         raise tier_error(file, error) from error

@@ -91,6 +91,16 @@ def month_of(day: int) -> int:
     return (at.year - 1970) * 12 + at.month - 1
 
 
+def day_of_week(week: int) -> int:
+    """The first day of a week, as `week_of` counts them."""
+    return week * 7 - MONDAY
+
+
+def day_of_month(month: int) -> int:
+    """The first day of a month, as `month_of` counts them."""
+    return (date(1970 + month // 12, month % 12 + 1, 1) - EPOCH).days
+
+
 def sealed_files(folder: Path, kind: str = "") -> list[SealedFile]:
     """The files of one kind, or all, by time."""
     found = [file for name in named_in(folder) if (file := _named(folder, name, kind)) is not None]

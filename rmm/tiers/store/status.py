@@ -13,7 +13,7 @@ import msgspec
 from rmm.core.budget import Forecast, Part, forecast
 from rmm.model.settings import DiskSettings, Retention
 from rmm.tiers.cold_sqlite.planes import DamagedSegment
-from rmm.tiers.cold_sqlite.sealed import DAY, HOUR, PLACE, names_of
+from rmm.tiers.cold_sqlite.sealed import DAY, HOUR, PLACE, day_of_month, day_of_week, names_of
 from rmm.tiers.cold_sqlite.segment import Segment
 from rmm.tiers.store import places
 from rmm.tiers.store.places import SHARD, SPOOL, StoreFile
@@ -95,7 +95,8 @@ def _ask(line: Line, file: StoreFile, connection: sqlite3.Connection) -> None:
     if count and file.kind in (SHARD, "raw"):
         _span(line, low * unit, (high + 1) * unit - 1)
     elif count:
-        _span(line, file.first * DAY, min(file.end * DAY, int(datetime.now(UTC).timestamp() * 1e6)))
+        began = day_of_month if file.kind == "daily" else day_of_week
+        _span(line, began(low) * DAY, min(began(high + 1) * DAY - 1, int(datetime.now(UTC).timestamp() * 1e6)))
     if count and file.kind == "raw":
         samples = _samples(connection, count)
         line.weights.append((samples, file.size()))

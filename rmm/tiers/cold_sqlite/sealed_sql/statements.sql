@@ -44,6 +44,11 @@ SELECT (SELECT count(*) FROM damaged WHERE place % 16777216 BETWEEN ?1 AND ?2)
 -- name: ids
 SELECT id FROM endpoint ORDER BY id;
 
+-- name: whole
+-- Everything, in an order that does not depend on numbers; what is damaged may be of nobody, or have no names.
+SELECT s.place % 16777216, CAST(e.id AS BLOB), CAST(l.series AS BLOB), s.data FROM segment AS s
+LEFT JOIN layout AS l ON l.no = s.layout LEFT JOIN endpoint AS e ON e.no = s.place / 16777216 ORDER BY e.id, s.place;
+
 -- name: everyones_segments
 SELECT e.id, CAST(l.series AS BLOB), s.data FROM segment AS s JOIN endpoint AS e ON e.no = s.place / 16777216
 LEFT JOIN layout AS l ON l.no = s.layout WHERE s.place % 16777216 BETWEEN ? AND ?;
