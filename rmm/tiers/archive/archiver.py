@@ -25,7 +25,7 @@ from typing import NamedTuple
 import msgspec
 
 from rmm.durable import fsync_folder, hold, rename, replace_file
-from rmm.errors import DamagedFile, LeaseLost, RmmError
+from rmm.errors import DamagedFile, LeaseLost, RmmError, TierError
 from rmm.tiers.archive import files, parquet
 from rmm.tiers.archive.parquet import Digest
 from rmm.tiers.cold_sqlite import segment
@@ -65,13 +65,13 @@ class Archived(NamedTuple):
 class _Shards(SiteSamples):
     """The site as some of its shards have it: an endpoint is looked for where it is known."""
 
-    def __init__(self, data: Path, site: str) -> None:
+    def __init__(self, data: Path, site: str, day: int) -> None:
         super().__init__(data, site)
         self._places: dict[str, list[Path]] = {}
         self._chosen: list[Path] | None = None
         for path in self._files():
             known = [row[0] for row in self._all(path, self._sql["ids"])]
-            for file in sealed_files(path.with_suffix(""), "raw"):
+            for file in _covering(path, day):
                 known += [row[0] for row in self._all(file.path, self._sealed_sql["ids"])]
             for endpoint in set(known):
                 self._places.setdefault(endpoint, []).append(path)
@@ -85,6 +85,10 @@ class _Shards(SiteSamples):
     def day(self, endpoint: str, day: int) -> Samples:
         self._chosen = self._places.get(endpoint, [])
         return super().day(endpoint, day)
+
+
+def _covering(path: Path, day: int) -> list[SealedFile]:
+    return [file for file in sealed_files(path.with_suffix(""), "raw") if file.first <= day < file.end]
 
 
 def digests(file: Path) -> dict[int, str]:
@@ -164,9 +168,15 @@ def _due(data: Path, site: str, folder: Path, before: int) -> Iterator[tuple[int
         ):
             continue
         merged: dict[int, dict[str, str]] = {}
-        for shard, path in raw.items():
-            for day, digest in digests(path).items():
-                merged.setdefault(day, {})[shard] = digest
+        try:
+            for shard, path in raw.items():
+                for day, digest in digests(path).items():
+                    merged.setdefault(day, {})[shard] = digest
+        except TierError as error:
+            if error.code != "tier.damaged":
+                raise
+            log.warning("the week of %s is not archived, and stays: %s", files.told(first), error)
+            continue
         days = sorted(day for day in merged if day < end)
         for day in days:
             if not _proved(folder, day, merged[day]):
@@ -227,7 +237,7 @@ def set_aside(path: Path, error: DamagedFile) -> Path:
 
 def _archive(data: Path, site: str, day: int, merged: dict[str, str]) -> Archived:
     path = files.path_of(files.folder_of(data, site), day)
-    store = _Shards(data, site)
+    store = _Shards(data, site, day)
     old: files.Proof | None = None
     if path.exists():
         try:  # all of it, before a new file takes its name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,8 @@ from rmm.tiers.cold_sqlite.sealed import SQL as SEALED_SQL
 from rmm.tiers.cold_sqlite.segment import Segment
 from rmm.tiers.migrations import named, tier_error
 
+log = logging.getLogger(__name__)
+
 
 async def read_after(
     db: aiosqlite.Connection, sql: Mapping[str, str], folder: Path, place: tuple[int, str], at: int
@@ -23,7 +26,7 @@ async def read_after(
     """The time of an endpoint's first reading of a collector after `at`, wherever it is by now; None for none.
 
     `place`: number of the endpoint, collector. An rmm of the first schema did not note which observations have one.
-    Raises TierError where a file of merged history cannot be read.
+    A damaged file of merged history is passed over. Raises TierError where one cannot be read otherwise.
     """
     number, collector = place
     found: list[int] = []
@@ -59,7 +62,10 @@ def _merged(folder: Path, endpoint: str, collector: str, at: int) -> int | None:
                         if (found := _first(series, data, collector, at)) is not None:
                             return found
         except (sqlite3.Error, UnicodeDecodeError) as error:
-            raise tier_error(file.path, error) from error
+            failure = tier_error(file.path, error)
+            if failure.code != "tier.damaged":
+                raise failure from error
+            log.warning("%s; whether it has the reading that follows a late one is not known", failure)
     return None
 
 

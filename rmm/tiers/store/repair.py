@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,8 @@ from rmm.tiers.store import places
 from rmm.tiers.store.check import Layout, damaged_segments, layouts_of, lost_shards, unreadable
 from rmm.tiers.store.places import FLEET, HOT, SHARD, StoreFile
 from rmm.tiers.store.sqlite import integrity, newest_schema, scripts_of
+
+log = logging.getLogger(__name__)
 
 
 class Done(NamedTuple):
@@ -142,6 +145,15 @@ def _fresh(path: Path, kind: str) -> None:
         await db.close()
 
     asyncio.run(make())
+
+
+def rebuild(path: Path, kind: str, why: str) -> None:
+    """`_salvage` of a file of merged history, for its one writer, who has it closed. Raises TierError."""
+    try:
+        done = _salvage(StoreFile(path, kind), why)
+    except sqlite3.Error as error:
+        raise tier_error(path, error) from error
+    log.warning("%s: %s", path, done.what)
 
 
 def _salvage(file: StoreFile, why: str) -> Done:
