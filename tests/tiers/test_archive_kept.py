@@ -20,6 +20,7 @@ from rmm.tiers.store.backup import backup, read_manifest, verify
 from rmm.tiers.store.check import Finding, check
 from rmm.tiers.store.repair import repair_shard
 from rmm.tiers.store.restore import restore
+from rmm.tiers.store.status import parts_of
 
 
 @pytest.mark.parametrize("repaired", [False, True])
@@ -97,6 +98,20 @@ async def test_a_day_that_is_written_anew_while_it_is_checked_is_no_damage(
 
 def told(data: Path) -> list[tuple[Path, str, str]]:
     return [(one.path, one.severity, one.what) for one in check(data) if isinstance(one, Finding)]
+
+
+async def test_the_forecast_knows_that_the_archive_grows(tmp_path: Path) -> None:
+    async with merged(tmp_path):
+        now = START + timedelta(days=12)
+        assert [part.kind for part in parts_of(tmp_path, now, KEEP) if part.kind == "archive"] == []
+        archiver.run(tmp_path, "hq", FIRST + 1)
+        (young,) = [part for part in parts_of(tmp_path, now, KEEP) if part.kind == "archive"]
+        assert young.growth() == 0  # one day says little
+        archiver.run(tmp_path, "hq", FIRST + 30)
+        (part,) = [part for part in parts_of(tmp_path, now, KEEP) if part.kind == "archive"]
+    size = sum(path.stat().st_size for path in (tmp_path / "archive").rglob("*") if path.is_file())
+    assert (part.bytes, part.days, part.keep) == (size, 10, 0)
+    assert part.growth() == pytest.approx(size / 10)
 
 
 async def test_a_backup_has_the_archive_and_one_without_leaves_it_where_it_is(tmp_path: Path) -> None:

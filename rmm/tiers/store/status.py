@@ -12,11 +12,12 @@ import msgspec
 
 from rmm.core.budget import Forecast, Part, forecast
 from rmm.model.settings import DiskSettings, Retention
+from rmm.tiers.archive.files import day_in
 from rmm.tiers.cold_sqlite.planes import DamagedSegment
 from rmm.tiers.cold_sqlite.sealed import DAY, HOUR, PLACE, day_of_month, day_of_week, names_of
 from rmm.tiers.cold_sqlite.segment import Segment
 from rmm.tiers.store import places
-from rmm.tiers.store.places import SHARD, SPOOL, StoreFile
+from rmm.tiers.store.places import ARCHIVE, SHARD, SPOOL, StoreFile
 from rmm.tiers.store.sqlite import reading
 
 MOST_WEIGHED = 12  # segments of a file that are decoded to say what a sample costs
@@ -154,10 +155,17 @@ def parts_of(data: Path, now: datetime, keep: Retention) -> list[Part]:
     for kind in sorted({file.kind for file in files}):
         of = [file for file in files if file.kind == kind]
         first = max(began, min(file.first for file in of)) if kind in late else began
-        days = today - first if kind in kept and today - first >= LEAST_DAYS else 0
+        days = _archived(of) if kind == ARCHIVE else today - first if kind in kept else 0
+        days = days if days >= LEAST_DAYS else 0
         limit = kept.get(kind, 0) + late.get(kind, 0) if kept.get(kind) else 0
         found.append(Part(kind, sum(file.size() for file in of), days, limit))
     return found
+
+
+def _archived(files: list[StoreFile]) -> int:
+    """How many days the archive has, of all sites: as many as from its first to its last."""
+    days = [day for file in files if (day := day_in(file.path.name)) is not None]
+    return max(days) - min(days) + 1 if days else 0
 
 
 def _began(raw: list[StoreFile], today: int) -> int:
