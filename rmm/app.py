@@ -7,8 +7,8 @@ import logging
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
-from functools import cached_property, partial
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack, asynccontextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from rmm.poller.kit import Kit
     from rmm.poller.round import ShardWork
     from rmm.poller.tally import Tally
-    from rmm.ports import AuthGate, Channel, Transport
+    from rmm.ports import AuthGate, Channel, ShardStore, Transport
     from rmm.tiers.cold_sqlite import CollectorFields
     from rmm.vault import Vault
 
@@ -326,7 +326,21 @@ class App:
             from rmm.tiers.archive.archiver import after_round
 
             today = files.day_of(self.clock.now().date().isoformat())
-            after_round(self.data, self.settings.sites, today - after + 1)
+            after_round(self.data, self.settings.sites, today - after + 1, self._check_room)
+
+    def _check_room(self) -> None:
+        """TierError where history and the archive have to wait, so that what is left of the disk is the spool's."""
+        from rmm.tiers.room import check_room, floor_of
+
+        check_room(self.data, floor_of(self.settings))
+
+    def _open_store(self, site: str, shard: int) -> AbstractAsyncContextManager[ShardStore]:
+        from rmm.tiers.shard_store import open_shard
+
+        return open_shard(
+            self.data, site, shard, fields=self.fields, now=self.clock.now, keep=self.settings.retention,
+            room=self._check_room, archiving=self.settings.archive.after_days > 0,
+        )  # fmt: skip
 
     async def poll_here(
         self,
@@ -338,27 +352,12 @@ class App:
     ) -> Tally:
         """Poll in this process."""
         from rmm.poller.round import Round
-        from rmm.tiers.room import check_room, floor_of
-        from rmm.tiers.shard_store import open_shard
 
         async with self.kit(epoch or secrets.token_hex(8), polls=True) as kit:
             one = Round(
-                kit,
-                data=self.data,
-                open_store=lambda site, shard: open_shard(
-                    self.data,
-                    site,
-                    shard,
-                    fields=self.fields,
-                    now=self.clock.now,
-                    keep=self.settings.retention,
-                    room=partial(check_room, self.data, floor_of(self.settings)),
-                    archiving=self.settings.archive.after_days > 0,
-                ),
-                outlet=outlet,
-                on_observation=on_observation,
+                kit, data=self.data, open_store=self._open_store, outlet=outlet, on_observation=on_observation,
                 mode=request.mode,
-            )
+            )  # fmt: skip
             await one.run(work)
             return one.tally
 

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -188,3 +189,18 @@ async def test_a_day_is_archived_when_it_is_so_many_days_old(folder: Path, monke
         monkeypatch.setattr(application.clock, "now", lambda now=now: now)
         application.archive()
         assert len(list((folder / "data" / "archive" / "hq").glob("*.parquet"))) == count
+
+
+async def test_the_last_of_a_disk_is_not_the_archives(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    application = open_app(folder, lambda: "")
+    monkeypatch.setattr(application.clock, "now", lambda: START + timedelta(days=90))
+    disk = shutil.disk_usage(folder)
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "disk_usage", lambda _: disk._replace(free=disk.total // 1000))
+        application.archive()
+    assert "nothing was archived" in caplog.text
+    assert not (folder / "data" / "archive").exists()
+    application.archive()
+    assert len(list((folder / "data" / "archive" / "hq").glob("*.parquet"))) == 1

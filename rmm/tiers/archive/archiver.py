@@ -133,10 +133,11 @@ def run(
     return done
 
 
-def after_round(data: Path, sites: Iterable[str], before: int) -> None:
-    """One day of each site where one is due; what hinders it is told in the log."""
+def after_round(data: Path, sites: Iterable[str], before: int, room: Callable[[], None]) -> None:
+    """One day of each site where one is due; what hinders it is told in the log. `room` raises where there is none."""
     for site in sites:
         try:
+            room()
             run(data, site, before, most=1)
         except LeaseLost:
             continue  # another process is at it
