@@ -100,6 +100,16 @@ def told(data: Path) -> list[tuple[Path, str, str]]:
     return [(one.path, one.severity, one.what) for one in check(data) if isinstance(one, Finding)]
 
 
+async def test_a_damaged_day_of_another_shard_keeps_nothing_and_breaks_nothing(tmp_path: Path) -> None:
+    async with merged(tmp_path) as cold:
+        archiver.run(tmp_path, "hq", FIRST + 30)
+        other = files.path_of(tmp_path / "archive" / "hq", FIRST - 1)  # of the same week; this shard has no such day
+        other.write_bytes(b"PAR1")
+        await cold.expire(START + timedelta(days=60), KEEP, files.released(tmp_path, "hq", 0))
+    assert raws(tmp_path) == []
+    assert list(tmp_path.rglob("raw-*")) == []
+
+
 async def test_the_forecast_knows_that_the_archive_grows(tmp_path: Path) -> None:
     async with merged(tmp_path):
         now = START + timedelta(days=12)

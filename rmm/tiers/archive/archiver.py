@@ -273,10 +273,13 @@ def _parts(store: _Shards, day: int, old: Path | None) -> Iterator[tuple[str, Sa
 
 
 def complete(data: Path, site: str, file: SealedFile) -> bool:
-    """Whether nothing had to be left out of the days of a raw file, in any shard. Raises DamagedFile, TierError."""
+    """Whether nothing is known to have been left out of the days of a raw file, in any shard. Raises TierError."""
     folder = files.folder_of(data, site)
     days = [day for day in range(file.first, file.end) if files.path_of(folder, day).exists()]
-    return not any(parquet.proof_of(files.path_of(folder, day)).damaged for day in days)
+    try:
+        return not any(parquet.proof_of(files.path_of(folder, day)).damaged for day in days)
+    except DamagedFile:  # a day of which this file has nothing, or `may_go` would have said so
+        return False
 
 
 def may_go(data: Path, site: str, shard: str, file: SealedFile) -> bool:
