@@ -28,7 +28,7 @@ WAIT_S = 10.0  # for another process that has just made the file
 _SIGNS = ("malformed", "not a database", "no such table", "no such column", "has no column", "decode to UTF-8")
 LITTLE = 1 << 20  # bytes of free space with which a failed write is put down to a full disk
 _FULL = "Free some space; nothing of this round was lost."
-_DAMAGED = "Move the file away and restore it from a backup; polling makes a new one."
+_DAMAGED = "Run `rmm store repair`, which keeps it aside and saves what can be read; a backup may have the rest."
 
 
 def verdict() -> str:

@@ -200,7 +200,7 @@ async def test_the_last_of_a_disk_is_not_the_archives(
     with monkeypatch.context() as patched:
         patched.setattr(shutil, "disk_usage", lambda _: disk._replace(free=disk.total // 1000))
         application.archive()
-    assert "nothing was archived" in caplog.text
+    assert "not everything that is due was archived" in caplog.text
     assert not (folder / "data" / "archive").exists()
     application.archive()
     assert len(list((folder / "data" / "archive" / "hq").glob("*.parquet"))) == 1

@@ -118,18 +118,22 @@ def run(
 ) -> list[Archived]:
     """Archive up to `most` days before this day that are merged and not archived as they are, oldest first.
 
-    Raises LeaseLost while another process archives this site, ConfigError without DuckDB, TierError.
+    Raises LeaseLost while another process archives this site, ConfigError without DuckDB, TierError; where a raw file
+    is damaged (tier.damaged), when all others are done.
     """
     files.required()
     done: list[Archived] = []
+    damaged: list[TierError] = []
     folder = files.folder_of(data, site)
     with locked(data, site):
         _tidy(folder)
-        for day, sources in _due(data, site, folder, before):
+        for day, sources in _due(data, site, folder, before, damaged):
             if len(done) >= most or stop():
                 break
             done.append(_archive(data, site, day, sources))
             tell(done[-1])
+    if damaged:
+        raise damaged[0]
     return done
 
 
@@ -142,7 +146,7 @@ def after_round(data: Path, sites: Iterable[str], before: int, room: Callable[[]
         except LeaseLost:
             continue  # another process is at it
         except RmmError as error:
-            log.warning("site %s: nothing was archived: %s", site, error)
+            log.warning("site %s: not everything that is due was archived: %s", site, error)
 
 
 def locked(data: Path, site: str) -> AbstractContextManager[None]:
@@ -157,8 +161,13 @@ def _tidy(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _due(data: Path, site: str, folder: Path, before: int) -> Iterator[tuple[int, dict[str, str]]]:
-    """Days with the digests of their sources. Raw files that are as they were when last compared are not read."""
+def _due(
+    data: Path, site: str, folder: Path, before: int, damaged: list[TierError]
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """Days with the digests of their sources. Raw files that are as they were when last compared are not read.
+
+    Weeks of which a file is damaged are left out and told in `damaged`: they stay where they are.
+    """
     weeks, known = _raw_files(data, site), _known(folder)
     checked = {first: week for first, week in known.items() if first in weeks}
     for first, raw in sorted(weeks.items()):
@@ -176,7 +185,7 @@ def _due(data: Path, site: str, folder: Path, before: int) -> Iterator[tuple[int
         except TierError as error:
             if error.code != "tier.damaged":
                 raise
-            log.warning("the week of %s is not archived, and stays: %s", files.told(first), error)
+            damaged.append(error)
             continue
         days = sorted(day for day in merged if day < end)
         for day in days:
