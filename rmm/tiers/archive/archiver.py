@@ -155,9 +155,9 @@ def locked(data: Path, site: str) -> AbstractContextManager[None]:
 
 
 def _tidy(folder: Path) -> None:
-    """Remove what a process that died had not finished."""
+    """Remove what a process that died had not finished: a day, its checksums, or what was compared."""
     for kind in ("tmp", "work", "work.wal"):
-        for path in folder.glob(f".*{files.SUFFIX}.*.{kind}"):
+        for path in folder.glob(f".*.{kind}"):
             path.unlink(missing_ok=True)
 
 

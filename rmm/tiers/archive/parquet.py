@@ -10,6 +10,7 @@ divided by ten to the power of `digits`, or `reals` with `exact` where float64 d
 from __future__ import annotations
 
 import contextlib
+import errno
 import math
 import os
 from array import array
@@ -108,7 +109,15 @@ def translated() -> Iterator[None]:
     try:
         yield
     except duckdb.Error as error:
-        raise TierError(f"the archive: {_first_line(error)}", code="archive") from error
+        raise TierError(f"the archive: {_first_line(error)}", code=_code(error)) from error
+
+
+def _code(error: Exception) -> str:
+    """DuckDB says why the system refused in words alone."""
+    for number in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EROFS, errno.EACCES, errno.EIO):
+        if os.strerror(number) in str(error):
+            return disk_code(OSError(number, ""))
+    return "archive"
 
 
 def _first_line(error: Exception) -> str:
