@@ -37,7 +37,10 @@ def random_kills(options: argparse.Namespace) -> int:
         toll = kills.run(Path(folder), options.kills, options.seed, said)
     for step, count in toll.steps.most_common():
         print(f"{count:>7} times killed in: {step}")
-    print(f"{toll.kills} kills, {toll.acknowledged} observations acknowledged, {toll.bytes} bytes in the store")
+    print(
+        f"{toll.kills} kills, {toll.acknowledged} observations acknowledged, {toll.bytes} bytes in the store, "
+        f"{toll.days} days of it in the archive"
+    )
     return conclude("kills at random moments", toll.findings, toll.seconds)
 
 
@@ -50,8 +53,8 @@ def flipped_bits(options: argparse.Namespace) -> int:
         result = flips.run(sweep.record(Path(folder)), options.flips, options.seed)
     for kind, outcomes in result.outcomes.items():
         told = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.most_common())
-        note = " (SQLite cannot find all)" if kind in flips.WITHOUT_CHECKSUM else ""
-        print(f"{kind:>10}: {told}{note}")
+        note = " (not all can be found)" if kind in flips.WITHOUT_CHECKSUM else ""
+        print(f"{kind:>23}: {told}{note}")
     return conclude("flipped bits", result.findings, result.seconds)
 
 

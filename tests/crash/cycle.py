@@ -297,12 +297,18 @@ async def long_round(run: Run) -> None:
     await one_round(run, OLD, minutes=3, keep=KEEP)
 
 
+async def archives(run: Run) -> None:
+    """A day that is merged and not archived as it is, if there is one."""
+    await asyncio.to_thread(archiver.run, run.data, OLD, day_of(run.now().date().isoformat()), most=1)
+
+
 UNENDING: Sequence[tuple[str, Step]] = (
     ("a round", lambda run: one_round(run, OLD)),
     ("a round of the new site", lambda run: one_round(run, NEW)),
     ("a long round", long_round),
     ("a round that is not committed", lambda run: one_round(run, OLD, commits=False)),
     ("a change of shards", lambda run: reshard(run, OLD, random.choice((1, 2, 3)))),
+    ("the archive", archives),
 )
 
 

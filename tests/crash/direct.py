@@ -44,7 +44,7 @@ class Cursor:
             yield row
 
 
-class Connection:
+class Direct:
     """What the product uses of `aiosqlite.Connection`; anything else is an AttributeError, not a silent difference."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
@@ -75,8 +75,8 @@ class _Module:
     Connection = aiosqlite.Connection  # for annotations alone
 
     @staticmethod
-    async def connect(path: Path, **options: Any) -> Connection:
-        return Connection(sqlite3.connect(path, **options))
+    async def connect(path: Path, **options: Any) -> Direct:
+        return Direct(sqlite3.connect(path, **options))
 
 
 async def _at_once(work: Callable[..., T], *arguments: Any, **options: Any) -> T:

@@ -20,10 +20,14 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import suppress
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from rmm.tiers import spool
 from tests.crash import cycle, direct, full, sweep
 from tests.crash.judge import Expected, quiet, wrongs
 from tests.crash.trace import ROOT
@@ -46,18 +50,31 @@ def why_not() -> str:
     return "" if shutil.which("cc") else "no C compiler here"
 
 
-def run(folder: Path, jobs: int, every: int = 1, said: Callable[[str], None] = lambda _line: None) -> full.Shortage:
-    """Each `every`th call of all steps in all WAYS, by several processes; findings are of "way, step: k"."""
+class Share(msgspec.Struct):
+    """Which calls one of several processes lets fail: of all `every`th ones, in the steps and places chosen."""
+
+    folder: str
+    number: int
+    jobs: int
+    every: int = 1
+    steps: tuple[str, ...] = tuple(name for name, _ in cycle.STEPS)
+    calls: tuple[int, int] = (1, sys.maxsize)
+    careless: bool = False  # the spool does not heed an fsync that fails: to try the harness itself
+
+
+def run(
+    folder: Path, jobs: int, every: int = 1, said: Callable[[str], None] = lambda _line: None, **chosen: Any
+) -> full.Shortage:
+    """Let the calls fail in all WAYS, shared by several processes; `chosen` as in `Share`."""
     library = folder / "failing.so"
     subprocess.run(["cc", "-O1", "-shared", "-fPIC", "-o", str(library), str(SOURCE), "-ldl"], check=True)
     result, began = full.Shortage(), time.monotonic()
 
-    def share(number: int) -> None:
-        command = [sys.executable, "-m", "tests.crash.failing", str(folder / str(number)), str(number), str(jobs)]
+    def work(number: int) -> None:
+        share = msgspec.json.encode(Share(str(folder / str(number)), number, jobs, every, **chosen)).decode()
+        command = [sys.executable, "-m", "tests.crash.failing", share]
         environment = {**os.environ, "LD_PRELOAD": str(library)}
-        with subprocess.Popen(
-            [*command, str(every)], stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment
-        ) as process:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment) as process:
             assert process.stdout is not None
             for line in process.stdout:
                 one = json.loads(line)
@@ -72,33 +89,48 @@ def run(folder: Path, jobs: int, every: int = 1, said: Callable[[str], None] = l
             result.findings.append((f"share {number}", [f"the harness ended with {process.returncode}"]))
 
     with ThreadPoolExecutor(jobs) as pool:
-        list(pool.map(share, range(jobs)))
+        list(pool.map(work, range(jobs)))
     result.seconds = time.monotonic() - began
     return result
 
 
 def main() -> None:
-    """`python -m tests.crash.failing FOLDER SHARE OF EVERY`, with the library preloaded: a line of JSON per failure."""
-    folder, (mine, jobs, every) = Path(sys.argv[1]), map(int, sys.argv[2:5])
-    folder.mkdir()
+    """`python -m tests.crash.failing SHARE`, with the library preloaded: a line of JSON per failure."""
+    share = msgspec.json.decode(sys.argv[1], type=Share)
+    Path(share.folder).mkdir()
     cycle.small_limits()
+    if share.careless:
+        spool.os = _Careless()  # type: ignore[attr-defined,assignment]
     with ProcessPoolExecutor(1, get_context("fork")) as other:  # this process is forked, which DuckDB does not like
-        snapshots, before = other.submit(_snapshots, folder).result()
+        snapshots, before = other.submit(_snapshots, Path(share.folder)).result()
     place = Path(tempfile.mkdtemp(prefix="rmm-failing-", dir=sweep.memory()))
     number = 0
     try:
         for snapshot in snapshots:
+            if snapshot.name not in share.steps:
+                continue
             calls = _failed(place, snapshot, 0, "full", before)["calls"]
             for way in WAYS:
                 _tell(step=snapshot.name, way=way, calls=calls)
-                for k in range(1, calls + 1):
+                for k in range(share.calls[0], min(calls, share.calls[1]) + 1):
                     number += 1
-                    if number % every == 0 and number // every % jobs == mine:
+                    if number % share.every == 0 and number // share.every % share.jobs == share.number:
                         one = _failed(place, snapshot, k, way, before)
                         where = f"{way}, {snapshot.name}: call {k} ({one['outcome']})"
                         _tell(where=where, outcome=f"{way}: {one['outcome']}", wrong=one["wrong"])
     finally:
         shutil.rmtree(place, ignore_errors=True)
+
+
+class _Careless:
+    """`os`, but an fsync always succeeds."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(os, name)
+
+    def fsync(self, descriptor: int) -> None:
+        with suppress(OSError):
+            os.fsync(descriptor)
 
 
 def _tell(**facts: Any) -> None:

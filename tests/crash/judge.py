@@ -85,7 +85,11 @@ def wrongs(data: Path, expected: Expected, *, powerless: bool) -> list[str]:
         try:
             if (data / RESTORING).exists():  # a poll refuses, and says that the restore has to be run again
                 asyncio.run(cycle.restored(cycle.Run(data, -1)))
-            found = [*_as_found(data), *_backup(data), *asyncio.run(_after_opening(data, expected, powerless=powerless))]
+            found = [
+                *_as_found(data),
+                *_backup(data),
+                *asyncio.run(_after_opening(data, expected, powerless=powerless)),
+            ]
         except (RmmError, OSError, sqlite3.Error, AssertionError, KeyError, ValueError, TypeError) as error:
             return [f"{type(error).__name__}: {error}"]
     return found
@@ -246,7 +250,9 @@ def _fleet(data: Path, expected: Expected, sites: Iterable[str]) -> Iterator[str
 def _left_behind(data: Path, *, powerless: bool) -> list[str]:
     temporary = [path for path in data.rglob("*.tmp") if not path.name.startswith(f".{RESTORING}.")]  # 60 bytes
     left = [str(path.relative_to(data)) for path in temporary]
-    left += [str(path.relative_to(data)) for name in ("*.spool", ".*.work*") for path in data.rglob(name) if _in_use(path)]
+    left += [
+        str(path.relative_to(data)) for name in ("*.spool", ".*.work*") for path in data.rglob(name) if _in_use(path)
+    ]
     for path in data.rglob("*damaged*"):
         if _in_use(path) and not (powerless and path.is_relative_to(data / "spool")):
             left.append(str(path.relative_to(data)))

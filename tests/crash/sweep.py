@@ -39,11 +39,15 @@ class Recording:
     folder: Path
     before: list[Ident]  # what the store had acknowledged when the recording began
 
-    def replay(self, left_out: LeftOut = nothing) -> Iterator[tuple[Point, Replay]]:
+    def replay(self, left_out: LeftOut = nothing, moments: range = ALL) -> Iterator[tuple[Point, Replay]]:
+        """Each of these moments, with the disk as it was then."""
         replay = Replay(self.folder / "disk", self.folder / "log", left_out=left_out)
         replay.begin()
         for point in replay.points(trace.read(self.folder / "trace")):
-            yield point, replay
+            if point.number >= moments.stop:
+                break
+            if point.number >= moments.start:
+                yield point, replay
 
 
 def record(folder: Path) -> Recording:
@@ -105,11 +109,7 @@ def sweep(
     verdict, known, began = Verdict(), set[bytes](), time.monotonic()
     place = Path(tempfile.mkdtemp(prefix="rmm-crash-", dir=memory()))
     try:
-        for point, replay in recording.replay(left_out):
-            if point.number >= moments.stop:
-                break
-            if point.number < moments.start:
-                continue
+        for point, replay in recording.replay(left_out, moments):
             verdict.points += 1
             if point.number % every:
                 continue
