@@ -55,8 +55,8 @@ class Run:
 
     def say(self, **facts: Any) -> None:
         """One line, in one system call: `acknowledged` [[endpoint, minute], ...] once they are, `forgets` a minute
-        before anything older than that is forgotten, `minute` the newest that is about to be observed, `step` a name
-        as it begins."""
+        before anything older than that is forgotten, `minute` the newest that is about to be observed, `restored`
+        whether the archived day is in the store again, `step` a name as it begins."""
         os.writev(self.log, [json.dumps(facts).encode() + b"\n"])
 
     def now(self) -> datetime:
@@ -181,9 +181,11 @@ async def archived_goes(run: Run) -> None:
 async def brought_back(run: Run) -> None:
     """The first day out of the archive into the store."""
     await asyncio.to_thread(upkeep.restore, run.data, OLD, [ARCHIVED])
+    run.say(restored=True)
 
 
 async def taken_away(run: Run) -> None:
+    run.say(restored=False)
     await asyncio.to_thread(upkeep.forget_restored, run.data, OLD)
 
 
@@ -227,8 +229,8 @@ STEPS: Sequence[tuple[str, Step]] = (
     ("retention", lambda run: later(run, OLD)),
     ("retention of what is archived", archived_goes),
     ("a day is restored from the archive", brought_back),
+    ("a round beside restored days", lambda run: one_round(run, OLD)),
     ("restored days are removed", taken_away),
-    ("a last round", lambda run: one_round(run, OLD)),
 )
 
 

@@ -19,6 +19,7 @@ from rmm.tiers import hot_json
 from rmm.tiers.archive import archiver, upkeep
 from rmm.tiers.archive.files import folder_of
 from rmm.tiers.cold_sqlite import ColdReader
+from rmm.tiers.cold_sqlite.sealed import RESTORED
 from rmm.tiers.fleet_sqlite.reader import FleetFile
 from rmm.tiers.store.backup import read_manifest, verify
 from rmm.tiers.store.places import BEFORE, RESTORING
@@ -47,6 +48,7 @@ class Expected:
     acknowledged: set[Ident] = field(default_factory=set)
     forgotten_before: int = -1
     minute: int = 0  # nothing newer can be in the store
+    restored: bool = False  # the archived day was brought back, and nobody has begun to take it away
 
     @classmethod
     def of(cls, before: Iterable[Ident], said: Iterable[dict[str, Any]]) -> Expected:
@@ -55,6 +57,7 @@ class Expected:
         for one in said:
             expected.acknowledged |= {(endpoint, minute) for endpoint, minute in one.get("acknowledged", ())}
             expected.forgotten_before = max(expected.forgotten_before, one.get("forgets", -1))
+            expected.restored = one.get("restored", expected.restored)
             expected.minute = max(expected.minute, one.get("minute", 0))
         return expected
 
@@ -117,7 +120,8 @@ async def _after_opening(data: Path, expected: Expected, *, powerless: bool) -> 
     for site in SITES:
         await cycle.one_round(run, site, keep=cycle.EVERYTHING)
     os.close(run.log)
-    wrong += await asyncio.to_thread(_archive, data, expected)
+    wrong += await asyncio.to_thread(_archive, data)
+    wrong += _restored(data) if expected.restored else []
     after = Expected(expected.acknowledged | set(_said(run)), expected.forgotten_before)
     with direct.reading():
         wrong += [what for site in SITES for what in history(data, site, after)]
@@ -135,7 +139,16 @@ def _backup(data: Path) -> list[str]:
     return []
 
 
-def _archive(data: Path, expected: Expected) -> list[str]:
+def _restored(data: Path) -> list[str]:
+    """The archived day of every endpoint is in the store again."""
+    count = 0
+    for path in (data / "cold" / OLD / RESTORED).glob("raw-*.sqlite"):
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+            count += connection.execute("SELECT count(*) FROM segment").fetchone()[0]
+    return [] if count == len(SITES[OLD]) else [f"the day of {count} endpoints is restored"]
+
+
+def _archive(data: Path) -> list[str]:
     """Where there is an archive, its next run works, and everything in it is as it says."""
     if not folder_of(data, OLD).exists():
         return []

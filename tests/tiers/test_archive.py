@@ -148,6 +148,30 @@ async def test_a_day_that_is_written_wrongly_gets_no_name(tmp_path: Path, monkey
         assert raws(tmp_path) == ["raw-2026-W48.sqlite"]
 
 
+async def test_the_next_run_removes_what_a_killed_one_left(tmp_path: Path) -> None:
+    async with merged(tmp_path, 1):
+        folder = tmp_path / "archive" / "hq"
+        folder.mkdir(parents=True)
+        names = [
+            f".2026-11-24{end}" for end in (".b2.1.tmp", ".parquet.1.tmp", ".parquet.1.work", ".parquet.1.work.wal")
+        ]
+        for name in (*names, ".checked.json.1.tmp"):
+            (folder / name).write_bytes(b"half")
+        archiver.run(tmp_path, "hq", FIRST + 9)
+        assert [path.name for path in folder.glob(".*")] == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="it needs /dev/full")
+async def test_a_full_disk_is_told_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with merged(tmp_path, 1):
+        with monkeypatch.context() as patched:
+            copy = parquet._copy
+            patched.setattr(parquet, "_copy", lambda db, _path, proof: copy(db, Path("/dev/full"), proof))
+            with pytest.raises(TierError) as caught:
+                archiver.run(tmp_path, "hq", FIRST + 9)
+    assert caught.value.code == "disk.full"
+
+
 async def test_only_one_archives_a_site(tmp_path: Path) -> None:
     async with merged(tmp_path, 1):
         with archiver.locked(tmp_path, "hq"), pytest.raises(LeaseLost):
