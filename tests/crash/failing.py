@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import suppress
+from importlib import import_module
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,7 @@ def main() -> None:
         spool.os = _Careless()  # type: ignore[attr-defined,assignment]
     with ProcessPoolExecutor(1, get_context("fork")) as other:  # this process is forked, which DuckDB does not like
         snapshots, before = other.submit(_snapshots, Path(share.folder)).result()
+    import_module("duckdb")  # once; it is connected in the processes that are forked alone
     place = Path(tempfile.mkdtemp(prefix="rmm-failing-", dir=sweep.memory()))
     number = 0
     try:

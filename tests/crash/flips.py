@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
 
-from rmm.errors import RmmError
+from rmm.errors import RmmError, TierError
 from rmm.tiers import hot_json
 from rmm.tiers.archive import archiver, upkeep
 from rmm.tiers.archive.files import folder_of
@@ -159,8 +159,7 @@ async def _outcome(data: Path, expected: Expected, noted: _Noted, *, verified: b
                 return STUCK, told
     os.close(log)
     if verified and folder_of(data, OLD).exists():
-        told += [f"{one.path.name}: {one.why}" for one in upkeep.verify(data, OLD) if one.state != "ok"]
-        archiver.run(data, OLD, cycle.ARCHIVED + 1)
+        told += _archive(data)
     missing, wrong, errors = _read(data, expected)
     wrong += _newest(data, run.minute)
     if wrong:
@@ -170,6 +169,17 @@ async def _outcome(data: Path, expected: Expected, noted: _Noted, *, verified: b
     if missing and not found:
         return SILENT, missing
     return (FOUND if found else UNHARMED), [*told, *errors, *aside, *missing]
+
+
+def _archive(data: Path) -> Iterator[str]:
+    """What verifying tells, and the next run; the archive of a site waits while a file of its history is damaged."""
+    yield from (f"{one.path.name}: {one.why}" for one in upkeep.verify(data, OLD) if one.state != "ok")
+    try:
+        archiver.run(data, OLD, cycle.ARCHIVED + 1)
+    except TierError as error:
+        if error.code != "tier.damaged":
+            raise
+        yield f"{error.code}: {error}"
 
 
 def _read(data: Path, expected: Expected) -> tuple[list[str], list[str], list[str]]:

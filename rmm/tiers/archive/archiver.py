@@ -29,7 +29,7 @@ from rmm.errors import DamagedFile, LeaseLost, RmmError, TierError
 from rmm.tiers.archive import files, parquet
 from rmm.tiers.archive.parquet import Digest
 from rmm.tiers.cold_sqlite import segment
-from rmm.tiers.cold_sqlite.asking import opened
+from rmm.tiers.cold_sqlite.asking import opened, version_of
 from rmm.tiers.cold_sqlite.sealed import SQL, SealedFile, sealed_files
 from rmm.tiers.cold_sqlite.segment import Samples
 from rmm.tiers.cold_sqlite.whole import SiteSamples
@@ -96,6 +96,8 @@ def digests(file: Path) -> dict[int, str]:
     totals: dict[int, blake2b] = {}
     try:
         with closing(opened(file)) as db:
+            if not version_of(db):  # its writer had only just made it
+                return {}
             rows = db.execute(named((SQL / "statements.sql").read_text(encoding="utf-8"))["whole"])
             for day, *parts in rows:
                 total = totals.setdefault(day, blake2b(digest_size=16))
