@@ -1,6 +1,8 @@
 """The archive: what goes there comes back to the bit, and nothing leaves the store before that is proved."""
 
 import asyncio
+import contextlib
+import sqlite3
 from datetime import UTC, timedelta
 from pathlib import Path
 from typing import Any
@@ -159,6 +161,15 @@ async def test_the_next_run_removes_what_a_killed_one_left(tmp_path: Path) -> No
             (folder / name).write_bytes(b"half")
         archiver.run(tmp_path, "hq", FIRST + 9)
         assert [path.name for path in folder.glob(".*")] == []
+
+
+async def test_a_file_that_a_kill_left_without_a_schema_holds_nothing(tmp_path: Path) -> None:
+    async with merged(tmp_path, 1):
+        sqlite3.connect(folder_of(path_of(tmp_path, "hq", 0)) / "raw-2026-W50.sqlite").close()
+        with contextlib.closing(sqlite3.connect(folder_of(path_of(tmp_path, "hq", 0)) / "raw-2026-W51.sqlite")) as db:
+            db.execute("PRAGMA journal_mode = WAL")
+        assert len(archiver.run(tmp_path, "hq", FIRST + 60)) == 2
+        assert SiteSamples(tmp_path, "hq").endpoints() == ["srv-0", "srv-1"]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="it needs /dev/full")
