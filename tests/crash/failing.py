@@ -102,8 +102,9 @@ def main() -> None:
     cycle.small_limits()
     if share.careless:
         spool.os = _Careless()  # type: ignore[attr-defined,assignment]
+    count = 1 + max(number for number, (name, _) in enumerate(cycle.STEPS) if name in share.steps)
     with ProcessPoolExecutor(1, get_context("fork")) as other:  # this process is forked, which DuckDB does not like
-        snapshots, before = other.submit(_snapshots, Path(share.folder)).result()
+        snapshots, before = other.submit(_snapshots, Path(share.folder), count).result()
     import_module("duckdb")  # once; it is connected in the processes that are forked alone
     place = Path(tempfile.mkdtemp(prefix="rmm-failing-", dir=sweep.memory()))
     number = 0
@@ -139,9 +140,9 @@ def _tell(**facts: Any) -> None:
     print(json.dumps(facts), flush=True)
 
 
-def _snapshots(folder: Path) -> tuple[list[full.Snapshot], list[Ident]]:
+def _snapshots(folder: Path, count: int) -> tuple[list[full.Snapshot], list[Ident]]:
     with quiet():
-        return asyncio.run(full.snapshots(folder))
+        return asyncio.run(full.snapshots(folder, count))
 
 
 def _failed(place: Path, snapshot: full.Snapshot, k: int, way: str, before: list[Ident]) -> dict[str, Any]:

@@ -90,12 +90,12 @@ def run(folder: Path, rooms: Sequence[int] = ROOM, every: int = 1) -> Shortage:
     return result
 
 
-async def snapshots(folder: Path) -> tuple[list[Snapshot], list[Ident]]:
-    """The whole cycle with room enough, kept before each step."""
+async def snapshots(folder: Path, count: int = len(cycle.STEPS)) -> tuple[list[Snapshot], list[Ident]]:
+    """The first `count` steps of the cycle with room enough, kept before each."""
     data, log = folder / "data", folder / "log"
     before = cycle.prepare(data)
     run, found = cycle.Run(data, os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)), []
-    for number, (name, make) in enumerate(cycle.STEPS):
+    for number, (name, make) in enumerate(cycle.STEPS[:count]):
         kept = folder / f"before-{number}"
         shutil.copytree(data, kept / "data")
         if cycle.backup_of(data).exists():

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import sqlite3
 from datetime import UTC, timedelta
 from pathlib import Path
@@ -161,6 +162,33 @@ async def test_the_next_run_removes_what_a_killed_one_left(tmp_path: Path) -> No
             (folder / name).write_bytes(b"half")
         archiver.run(tmp_path, "hq", FIRST + 9)
         assert [path.name for path in folder.glob(".*")] == []
+
+
+async def test_a_loss_of_power_does_not_take_the_archives_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    sync = durable.fsync_folder
+
+    def noted(folder: Path) -> None:
+        sync(folder)
+        synced.extend([folder] if (tmp_path / "archive").exists() else [])
+
+    monkeypatch.setattr(durable, "fsync_folder", noted)
+    async with merged(tmp_path, 1):
+        archiver.run(tmp_path, "hq", FIRST + 9)
+    assert {tmp_path, tmp_path / "archive"} <= set(synced)
+
+
+async def test_no_room_for_the_archives_folder_is_told_as_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    async with merged(tmp_path, 1):
+        monkeypatch.setattr(parquet, "make_folder", refused)
+        with pytest.raises(TierError) as caught:
+            archiver.run(tmp_path, "hq", FIRST + 9)
+    assert caught.value.code == "disk.full"
 
 
 async def test_a_file_that_a_kill_left_without_a_schema_holds_nothing(tmp_path: Path) -> None:

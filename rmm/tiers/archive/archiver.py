@@ -160,7 +160,8 @@ def _tidy(folder: Path) -> None:
     """Remove what a process that died had not finished: a day, its checksums, or what was compared."""
     for kind in ("tmp", "work", "work.wal"):
         for path in folder.glob(f".*.{kind}"):
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # writing tells what is wrong with the disk
+                path.unlink()
 
 
 def _due(
@@ -194,7 +195,6 @@ def _due(
             if not _proved(folder, day, merged[day]):
                 yield day, merged[day]
         checked[first] = _Week(end, marks, days)
-        folder.mkdir(parents=True, exist_ok=True)
         replace_file(folder / _CHECKED, msgspec.json.encode(checked))
 
 
@@ -237,12 +237,18 @@ def _proved(folder: Path, day: int, merged: dict[str, str]) -> bool:
 
 
 def set_aside(path: Path, error: DamagedFile) -> Path:
-    """Move a file that cannot be read out of the way; the holder of `locked` alone. Returns where it is."""
+    """Move a file that cannot be read out of the way; the holder of `locked` alone. Returns where it is.
+
+    Raises TierError.
+    """
     number = 1
     while (kept := path.with_name(f"{path.name}.{number}.damaged")).exists():
         number += 1
-    rename(path, kept)
-    fsync_folder(path.parent)
+    try:
+        rename(path, kept)
+        fsync_folder(path.parent)
+    except OSError as failed:
+        raise tier_error(path, failed) from failed
     log.warning("the archive: %s; it is kept as %s", error, kept.name)
     return kept
 

@@ -24,7 +24,7 @@ from typing import Any
 import msgspec
 
 from rmm.core.columns import Number, scaled, unscaled
-from rmm.durable import disk_code, fsync_folder, rename
+from rmm.durable import disk_code, fsync_folder, make_folder, rename
 from rmm.errors import DamagedFile, TierError
 from rmm.tiers.archive import files
 from rmm.tiers.archive.files import Proof, required
@@ -130,9 +130,9 @@ def write(path: Path, days: Iterable[tuple[str, Samples]], proved: Any) -> Proof
     `proved(digest)` gives what the file says of itself, when all has been taken. The file is read back and compared
     before it gets its name. Raises TierError, and then what was there is as it was.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary, work = (path.with_name(f".{path.name}.{os.getpid()}.{kind}") for kind in ("tmp", "work"))
     try:
+        make_folder(path.parent)
         with translated(), contextlib.closing(connected(str(work))) as db:
             columns = ", ".join(f'"{name}" {kind}' for name, kind in _COLUMNS.items())
             db.execute(f"CREATE TABLE day ({columns})")
