@@ -20,6 +20,7 @@ from rmm.errors import ArchiveQueryError, ConfigError, DamagedFile, LeaseLost, T
 from rmm.tiers.archive import archiver, files, parquet, sql, upkeep
 from rmm.tiers.cold_sqlite import ColdReader, ColdTier
 from rmm.tiers.cold_sqlite import segment as segments
+from rmm.tiers.cold_sqlite.sealed import folder_of
 from rmm.tiers.cold_sqlite.whole import SiteSamples
 from rmm.tiers.cold_sqlite.writer import path_of
 
