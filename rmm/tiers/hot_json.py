@@ -113,7 +113,7 @@ def read_endpoint(data: Path, site: str, endpoint: str, *, shard: int | None = N
 
 
 def shard_count(data: Path, site: str) -> int:
-    """The number of shards that the files of a site are laid out for; 0 when nothing is written yet."""
+    """The number of shards that the files of a site are laid out for; 0 before there are any, and amid a move."""
     try:
         return msgspec.json.decode(_layout(data, site).read_bytes(), type=_Layout).shards
     except FileNotFoundError:
@@ -135,6 +135,8 @@ def relocate(data: Path, site: str, shards: int, shard_of: Callable[[str], int],
     tidy(_layout(data, site).parent)
     existing = shards_of(data, site)
     wanted = {place: {shard_of(name) for name in load(data, site, place)} for place in existing}
+    if existing:  # until all is done no number is right, also not the old one, should somebody set that again
+        replace_file(_layout(data, site), _encoder.encode(_Layout(SCHEMA, 0)))
     moved = 0
     for target in range(shards):
         there = load(data, site, target)

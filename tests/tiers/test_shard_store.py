@@ -207,6 +207,24 @@ async def test_moving_can_be_broken_off_anywhere(tmp_path: Path) -> None:
     assert sorted(places) == sorted((f"srv-{n}", shard_of(f"srv-{n}", 3)) for n in range(30))
 
 
+async def test_moving_that_was_broken_off_may_be_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The number of shards is set back to what it was before the move that did not end."""
+    async with at_work(tmp_path) as store:
+        for n in range(30):
+            await store.acknowledge(observe(f"srv-{n}"), None)
+        await store.flush()
+        await store.release()
+    hot_json.relocate(tmp_path, "hq", 1, lambda name: 0, START)
+    with monkeypatch.context() as patched:  # the moment before the new layout is written
+        patched.setattr(hot_json, "fsync_folder", lambda folder: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            hot_json.relocate(tmp_path, "hq", 3, lambda name: shard_of(name, 3), START)
+    assert len(hot_json.load(tmp_path, "hq", 0)) < 30  # else there would be nothing to see
+    assert layout.must_relocate(tmp_path, "hq", 1)
+    hot_json.relocate(tmp_path, "hq", 1, lambda name: 0, START)
+    assert hot_json.load(tmp_path, "hq", 0).keys() == {f"srv-{n}" for n in range(30)}
+
+
 async def test_what_is_acknowledged_after_a_flush_outlives_the_release(tmp_path: Path) -> None:
     async with at_work(tmp_path) as store:
         await store.acknowledge(observe("srv-1", 0), None)
