@@ -136,14 +136,12 @@ def relocate(data: Path, site: str, shards: int, shard_of: Callable[[str], int],
     existing = shards_of(data, site)
     wanted = {place: {shard_of(name) for name in load(data, site, place)} for place in existing}
     if existing:  # until all is done no number is right, also not the old one, should somebody set that again
-        replace_file(_layout(data, site), _encoder.encode(_Layout(SCHEMA, 0)))
+        _say(data, site, 0)
     moved = 0
     for target in range(shards):
         there = load(data, site, target)
-        arrived = 0
-        for source in existing:
-            if source != target and target in wanted[source]:
-                arrived += _take(there, load(data, site, source), target, shard_of)
+        sources = [source for source in existing if source != target and target in wanted[source]]
+        arrived = sum(_take(there, load(data, site, source), target, shard_of) for source in sources)
         if arrived:
             write(data, site, target, there, now)
             moved += arrived
@@ -155,8 +153,12 @@ def relocate(data: Path, site: str, shards: int, shard_of: Callable[[str], int],
             write(data, site, source, stay, now)
     if existing:  # the new layout must not be there before the old one's files have gone
         fsync_folder(_layout(data, site).parent)
-    replace_file(_layout(data, site), _encoder.encode(_Layout(SCHEMA, shards)))
+    _say(data, site, shards)
     return moved
+
+
+def _say(data: Path, site: str, shards: int) -> None:
+    replace_file(_layout(data, site), _encoder.encode(_Layout(SCHEMA, shards)))
 
 
 def without_digests(state: EndpointState) -> EndpointState:
