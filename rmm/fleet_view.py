@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -30,6 +31,7 @@ class FleetView:
         self._app = app
         self._file = FleetFile(app.data)
         self._readers: dict[str, ColdReader] = {}  # by site
+        self._open: ExitStack | None = None  # of `kept_open`
 
     def endpoints(self, *, site: str = "") -> list[dict[str, Any]]:
         """One row per endpoint, worst health first; endpoints that were never polled are among them."""
@@ -133,9 +135,20 @@ class FleetView:
     def _by_id(self) -> dict[str, Endpoint]:
         return {endpoint.id: endpoint for endpoint in self._app.settings.endpoints}
 
+    @contextmanager
+    def kept_open(self) -> Iterator[None]:
+        """Files of history stay open while this lasts: for many questions, one after the other."""
+        with ExitStack() as self._open:
+            try:
+                yield
+            finally:
+                self._readers, self._open = {}, None
+
     def _cold(self, endpoint: Endpoint) -> ColdReader:
         if endpoint.site not in self._readers:
-            self._readers[endpoint.site] = ColdReader(self._app.data, endpoint.site)
+            reader = self._readers[endpoint.site] = ColdReader(self._app.data, endpoint.site)
+            if self._open is not None:
+                self._open.enter_context(reader.kept_open())
         return self._readers[endpoint.site]
 
 

@@ -169,15 +169,16 @@ def _series(view: FleetView, endpoints: Sequence[Endpoint], metric: str, span: S
         every = view.everyones(metric, since=span.since, until=span.until, step=wanted)
         yield from (Series(one, metric, every[one.id]) for one in endpoints if one.id in every)
         return
-    for endpoint in endpoints:
-        for name in _expanded(view, endpoint, metric, span) if _rows_of(metric) else (metric,):
-            if span.step == "raw":
-                found = points(view.history(endpoint.id, name, since=span.since, until=span.until))
-            else:
-                step: Any = span.step
-                found = view.rollups(endpoint.id, name, since=span.since, until=span.until, step=step)
-            if found:
-                yield Series(endpoint, name, found)
+    with view.kept_open():
+        for endpoint in endpoints:
+            for name in _expanded(view, endpoint, metric, span) if _rows_of(metric) else (metric,):
+                if span.step == "raw":
+                    found = points(view.history(endpoint.id, name, since=span.since, until=span.until))
+                else:
+                    step: Any = span.step
+                    found = view.rollups(endpoint.id, name, since=span.since, until=span.until, step=step)
+                if found:
+                    yield Series(endpoint, name, found)
 
 
 def _expanded(view: FleetView, endpoint: Endpoint, metric: str, span: Span) -> Iterator[str]:

@@ -188,3 +188,45 @@ async def test_a_reader_of_merged_history_delays_merging_and_no_round(
         assert store.postponed is None
     times = {"since": START, "until": end}
     assert len(ColdReader(build_at, "hq").history("srv-1", "cpu.util_pct[0,1]", **times)) == 2 * 48 + 4 + 1
+
+
+async def test_files_that_are_kept_open_show_what_is_new_and_hold_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sixty rounds beside a reader that goes on asking: its answers are the newest, and the WAL begins anew."""
+    monkeypatch.setattr(writer, "MOST_WAL", MOST)
+    path = path_of(tmp_path, "hq", 0)
+    reader, day = ColdReader(tmp_path, "hq"), {"since": START, "until": START + timedelta(days=1)}
+    async with open_shard(tmp_path, "hq", 0, fields=FIELDS, now=lambda: START) as store:
+        with reader.kept_open():
+            for minute in range(1, 61):
+                for n in range(16):
+                    await store.acknowledge(typical(f"srv-{n}", minute, seq=minute, services=3), None)
+                await store.flush()
+                assert len(reader.statuses("srv-7", **day)) == minute
+            assert store.postponed is None
+            assert path.with_name(path.name + "-wal").stat().st_size < 2 * MOST
+        await store.release()
+    with reader.kept_open():
+        assert len(reader.statuses("srv-7", **day)) == 60
+        path.rename(path.with_suffix(".damaged-1"))  # as a file that turned out damaged is
+        async with open_shard(tmp_path, "hq", 0, fields=FIELDS, now=lambda: START) as store:
+            await store.acknowledge(typical("srv-7", 99, seq=99), None)
+            await store.flush()
+            await store.release()
+        assert len(reader.statuses("srv-7", **day)) == 1
+
+
+def test_few_files_are_kept_open_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build(tmp_path, days=1, last=2)
+    monkeypatch.setattr(asking, "MOST_OPEN", 2)
+    paths = [path_of(tmp_path, "hq", 0)] + [tmp_path / f"{n}.sqlite" for n in range(3)]
+    for copy in paths[1:]:
+        copy.write_bytes(paths[0].read_bytes())
+    files = asking.OpenFiles()
+    connections = [files.get(path) for path in paths]
+    for connection in connections[:-2]:
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            connection.execute("SELECT 1")
+    assert files.get(paths[-1]) is connections[-1]
+    files.close()

@@ -8,6 +8,7 @@ import sqlite3
 import struct
 import time
 from bisect import bisect_left
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from itertools import chain, pairwise
@@ -24,6 +25,7 @@ from rmm.tiers.cold_sqlite.series import exact_values, metric_parts, stored_name
 
 log = logging.getLogger(__name__)
 
+MOST_OPEN = 48  # files
 READ_S = 120.0  # how long a question may read a file: as long as that, its writer's WAL only grows
 
 Part = tuple[list[int], list[Number]]  # times and values of one file, by time
@@ -51,12 +53,47 @@ def _connected(uri: str) -> sqlite3.Connection:
     connection = sqlite3.connect(uri, uri=True, timeout=10)
     try:
         connection.execute("PRAGMA user_version").close()
-        until = time.monotonic() + READ_S
-        connection.set_progress_handler(lambda: time.monotonic() > until, 200_000)
     except BaseException:
         connection.close()
         raise
+    bound(connection)
     return connection
+
+
+def bound(connection: sqlite3.Connection) -> None:
+    """From now on it may be read for READ_S seconds."""
+    until = time.monotonic() + READ_S
+    connection.set_progress_handler(lambda: time.monotonic() > until, 200_000)
+
+
+class OpenFiles:
+    """Files that stay open between questions which follow one another at once: a page, a report, a list of endpoints.
+
+    One that is open and not read keeps nothing from its writer but from ending without a WAL; what was replaced since
+    is opened anew.
+    """
+
+    def __init__(self) -> None:
+        self._open: OrderedDict[Path, tuple[int, sqlite3.Connection]] = OrderedDict()
+
+    def get(self, path: Path) -> sqlite3.Connection:
+        """Raises sqlite3.Error, OSError."""
+        file = path.stat().st_ino
+        known = self._open.pop(path, None)
+        if known is not None and known[0] != file:
+            known[1].close()
+            known = None
+        connection = known[1] if known is not None else opened(path)
+        bound(connection)
+        self._open[path] = file, connection
+        if len(self._open) > MOST_OPEN:
+            self._open.popitem(last=False)[1][1].close()
+        return connection
+
+    def close(self) -> None:
+        """All of them."""
+        while self._open:
+            self._open.popitem()[1][1].close()
 
 
 def rolled(at: list[int], values: list[Number], span: int) -> Iterator[tuple[int, Rollup]]:

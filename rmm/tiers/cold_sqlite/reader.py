@@ -17,7 +17,7 @@ from rmm.model.rollup import Rollup
 from rmm.tiers.archive import files as archive
 from rmm.tiers.archive.recall import Recall, series_of
 from rmm.tiers.cold_sqlite import changes
-from rmm.tiers.cold_sqlite.asking import Part, Wanted, in_order, moment_of, opened, rolled, told, version_of
+from rmm.tiers.cold_sqlite.asking import OpenFiles, Part, Wanted, in_order, moment_of, opened, rolled, told, version_of
 from rmm.tiers.cold_sqlite.planes import DamagedSegment
 from rmm.tiers.cold_sqlite.sealed import (
     DAY,
@@ -58,7 +58,7 @@ TIMES: dict[str, Callable[[int], int]] = {"raw": int, "hourly": week_of, "daily"
 
 
 class ColdReader:
-    """Opens a file for the length of one question; a writer may be at work meanwhile.
+    """Opens a file for the length of one question, or of `kept_open`; a writer may be at work meanwhile.
 
     A question looks into the shards' own files first and into those of merged history after that: what is merged
     between is in both for a while, and what is found twice counts once. Days that are no longer there come from the
@@ -72,7 +72,26 @@ class ColdReader:
         self._sql = named((SQL / "statements.sql").read_text(encoding="utf-8"))
         self._sealed_sql = named((SEALED_SQL / "statements.sql").read_text(encoding="utf-8"))
         self._recall = Recall(archive.folder_of(data, site))
+        self._kept: OpenFiles | None = None
         self.damaged = 0
+
+    @contextlib.contextmanager
+    def kept_open(self) -> Iterator[None]:
+        """Files stay open while this lasts: for questions that follow one another at once, from one thread."""
+        files = self._kept = OpenFiles()
+        try:
+            yield
+        finally:
+            self._kept = None
+            files.close()
+
+    @contextlib.contextmanager
+    def _opened(self, path: Path) -> Iterator[sqlite3.Connection]:
+        if self._kept is not None:
+            yield self._kept.get(path)
+            return
+        with contextlib.closing(opened(path)) as connection:
+            yield connection
 
     def _files(self) -> list[Path]:
         return [self._folder / name for name in sorted(named_in(self._folder)) if name.endswith(".sqlite")]
@@ -81,7 +100,7 @@ class ColdReader:
     def _known(self, path: Path, endpoint: str) -> Iterator[tuple[sqlite3.Connection, int, int]]:
         """A shard's own file, the number of the endpoint in it (0 where it does not know it), and its schema."""
         try:
-            with contextlib.closing(opened(path)) as connection:
+            with self._opened(path) as connection:
                 number, version = 0, version_of(connection)
                 if version:
                     found = connection.execute(self._sql["endpoint_no"], (endpoint,)).fetchone()
@@ -153,7 +172,7 @@ class ColdReader:
         if not path.exists():  # retention took it
             return
         try:
-            with contextlib.closing(opened(path)) as connection:
+            with self._opened(path) as connection:
                 try:
                     found = connection.execute(self._sealed_sql["segments_of"], (endpoint, low, high)).fetchall()
                 except sqlite3.OperationalError:
