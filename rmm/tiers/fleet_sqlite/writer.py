@@ -23,6 +23,7 @@ from rmm.durable import hold
 from rmm.errors import LeaseLost, TierError
 from rmm.model.identity import Acceptance, Refusal
 from rmm.model.rule import Alert, Notification
+from rmm.tiers.fleet_sqlite.outbox import Outbox
 from rmm.tiers.migrations import named, open_writer, set_aside, tier_error
 
 log = logging.getLogger(__name__)
@@ -196,17 +197,12 @@ class FleetStore:
         """(status, endpoint): what an endpoint is shown as until its next observation."""
         await self._db.executemany(self._sql["restate"], list(rows))
 
-    async def add_notifications(
-        self, notifications: Iterable[Notification], channels: Iterable[str], *, held: str = ""
-    ) -> None:
-        """Put notifications into the outbox, for each channel; one of the same id is there once.
+    async def add_notifications(self, notifications: Iterable[Notification], *, held: str = "") -> None:
+        """Decide that these are told; one of the same id is there once. Who is told, stages say.
 
         Those that are `held` wait, as long as it takes, until `release` or `discard` names their site.
         """
-        names = list(channels)
-        rows = [
-            (one.id, name, one.at.isoformat(), _encode(one).decode(), held) for one in notifications for name in names
-        ]
+        rows = [(one.id, one.at.isoformat(), _encode(one).decode(), held) for one in notifications]
         await self._db.executemany(self._sql["add_notification"], rows)
 
     async def held(self, site: str) -> list[Notification]:
@@ -226,17 +222,10 @@ class FleetStore:
         """Notifications that are held are not to be delivered at all."""
         await self._db.executemany(self._sql["discard"], [(name,) for name in notifications])
 
-    async def open_notifications(self, channel: str, since: datetime, most: int = 500) -> list[Notification]:
-        """What this channel was not given yet, oldest first; what it refused again and again comes last."""
-        since_text = since.astimezone(UTC).isoformat()
-        return await self._rows("open_notifications", lambda row: _notification(row[0]), channel, since_text, most)
-
-    async def mark(self, notification: str, channel: str, *, sent_at: str, result: str) -> None:
-        """Note the outcome of one delivery; an empty `sent_at` is a failure."""
-        if sent_at:
-            await self._db.execute(self._sql["sent"], (sent_at, result, notification, channel))
-        else:
-            await self._db.execute(self._sql["not_sent"], (result, notification, channel))
+    @property
+    def outbox(self) -> Outbox:
+        """What stages and delivery ask and write."""
+        return Outbox(self._db, self._failed)
 
 
 async def _opened(data: Path, path: Path) -> aiosqlite.Connection:
