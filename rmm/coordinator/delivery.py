@@ -17,13 +17,13 @@ from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from pathlib import Path
 
+from rmm.coordinator.stages import Stages
 from rmm.core.alerting import site as site_trouble
 from rmm.core.alerting.lifecycle import FIRING, Change
 from rmm.core.alerting.retry import next_try
 from rmm.core.alerting.route import Context
-from rmm.coordinator.stages import Stages
 from rmm.durable import hold
-from rmm.errors import LeaseLost, RmmError, TierError
+from rmm.errors import ChannelError, LeaseLost, RmmError, TierError
 from rmm.model.routing import Routing
 from rmm.model.rule import Notification
 from rmm.ports import Channel, Clock
@@ -188,6 +188,16 @@ async def tell_fault(channels: Iterable[Channel], clock: Clock, rule: str, summa
     one = notification(Change(site_trouble.site_alert(rule, "", summary, 0, now, None), FIRING), now)
     async with asyncio.timeout(FINISH_S):
         await asyncio.gather(*(_send(channel, one) for channel in channels))
+
+
+async def deliver_once(channel: Channel, notification: Notification) -> str:
+    """The receipt of one notification that is sent by the way of all others, without the outbox; or its error."""
+    receipt, error = await _send(channel, notification)
+    if error is None:
+        return receipt
+    if isinstance(error, RmmError):
+        raise error
+    raise ChannelError(f"channel {channel.name}: {_said(error)}") from error
 
 
 async def _send(channel: Channel, notification: Notification) -> tuple[str, Exception | None]:

@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 ROUND = timedelta(minutes=15)  # how old a status may be to speak for its site
 SKEW = "clock_skew_s"  # the field whose alerts may be the collector's own clock
 
+NO_ROUTES = Routing()  # everything to every channel
 _encode = msgspec.json.Encoder().encode
 
 
@@ -68,7 +69,7 @@ class Coordinator:
         keys: dict[str, tuple[str, ...]],
         channels: Sequence[Channel],
         clock: Clock,
-        routing: Routing = Routing(),
+        routing: Routing = NO_ROUTES,
     ) -> AsyncIterator[Coordinator]:
         """With its database; `keys` is collector name -> key fields. What an earlier run left undelivered is sent."""
         async with FleetStore.open(data) as store:

@@ -1,4 +1,4 @@
-"""The stages' shell: reads what concerns them, asks `rmm.core.alerting.pipeline`, stores its plan in one transaction."""
+"""The stages' shell: reads what concerns them, asks `rmm.core.alerting.pipeline`, stores its plan."""
 
 from __future__ import annotations
 
@@ -65,9 +65,7 @@ class Stages:
             live = await outbox.alerts({one.alert for one in stale})
             told = group.repeats(stale, live, self._routes, now)
             await outbox.post((channel, message) for channel, _, message in told)
-            await outbox.remember(
-                msgspec.structs.replace(one, at=now) for one in stale if _is_told(one, told)
-            )
+            await outbox.remember(msgspec.structs.replace(one, at=now) for one in stale if _is_told(one, told))
 
     async def _tidy(self, now: datetime) -> None:
         """Give up, tell of it by other channels, forget; once in a while."""

@@ -11,7 +11,7 @@ import msgspec
 Match = dict[str, Any]  # label -> value or list of values; `*` at the end of a value stands for anything
 
 
-class Route(msgspec.Struct, frozen=True, kw_only=True, rename={"more": "continue"}):
+class Route(msgspec.Struct, frozen=True, kw_only=True):
     """Which alerts go to which channels, and how patiently. Seconds for times.
 
     Routes are asked in their order; the first that matches decides, unless it says `continue`. What none matches

@@ -142,7 +142,7 @@ EXPECTED = [
     "rmm.yaml:19: poll.tiemout: unknown key; did you mean timeout?",
     "rmm.yaml:20: collectors.disable: Expected `array`",
     "rmm.yaml:22: channels.a: name its `type`",
-    "rmm.yaml:23: channels.b.type: 'pigeon' is not one of log, ",
+    "rmm.yaml:23: channels.b.type: 'pigeon' is not one of apprise, ",
     "rmm.yaml:24: retention_days: twice; first in line 3",
     "rmm.yaml:25: archive.after_days: 0 to 36500 are allowed",
     "endpoints.csv:3: SiteId 'nowhere'",

@@ -82,7 +82,9 @@ def repeats(
     found = []
     for (channel, group), listed in stale.items():
         again = [
-            Notification(id=f"{one.alert}@{one.at:%Y%m%dT%H%M%S%f}:again", kind=FIRING, at=now, alerts=(live[one.alert],))
+            Notification(
+                id=f"{one.alert}@{one.at:%Y%m%dT%H%M%S%f}:again", kind=FIRING, at=now, alerts=(live[one.alert],)
+            )
             for one in listed
         ]
         found.append((channel, group, together(again, group, now, False)))

@@ -27,7 +27,7 @@ def inhibited(alert: Alert, found: Sources, routing: Routing) -> str:
     seen = labels(alert, routing) if found else {}
     for one, key, other in found:
         # What matches both sides is explained by none of its kind, or two such alerts would keep each other silent.
-        if key != alert.key and matches(one.target, seen) and not matches(one.source, seen):
-            if all(set(seen[label]) & set(other[label]) - {""} for label in one.equal):
-                return key
+        meant = key != alert.key and matches(one.target, seen) and not matches(one.source, seen)
+        if meant and all(set(seen[label]) & set(other[label]) - {""} for label in one.equal):
+            return key
     return ""

@@ -75,9 +75,15 @@ def admit(fresh: Iterable[Notification], known: Known, context: Context) -> list
             groups[alert.key, channel] = group
             entries.append(
                 Waiting(
-                    channel=channel, group=group, id=notification.id, kind=notification.kind, at=notification.at,
-                    due_at=due_at, route=way.name, alert=alert.key,
-                )  # fmt: skip
+                    channel=channel,
+                    group=group,
+                    id=notification.id,
+                    kind=notification.kind,
+                    at=notification.at,
+                    due_at=due_at,
+                    route=way.name,
+                    alert=alert.key,
+                )
             )
     return entries
 
@@ -133,7 +139,9 @@ class _Flow:
         told = deduplicate(listed, self._heard.get(channel, set()), whole=bool(way.digest))
         for one in told.drop:
             made.done.append(one)
-            _note(made, one, f"{channel}: not told, it came and went" if one.kind != RESOLVED else f"{channel}: unheard")
+            _note(
+                made, one, f"{channel}: not told, it came and went" if one.kind != RESOLVED else f"{channel}: unheard"
+            )
         ready = [one for one in told.tell if not self._kept_back(one)]
         if not ready:
             return

@@ -109,7 +109,7 @@ class Outbox:
         await self._many("post", rows)
 
     async def open(self, channel: str, now: datetime, most: int) -> list[tuple[Notification, int]]:
-        """What this channel is to be given now and how often that was tried; what it refused again and again is last."""
+        """What this channel is to be given now, and how often that was tried; what it refused often comes last."""
         return await self._rows(
             "open_notifications", lambda row: (_notification(row[0]), row[1]), channel, _text(now), most
         )
