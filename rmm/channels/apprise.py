@@ -73,7 +73,8 @@ def build(*, name: str, options: Mapping[str, Any]) -> AppriseChannel:
     url = secret_of(name, options, "url").reveal()
     import apprise
 
-    logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)  # it logs URLs
+    for noisy in ("apprise", "urllib3", "requests"):  # they log URLs
+        logging.getLogger(noisy).setLevel(logging.CRITICAL + 1)
     service = apprise.Apprise()
     try:
         taken = service.add(url)
