@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
 from collections.abc import Mapping
@@ -169,6 +170,37 @@ def _decision_row(row: Mapping[str, Any]) -> dict[str, Any]:
         "id": row["id"], "at": row["at"], "kind": body.get("kind", ""), "what": _what(body), "outcome": outcome,
         "untold": not told,
     }  # fmt: skip
+
+
+@app.command()
+def serve(
+    token: Annotated[str, typer.Option(help="Credential of the vault whose secret is the token of who pushes.")],
+    config: Config = None,
+    passphrase_file: PassphraseFile = None,
+    listen: Annotated[str, typer.Option(help="Address and port, on loopback.")] = "127.0.0.1:9093",
+) -> None:
+    """Take alerts from Prometheus and Grafana as Alertmanager does (API v2), and deliver between rounds."""
+    host, _, port = listen.rpartition(":")
+    if not port.isdigit() or not 0 <= int(port) <= 65_535:
+        raise ConfigError(f"--listen {listen}: an address and a port are expected, such as 127.0.0.1:9093")
+    application = open_app(config, passphrase_file)
+    from rmm.app import run
+
+    run(_serve(application, host.strip("[]"), int(port), token))
+
+
+async def _serve(application: App, host: str, port: int, token: str) -> None:
+    from rmm.coordinator.alert_api import AlertApi
+
+    secret = application.credential(token).secret
+    async with application.coordinator() as coordinator:
+        api = AlertApi(coordinator, secret, list(application.channel_options), application.clock)
+        delivering = asyncio.create_task(coordinator.delivery.run())
+        try:
+            await api.serve(host, port, lambda address: print(f"listening on {address}", flush=True))
+        finally:
+            delivering.cancel()
+            await asyncio.gather(delivering, return_exceptions=True)
 
 
 @app.command()

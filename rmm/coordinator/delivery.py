@@ -58,6 +58,7 @@ class Delivery:
         self._soonest: datetime | None = None
         self._task: asyncio.Task[None] | None = None
         self._workers: dict[str, asyncio.Task[None]] = {}
+        self._retries: dict[str, datetime] = {}  # channels that are left alone -> until when
         self._again: set[str] = set()  # channels for which something came while they were busy
 
     def start(self) -> None:
@@ -90,8 +91,13 @@ class Delivery:
 
     async def run(self) -> None:
         """Deliver what this and other processes decide, until cancelled."""
+        seen = -1
         while True:
-            self.start()
+            async with self._reading:
+                version = await self._store.version()
+            if version != seen:  # another process has committed something
+                seen = version
+                self.start()
             await asyncio.sleep(POLL_S)
 
     async def try_again(self, channel: str) -> int:
@@ -105,7 +111,8 @@ class Delivery:
         while True:
             self._wake.clear()
             await self._step()
-            left = (self._soonest - self._clock.now()).total_seconds() if self._soonest else 60.0
+            moments = [at for at in (self._soonest, *self._retries.values()) if at is not None]
+            left = (min(moments) - self._clock.now()).total_seconds() if moments else 60.0
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), min(60.0, max(0.05, left)))
 
@@ -141,7 +148,11 @@ class Delivery:
             now = self._clock.now()
             fared = (await self._store.outbox.fared()).get(name, Fared(0, None, ""))
             listed = await self._store.outbox.open(name, now, PAGE)
-        if not listed or (fared.not_before is not None and fared.not_before > now):
+        self._retries.pop(name, None)
+        if not listed:
+            return True
+        if fared.not_before is not None and fared.not_before > now:
+            self._retries[name] = fared.not_before
             return True
         try:
             lock = hold(self._data / "locks" / f"channel-{_file_name(name)}.lock", f"channel {name}")
@@ -178,6 +189,7 @@ class Delivery:
                 await self._store.outbox.mark_failed(notification.id, name, fared.result, due_at)
                 await self._store.outbox.put_fared(name, fared, now)
             if stop:
+                self._retries[name] = until
                 return True
         return True
 
@@ -191,13 +203,13 @@ async def tell_fault(channels: Iterable[Channel], clock: Clock, rule: str, summa
 
 
 async def deliver_once(channel: Channel, notification: Notification) -> str:
-    """The receipt of one notification that is sent by the way of all others, without the outbox; or its error."""
-    receipt, error = await _send(channel, notification)
-    if error is None:
-        return receipt
-    if isinstance(error, RmmError):
-        raise error
-    raise ChannelError(f"channel {channel.name}: {_said(error)}") from error
+    """The receipt of one notification that is sent past the stages and the outbox; or its error."""
+    deadline = asyncio.get_running_loop().time() + DELIVERY_S
+    try:
+        async with asyncio.timeout_at(deadline):
+            return await channel.send(notification, deadline=deadline)
+    except TimeoutError as error:
+        raise ChannelError(f"channel {channel.name}: no answer within {DELIVERY_S:g} s") from error
 
 
 async def _send(channel: Channel, notification: Notification) -> tuple[str, Exception | None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -189,6 +189,17 @@ class Coordinator:
                 late = change.alert.last_at < now - ROUND  # what a spool held back: it may be over by now
                 held = change.alert.site if waits or late else ""
                 await self._store.add_notifications([notification(change, now)], held=held)
+
+    async def alerts(self) -> list[Alert]:
+        """All live alerts."""
+        async with self._writing:
+            return await self._store.live_alerts()
+
+    async def change(self, decide: Callable[[Mapping[str, Alert]], Iterable[Change]]) -> None:
+        """Changes of alerts of no endpoint; `decide` is given those that live, by key. Durable on return."""
+        async with self._turn():
+            await self._keep(list(decide(self._live.get("", {}))), self._clock.now())
+        self.delivery.start()
 
     async def finish(self, faults: Sequence[Fault] = (), listed: Collection[str] = ()) -> dict[str, int]:
         """The round is over: tell whose trouble is whose, deliver; returns counts of firing, resolved.

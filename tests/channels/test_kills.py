@@ -133,7 +133,7 @@ def batch() -> bytes:
             collectors=rows,
             epoch="00" * 8,
             seq=1,
-        )  # fmt: skip
+        )
         for n in range(COUNT)
     ]
     return b"\n".join(map(encode_observation, found)) + b"\n"

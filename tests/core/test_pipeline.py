@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -31,8 +32,10 @@ def alert(key: str = "a", **given: Any) -> Alert:
 class Fleet:
     """Stores what the stages plan, as the database does."""
 
-    def __init__(self, *routes: Route, inhibit: tuple[Inhibition, ...] = (), **subjects: Subject) -> None:
-        routing = Routing(routes=routes, inhibit=inhibit, subjects=subjects, quarters={"cpu_high": "performance"})
+    def __init__(
+        self, *routes: Route, inhibit: tuple[Inhibition, ...] = (), subjects: Mapping[str, Subject] | None = None
+    ) -> None:
+        routing = Routing(routes=routes, inhibit=inhibit, subjects=subjects or {}, quarters={"cpu_high": "performance"})
         self.context = Context(routing, ("mail", "pager", "chat"))
         self.now = START
         self.live: dict[str, Alert] = {}
@@ -97,7 +100,7 @@ def test_routes_by_label() -> None:
         Route(name="r1", match={"severity": "critical", "tag": ["prod", "dr*"]}, channels=("pager",), more=True),
         Route(name="r2", match={"site": ["hq", "berlin"]}, channels=("mail", "pager")),
         Route(name="r3", match={"rule": "noise_*"}, channels=()),
-        **{"e-a": Subject("servers", ("x", "drill"))},
+        subjects={"e-a": Subject("servers", ("x", "drill"))},
     )
     fleet.tell(alert("a"))
     fleet.tell(alert("b", site="oslo"))

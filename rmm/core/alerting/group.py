@@ -18,12 +18,12 @@ from rmm.model.rule import Alert, Notification
 FIRING = "firing"
 
 
-def group_of(alert: Alert, route: Route, routing: Routing) -> str:
-    """The name of the group that an alert belongs to, on one route."""
+def group_of(alert: Alert, route: Route, routing: Routing, subject: str) -> str:
+    """The name of the group that an alert belongs to, on one route; `subject` is what stands alone."""
     if route.digest:
         return f"{route.name}|digest"
     if not route.group_by:
-        return f"{route.name}|alert|{alert.key}"
+        return f"{route.name}|alert|{subject}"
     seen = labels(alert, routing)
     # Lengths keep hostile names from looking like another group.
     parts = [f"{label}={','.join(f'{len(value)}:{value}' for value in seen[label])}" for label in route.group_by]

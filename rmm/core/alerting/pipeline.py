@@ -15,7 +15,7 @@ import msgspec
 from rmm.core.alerting.dedup import RESOLVED, deduplicate, in_order
 from rmm.core.alerting.group import due, group_of, together
 from rmm.core.alerting.inhibit import Sources, inhibited, sources
-from rmm.core.alerting.route import DEFAULT, Context, muted, route, route_end
+from rmm.core.alerting.route import DEFAULT, Context, muted, route, route_end, subject
 from rmm.model.routing import Heard, Route, Waiting
 from rmm.model.rule import Alert, Notification
 
@@ -60,19 +60,19 @@ def admit(fresh: Iterable[Notification], known: Known, context: Context) -> list
         groups[told.alert, told.channel] = told.group
     entries = []
     for notification in fresh:
-        alert = notification.alerts[0]
+        alert, name = notification.alerts[0], subject(notification)
         if notification.kind == "firing":
             ways = route(alert, context)
         else:
-            ways = route_end(heard.get(alert.key, ()), pending.get(alert.key, {}), context)
+            ways = route_end(heard.get(name, ()), pending.get(name, {}), context)
         for channel, way in ways.items():
             # What belongs to an alert stays in its group, also when what the group goes by has changed since.
-            group = groups.get((alert.key, channel)) or group_of(alert, way, context.routing)
+            group = groups.get((name, channel)) or group_of(alert, way, context.routing, name)
             unit = (channel, group)
             due_at = due(way, notification.at, since.get(unit), known.flushed.get(unit))
             since.setdefault(unit, notification.at)
-            pending.setdefault(alert.key, {})[channel] = way.name
-            groups[alert.key, channel] = group
+            pending.setdefault(name, {})[channel] = way.name
+            groups[name, channel] = group
             entries.append(
                 Waiting(
                     channel=channel,
@@ -82,7 +82,7 @@ def admit(fresh: Iterable[Notification], known: Known, context: Context) -> list
                     at=notification.at,
                     due_at=due_at,
                     route=way.name,
-                    alert=alert.key,
+                    alert=name,
                 )
             )
     return entries

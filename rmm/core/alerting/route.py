@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from rmm.model.routing import Heard, Route, Routing, Subject
-from rmm.model.rule import Alert
+from rmm.model.rule import Alert, Notification
 
 LABELS = ("severity", "site", "group", "tag", "rule", "quarter", "endpoint", "name", "source")
 DEFAULT = Route(name="default")
@@ -35,6 +35,12 @@ class Suppression(NamedTuple):
 def muted(alert: Alert, at: datetime, context: Context) -> Suppression | None:
     """Stage 4, mute: whether maintenance or a silence keeps an alert that waited from being told now."""
     return None
+
+
+def subject(notification: Notification) -> str:
+    """What the beginning, the end and all between have in common: the key of the alert, or of what it is part of."""
+    alert = notification.alerts[0]
+    return getattr(alert, "incident", "") or alert.key
 
 
 def labels(alert: Alert, routing: Routing) -> dict[str, tuple[str, ...]]:

@@ -13,6 +13,7 @@ import aiosqlite
 import msgspec
 
 from rmm.core.alerting.pipeline import Known, Plan, Unit
+from rmm.core.alerting.route import subject
 from rmm.errors import TierError
 from rmm.model.routing import Heard, Waiting
 from rmm.model.rule import Alert, Notification
@@ -63,7 +64,7 @@ class Outbox:
 
     async def known(self, fresh: Sequence[Notification], units: Iterable[Unit], now: datetime) -> Known:
         """All that the stages need of these notifications and of what is due now; without live alerts."""
-        keys = {one.alerts[0].key for one in fresh}
+        keys = {subject(one) for one in fresh}
         wanted = json.dumps([list(unit) for unit in units])
         found = await self._rows(
             "concerned_waiting", lambda row: (_waiting(row[0]), _notification(row[1])),

@@ -49,10 +49,13 @@ CREATE TABLE heard (
 ) WITHOUT ROWID;
 CREATE INDEX heard_route ON heard (route, at);
 INSERT INTO heard (alert, channel, route, at, body)
-  SELECT a.key, o.channel, 'default', max(o.at),
-    json_object('alert', a.key, 'channel', o.channel, 'group', 'default|alert|' || a.key, 'route', 'default', 'at', max(o.at))
-  FROM outbox o JOIN alert a ON a.key = o.body ->> '$.alerts[0].key'
-  WHERE a.state IN ('firing', 'acknowledged') AND o.body ->> '$.kind' = 'firing' GROUP BY a.key, o.channel;
+  SELECT t.subject, t.channel, 'default', t.at, json_object(
+    'alert', t.subject, 'channel', t.channel, 'group', 'default|alert|' || t.subject, 'route', 'default', 'at', t.at)
+  FROM (
+    SELECT coalesce(nullif(a.body ->> '$.incident', ''), a.key) AS subject, o.channel AS channel, max(o.at) AS at
+    FROM outbox o JOIN alert a ON a.key = o.body ->> '$.alerts[0].key'
+    WHERE a.state IN ('firing', 'acknowledged') AND o.body ->> '$.kind' = 'firing' GROUP BY 1, 2
+  ) t;
 
 -- When a group of a channel was told last.
 CREATE TABLE flushed (
