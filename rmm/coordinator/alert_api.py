@@ -24,7 +24,17 @@ import msgspec
 
 from rmm import __version__
 from rmm.coordinator.service import Coordinator
-from rmm.core.alerting.external import Posted, Refused, changes, checked, expired, gettable, labels_of, passes
+from rmm.core.alerting.external import (
+    Posted,
+    Refused,
+    changes,
+    checked,
+    expired,
+    filters_of,
+    gettable,
+    labels_of,
+    passes,
+)
 from rmm.errors import ConfigError, RmmError
 from rmm.model.endpoint import Secret
 from rmm.ports import Clock
@@ -163,10 +173,10 @@ class AlertApi:
         asked = parse_qs(query, max_num_fields=50)
         active = asked.get("active", ["true"])[-1] != "false"
         suppressed = asked.get("silenced", ["true"])[-1] != "false"
-        found = []
+        found, filters = [], filters_of(asked.get("filter", ()))
         for alert in await self._coordinator.alerts():
             wanted = {"firing": active, "acknowledged": suppressed}.get(alert.state, False)
-            if wanted and passes(labels_of(alert), asked.get("filter", ())):
+            if wanted and passes(labels_of(alert), filters):
                 found.append(gettable(alert, self._receivers))
         return Answer(200, found)
 

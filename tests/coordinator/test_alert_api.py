@@ -20,7 +20,7 @@ from folding import START, Opener, Time, encoded
 from rmm.channels.memory import MemoryChannel
 from rmm.coordinator import alert_api
 from rmm.coordinator.alert_api import AlertApi
-from rmm.core.alerting.external import Posted, Refused, changes, expired, key_of, passes
+from rmm.core.alerting.external import Posted, Refused, changes, expired, filters_of, key_of, passes
 from rmm.errors import ConfigError
 from rmm.model.endpoint import Secret
 
@@ -175,6 +175,7 @@ def test_what_pushes_make_of_alerts() -> None:
     many = {str(n): msgspec.structs.replace(alert, key=str(n)) for n in range(10_000)}
     with pytest.raises(Refused):
         changes([one], many, START)
-    assert passes({"a": 'x"y'}, ['a="x\\"y"', "b!=c", "{a!=z}"])
+    assert passes({"a": 'x"y'}, filters_of(['a="x\\"y"', "b!=c", "{a!=z}"]))
+    assert not passes({"a": "x"}, filters_of(["a!=x"]))
     with pytest.raises(Refused):
-        passes({}, ["nonsense"])
+        filters_of(["nonsense"])

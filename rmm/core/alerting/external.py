@@ -10,7 +10,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -183,15 +183,27 @@ def _moment(at: datetime) -> str:
 _NEVER = "0001-01-01T00:00:00.000Z"
 
 
-def passes(labels: Mapping[str, str], filters: Iterable[str]) -> bool:
-    """Whether labels agree with `filter` parameters: NAME="VALUE" or NAME!="VALUE". Refused for anything else."""
-    for text in filters:
-        found = _FILTER.match(text)
-        if found is None or len(text) > MOST_TEXT:
+class Filter(NamedTuple):
+    """NAME="VALUE", or NAME!="VALUE"."""
+
+    name: str
+    equal: bool
+    value: str
+
+
+def filters_of(texts: Iterable[str]) -> list[Filter]:
+    """The `filter` parameters of the API; Refused for anything but = and !=."""
+    found = []
+    for text in texts:
+        match = _FILTER.match(text[:MOST_TEXT])
+        if match is None:
             raise Refused(f"bad matcher format: {text[:100]}")
-        if found[2] in ("=~", "!~"):
+        if match[2] in ("=~", "!~"):
             raise Refused("matchers of this server are = and !=: regular expressions are not taken")
-        value = re.sub(r"\\(.)", r"\1", found[3])
-        if (labels.get(found[1], "") == value) is (found[2] == "!="):
-            return False
-    return True
+        found.append(Filter(match[1], match[2] == "=", re.sub(r"\\(.)", r"\1", match[3])))
+    return found
+
+
+def passes(labels: Mapping[str, str], filters: Iterable[Filter]) -> bool:
+    """Whether labels agree with all of them."""
+    return all((labels.get(one.name, "") == one.value) is one.equal for one in filters)
