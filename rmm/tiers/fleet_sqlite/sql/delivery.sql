@@ -70,7 +70,9 @@ SELECT name, failures, not_before, at, result FROM channel;
 SELECT channel, count(*), min(at) FROM outbox WHERE sent_at = '' AND gave_up = '' GROUP BY channel;
 
 -- name: give_up_old
-UPDATE outbox SET gave_up = ?1, result = 'given up: ' || result WHERE sent_at = '' AND gave_up = '' AND at <= ?2
+UPDATE outbox SET gave_up = ?1, result = 'given up: ' ||
+  coalesce(nullif(result, ''), (SELECT c.result FROM channel c WHERE c.name = outbox.channel), 'never tried')
+WHERE sent_at = '' AND gave_up = '' AND at <= ?2
 RETURNING channel;
 
 -- name: give_up_most
