@@ -70,7 +70,10 @@ def test_what_is_commented_out_is_the_default(write: Write) -> None:
     assert settings.poll == PollSettings()
     assert settings.sites["hq"] == Site(id="hq", name="Headquarters", credential="polling")
     assert settings.collectors.interval == {"cpu": 60}
-    assert set(settings.channels) == {"file", "hook"}
+    assert set(settings.channels) == {"file", "hook", "mail", "pager"}
+    assert [route.digest for route in settings.routes] == ["", "", "07:00"]
+    assert settings.routes[1].repeat_interval == 4 * 3600
+    assert len(settings.inhibit) == 1
 
 
 def test_flag_over_environment_over_file_over_default(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
