@@ -7,8 +7,8 @@ import logging
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
-from functools import cached_property, partial
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack, asynccontextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ import msgspec
 
 from rmm.core.rule_check import misfits
 from rmm.core.shard import selected, shard_of
-from rmm.errors import ConfigError, LeaseLost, RmmError, TierError
+from rmm.errors import ConfigError, RmmError, TierError
 from rmm.loop import SystemClock, run
 from rmm.model.endpoint import Credential, Endpoint, Secret
 from rmm.model.observation import Observation, decode_observation
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from rmm.poller.kit import Kit
     from rmm.poller.round import ShardWork
     from rmm.poller.tally import Tally
-    from rmm.ports import AuthGate, Channel, Transport
+    from rmm.ports import AuthGate, Channel, ShardStore, Transport
     from rmm.tiers.cold_sqlite import CollectorFields
     from rmm.vault import Vault
 
@@ -339,45 +339,37 @@ class App:
             self.credential(name)
 
     async def _relocate(self, work: Sequence[ShardWork], outlet: Any) -> None:
-        """Follow a changed number of shards, under the locks of all shards concerned."""
-        from rmm.durable import hold
-        from rmm.tiers.layout import must_relocate, relocate, shards_on_disk
+        """Follow a changed number of shards."""
+        from rmm.tiers.layout import follow
 
         for name in sorted({shard.site for shard in work}):
             count = self.settings.sites[name].shards
-            if not must_relocate(self.data, name, count):
-                continue
-            with contextlib.ExitStack() as locks:
-                for shard in sorted({*shards_on_disk(self.data, name), *range(count)}):
-                    path = self.data / "locks" / f"{name}-{shard}.lock"
-                    locks.enter_context(hold(path, f"shard {shard} of site {name}"))
-                await relocate(
-                    self.data,
-                    name,
-                    count,
-                    lambda endpoint, count=count: shard_of(endpoint, count),  # type: ignore[misc]
-                    fields=self.fields,
-                    now=self.clock.now,
-                    outlet=outlet,
-                )
+            await follow(self.data, name, count, fields=self.fields, now=self.clock.now, outlet=outlet)
 
     def archive(self) -> None:
         """Archive one day of each site where one is due; for after a round. What hinders it is told in the log."""
         from rmm.tiers.archive import files
 
         after = self.settings.archive.after_days
-        if not after or not files.available():
-            return
-        from rmm.tiers.archive.archiver import run
+        if after and files.available():
+            from rmm.tiers.archive.archiver import after_round
 
-        today = files.day_of(self.clock.now().date().isoformat())
-        for site in self.settings.sites:
-            try:
-                run(self.data, site, today - after + 1, most=1)
-            except LeaseLost:
-                continue  # another process is at it
-            except RmmError as error:
-                log.warning("site %s: nothing was archived: %s", site, error)
+            today = files.day_of(self.clock.now().date().isoformat())
+            after_round(self.data, self.settings.sites, today - after + 1, self._check_room)
+
+    def _check_room(self) -> None:
+        """TierError where history and the archive have to wait, so that what is left of the disk is the spool's."""
+        from rmm.tiers.room import check_room, floor_of
+
+        check_room(self.data, floor_of(self.settings))
+
+    def _open_store(self, site: str, shard: int) -> AbstractAsyncContextManager[ShardStore]:
+        from rmm.tiers.shard_store import open_shard
+
+        return open_shard(
+            self.data, site, shard, fields=self.fields, now=self.clock.now, keep=self.settings.retention,
+            room=self._check_room, archiving=self.settings.archive.after_days > 0,
+        )  # fmt: skip
 
     async def poll_here(
         self,
@@ -389,27 +381,12 @@ class App:
     ) -> Tally:
         """Poll in this process."""
         from rmm.poller.round import Round
-        from rmm.tiers.room import check_room, floor_of
-        from rmm.tiers.shard_store import open_shard
 
         async with self.kit(epoch or secrets.token_hex(8), polls=True) as kit:
             one = Round(
-                kit,
-                data=self.data,
-                open_store=lambda site, shard: open_shard(
-                    self.data,
-                    site,
-                    shard,
-                    fields=self.fields,
-                    now=self.clock.now,
-                    keep=self.settings.retention,
-                    room=partial(check_room, self.data, floor_of(self.settings)),
-                    archiving=self.settings.archive.after_days > 0,
-                ),
-                outlet=outlet,
-                on_observation=on_observation,
+                kit, data=self.data, open_store=self._open_store, outlet=outlet, on_observation=on_observation,
                 mode=request.mode,
-            )
+            )  # fmt: skip
             await one.run(work)
             return one.tally
 

@@ -6,7 +6,7 @@ raises an `rmm.errors` class; foreign exceptions stay inside the adapter. Cancel
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -238,8 +238,8 @@ class ShardStore(Protocol):
         """
         ...
 
-    def pending(self) -> list[bytes]:
-        """Encoded observations found at opening, which a coordinator may not have folded yet."""
+    def pending(self) -> Iterator[bytes]:
+        """Encoded observations found at opening, which a coordinator may not have folded yet; read one by one."""
         ...
 
     @property

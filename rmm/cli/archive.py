@@ -28,7 +28,7 @@ Days = Annotated[list[str] | None, typer.Argument(help="Days, such as 2026-11-24
 
 _LISTED = {
     "site": "SITE", "day": "DAY", "endpoints": "ENDPOINTS", "observations": "OBSERVATIONS", "samples": "SAMPLES",
-    "bytes": "BYTES", "bytes_per_sample": "B/SAMPLE", "state": "STATE",
+    "bytes": "BYTES", "bytes_per_sample": "B/SAMPLE", "left_out": "LEFT OUT", "state": "STATE",
 }  # fmt: skip
 
 
@@ -54,6 +54,8 @@ def run(
 
         def tell(one: Archived, name: str = name) -> None:
             print(f"{name} {files.told(one.day)}: {one.proof.samples} samples, {one.bytes} bytes", flush=True)
+            if one.proof.damaged:
+                _warn(name, files.told(one.day), one.proof.damaged)
 
         if not archiver.run(application.data, name, min(before, today), tell=tell):
             print(f"{name}: nothing to archive before {files.told(before)}")
@@ -68,6 +70,7 @@ def list_days(site: Sites = None, config: Config = None, output: Output = "table
     application = open_app(config)
     rows = [_row(name, one) for name in _sites(application, site) for one in upkeep.listed(application.data, name)]
     show(rows, _LISTED, output, empty="nothing is archived")
+    _warn_of(rows)
 
 
 @app.command()
@@ -85,6 +88,7 @@ def verify(days: Days = None, site: Sites = None, config: Config = None, output:
     for name in _sites(application, site):
         rows += [_row(name, one) for one in upkeep.verify(application.data, name, wanted)]
     show(rows, _LISTED, output, empty="nothing is archived")
+    _warn_of(rows)
     if any(row["state"] != "ok" for row in rows):
         raise typer.Exit(SOME_FAILED)
 
@@ -98,11 +102,13 @@ def restore(
 ) -> None:
     """Bring days back into the store, where they stay until --remove: to read them without DuckDB."""
     from rmm.tiers.archive import upkeep
+    from rmm.tiers.migrations import warn_once
 
     application = open_app(config)
     wanted = _days(days)
     if remove == bool(wanted):
         raise ConfigError("name days, or --remove", hint="See `rmm archive restore --help`.")
+    warn_once(application.data)
     for name in _sites(application, site):
         if remove:
             print(
@@ -149,6 +155,20 @@ def query(
         print(f"there are more than {limit} rows; --limit shows more", file=sys.stderr)
 
 
+def _warn_of(rows: list[dict[str, Any]]) -> None:
+    for row in rows:
+        if row.get("left_out"):
+            _warn(row["site"], row["day"], row["left_out"])
+
+
+def _warn(site: str, day: str, damaged: int) -> None:
+    print(
+        f"warning: {site} {day}: {damaged} segments of the store could not be read and are not in the "
+        "archive; the file that has them is kept, see `rmm store check`",
+        file=sys.stderr,
+    )
+
+
 def _plain(value: Any) -> Any:
     """As it is printed: decimals of whole numbers as such, times as ISO texts."""
     from decimal import Decimal
@@ -177,6 +197,8 @@ def _row(site: str, one: Looked) -> dict[str, Any]:
     counts: dict[str, Any] = {}
     if proof is not None:
         counts = {"endpoints": proof.endpoints, "observations": proof.observations, "samples": proof.samples}
+        if proof.damaged:
+            counts["left_out"] = proof.damaged
         if proof.samples:
             counts["bytes_per_sample"] = round(one.bytes / proof.samples, 3)
     row = {"site": site, "day": files.told(one.day), **counts, "bytes": one.bytes, "state": one.state}

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rmm.app import App
     from rmm.model.endpoint import Endpoint
     from rmm.poller.doctor import Step
+    from rmm.poller.kit import Kit
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -50,7 +51,8 @@ def doctor(
     """Climb one endpoint's ladder, from its name to each collector, and explain the rung that breaks.
 
     The rungs: name, route, tcp, tls, http, authentication, shell, language (mode), quota, rights, and one for each
-    collector; for SSH name, route, tcp, host_key, authentication, shell. Nothing on the endpoint is changed.
+    collector; for SSH name, route, tcp, host_key, authentication, shell. Nothing on the endpoint is changed. Before
+    them `store` says whether this machine's SQLite is sound.
 
     json, ndjson and csv give each step's name, verdict (ok, warning, failed, skipped), ms, detail, fix, code, and
     `collector`: true for a collector's step, as one may have the name of a rung (tcp). json and ndjson add facts.
@@ -78,7 +80,6 @@ def doctor(
 
 def _climb(application: App, wanted: Endpoint, output: str) -> list[Step]:
     from rmm.app import run
-    from rmm.poller.doctor import climb
 
     steps: list[Step] = []
     waiting: list[Step] = []  # what is skipped for the same reason takes one line together
@@ -87,7 +88,7 @@ def _climb(application: App, wanted: Endpoint, output: str) -> list[Step]:
 
     async def climbing() -> None:
         async with application.kit(secrets.token_hex(8)) as kit:
-            async for step in patience.over(climb(kit, wanted)):
+            async for step in patience.over(_all(kit, wanted)):
                 steps.append(step)
                 if output == "table":
                     if waiting and (step.verdict, step.detail) != (waiting[0].verdict, waiting[0].detail):
@@ -109,6 +110,27 @@ def _climb(application: App, wanted: Endpoint, output: str) -> list[Step]:
     _print_together(waiting)
     _print_alike(alike)
     return steps
+
+
+async def _all(kit: Kit, wanted: Endpoint) -> AsyncIterator[Step]:
+    from rmm.poller.doctor import climb
+
+    yield _store()
+    async for step in climb(kit, wanted):
+        yield step
+
+
+def _store() -> Step:
+    """What this machine's store is kept with; of the endpoint it says nothing."""
+    import sqlite3
+
+    from rmm.poller.doctor import Step
+    from rmm.tiers.migrations import verdict
+
+    why = verdict()
+    if not why:
+        return Step("store", "ok", detail=f"SQLite {sqlite3.sqlite_version}")
+    return Step("store", "warning", detail=f"SQLite {sqlite3.sqlite_version} has the WAL-reset bug", fix=why)
 
 
 def _rights(application: App, wanted: Endpoint, output: str) -> None:

@@ -42,7 +42,7 @@ def status(config: Config = None, output: Output = "table") -> None:
 
     json gives `lines` (one for each site, shard and kind of file), `forecast` and `sqlite`. Nothing is locked.
     """
-    from rmm.tiers.store.sqlite import verdict
+    from rmm.tiers.migrations import verdict
     from rmm.tiers.store.status import lines, outlook
 
     checked_output(output)
@@ -133,8 +133,10 @@ def _print_checksums(application: App, output: str) -> None:
 
     for path in sorted((application.data / "cold").glob("*")):
         if path.is_dir():
-            total = SiteSamples(application.data, path.name).checksum()
-            print(f"{total}  {path.name}", file=sys.stdout if output == "table" else sys.stderr)
+            site = SiteSamples(application.data, path.name)
+            print(f"{site.checksum()}  {path.name}", file=sys.stdout if output == "table" else sys.stderr)
+            if days := site.unread():
+                print(f"warning: {path.name}: without {days} archived days, as DuckDB is missing", file=sys.stderr)
 
 
 def _short(application: App, path: Path) -> str:
@@ -154,12 +156,14 @@ def repair(config: Config = None, output: Output = "table") -> None:
 
     Each shard's lease is taken, so a shard that is being polled is left alone: exit code 3.
     """
+    from rmm.tiers.migrations import warn_once
     from rmm.tiers.store import places
     from rmm.tiers.store.repair import repair_fleet, repair_shard
 
     checked_output(output)
     application = open_app(config)
     data = application.data
+    warn_once(data)
     rows: list[dict[str, Any]] = []
     held = 0
     for site, shard in places.shards_of(data):
@@ -186,11 +190,13 @@ def vacuum(
 
     Each shard's lease is taken, so a shard that is being polled is left alone: exit code 3.
     """
+    from rmm.tiers.migrations import warn_once
     from rmm.tiers.store import places
     from rmm.tiers.store.vacuum import vacuum as one_file
 
     checked_output(output)
     application = open_app(config)
+    warn_once(application.data)
     rows: list[dict[str, Any]] = []
     held = 0
     for file in places.store_files(application.data):
@@ -216,7 +222,10 @@ def vacuum(
 def backup(
     folder: Annotated[Path, typer.Argument(help="A folder that does not exist yet, or an empty one.")],
     config: Config = None,
-    archive: Annotated[bool, typer.Option("--archive", help="Copy the archive too.")] = False,
+    archive: Annotated[
+        bool,
+        typer.Option("--archive/--no-archive", help="Copy the archive too; it has samples that the store has not."),
+    ] = True,
     output: Output = "table",
 ) -> None:
     """Copy the data folder while everything runs, and the configuration with its sealed vault; verified at the end.
@@ -236,6 +245,8 @@ def backup(
     if output == "table":
         seconds = (made.ended - made.began).total_seconds()
         print(f"{len(made.files)} files, {size(total)}, in {seconds:.1f} s: {folder}")
+        if not archive and any((application.data / "archive").rglob("*.parquet")):
+            print("the archive is not in it, and with it samples that are nowhere else")
     else:
         print(json.dumps({"folder": str(folder), "files": len(made.files), "bytes": total}))
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 
-from rmm.durable import disk_code, fsync_folder
+from rmm.core.shard import shard_of
+from rmm.durable import disk_code, fsync_folder, hold
 from rmm.errors import TierError
 from rmm.ports import Outlet
 from rmm.tiers import hot_json
@@ -26,6 +28,29 @@ def shards_on_disk(data: Path, site: str) -> list[int]:
     """All shards that have left a state or a spool: with the wanted ones, whose locks `relocate` needs."""
     spools = (int(path.name) for path in (data / "spool" / site).glob("*") if path.name.isdigit())
     return sorted({*hot_json.shards_of(data, site), *spools})
+
+
+async def follow(
+    data: Path,
+    site: str,
+    shards: int,
+    *,
+    fields: Mapping[str, CollectorFields],
+    now: Callable[[], datetime],
+    outlet: Outlet,
+) -> None:
+    """Bring a site to this number of shards where it has another, under the locks of all shards, old and new.
+
+    Raises LeaseLost while one of them is at work, and what `relocate` raises.
+    """
+    if not must_relocate(data, site, shards):
+        return
+    with contextlib.ExitStack() as locks:
+        for shard in sorted({*shards_on_disk(data, site), *range(shards)}):
+            locks.enter_context(hold(data / "locks" / f"{site}-{shard}.lock", f"shard {shard} of site {site}"))
+        await relocate(
+            data, site, shards, lambda endpoint: shard_of(endpoint, shards), fields=fields, now=now, outlet=outlet
+        )
 
 
 async def relocate(

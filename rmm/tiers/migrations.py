@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import shutil
@@ -18,23 +19,50 @@ from rmm.errors import TierError
 
 log = logging.getLogger(__name__)
 
-FIXED = (3, 51, 3)  # first release without the WAL-reset bug of 3.7.0 and later
+# Releases without the WAL-reset bug of 3.7.0 and later: the first one, and those of older lines that have its fix.
+FIXED = (3, 51, 3)
+FIXED_LINES = {(3, 50): 7, (3, 44): 6}
+WARNED = "sqlite-warned"  # in the data folder: the version of SQLite of which people have been told
 WAIT_S = 10.0  # for another process that has just made the file
 # Our statements fit the schema, so one that lacks something is damaged as well.
 _SIGNS = ("malformed", "not a database", "no such table", "no such column", "has no column", "decode to UTF-8")
 LITTLE = 1 << 20  # bytes of free space with which a failed write is put down to a full disk
 _FULL = "Free some space; nothing of this round was lost."
-_DAMAGED = "Move the file away and restore it from a backup; polling makes a new one."
+_DAMAGED = "Run `rmm store repair`, which keeps it aside and saves what can be read; a backup may have the rest."
+
+
+def verdict() -> str:
+    """What is wrong with this SQLite library and what to do; empty when nothing."""
+    major, minor, patch = sqlite3.sqlite_version_info
+    if (major, minor, patch) >= FIXED or patch >= FIXED_LINES.get((major, minor), patch + 1):
+        return ""
+    return (
+        f"SQLite {sqlite3.sqlite_version} can damage a file that two connections write or checkpoint at once (fixed in "
+        f"{'.'.join(map(str, FIXED))}, and in 3.50.7 and 3.44.6). rmm has one writer per file and locks, so polling is "
+        "safe; open files of the data folder with other tools only for reading, or use a Python with a newer SQLite."
+    )
+
+
+def warn_once(data: Path) -> None:
+    """For whoever is about to write: the verdict, in the log, once for each data folder and version of SQLite."""
+    note, why = data / WARNED, verdict()
+    if not why:
+        return
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        if note.read_text(encoding="ascii") == sqlite3.sqlite_version:
+            return
+    log.warning("%s This is said once; `rmm doctor` and `rmm store status` say it again.", why)
+    with contextlib.suppress(OSError):
+        make_folder(data)
+        note.write_text(sqlite3.sqlite_version, encoding="ascii")
 
 
 async def open_writer(path: Path, scripts: Traversable, *, page_size: int = 4096) -> aiosqlite.Connection:
     """The one writing connection of a file, at the newest schema; the caller closes it.
 
-    SQLite before 3.51.3 can corrupt a file that several connections write or checkpoint at once. This connection is
-    the only one that writes (the caller holds the file's lock) and readers open it read-only, which avoids the bug.
+    An SQLite with the WAL-reset bug can corrupt a file that several connections write or checkpoint at once. This one
+    is the only one that writes (the caller holds the file's lock) and readers open it read-only, which avoids the bug.
     """
-    if sqlite3.sqlite_version_info < FIXED:
-        log.debug("SQLite %s has the WAL-reset bug; see `rmm store status`", sqlite3.sqlite_version)
     try:
         make_folder(path.parent)
         connection = await aiosqlite.connect(path, isolation_level=None)

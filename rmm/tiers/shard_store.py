@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import zlib
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
@@ -35,6 +36,7 @@ from rmm.tiers.spool import Spool
 log = logging.getLogger(__name__)
 
 BATCH = 16  # observations per transaction of the cold tier
+MOST_BYTES = 8 << 20  # of the spool that is replayed, in memory until history has it
 MOST_QUEUED = 2 * BATCH  # the poller waits when the cold tier is further behind than that
 
 SEALED_AFTER = timedelta(minutes=15)  # the end of an hour: what is polled late is still in rows then
@@ -76,7 +78,9 @@ class ShardStore:
         self._states = {name: brought_back(state, now()) for name, state in found.items()}
         self._room = room
         self.postponed: TierError | None = None
-        self._pending: list[bytes] = []
+        self._left = 0  # how many observations the last process left in the spool, in segments up to
+        self._left_up_to = 0
+        self._unusable: set[int] = set()  # checksums of what is none
         self._queue: list[Queued] = []
         self._draining: asyncio.Task[None] | None = None
         self._flushing: asyncio.Task[None] | None = None
@@ -89,7 +93,8 @@ class ShardStore:
 
     async def recover(self) -> None:
         """Fold what the last process left in the spool into hot and cold, and keep it for the coordinator."""
-        missing = 0
+        missing, size = 0, 0
+        self._left_up_to = self._spool.mark
         for record in self._spool.replay():
             if self._spool.missing > missing:  # cold may have stored what hot does not know of
                 missing = self._spool.missing
@@ -99,19 +104,22 @@ class ShardStore:
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
                 log.warning("a spooled observation of shard %s/%d is unreadable: %s", self._site, self._shard, error)
                 self._spool.set_aside(record)
+                self._unusable.add(zlib.crc32(record))
                 continue
-            self._pending.append(record)
+            self._left += 1
             self._fold(observation, None)
-            if len(self._queue) >= BATCH:
+            size += len(record)
+            if len(self._queue) >= BATCH or size >= MOST_BYTES:
                 await self._drain()
+                size = 0
         for name in [name for name, state in self._states.items() if is_ahead(state.observed_at, self._now())]:
             self._states[name] = brought_back(self._states[name], self._now())
             self._unwritten.add(name)
         if self._spool.missing > missing:
             self._doubt_digests(self._states)
-        if self._pending:
-            log.info("shard %s/%d: %d observations recovered", self._site, self._shard, len(self._pending))
-        if self._pending or self._unwritten:
+        if self._left:
+            log.info("shard %s/%d: %d observations recovered", self._site, self._shard, self._left)
+        if self._left or self._unwritten:
             await self.flush()
 
     def _doubt_digests(self, endpoints: Iterable[str]) -> None:
@@ -137,9 +145,13 @@ class ShardStore:
                 self._states[endpoint] = found
         return self._states.get(endpoint)
 
-    def pending(self) -> list[bytes]:
-        """Encoded observations found at opening."""
-        return self._pending
+    def pending(self) -> Iterator[bytes]:
+        """Encoded observations found at opening, until they are released; read as they are asked for.
+
+        Raises TierError where the spool cannot be read.
+        """
+        if self._left:
+            yield from (one for one in self._spool.again(self._left_up_to) if zlib.crc32(one) not in self._unusable)
 
     @property
     def damaged(self) -> int:
@@ -290,7 +302,7 @@ class ShardStore:
     async def release(self) -> None:
         """The coordinator committed all that was acknowledged before the last flush: the spool may forget it."""
         self._spool.release(self._mark)
-        self._pending = []
+        self._left = 0
 
     def settled(self) -> bool:
         """Whether the clock has been where it is for more than a day, so that things may be forgotten for their age."""
@@ -318,7 +330,7 @@ class ShardStore:
 
     def let_go(self) -> None:
         """It is closed: whoever still has a reference to it, such as a task that ended, keeps no states alive."""
-        self._states, self._pending, self._queue = {}, [], []
+        self._states, self._queue = {}, []
 
     async def settle(self) -> None:
         """Wait for what is at work in the background; it ends with its error, if any, kept."""

@@ -148,7 +148,22 @@ class Spool:
         for path in self._segments():
             yield from self._records(path)
 
-    def _records(self, path: Path) -> Iterator[bytes]:
+    def again(self, mark: int) -> Iterator[bytes]:
+        """The intact records of the segments up to `mark`, which a replay has seen already. Raises TierError.
+
+        No more than one segment is in memory at a time, also when history has waited for days.
+        """
+        for path in self._segments():
+            if int(path.stem) <= mark:
+                yield from self._records(path, told=True)
+
+    @property
+    def mark(self) -> int:
+        """The number of the newest segment."""
+        return self._number
+
+    def _records(self, path: Path, *, told: bool = False) -> Iterator[bytes]:
+        """`told`: what is damaged has been counted and kept already."""
         try:
             data = path.read_bytes()
         except OSError as error:
@@ -164,10 +179,11 @@ class Spool:
             if following < 0 and not _complete(data, position):
                 break
             following = following if following > 0 else len(data)
-            self.damaged += 1
-            self._quarantine(path, position, data[position:following])
+            if not told:
+                self.damaged += 1
+                self._quarantine(path, position, data[position:following])
             position = following
-        if position < len(data) or len(data) < len(MAGIC):
+        if not told and (position < len(data) or len(data) < len(MAGIC)):
             self.torn += 1
             log.info("%s ends in an unfinished record of %d bytes, as a crash leaves it", path, len(data) - position)
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import shutil
+import sqlite3
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -95,6 +98,17 @@ async def test_archive_and_read(folder: Path) -> None:
     assert rmm(folder, "archive", "verify").returncode == 0
 
 
+async def test_what_could_not_be_read_is_said(folder: Path) -> None:
+    raw = next((folder / "data" / "cold" / "hq" / "0").glob("raw-*"))
+    with contextlib.closing(sqlite3.connect(raw)) as connection, connection:
+        connection.execute("UPDATE segment SET data = substr(data, 2) WHERE place = (SELECT min(place) FROM segment)")
+    for command in (("run", "--until", "2026-11-25"), ("list",), ("verify",)):
+        done = rmm(folder, "archive", *command)
+        assert (done.returncode, done.stderr.count("warning: hq 2026-11-24: 1 segments")) == (0, 1), done
+    listed = json.loads(rmm(folder, "archive", "list", "-o", "json").stdout)
+    assert [one.get("left_out") for one in listed] == [1, None]
+
+
 async def test_what_is_wrong_is_said(folder: Path) -> None:
     for arguments, code, text in (
         (("run", "--until", "tomorrow"), 2, "is no day"),
@@ -175,3 +189,18 @@ async def test_a_day_is_archived_when_it_is_so_many_days_old(folder: Path, monke
         monkeypatch.setattr(application.clock, "now", lambda now=now: now)
         application.archive()
         assert len(list((folder / "data" / "archive" / "hq").glob("*.parquet"))) == count
+
+
+async def test_the_last_of_a_disk_is_not_the_archives(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    application = open_app(folder, lambda: "")
+    monkeypatch.setattr(application.clock, "now", lambda: START + timedelta(days=90))
+    disk = shutil.disk_usage(folder)
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "disk_usage", lambda _: disk._replace(free=disk.total // 1000))
+        application.archive()
+    assert "not everything that is due was archived" in caplog.text
+    assert not (folder / "data" / "archive").exists()
+    application.archive()
+    assert len(list((folder / "data" / "archive" / "hq").glob("*.parquet"))) == 1

@@ -6,6 +6,7 @@ import json
 import os
 import select
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,6 +17,7 @@ import pytest
 
 from rmm.catalog.load import load_catalog
 from rmm.resources import shipped
+from rmm.tiers.migrations import WARNED
 
 Rmm = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -100,6 +102,8 @@ def test_a_fleet_of_which_nothing_answers_is_4(extra: list[str], rmm: Rmm, folde
     create(folder / "credentials.vault", "x", {"polling": ("u", "p")})
     with (folder / "endpoints.csv").open("w") as file:
         file.write("ComputerName,IPAddress,SiteId,Port\nSRV01,127.0.0.1,hq,1\nSRV02,127.0.0.2,hq,1\n")
+    (folder.parent / "data").mkdir()
+    (folder.parent / "data" / WARNED).write_text(sqlite3.sqlite_version)  # of which people have been told already
     done = rmm("poll", "--config", str(folder), *extra, RMM_PASSPHRASE="x")
     assert done.returncode == 4
     if extra:
@@ -111,11 +115,11 @@ def test_a_fleet_of_which_nothing_answers_is_4(extra: list[str], rmm: Rmm, folde
     checked = rmm("doctor", "SRV01", "--config", str(folder), "--output", "json", RMM_PASSPHRASE="x")
     assert checked.returncode == 4
     steps = json.loads(checked.stdout)["steps"]
-    assert [(step["name"], step["verdict"]) for step in steps[:4]] == [
+    assert [(step["name"], step["verdict"]) for step in steps[1:5]] == [
         ("name", "ok"), ("route", "ok"), ("tcp", "failed"), ("tls", "skipped"),
     ]  # fmt: skip
-    assert steps[2]["fix"]
-    assert {step["verdict"] for step in steps[3:]} == {"skipped"}
+    assert (steps[0]["name"], steps[3]["fix"] != "") == ("store", True)
+    assert {step["verdict"] for step in steps[4:]} == {"skipped"}
     tested = rmm("credentials", "test", "polling", "--config", str(folder), RMM_PASSPHRASE="x")
     assert tested.returncode == 4
     assert "  fix: " in tested.stderr
@@ -140,14 +144,14 @@ def test_doctor_climbs_the_whole_ladder(lab: Any, rmm: Rmm) -> None:
     done = rmm("doctor", name, "--config", str(lab.config), "--output", "ndjson")
     assert done.returncode == 0, done.stderr
     steps = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [step["name"] for step in steps[:5]] == ["name", "route", "tcp", "tls", "http"]
+    assert [step["name"] for step in steps[:6]] == ["store", "name", "route", "tcp", "tls", "http"]
     assert {"cpu", "memory", "software"} <= {step["name"] for step in steps}
     # The scheme http has no TLS; a server has the collectors of its roles.
     lacking = {name for name, one in load_catalog([shipped("collectors")]).items() if one.manifest.roles}
-    assert {"tls"} <= {step["name"] for step in steps if step["verdict"] != "ok"} <= {"tls"} | lacking
+    assert {"tls"} <= {step["name"] for step in steps[1:] if step["verdict"] != "ok"} <= {"tls"} | lacking
     assert all(step["ms"] >= 0 for step in steps)
     table = rmm("doctor", name, "--config", str(lab.config))
-    assert table.stdout.count("\n") == len(steps)
+    assert table.stdout.count("\n") == len(steps) + bool(steps[0]["fix"])
 
 
 def test_a_logon_is_tested_against_one_endpoint(lab: Any, rmm: Rmm) -> None:

@@ -96,8 +96,8 @@ async def one_round(
         async with run.coordinator() as coordinator:
             for shard in range(run.shards[site]):
                 async with run.open(site, shard, keep) as store:
-                    if store.pending():
-                        await coordinator.fold(store.pending())
+                    if left := list(store.pending()):
+                        await coordinator.fold(left)
                     for minute in range(first, run.minute + 1):
                         records = await run.acknowledge(store, run.observations(site, shard, minute))
                         await store.flush()

@@ -133,7 +133,7 @@ async def recover(run: cycle.Run) -> None:
     for site in SITES:
         await cycle.reshard(run, site, 1)
         async with run.coordinator() as coordinator, run.open(site, 0) as store:
-            await coordinator.fold(store.pending())
+            await coordinator.fold(list(store.pending()))
             await store.flush()
             await store.release()
 

@@ -19,7 +19,7 @@ from climbing import app_of, climbed
 from rmm.model.endpoint import Secret
 from rmm.vault import Vault, create
 
-RUNGS = ["name", "route", "tcp", "tls", "http", "authentication", "shell", "language", "quota", "rights"]
+RUNGS = ["store", "name", "route", "tcp", "tls", "http", "authentication", "shell", "language", "quota", "rights"]
 
 
 async def doctor(app: Any, *words: str) -> tuple[int, str]:
@@ -66,7 +66,7 @@ async def test_forms_and_exit_codes(
             (line,) = [line for line in text.splitlines() if line.startswith("skipped needs tcp: ")]
             names = line.removeprefix("skipped needs tcp: ").split(", ")
             assert names == [step["name"] for step in steps if step["code"] == "needs"]
-            assert names[:7] == RUNGS[3:]
+            assert names[:7] == RUNGS[4:]
             assert {"memory", "tcp"} <= set(names[7:])
         for name in failed:
             assert any(line.startswith(f"FAILED  {name} ") for line in text.splitlines())

@@ -61,7 +61,8 @@ def test_a_signal_stops_within_two_seconds_deletes_shells_and_keeps_what_was_sto
     assert time.monotonic() - began < 2.0
     code, said = WAYS[number]
     assert process.returncode == code
-    assert errors.strip().splitlines() == [said]
+    # An SQLite with the WAL-reset bug is told once, by whatever writes first.
+    assert [line for line in errors.strip().splitlines() if not line.startswith("WARNING: SQLite ")] == [said]
     assert lab.stats()["shells_open"] == 0
     # What deleted its shells leaves nothing for the next start to look for.
     assert b"".join(path.read_bytes() for path in (lab.data / "locks").glob("*.visits")) == b""

@@ -1,13 +1,12 @@
 """The archive: what goes there comes back to the bit, and nothing leaves the store before that is proved."""
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator
 from datetime import UTC, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from archives import FIRST, KEEP, merged, pack, raws
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from observations import FIELDS, START
@@ -15,16 +14,12 @@ from test_sealed import ALL, NAMES, NUMBERS, SEEN, answers, differing, same, ser
 
 from rmm import durable
 from rmm.errors import ArchiveQueryError, ConfigError, DamagedFile, LeaseLost, TierError
-from rmm.model.settings import Retention
 from rmm.tiers.archive import archiver, files, parquet, sql, upkeep
 from rmm.tiers.cold_sqlite import ColdReader, ColdTier
 from rmm.tiers.cold_sqlite import segment as segments
-from rmm.tiers.cold_sqlite.sealed import folder_of, sealed_files
 from rmm.tiers.cold_sqlite.whole import SiteSamples
 from rmm.tiers.cold_sqlite.writer import path_of
 
-FIRST = files.day_of("2026-11-24")
-KEEP = Retention(samples=14, changes=0, hourly=0)
 TEXTS = st.text(max_size=12)
 NAMED = NAMES | st.tuples(TEXTS, TEXTS, TEXTS)
 OBSERVED = st.lists(st.tuples(SEEN, st.dictionaries(NAMED, NUMBERS.filter(lambda one: one == one), max_size=6)))
@@ -52,27 +47,11 @@ def test_a_day_comes_back_to_the_bit(tmp_path_factory: pytest.TempPathFactory, d
     assert sorted(one.name for one in path.parent.iterdir()) == ["2026-11-24.b2", path.name]
 
 
-@contextlib.asynccontextmanager
-async def merged(data: Path, days: int = 9) -> AsyncIterator[ColdTier]:
-    """A store of some days from 2026-11-24 12:00 on, all of it merged."""
-    async with ColdTier(path_of(data, "hq", 0), FIELDS) as cold:
-        await cold.store(series(days))
-        await pack(cold)
-        yield cold
-
-
-async def pack(cold: ColdTier) -> None:
-    await cold.seal(START + timedelta(days=30))
-    await cold.merge(START + timedelta(days=30))
-
-
-def raws(data: Path) -> list[str]:
-    return [file.path.name for file in sealed_files(folder_of(path_of(data, "hq", 0)), "raw")]
-
-
-async def test_samples_go_only_when_the_archive_has_them_and_read_as_before(tmp_path: Path) -> None:
+async def test_samples_go_only_when_the_archive_has_them_and_read_as_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with merged(tmp_path) as cold:
-        before = answers(tmp_path)
+        before, checksum = answers(tmp_path), SiteSamples(tmp_path, "hq").checksum()
         may_go = files.released(tmp_path, "hq", 0)
         assert raws(tmp_path) == ["raw-2026-W48.sqlite", "raw-2026-W49.sqlite"]
         await cold.expire(START + timedelta(days=40), KEEP, may_go)
@@ -88,6 +67,15 @@ async def test_samples_go_only_when_the_archive_has_them_and_read_as_before(tmp_
         await cold.expire(START + timedelta(days=40), KEEP, may_go)
         assert raws(tmp_path) == []
         assert differing(answers(tmp_path), before) == []
+        checked = SiteSamples(tmp_path, "hq")
+        assert (checked.checksum(), checked.unread()) == (checksum, 0)
+        with monkeypatch.context() as patched:
+            patched.setattr(files, "available", lambda: False)
+            assert checked.checksum() != checksum
+            assert checked.unread() == 10
+        path = files.path_of(tmp_path / "archive" / "hq", FIRST + 2)
+        path.write_bytes(path.read_bytes()[:-100])
+        assert checked.checksum() != checksum
 
 
 async def test_late_samples_join_a_day_that_has_gone(tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -309,21 +308,6 @@ async def test_expiry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert check.execute("SELECT count(*) FROM layout").fetchone() == (1,)
     assert check.execute("SELECT count(*) FROM change").fetchone() == (3,)
     check.close()
-
-
-async def test_a_fresh_schema_equals_a_migrated_one(tmp_path: Path) -> None:
-    folder = files("rmm.tiers.cold_sqlite") / "sql"
-    by_hand = sqlite3.connect(tmp_path / "hand.sqlite")
-    for name in sorted(entry.name for entry in folder.iterdir() if entry.name[:3].isdigit()):
-        by_hand.executescript((folder / name).read_text(encoding="utf-8"))
-    async with ColdTier(tmp_path / "fresh.sqlite", FIELDS):
-        pass
-    fresh = sqlite3.connect(tmp_path / "fresh.sqlite")
-    query = "SELECT type, name, sql FROM sqlite_master ORDER BY name"
-    assert fresh.execute(query).fetchall() == by_hand.execute(query).fetchall()
-    assert fresh.execute("PRAGMA user_version").fetchone() == (2,)
-    by_hand.close()
-    fresh.close()
 
 
 def test_of_several_processes_that_open_a_new_file_one_makes_it(tmp_path: Path) -> None:

@@ -15,10 +15,13 @@ from observations import FIELDS, START, typical
 from stores import build
 
 from rmm.errors import TierError
+from rmm.model.identity import Acceptance, Refusal
 from rmm.model.observation import decode_observation
 from rmm.model.settings import Retention
 from rmm.tiers.cold_sqlite import ColdReader, asking, writer
 from rmm.tiers.cold_sqlite.writer import path_of
+from rmm.tiers.fleet_sqlite import FleetFile
+from rmm.tiers.fleet_sqlite import writer as fleet
 from rmm.tiers.shard_store import open_shard
 
 MOST = 4 << 20
@@ -79,6 +82,44 @@ async def test_the_wal_of_a_file_that_is_held_stays_bounded(tmp_path: Path, monk
     assert _spooled(tmp_path) == []
     kept = ColdReader(tmp_path, "hq").statuses("srv-7", since=START, until=START + timedelta(days=1))
     assert len(kept) == minute == 102
+
+
+async def test_the_wal_of_the_fleets_file_stays_bounded_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fleet, "MOST_WAL", MOST)
+    path = fleet.path_of(tmp_path)
+    wal = path.with_name(path.name + "-wal")
+    largest, count = 0, 0
+
+    async def some(rounds: int) -> TierError | None:
+        nonlocal largest, count
+        for _ in range(rounds):  # each opens the file, as each round does
+            async with fleet.FleetStore.open(tmp_path) as store:
+                try:
+                    async with fleet.alone(tmp_path), store.transaction():
+                        await store.add_acceptances([accepted(count)])
+                    count += 1
+                except TierError as error:
+                    return error
+                largest = max(largest, wal.stat().st_size)
+        return None
+
+    assert await some(60) is None
+    with holding(path) as process:
+        held = await some(60)
+        assert held is not None
+        assert held.code == "tier.held"
+        if sys.platform == "linux":
+            assert f"(process {process})" in str(held)
+        assert await some(1) is not None
+    assert MOST < largest < 2 * MOST
+    assert await some(1) is None
+    assert len(FleetFile(tmp_path).acceptances()) == count > 60
+
+
+def accepted(number: int) -> Acceptance:
+    return Acceptance(
+        endpoint=f"srv-{number}", at=START, who="somebody", reason="x" * 150_000, refusal=Refusal(asked="srv")
+    )
 
 
 def _spooled(data: Path) -> list[bytes]:

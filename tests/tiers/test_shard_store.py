@@ -60,10 +60,10 @@ async def test_what_a_crash_left_in_the_spool_is_folded_again(tmp_path: Path) ->
         assert [decode_observation(data).endpoint for data in store.pending()] == ["srv-1"]
         assert store.state("srv-1") is not None
     async with at_work(tmp_path) as store:
-        assert len(store.pending()) == 1  # until the coordinator has it
+        assert len(list(store.pending())) == 1  # until the coordinator has it
         await store.release()
     async with at_work(tmp_path) as store:
-        assert store.pending() == []
+        assert list(store.pending()) == []
         assert store.state("srv-1") is not None
 
 
@@ -280,7 +280,7 @@ async def test_history_that_finds_no_room_waits_in_the_spool(tmp_path: Path) -> 
         await store.acknowledge(observe("srv-50", 50), None)
     async with at_work(tmp_path) as store:
         assert store.postponed is None
-        assert len(store.pending()) == 49
+        assert len(list(store.pending())) == 49
         await store.release()
     assert list((tmp_path / "spool").rglob("*.spool")) == []
     reader = ColdReader(tmp_path, "hq")
@@ -309,7 +309,7 @@ async def test_a_spooled_record_of_no_observation_is_set_aside(
         await spool.append(b'{"no":"observation"}')
         await spool.append(encode_observation(observe("srv-1")))
     async with at_work(tmp_path) as store:
-        assert len(store.pending()) == 1
+        assert len(list(store.pending())) == 1
         assert store.damaged == 1
         await store.release()
     (kept,) = (tmp_path / "spool" / "hq" / "0").glob("*.damaged")

@@ -60,6 +60,8 @@ def test_a_sound_store(data: Path) -> None:
     assert set(kinds) == {"hot", "shard", "raw", "hourly", "daily"}
     assert kinds["raw"].segments == 9 * len(ENDPOINTS)
     assert kinds["raw"].first.startswith("2026-11-24")
+    assert kinds["hourly"].first.startswith("2026-11-23")  # a Monday
+    assert kinds["daily"].first.startswith("2026-11-01")
     assert kinds["shard"].rows > 0
     assert kinds["shard"].schema == "2"
     assert kinds["raw"].bytes_per_sample is not None

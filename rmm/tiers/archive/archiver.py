@@ -16,7 +16,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, closing
 from hashlib import blake2b
 from pathlib import Path
@@ -25,15 +25,15 @@ from typing import NamedTuple
 import msgspec
 
 from rmm.durable import fsync_folder, hold, rename, replace_file
-from rmm.errors import DamagedFile
+from rmm.errors import DamagedFile, LeaseLost, RmmError, TierError
 from rmm.tiers.archive import files, parquet
 from rmm.tiers.archive.parquet import Digest
 from rmm.tiers.cold_sqlite import segment
 from rmm.tiers.cold_sqlite.asking import opened
-from rmm.tiers.cold_sqlite.sealed import PLACE, SealedFile, sealed_files
+from rmm.tiers.cold_sqlite.sealed import SQL, SealedFile, sealed_files
 from rmm.tiers.cold_sqlite.segment import Samples
 from rmm.tiers.cold_sqlite.whole import SiteSamples
-from rmm.tiers.migrations import tier_error
+from rmm.tiers.migrations import named, tier_error
 
 log = logging.getLogger(__name__)
 
@@ -65,13 +65,13 @@ class Archived(NamedTuple):
 class _Shards(SiteSamples):
     """The site as some of its shards have it: an endpoint is looked for where it is known."""
 
-    def __init__(self, data: Path, site: str) -> None:
+    def __init__(self, data: Path, site: str, day: int) -> None:
         super().__init__(data, site)
         self._places: dict[str, list[Path]] = {}
         self._chosen: list[Path] | None = None
         for path in self._files():
             known = [row[0] for row in self._all(path, self._sql["ids"])]
-            for file in sealed_files(path.with_suffix(""), "raw"):
+            for file in _covering(path, day):
                 known += [row[0] for row in self._all(file.path, self._sealed_sql["ids"])]
             for endpoint in set(known):
                 self._places.setdefault(endpoint, []).append(path)
@@ -87,20 +87,20 @@ class _Shards(SiteSamples):
         return super().day(endpoint, day)
 
 
+def _covering(path: Path, day: int) -> list[SealedFile]:
+    return [file for file in sealed_files(path.with_suffix(""), "raw") if file.first <= day < file.end]
+
+
 def digests(file: Path) -> dict[int, str]:
     """Day -> a digest of what is merged of it in a raw file. Raises TierError."""
     totals: dict[int, blake2b] = {}
     try:
         with closing(opened(file)) as db:
-            rows = db.execute(
-                "SELECT s.place % ?, e.id, l.series, s.data FROM segment AS s JOIN layout AS l ON l.no = s.layout "
-                "JOIN endpoint AS e ON e.no = s.place / ? ORDER BY e.id, s.place",
-                (PLACE, PLACE),
-            )
+            rows = db.execute(named((SQL / "statements.sql").read_text(encoding="utf-8"))["whole"])
             for day, *parts in rows:
                 total = totals.setdefault(day, blake2b(digest_size=16))
                 for part in parts:
-                    data = part.encode() if isinstance(part, str) else part
+                    data = part or b""
                     total.update(len(data).to_bytes(8, "little") + data)
     except sqlite3.Error as error:
         raise tier_error(file, error) from error
@@ -118,19 +118,35 @@ def run(
 ) -> list[Archived]:
     """Archive up to `most` days before this day that are merged and not archived as they are, oldest first.
 
-    Raises LeaseLost while another process archives this site, ConfigError without DuckDB, TierError.
+    Raises LeaseLost while another process archives this site, ConfigError without DuckDB, TierError; where a raw file
+    is damaged (tier.damaged), when all others are done.
     """
     files.required()
     done: list[Archived] = []
+    damaged: list[TierError] = []
     folder = files.folder_of(data, site)
     with locked(data, site):
         _tidy(folder)
-        for day, sources in _due(data, site, folder, before):
+        for day, sources in _due(data, site, folder, before, damaged):
             if len(done) >= most or stop():
                 break
             done.append(_archive(data, site, day, sources))
             tell(done[-1])
+    if damaged:
+        raise damaged[0]
     return done
+
+
+def after_round(data: Path, sites: Iterable[str], before: int, room: Callable[[], None]) -> None:
+    """One day of each site where one is due; what hinders it is told in the log. `room` raises where there is none."""
+    for site in sites:
+        try:
+            room()
+            run(data, site, before, most=1)
+        except LeaseLost:
+            continue  # another process is at it
+        except RmmError as error:
+            log.warning("site %s: not everything that is due was archived: %s", site, error)
 
 
 def locked(data: Path, site: str) -> AbstractContextManager[None]:
@@ -145,8 +161,13 @@ def _tidy(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _due(data: Path, site: str, folder: Path, before: int) -> Iterator[tuple[int, dict[str, str]]]:
-    """Days with the digests of their sources. Raw files that are as they were when last compared are not read."""
+def _due(
+    data: Path, site: str, folder: Path, before: int, damaged: list[TierError]
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """Days with the digests of their sources. Raw files that are as they were when last compared are not read.
+
+    Weeks of which a file is damaged are left out and told in `damaged`: they stay where they are.
+    """
     weeks, known = _raw_files(data, site), _known(folder)
     checked = {first: week for first, week in known.items() if first in weeks}
     for first, raw in sorted(weeks.items()):
@@ -157,9 +178,15 @@ def _due(data: Path, site: str, folder: Path, before: int) -> Iterator[tuple[int
         ):
             continue
         merged: dict[int, dict[str, str]] = {}
-        for shard, path in raw.items():
-            for day, digest in digests(path).items():
-                merged.setdefault(day, {})[shard] = digest
+        try:
+            for shard, path in raw.items():
+                for day, digest in digests(path).items():
+                    merged.setdefault(day, {})[shard] = digest
+        except TierError as error:
+            if error.code != "tier.damaged":
+                raise
+            damaged.append(error)
+            continue
         days = sorted(day for day in merged if day < end)
         for day in days:
             if not _proved(folder, day, merged[day]):
@@ -220,7 +247,7 @@ def set_aside(path: Path, error: DamagedFile) -> Path:
 
 def _archive(data: Path, site: str, day: int, merged: dict[str, str]) -> Archived:
     path = files.path_of(files.folder_of(data, site), day)
-    store = _Shards(data, site)
+    store = _Shards(data, site, day)
     old: files.Proof | None = None
     if path.exists():
         try:  # all of it, before a new file takes its name
@@ -231,9 +258,10 @@ def _archive(data: Path, site: str, day: int, merged: dict[str, str]) -> Archive
             set_aside(path, error)
             old = None
     sources = {**(old.sources if old else {}), **merged}
+    before = old.damaged if old else 0  # its source may have been set aside since
 
     def proof(digest: Digest) -> files.Proof:
-        return digest.proof(site, day, sources, store.damaged)
+        return digest.proof(site, day, sources, max(before, store.damaged + store.aside(day)))
 
     made = parquet.write(path, _parts(store, day, path if old else None), proof)
     return Archived(day, made, path.stat().st_size)
@@ -251,6 +279,16 @@ def _parts(store: _Shards, day: int, old: Path | None) -> Iterator[tuple[str, Sa
             samples = segment.join([*parts, store.day(endpoint, day)])
             if samples.seen:
                 yield endpoint, samples
+
+
+def complete(data: Path, site: str, file: SealedFile) -> bool:
+    """Whether nothing is known to have been left out of the days of a raw file, in any shard. Raises TierError."""
+    folder = files.folder_of(data, site)
+    days = [day for day in range(file.first, file.end) if files.path_of(folder, day).exists()]
+    try:
+        return not any(parquet.proof_of(files.path_of(folder, day)).damaged for day in days)
+    except DamagedFile:  # a day of which this file has nothing, or `may_go` would have said so
+        return False
 
 
 def may_go(data: Path, site: str, shard: str, file: SealedFile) -> bool:

@@ -20,10 +20,12 @@ import msgspec
 from rmm.durable import replace_file
 from rmm.errors import ConfigError, TierError
 from rmm.tiers.cold_sqlite.sealed import EPOCH, SealedFile, named_in
+from rmm.tiers.migrations import set_aside
 
 log = logging.getLogger(__name__)
 
 SUFFIX = ".parquet"
+SUMS = ".b2"
 INSTALL = "Install the extra: pip install 'mytech-rmm[archive]'."
 
 
@@ -32,7 +34,8 @@ class Proof(msgspec.Struct, frozen=True):
 
     content: of everything in it, see `parquet.Digest`. sources: shard -> `archiver.digests` of what was merged there
     when the file was written: a raw file that still has this digest holds nothing that the archive lacks.
-    damaged: segments of the source that could not be read.
+    damaged: segments of the source that could not be read when it was written, or written first; see `released` for
+    what becomes of them.
     """
 
     site: str
@@ -69,13 +72,20 @@ def day_of(text: str) -> int:
         raise ConfigError(f"{text!r} is no day", hint="Write it as 2026-11-24.") from error
 
 
+def day_in(name: str) -> int | None:
+    """The day of a file with this name; None where it is no day's."""
+    with contextlib.suppress(ValueError):
+        if name.endswith(SUFFIX):
+            return (date.fromisoformat(name.removesuffix(SUFFIX)) - EPOCH).days
+    return None
+
+
 def days(folder: Path) -> dict[int, Path]:
     """Day -> its file, by time."""
     found: dict[int, Path] = {}
     for name in named_in(folder):
-        with contextlib.suppress(ValueError):
-            if name.endswith(SUFFIX):
-                found[(date.fromisoformat(name.removesuffix(SUFFIX)) - EPOCH).days] = folder / name
+        if (day := day_in(name)) is not None:
+            found[day] = folder / name
     return dict(sorted(found.items()))
 
 
@@ -88,14 +98,14 @@ def checksum(path: Path) -> str:
 def known_checksums(path: Path) -> list[str]:
     """Those of which a day's file has one: two where a new one was not finished, none where they were not copied."""
     try:
-        return [line.split()[0] for line in path.with_suffix(".b2").read_text(encoding="ascii").splitlines() if line]
+        return [line.split()[0] for line in path.with_suffix(SUMS).read_text(encoding="ascii").splitlines() if line]
     except (OSError, ValueError, IndexError):
         return []
 
 
 def note_checksums(path: Path, sums: Sequence[str]) -> None:
     """Write them; durable on return. Raises TierError."""
-    replace_file(path.with_suffix(".b2"), "".join(f"{one}  {path.name}\n" for one in sums).encode())
+    replace_file(path.with_suffix(SUMS), "".join(f"{one}  {path.name}\n" for one in sums).encode())
 
 
 def available() -> bool:
@@ -112,20 +122,28 @@ def required() -> None:
 def released(data: Path, site: str, shard: int) -> Callable[[SealedFile], bool] | None:
     """Which raw files of a shard may go because the archive has them; None, which asks nothing, without the extra.
 
-    Where the archive cannot be asked, nothing may go.
+    Where the archive cannot be asked, nothing may go. A file with segments that cannot be read, which the archive
+    lacks, does not go either: it is renamed to `*.damaged-<n>`, for a person.
     """
     if not available():
         _say_once()
         return None
 
     def asked(file: SealedFile) -> bool:
-        from rmm.tiers.archive.archiver import may_go
+        from rmm.tiers.archive.archiver import complete, may_go
+        from rmm.tiers.store.check import lacks_nothing
 
         try:
-            return may_go(data, site, str(shard), file)
+            if not may_go(data, site, str(shard), file):
+                return False
+            if complete(data, site, file) or lacks_nothing(file.path):
+                return True
+            kept = set_aside(file.path).name
         except TierError as error:
             log.warning("%s stays, because the archive cannot be asked: %s", file.path, error)
             return False
+        log.warning("%s: the archive has what could be read of it; it is kept as %s", file.path, kept)
+        return False
 
     return asked
 

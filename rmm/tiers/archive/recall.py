@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from rmm.core.columns import Number
 from rmm.errors import DamagedFile
@@ -12,6 +13,8 @@ from rmm.tiers.archive import files
 from rmm.tiers.cold_sqlite.segment import Name, Samples
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 def day(folder: Path, endpoint: str, number: int) -> Samples | None:
@@ -36,13 +39,13 @@ class Recall:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
         self._told = False
         self.damaged = 0
 
     def days(self, first: int, last: int) -> set[int]:
         """The days from `first` to `last` that are archived and can be read."""
-        found = {day for day in files.days(self._folder) if first <= day <= last}
+        found = {day for day in files.days(self.folder) if first <= day <= last}
         if found and not files.available():
             if not self._told:
                 log.warning("%d days are in the archive, which is not read. %s", len(found), files.INSTALL)
@@ -54,17 +57,33 @@ class Recall:
         """What these days hold of the endpoint, of one field's series alone where one is named. Raises TierError."""
         found = []
         for number in sorted(days):
-            found += self._one(files.path_of(self._folder, number), endpoint, collector, field)
+            found += self._one(files.path_of(self.folder, number), endpoint, collector, field)
         return found
+
+    def endpoints(self, day: int) -> list[str]:
+        """Those that a day has anything of. Raises TierError."""
+        from rmm.tiers.archive import parquet
+
+        return self._unless_damaged(lambda: parquet.endpoints(files.path_of(self.folder, day)))
+
+    def together(self, day: int, endpoints: Sequence[str]) -> dict[str, Samples]:
+        """Everything that a day has of these. Raises TierError."""
+        from rmm.tiers.archive import parquet
+
+        return dict(self._unless_damaged(lambda: parquet.read(files.path_of(self.folder, day), endpoints)))
 
     def _one(self, path: Path, endpoint: str, collector: str, field: str) -> list[Samples]:
         from rmm.tiers.archive import parquet
 
+        found = self._unless_damaged(lambda: parquet.read(path, [endpoint], collector, field))
+        return [samples for _, samples in found]
+
+    def _unless_damaged(self, read: Callable[[], list[T]]) -> list[T]:
         try:
-            return [samples for _, samples in parquet.read(path, [endpoint], collector, field)]
+            return read()
         except DamagedFile as error:
             self.damaged += 1
-            log.warning("%s: a day of the archive cannot be read, and is left out: %s", self._folder, error)
+            log.warning("%s: a day of the archive cannot be read, and is left out: %s", self.folder, error)
             return []
 
 

@@ -51,6 +51,24 @@ def _said(day: int, path: Path) -> Looked:
         return Looked(day, path, size, "damaged", why=str(error))
 
 
+def examined(site: str, day: int, path: Path) -> Looked:
+    """A day's file read whole and compared with what it says; nothing is changed. Raises TierError.
+
+    Outside of `archiver.locked` it may be written anew meanwhile: then it is read once more.
+    """
+    while True:
+        before, one = path.stat(), _said(day, path)
+        try:
+            if one.proof is None or (one.proof.site, one.proof.day) != (site, day):
+                raise DamagedFile(one.why or f"{path.name}: is a file of another site or day")
+            if not parquet.matches(path, one.proof):
+                raise DamagedFile(f"{path.name}: is not what it says of itself")
+            return one
+        except DamagedFile as error:
+            if path.stat().st_ino == before.st_ino:
+                return one._replace(state="damaged", why=str(error))
+
+
 def verify(
     data: Path, site: str, days: Sequence[int] = (), tell: Callable[[Looked], None] = lambda _: None
 ) -> list[Looked]:
@@ -62,15 +80,9 @@ def verify(
     found = []
     with locked(data, site):
         for day, path in _wanted(data, site, days).items():
-            one = _said(day, path)
-            try:
-                if one.proof is None or (one.proof.site, one.proof.day) != (site, day):
-                    raise DamagedFile(one.why or f"{path.name}: is a file of another site or day")
-                if not parquet.matches(path, one.proof):
-                    raise DamagedFile(f"{path.name}: is not what it says of itself")
-            except DamagedFile as error:
-                kept = set_aside(path, error)
-                one = Looked(day, kept, one.bytes, "damaged", one.proof, str(error))
+            one = examined(site, day, path)
+            if one.state != "ok":
+                one = one._replace(path=set_aside(path, DamagedFile(one.why)))
             found.append(one)
             tell(one)
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import sqlite3
 import struct
@@ -16,9 +17,12 @@ from rmm.core import rollup
 from rmm.core.columns import Number
 from rmm.core.rollup import Rollups, roll
 from rmm.model.rollup import Rollup
+from rmm.tiers.cold_sqlite.planes import DamagedSegment
 from rmm.tiers.cold_sqlite.sealed import DAY
 from rmm.tiers.cold_sqlite.segment import Name
 from rmm.tiers.cold_sqlite.series import exact_values, metric_parts, stored_names
+
+log = logging.getLogger(__name__)
 
 READ_S = 120.0  # how long a question may read a file: as long as that, its writer's WAL only grows
 
@@ -67,12 +71,16 @@ class Wanted:
 
     def __init__(self, metric: str) -> None:
         self._parts = self.collector, self.field, _ = metric_parts(metric)
-        self._known: dict[str, tuple[int, int]] = {}  # by the stored form of a layout
+        self._known: dict[bytes | None, tuple[int, int]] = {}  # by the stored form of a layout
 
-    def place_in(self, series: str) -> tuple[int, int]:
-        """Its place in a layout, -1 where it is not, and how many series that has."""
+    def place_in(self, series: bytes | None) -> tuple[int, int]:
+        """Its place in a layout, -1 where it is not, and how many series that has. Damaged ones have none."""
         if series not in self._known:
-            names = stored_names(series)
+            names: list[list[str]] = []
+            try:
+                names = stored_names(series)
+            except DamagedSegment as error:
+                log.warning("a segment cannot be read, and is left out: %s", error)
             self._known[series] = _place(names, *self._parts), len(names)
         return self._known[series]
 
@@ -82,7 +90,7 @@ class Wanted:
         place = _place(series, *self._parts)
         return (series[place][0], series[place][1], series[place][2]) if place >= 0 else None
 
-    def take(self, part: Part, series: str, at: int, packed: bytes, exact: bytes | None) -> None:
+    def take(self, part: Part, series: bytes | None, at: int, packed: bytes, exact: bytes | None) -> None:
         """Add what an observation's row has of it."""
         place = self.place_in(series)[0]
         if 0 <= place < len(packed) // 8:

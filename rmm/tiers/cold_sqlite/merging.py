@@ -16,10 +16,12 @@ from typing import NamedTuple, TypeVar
 from rmm.core.rollup import Rollups, replaced, roll
 from rmm.tiers.archive import recall
 from rmm.tiers.cold_sqlite import segment
+from rmm.tiers.cold_sqlite.layouts import checked_names, elsewhere
 from rmm.tiers.cold_sqlite.planes import DamagedSegment
 from rmm.tiers.cold_sqlite.sealed import (
     DAY,
     HOUR,
+    Found,
     SealedWriter,
     daily_path,
     hourly_path,
@@ -92,11 +94,24 @@ async def _known(file: SealedWriter, endpoint: str, time: int, read: Callable[[l
     if found is None:
         return None
     try:
-        return await asyncio.to_thread(read, *found)
+        return await asyncio.to_thread(read, await _names(file, found), found.data)
     except DamagedSegment as error:
         log.warning("%s: a segment of %s cannot be read (%s); it is kept aside", file, endpoint, error)
         await file.set_aside(endpoint, time, str(error))
         return None
+
+
+async def _names(file: SealedWriter, found: Found) -> list[Name]:
+    """Damaged ones are put right where another file has them. Raises DamagedSegment."""
+    try:
+        return checked_names(found.digest, found.series)
+    except DamagedSegment:
+        series = await asyncio.to_thread(elsewhere, file.path, found.digest)
+        if found.digest is None or series is None:
+            raise
+        log.warning("%s: names of series were damaged, and are put right from another file", file)
+        await file.put_right(found.digest, series)
+        return checked_names(found.digest, series)
 
 
 def _samples(names: list[Name], data: bytes) -> Samples:

@@ -39,7 +39,7 @@ from rmm.tiers.migrations import named, tier_error
 log = logging.getLogger(__name__)
 
 Change = dict[str, Any]
-_Segment = tuple[str, bytes]  # series of its layout, data
+_Segment = tuple[bytes | None, bytes]  # series of its layout, data
 _Timed = tuple[int, _Segment]
 _Read = dict[Path, set[int]]  # a shard's own file -> the days of an endpoint of which it has a merged segment
 
@@ -47,7 +47,7 @@ _Read = dict[Path, set[int]]  # a shard's own file -> the days of an endpoint of
 class _Own(NamedTuple):
     """What a shard's own file has of an endpoint and some time."""
 
-    layouts: dict[int, str]
+    layouts: dict[int, bytes]
     rows: list[Any]
     hours: list[_Segment]
 
@@ -185,7 +185,7 @@ class ColdReader:
         for layouts, rows, _ in own:
             parts.append(([], []))
             for at, layout, packed, exact in rows:
-                wanted.take(parts[-1], layouts.get(layout, ""), at, packed, exact)
+                wanted.take(parts[-1], layouts.get(layout), at, packed, exact)
         days = self._segments(endpoint, "raw", first // DAY, last // DAY, read) if merged else ()
         for series, data in chain(_sealed_hours(own), days):
             place, names = wanted.place_in(series)
@@ -223,7 +223,7 @@ class ColdReader:
         found.update(item for item in rolled(at, values, span) if item[0] in fresh)
         return [found[number] for number in sorted(found) if first <= number <= last]
 
-    def _stored(self, wanted: Wanted, series: str, data: bytes, span: int) -> list[tuple[int, Rollup]]:
+    def _stored(self, wanted: Wanted, series: bytes | None, data: bytes, span: int) -> list[tuple[int, Rollup]]:
         """Stored rollups of the wanted series, by their numbers."""
         place, names = wanted.place_in(series)
         found: list[tuple[int, Rollup]] = []
@@ -249,10 +249,13 @@ class ColdReader:
         """Names of all metrics that have samples in this time; of merged days, on one of its days."""
         first, last = micros(since), micros(until)
         own, read = self._own(endpoint, "statuses", first, last), _Read()
-        stored = {series for one in own for series in one.layouts.values()}
+        stored: set[bytes | None] = {series for one in own for series in one.layouts.values()}
         days = self._segments(endpoint, "raw", first // DAY, last // DAY, read)
         stored.update(series for series, _ in chain(_sealed_hours(own), days))
-        names = {tuple(name) for text in stored for name in stored_names(text)}
+        names: set[tuple[str, ...]] = set()
+        for series in stored:
+            with self._damage():
+                names.update(map(tuple, stored_names(series)))
         for samples in self._recalled(endpoint, first // DAY, last // DAY, read):
             names.update(samples.series)
         return sorted(f"{name}.{field}[{key}]" if key else f"{name}.{field}" for name, key, field in names if field)

@@ -10,6 +10,8 @@ Those of a shard belong to the holder of the shard's lease, as the shard's own f
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 import re
 import sqlite3
@@ -23,6 +25,7 @@ from typing import NamedTuple
 import aiosqlite
 import msgspec
 
+from rmm.errors import TierError
 from rmm.tiers.cold_sqlite.segment import Name
 from rmm.tiers.cold_sqlite.series import digest, stored_names
 from rmm.tiers.migrations import named, open_writer, tier_error
@@ -48,6 +51,14 @@ class SealedFile(NamedTuple):
     kind: str
     first: int
     end: int
+
+
+class Found(NamedTuple):
+    """A segment as it is stored: digest and stored form of the names of its series, None where they are gone."""
+
+    digest: bytes | None
+    series: bytes | None
+    data: bytes
 
 
 def folder_of(shard_file: Path) -> Path:
@@ -81,6 +92,16 @@ def month_of(day: int) -> int:
     """The months since 1970 to a day."""
     at = EPOCH + timedelta(days=day)
     return (at.year - 1970) * 12 + at.month - 1
+
+
+def day_of_week(week: int) -> int:
+    """The first day of a week, as `week_of` counts them."""
+    return week * 7 - MONDAY
+
+
+def day_of_month(month: int) -> int:
+    """The first day of a month, as `month_of` counts them."""
+    return (date(1970 + month // 12, month % 12 + 1, 1) - EPOCH).days
 
 
 def sealed_files(folder: Path, kind: str = "") -> list[SealedFile]:
@@ -117,19 +138,34 @@ def _named(folder: Path, name: str, wanted: str) -> SealedFile | None:
 
 
 class SealedWriter:
-    """The one writer of such a file; an async context manager. Raises TierError."""
+    """The one writer of such a file; an async context manager. Raises TierError.
+
+    Where SQLite finds the file damaged, it is rebuilt, at the latest when it is left.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._sql = named((SQL / "statements.sql").read_text(encoding="utf-8"))
         self._layouts: dict[tuple[Name, ...], int] = {}
+        self._damage = ""  # what SQLite found; then it is rebuilt when it is closed
         self._db: aiosqlite.Connection
 
     def __str__(self) -> str:
         return str(self._path)
 
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._path
+
     async def __aenter__(self) -> SealedWriter:
-        self._db = await open_writer(self._path, SQL, page_size=PAGE)
+        try:
+            self._db = await open_writer(self._path, SQL, page_size=PAGE)
+        except TierError as error:
+            if error.code != "tier.damaged":
+                raise
+            await self._rebuild(str(error))
+            self._db = await open_writer(self._path, SQL, page_size=PAGE)
         return self
 
     async def __aexit__(
@@ -140,21 +176,43 @@ class SealedWriter:
             # stays as it is, until the next time.
             await self._db.execute("PRAGMA busy_timeout = 0")
             await self._db.execute("PRAGMA journal_mode = DELETE")
-        except sqlite3.OperationalError:
+        except sqlite3.DatabaseError:
             pass
         finally:
             await self._db.close()
+            if self._damage:
+                await self._rebuild(self._damage)
 
-    async def get(self, endpoint: str, time: int) -> tuple[list[Name], bytes] | None:
-        """The segment of an endpoint at this time: the names of its series, and its data."""
+    def _failed(self, error: sqlite3.Error) -> TierError:
+        failure = tier_error(self._path, error)
+        if failure.code == "tier.damaged":
+            self._damage = str(failure)
+        return failure
+
+    async def _rebuild(self, why: str) -> None:
+        """A new file with what can be read of a damaged one, which is kept aside."""
+        from rmm.tiers.store.repair import rebuild
+
+        found = _named(self._path.parent, self._path.name, "")
+        await asyncio.to_thread(rebuild, self._path, found.kind if found else "raw", why)
+
+    async def get(self, endpoint: str, time: int) -> Found | None:
+        """The segment of an endpoint at this time."""
         try:
             rows = await self._db.execute_fetchall(self._sql["endpoint_no"], (endpoint,))
             for (number,) in rows:
-                for _, series, data in await self._db.execute_fetchall(self._sql["segment"], (number * PLACE + time,)):
-                    return names_of(series), data
+                for row in await self._db.execute_fetchall(self._sql["segment"], (number * PLACE + time,)):
+                    return Found(*row)
         except sqlite3.Error as error:
-            raise tier_error(self._path, error) from error
+            raise self._failed(error) from error
         return None
+
+    async def put_right(self, digest: bytes, series: bytes) -> None:
+        """The names of a layout that was damaged."""
+        try:
+            await self._db.execute(self._sql["add_layout"], (digest, series.decode()))
+        except sqlite3.Error as error:
+            raise self._failed(error) from error
 
     async def set_aside(self, endpoint: str, time: int, why: str) -> None:
         """Move a segment that cannot be read out of the way."""
@@ -165,14 +223,14 @@ class SealedWriter:
             await self._db.execute(self._sql["drop_segment"], (number * PLACE + time,))
             await self._db.execute("COMMIT")
         except sqlite3.Error as error:
-            raise tier_error(self._path, error) from error
+            raise self._failed(error) from error
 
     async def compact(self) -> None:
         """Write the file anew without gaps."""
         try:
             await self._db.execute("VACUUM")
         except sqlite3.Error as error:
-            raise tier_error(self._path, error) from error
+            raise self._failed(error) from error
 
     async def put(self, segments: Sequence[tuple[str, int, tuple[Name, ...], bytes]]) -> None:
         """Store segments (endpoint, time, names, data) in one transaction; durable on return."""
@@ -189,9 +247,10 @@ class SealedWriter:
         except BaseException as error:
             self._layouts.clear()
             if db.in_transaction:
-                await db.execute("ROLLBACK")
+                with contextlib.suppress(sqlite3.Error):
+                    await db.execute("ROLLBACK")
             if isinstance(error, sqlite3.Error):
-                raise tier_error(self._path, error) from error
+                raise self._failed(error) from error
             raise
 
     async def _layout(self, names: tuple[Name, ...]) -> int:
@@ -205,6 +264,6 @@ class SealedWriter:
         return known
 
 
-def names_of(series: str) -> list[Name]:
-    """The names of a layout's series, from its stored form."""
+def names_of(series: bytes | None) -> list[Name]:
+    """The names of a layout's series, from its stored form. Raises DamagedSegment."""
     return [(collector, key, field) for collector, key, field in stored_names(series)]

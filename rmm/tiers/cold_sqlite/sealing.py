@@ -14,8 +14,9 @@ import msgspec
 
 from rmm.core.columns import Number
 from rmm.tiers.cold_sqlite import segment
+from rmm.tiers.cold_sqlite.layouts import checked_names
 from rmm.tiers.cold_sqlite.planes import DamagedSegment
-from rmm.tiers.cold_sqlite.sealed import HOUR, PLACE, names_of
+from rmm.tiers.cold_sqlite.sealed import HOUR, PLACE
 from rmm.tiers.cold_sqlite.segment import Name, Samples, Seen, Segment
 from rmm.tiers.cold_sqlite.series import digest, exact_values
 
@@ -48,8 +49,10 @@ async def _seal(
     span = number, hour * HOUR, (hour + 1) * HOUR
     rows = list(await db.execute_fetchall(sql["hour_rows"], span))
     for layout in {row[6] for row in rows} - layouts.keys():
-        found = list(await db.execute_fetchall(sql["layout_of"], (layout,)))
-        layouts[layout] = names_of(found[0][0] if found else "")
+        layouts[layout] = await _names(db, sql, layout)
+    for layout in {row[6] for row in rows if row[7] and not layouts[row[6]]}:
+        # The observations stay; what was measured is kept for a person, since nobody knows what it is of.
+        await db.execute(sql["set_samples_aside"], (*span, layout, "the names of its series are damaged"))
     place = number * PLACE + hour
     known = [
         part for part in [await known_hour(db, sql, place)] if part is not None
@@ -63,6 +66,16 @@ async def _seal(
     await db.execute(sql["drop_hour_rows"], span)
 
 
+async def _names(db: aiosqlite.Connection, sql: Mapping[str, str], layout: int) -> list[Name]:
+    """Of what rows of this layout have; none where they are damaged."""
+    found = [*await db.execute_fetchall(sql["layout_of"], (layout,)), (None, None)]
+    try:
+        return checked_names(*found[0])
+    except DamagedSegment as error:
+        log.warning("samples of some observations are kept aside: %s", error)
+        return []
+
+
 async def hours_of(db: aiosqlite.Connection, sql: Mapping[str, str], number: int, day: int) -> list[Samples]:
     """The sealed hours of an endpoint and day; those that cannot be read are put aside."""
     first = number * PLACE + day * 24
@@ -72,9 +85,9 @@ async def hours_of(db: aiosqlite.Connection, sql: Mapping[str, str], number: int
 
 
 async def known_hour(db: aiosqlite.Connection, sql: Mapping[str, str], place: int) -> Samples | None:
-    for _, _, series, data in await db.execute_fetchall(sql["hours"], (place, place)):
-        names = names_of(series)
+    for known, series, data in await db.execute_fetchall(sql["hour"], (place,)):
         try:
+            names = checked_names(known, series)
             return await asyncio.to_thread(Segment(data, len(names)).samples, names)
         except DamagedSegment as error:
             log.warning("a sealed hour cannot be read (%s); it is kept aside", error)

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import struct
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from hashlib import blake2b
 from operator import itemgetter
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
-from rmm.errors import TierError
 from rmm.model.collector import Manifest
 from rmm.model.observation import Observation, Row
+from rmm.tiers.cold_sqlite.planes import DamagedSegment
 
 MOST_SERIES = 4096  # per observation; a hostile endpoint may invent rows, it may not fill the disk with series
 NAN = float("nan")
@@ -27,6 +26,7 @@ NOW = "now"  # kept by the hot tier alone
 Shape = tuple[tuple[tuple[str, tuple[str, ...]], ...], tuple[str, ...]]
 
 _encode = msgspec.json.Encoder().encode
+_names = msgspec.json.Decoder(list[Annotated[list[str], msgspec.Meta(min_length=3, max_length=3)]]).decode
 _exact = msgspec.msgpack.Encoder().encode
 _exact_values = msgspec.msgpack.Decoder(dict[int, int]).decode
 
@@ -130,13 +130,15 @@ def _taker(names: tuple[str, ...]) -> Callable[[Row], tuple[Any, ...]]:
     return itemgetter(*names, names[0])  # one more, so that it is a tuple for a single name too
 
 
-def stored_names(series: str) -> list[list[str]]:
-    """[collector, row key, field] of the stored form of a shape. Raises TierError when it is damaged."""
+def stored_names(series: bytes | None) -> list[list[str]]:
+    """[collector, row key, field] of the stored form of a shape; None where it is gone.
+
+    Raises DamagedSegment: what it names cannot be read without it.
+    """
     try:
-        names: list[list[str]] = json.loads(series)
-    except ValueError as error:
-        raise TierError(f"the names of series cannot be read: {error}", code="tier.damaged") from error
-    return names
+        return _names(series or b"")
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise DamagedSegment(f"the names of its series are damaged: {error}") from error
 
 
 def metric_parts(metric: str) -> tuple[str, str, str]:

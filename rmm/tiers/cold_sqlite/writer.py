@@ -219,8 +219,7 @@ class ColdTier:
                         await db.execute("ROLLBACK")
                     await self._load_endpoints(db)
                     raise
-            except TierError as error:
-                self._damaged = self._damaged or error.code == "tier.damaged"
+            except TierError:  # of a file beside this one
                 raise
             except (sqlite3.Error, UnicodeDecodeError) as error:
                 failure = tier_error(self._path, error)

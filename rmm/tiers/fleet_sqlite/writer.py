@@ -24,11 +24,12 @@ from rmm.errors import LeaseLost, TierError
 from rmm.model.identity import Acceptance, Refusal
 from rmm.model.rule import Alert, Notification
 from rmm.tiers.fleet_sqlite.outbox import Outbox
-from rmm.tiers.migrations import named, open_writer, set_aside, tier_error
+from rmm.tiers.migrations import bounded_wal, named, open_writer, set_aside, tier_error, warn_once
 
 log = logging.getLogger(__name__)
 
 LOCK_S = 30.0
+MOST_WAL = 256 << 20  # bytes
 T = TypeVar("T")
 
 SQL = files("rmm.tiers.fleet_sqlite") / "sql"
@@ -57,7 +58,8 @@ def path_of(data: Path) -> Path:
 async def alone(data: Path) -> AsyncIterator[None]:
     """Hold the lock of the fleet's database, for which others in this process or elsewhere are waited for LOCK_S.
 
-    SQLite before 3.51.3 needs that also for checkpoints. Not to be entered twice. Raises LeaseLost and TierError.
+    An SQLite with the WAL-reset bug needs that also for checkpoints. Not to be entered twice. Raises LeaseLost and
+    TierError.
     """
     deadline = asyncio.get_running_loop().time() + LOCK_S
     while True:
@@ -89,6 +91,7 @@ class FleetStore:
     async def open(cls, data: Path) -> AsyncIterator[FleetStore]:
         """The store, migrated; closed at the end."""
         path = path_of(data)
+        warn_once(data)
         db = await _opened(data, path)
         file = path.stat().st_ino
         store = cls(path, db)
@@ -107,8 +110,13 @@ class FleetStore:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:
-        """All or nothing; durable on leaving. Raises TierError."""
+        """All or nothing; durable on leaving, and for the holder of `alone`.
+
+        Raises TierError, also (tier.held) while a reader that does not let go has made the WAL as large as it may be:
+        observations stay in the spool then, and who can be told without this file, is told.
+        """
         try:
+            await bounded_wal(self._db, self._path, MOST_WAL)
             await self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -229,15 +237,13 @@ class FleetStore:
 
 
 async def _opened(data: Path, path: Path) -> aiosqlite.Connection:
-    """The file, or a new one where it is damaged: alerts fire again, which is better than none for ever."""
-    try:
-        return await open_writer(path, SQL)
-    except TierError as error:
-        if error.code != "tier.damaged":
-            raise
-    with hold(data / "locks" / "fleet.lock", "the fleet's database", timeout_s=LOCK_S):
+    """The file, or a new one where it is damaged: alerts fire again, which is better than none for ever.
+
+    Alone, as opening may make the file, turn it to WAL or migrate it.
+    """
+    async with alone(data):
         try:
-            return await open_writer(path, SQL)  # another process was first
+            return await open_writer(path, SQL)
         except TierError as error:
             if error.code != "tier.damaged":
                 raise

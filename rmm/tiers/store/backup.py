@@ -27,6 +27,7 @@ from rmm import __version__
 from rmm.durable import disk_code, fsync_folder, replace_file
 from rmm.errors import ConfigError, TierError
 from rmm.tiers import hot_json
+from rmm.tiers.archive import files as archived
 from rmm.tiers.migrations import tier_error
 from rmm.tiers.store import places
 from rmm.tiers.store.places import ARCHIVE, ASIDE, HOT, SQLITE, TEMPORARY, StoreFile
@@ -37,6 +38,7 @@ MANIFEST = "manifest.json"
 DATA, CONFIG = "data", "config"
 PAGES = 512  # copied at once; a file that is not in WAL mode is locked against its writer as long as that takes
 PIECE = 1 << 20
+TRIES = 3
 ROOM = 1.05  # of what is copied has to be free
 # Of the configuration what cannot be had again. The vault is sealed; rmm.yaml may have the addresses of webhooks.
 CONFIGURATION = ("rmm.yaml", "endpoints.csv", "credentials.vault", "rules/*.yaml")
@@ -64,7 +66,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     files: tuple[Copied, ...]
 
 
-def backup(data: Path, config: Path, target: Path, *, archive: bool = False, told: Told = lambda _: None) -> Manifest:
+def backup(data: Path, config: Path, target: Path, *, archive: bool = True, told: Told = lambda _: None) -> Manifest:
     """Make the new folder `target`, complete or not at all, and read all of it once more.
 
     Raises ConfigError when it is there already, TierError when there is no room or a file cannot be copied whole.
@@ -119,6 +121,8 @@ def _copy(data: Path, file: StoreFile, part: Path, told: Told) -> Copied | None:
             schema = _copy_sqlite(file.path, target)
         elif file.kind == HOT and file.shard >= 0:
             _copy_hot(data, file, part / DATA)
+        elif file.kind == ARCHIVE:
+            _copy_archived(file.path, target)
         else:
             shutil.copyfile(file.path, target)
     except FileNotFoundError:
@@ -150,6 +154,20 @@ def _copy_hot(data: Path, file: StoreFile, part: Path) -> None:
     states = hot_json.load(data, file.site, file.shard, owner=False)
     known = {name: hot_json.without_digests(state) for name, state in states.items()}
     hot_json.write(part, file.site, file.shard, known, datetime.now(UTC))
+
+
+def _copy_archived(source: Path, target: Path) -> None:
+    """A day with its checksum beside it, which belong together; it may be written anew meanwhile."""
+    if target.exists():  # a checksum that came with its day
+        return
+    for _ in range(TRIES):
+        shutil.copyfile(source, target)
+        sums = source.with_suffix(archived.SUMS)
+        if source.suffix != archived.SUFFIX or not sums.exists():
+            return
+        shutil.copyfile(sums, target.with_suffix(archived.SUMS))
+        if archived.checksum(target) in archived.known_checksums(target):
+            return
 
 
 def _copy_sqlite(source: Path, target: Path) -> int:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from rmm.errors import TierError
 from rmm.tiers import hot_json, spool
+from rmm.tiers.archive import files as archive
+from rmm.tiers.archive import upkeep
 from rmm.tiers.cold_sqlite import changes
+from rmm.tiers.cold_sqlite.layouts import checked_names
 from rmm.tiers.cold_sqlite.planes import DamagedSegment
 from rmm.tiers.cold_sqlite.sealed import PLACE
+from rmm.tiers.cold_sqlite.sealed import SQL as SEALED_SQL
 from rmm.tiers.cold_sqlite.segment import RolledSegment, Segment
+from rmm.tiers.migrations import named, tier_error
 from rmm.tiers.store import places
 from rmm.tiers.store.places import FLEET, HOT, SEALED, SHARD, SPOOL, StoreFile
 from rmm.tiers.store.sqlite import integrity, newest_schema, reading
@@ -21,7 +26,17 @@ REPAIR = "Run `rmm store repair`; it keeps aside what cannot be read."
 NEWER = "It was written by a newer rmm: install that version."
 DISK = "Check permissions and the disk of the data folder."
 PASSED = "Readers pass it over, up to the next whole one. A backup may have it: `rmm store restore`."
+ARCHIVED = (
+    "Run `rmm archive verify`; it keeps aside what cannot be read, and `rmm archive run` writes it anew where it can."
+)
+LACKS = "The file of the store that has them is kept as it was found. A backup may have them whole."
 PERSON = "It was kept for a person to look at; `rmm store restore` has what a backup has. Delete it when done."
+
+
+Layout = tuple[bytes | None, bytes | None]  # digest and stored form of names; None where they are gone
+
+
+_ASIDE = named((SEALED_SQL / "statements.sql").read_text(encoding="utf-8"))["aside"]
 
 
 class Finding(NamedTuple):
@@ -35,8 +50,12 @@ class Finding(NamedTuple):
 
 def check(data: Path) -> Iterator[StoreFile | Finding]:
     """Every file, followed by what is wrong with it; what belongs to no file comes last."""
+    unread = 0
     for file in places.store_files(data):
         if file.kind == places.TEMPORARY:
+            continue
+        if file.kind == places.ARCHIVE and not archive.available():
+            unread += file.path.suffix == archive.SUFFIX
             continue
         yield file
         try:
@@ -45,6 +64,10 @@ def check(data: Path) -> Iterator[StoreFile | Finding]:
             continue
         except OSError as error:
             yield Finding(file.path, "damaged", error.strerror or str(error), DISK)
+    if unread:
+        yield Finding(
+            data / "archive", "note", f"{unread} archived days are not read, as DuckDB is missing", archive.INSTALL
+        )
     for path in places.orphans(data):
         yield Finding(path, "note", "belongs to nothing", "Run `rmm store repair` to put it away.")
     yield from _lost_shards(data)
@@ -58,8 +81,25 @@ def _of_file(data: Path, file: StoreFile) -> Iterator[Finding]:
     elif file.kind == SPOOL:
         for what in spool.damage(file.path.read_bytes()):
             yield Finding(file.path, "damaged", what, "The next poll keeps the damaged part aside and goes on.")
+    elif file.kind == places.ARCHIVE:
+        yield from _archived(file)
     elif file.kind == places.ASIDE:
         yield Finding(file.path, "note", "was found damaged and set aside", PERSON)
+
+
+def _archived(file: StoreFile) -> Iterator[Finding]:
+    day = archive.day_in(file.path.name)
+    if day is None:
+        return
+    try:
+        one = upkeep.examined(file.site, day, file.path)
+    except TierError as error:
+        yield Finding(file.path, "damaged", str(error), DISK)
+        return
+    if one.state != "ok":
+        yield Finding(file.path, "damaged", one.why, ARCHIVED)
+    elif one.proof and one.proof.damaged:
+        yield Finding(file.path, "note", f"lacks {one.proof.damaged} segments that could not be read", LACKS)
 
 
 def _hot(data: Path, file: StoreFile) -> Iterator[Finding]:
@@ -117,7 +157,7 @@ def _segments(file: StoreFile, connection: sqlite3.Connection, schema: int) -> I
 def damaged_segments(connection: sqlite3.Connection, kind: str) -> Iterator[tuple[int, str]]:
     """(place, why) of the segments that cannot be read whole; each is decoded. Of a file that is intact for SQLite."""
     table = "hour" if kind == SHARD else "segment"
-    layouts = {row[0]: row[1] for row in connection.execute("SELECT no, series FROM layout")}
+    layouts = layouts_of(connection)
     last = -1
     while True:  # by portions, so that no read lasts long
         rows = connection.execute(
@@ -125,24 +165,38 @@ def damaged_segments(connection: sqlite3.Connection, kind: str) -> Iterator[tupl
             (last,),
         ).fetchall()
         for place, layout, data in rows:
-            if why := unreadable(kind, layouts.get(layout), data):
+            if why := unreadable(kind, layouts.get(layout, (None, None)), data):
                 yield place, why
         if not rows:
             return
         last = rows[-1][0]
 
 
-def unreadable(kind: str, series: str | None, data: bytes) -> str:
-    """Why a segment cannot be read; empty when it can."""
-    if series is None:
-        return "it has no layout"
+def layouts_of(connection: sqlite3.Connection) -> dict[int, Layout]:
+    """Number -> digest and stored form of the names of its series."""
+    rows = connection.execute("SELECT no, digest, CAST(series AS BLOB) FROM layout")
+    return {number: (digest, series) for number, digest, series in rows}
+
+
+def lacks_nothing(path: Path) -> bool:
+    """Whether all that a raw file ever held can be read from it. Raises TierError."""
     try:
-        names = [(collector, key, field) for collector, key, field in json.loads(series)]
+        with reading(path) as connection:
+            ((aside,),) = connection.execute(_ASIDE, (0, PLACE)).fetchall()
+            return not aside and not any(damaged_segments(connection, SEALED[0]))
+    except sqlite3.Error as error:
+        raise tier_error(path, error) from error
+
+
+def unreadable(kind: str, layout: Layout, data: bytes) -> str:
+    """Why a segment cannot be read; empty when it can."""
+    try:
+        names = checked_names(*layout)
         if kind in (SHARD, SEALED[0]):
             Segment(data, len(names)).samples(names)
         else:
             RolledSegment(data, len(names)).all(names)
-    except (DamagedSegment, ValueError, TypeError) as error:
+    except DamagedSegment as error:
         return str(error)
     return ""
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rmm.durable import hold
+from rmm.tiers.archive.files import SUFFIX
 from rmm.tiers.cold_sqlite.sealed import sealed_files
 
 FLEET, HOT, SHARD, SPOOL, ARCHIVE, ASIDE, TEMPORARY = (
@@ -55,9 +56,9 @@ def store_files(data: Path) -> list[StoreFile]:
 
 
 def archive_files(data: Path) -> list[StoreFile]:
-    """The archive's files; the first folder of each names its site."""
+    """The archive's files, days first; the first folder of each names its site."""
     top = data / "archive"
-    found = sorted(path for path in top.rglob("*") if path.is_file())
+    found = sorted((path for path in top.rglob("*") if path.is_file()), key=lambda path: (path.suffix != SUFFIX, path))
     return [StoreFile(path, _kind(path, ARCHIVE), path.relative_to(top).parts[0]) for path in found]
 
 

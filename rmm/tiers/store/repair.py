@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,14 +15,18 @@ from typing import Any, NamedTuple
 
 from rmm.durable import fsync_folder
 from rmm.tiers import hot_json
+from rmm.tiers.cold_sqlite.layouts import elsewhere
 from rmm.tiers.cold_sqlite.sealed import PAGE as SEALED_PAGE
 from rmm.tiers.cold_sqlite.sealed import PLACE
+from rmm.tiers.cold_sqlite.series import digest
 from rmm.tiers.cold_sqlite.writer import PAGE as SHARD_PAGE
 from rmm.tiers.migrations import open_writer, set_aside, tier_error
 from rmm.tiers.store import places
-from rmm.tiers.store.check import damaged_segments, lost_shards, unreadable
+from rmm.tiers.store.check import Layout, damaged_segments, layouts_of, lost_shards, unreadable
 from rmm.tiers.store.places import FLEET, HOT, SHARD, StoreFile
 from rmm.tiers.store.sqlite import integrity, newest_schema, scripts_of
+
+log = logging.getLogger(__name__)
 
 
 class Done(NamedTuple):
@@ -78,7 +83,10 @@ def _sqlite(file: StoreFile) -> Iterator[Done]:
                 return
             why = integrity(db)
             if not why:
-                moved = _move_segments(db, file.kind) if file.kind != FLEET and schema >= _first(file.kind) else 0
+                sealed = file.kind != FLEET and schema >= _first(file.kind)
+                if sealed and (named := _put_names_right(db, file.path)):
+                    yield Done(file.path, f"{named} damaged lists of series are as another file has them")
+                moved = _move_segments(db, file.kind) if sealed else 0
                 if moved:
                     yield Done(file.path, f"{moved} damaged segments are in its table `damaged` now")
                 return
@@ -101,6 +109,14 @@ def _writer(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=10, isolation_level=None)
     connection.execute("PRAGMA synchronous = FULL")
     return connection
+
+
+def _put_names_right(db: sqlite3.Connection, path: Path) -> int:
+    """Lists of series that are damaged, from other files of the site; how many that were."""
+    damaged = [one for one in layouts_of(db).values() if one[1] is None or digest(one[1]) != one[0]]
+    found = [(series.decode(), known) for known, _ in damaged if (series := elsewhere(path, known)) is not None]
+    db.executemany("UPDATE layout SET series = ? WHERE digest = ?", found)
+    return len(found)
 
 
 def _move_segments(db: sqlite3.Connection, kind: str) -> int:
@@ -129,6 +145,15 @@ def _fresh(path: Path, kind: str) -> None:
         await db.close()
 
     asyncio.run(make())
+
+
+def rebuild(path: Path, kind: str, why: str) -> None:
+    """`_salvage` of a file of merged history, for its one writer, who has it closed. Raises TierError."""
+    try:
+        done = _salvage(StoreFile(path, kind), why)
+    except sqlite3.Error as error:
+        raise tier_error(path, error) from error
+    log.warning("%s: %s", path, done.what)
 
 
 def _salvage(file: StoreFile, why: str) -> Done:
@@ -196,16 +221,18 @@ class _Salvage:
             except sqlite3.Error:
                 continue
 
-    def _layout(self, number: Any) -> str | None:
-        found = self._new.execute("SELECT series FROM layout WHERE no = ?", (number,)).fetchone()
-        return str(found[0]) if found else None
+    def _layout(self, number: Any) -> Layout:
+        found: Layout | None = self._new.execute(
+            "SELECT digest, CAST(series AS BLOB) FROM layout WHERE no = ?", (number,)
+        ).fetchone()
+        return found or (None, None)
 
     def _put(self, table: str, names: list[str], row: tuple[Any, ...]) -> None:
         if table in ("hour", "segment"):
             place, layout, data = row
             if why := unreadable(self._file.kind, self._layout(layout), data):
                 table, names, row = "damaged", ["place", "layout", "data", "why"], (place, layout, data, why)
-        elif table == "observation" and not self._layout(row[names.index("layout")]):
+        elif table == "observation" and self._layout(row[names.index("layout")])[1] is None:
             return  # nobody knows what its samples are of
         marks = ", ".join("?" for _ in names)
         with contextlib.suppress(sqlite3.IntegrityError):  # a row that lacks what every row has

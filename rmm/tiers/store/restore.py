@@ -13,7 +13,7 @@ from rmm.durable import disk_code, fsync_folder, replace_file
 from rmm.errors import ConfigError, TierError
 from rmm.tiers.store import places
 from rmm.tiers.store.backup import CONFIG, DATA, Manifest, Told, checked_path, checksum, read_manifest, verify
-from rmm.tiers.store.places import BEFORE, RESTORING, SQLITE
+from rmm.tiers.store.places import ARCHIVE, BEFORE, RESTORING, SQLITE
 from rmm.tiers.store.sqlite import newest_schema
 
 INSTALLATION = "installation"
@@ -35,6 +35,8 @@ def restore(
 ) -> tuple[Manifest, Path | None]:
     """Put a backup into the data folder; returns its manifest, and where what was there is now.
 
+    An archive that the backup does not have stays where it is.
+
     `shards` are those of the configuration: their leases, and those of all shards on disk, are held meanwhile.
     Raises TierError when the backup is not whole or of a newer rmm, ConfigError when there is a store already without
     `force`, LeaseLost when a poll is at work. Nothing was changed then.
@@ -46,7 +48,9 @@ def restore(
         for site, shard in sorted({*shards, *places.shards_of(data)}):
             locks.enter_context(places.lease(data, site, shard))
         locks.enter_context(places.fleet_lease(data))
-        there = [data / name for name in STORE if (data / name).exists()]
+        archived = any(one.kind == ARCHIVE for one in manifest.files)
+        names = [name for name in STORE if name != ARCHIVE or archived]
+        there = [data / name for name in names if (data / name).exists()]
         if not force and any(path.name != INSTALLATION for path in there):
             raise ConfigError(
                 f"{data}: holds a store already ({', '.join(path.name for path in there)})",

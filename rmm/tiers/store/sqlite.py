@@ -12,7 +12,6 @@ from rmm.tiers.cold_sqlite.asking import opened
 from rmm.tiers.cold_sqlite.sealed import SQL as SEALED_SQL
 from rmm.tiers.cold_sqlite.writer import SQL as SHARD_SQL
 from rmm.tiers.fleet_sqlite.writer import SQL as FLEET_SQL
-from rmm.tiers.migrations import FIXED
 from rmm.tiers.store.places import FLEET, SHARD
 
 MOST_TOLD = 5  # lines of what integrity_check says
@@ -44,14 +43,3 @@ def integrity(connection: sqlite3.Connection) -> str:
     except sqlite3.Error as error:
         return str(error)
     return "" if found == ["ok"] else "; ".join(line.strip() for line in found)
-
-
-def verdict() -> str:
-    """What is wrong with this SQLite library and what to do; empty when nothing."""
-    if sqlite3.sqlite_version_info >= FIXED:
-        return ""
-    return (
-        f"SQLite {sqlite3.sqlite_version} can damage a file that two connections write or checkpoint at once (fixed in "
-        f"{'.'.join(map(str, FIXED))}). rmm has one writer per file and locks, so polling is safe; open the files of "
-        "the data folder with other tools only for reading, or use a Python with a newer SQLite."
-    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
 import sqlite3
 from datetime import UTC, datetime
@@ -13,11 +12,12 @@ import msgspec
 
 from rmm.core.budget import Forecast, Part, forecast
 from rmm.model.settings import DiskSettings, Retention
+from rmm.tiers.archive.files import day_in
 from rmm.tiers.cold_sqlite.planes import DamagedSegment
-from rmm.tiers.cold_sqlite.sealed import DAY, HOUR, PLACE
+from rmm.tiers.cold_sqlite.sealed import DAY, HOUR, PLACE, day_of_month, day_of_week, names_of
 from rmm.tiers.cold_sqlite.segment import Segment
 from rmm.tiers.store import places
-from rmm.tiers.store.places import SHARD, SPOOL, StoreFile
+from rmm.tiers.store.places import ARCHIVE, SHARD, SPOOL, StoreFile
 from rmm.tiers.store.sqlite import reading
 
 MOST_WEIGHED = 12  # segments of a file that are decoded to say what a sample costs
@@ -96,7 +96,8 @@ def _ask(line: Line, file: StoreFile, connection: sqlite3.Connection) -> None:
     if count and file.kind in (SHARD, "raw"):
         _span(line, low * unit, (high + 1) * unit - 1)
     elif count:
-        _span(line, file.first * DAY, min(file.end * DAY, int(datetime.now(UTC).timestamp() * 1e6)))
+        began = day_of_month if file.kind == "daily" else day_of_week
+        _span(line, began(low) * DAY, min(began(high + 1) * DAY - 1, int(datetime.now(UTC).timestamp() * 1e6)))
     if count and file.kind == "raw":
         samples = _samples(connection, count)
         line.weights.append((samples, file.size()))
@@ -120,14 +121,15 @@ def _samples(connection: sqlite3.Connection, count: int) -> float:
     """About how many samples a file has: those of some of its segments, spread over it, times all."""
     step = max(1, count // MOST_WEIGHED)
     rows = connection.execute(
-        "SELECT l.series, s.data FROM (SELECT row_number() OVER (ORDER BY place) AS n, layout, data FROM segment) AS s "
+        "SELECT CAST(l.series AS BLOB), s.data "
+        "FROM (SELECT row_number() OVER (ORDER BY place) AS n, layout, data FROM segment) AS s "
         "JOIN layout AS l ON l.no = s.layout WHERE s.n % ? = 0 LIMIT ?",
         (step, MOST_WEIGHED),
     ).fetchall()
     weighed = []
     for series, data in rows:
-        names = [(collector, key, field) for collector, key, field in json.loads(series)]
         try:
+            names = names_of(series)
             samples = Segment(data, len(names)).samples(names)
         except DamagedSegment:
             continue
@@ -153,10 +155,17 @@ def parts_of(data: Path, now: datetime, keep: Retention) -> list[Part]:
     for kind in sorted({file.kind for file in files}):
         of = [file for file in files if file.kind == kind]
         first = max(began, min(file.first for file in of)) if kind in late else began
-        days = today - first if kind in kept and today - first >= LEAST_DAYS else 0
+        days = _archived(of) if kind == ARCHIVE else today - first if kind in kept else 0
+        days = days if days >= LEAST_DAYS else 0
         limit = kept.get(kind, 0) + late.get(kind, 0) if kept.get(kind) else 0
         found.append(Part(kind, sum(file.size() for file in of), days, limit))
     return found
+
+
+def _archived(files: list[StoreFile]) -> int:
+    """How many days the archive has, of all sites: as many as from its first to its last."""
+    days = [day for file in files if (day := day_in(file.path.name)) is not None]
+    return max(days) - min(days) + 1 if days else 0
 
 
 def _began(raw: list[StoreFile], today: int) -> int:

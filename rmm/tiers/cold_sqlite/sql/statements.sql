@@ -17,14 +17,16 @@ SELECT id FROM endpoint WHERE no = ?;
 SELECT no FROM endpoint WHERE id = ?;
 
 -- name: add_layout
+-- Names that were damaged are put right by the first observation that has the same.
 INSERT INTO layout (digest, series, used) VALUES (?, ?, ?)
-ON CONFLICT (digest) DO UPDATE SET used = max(used, excluded.used);
+ON CONFLICT (digest) DO UPDATE SET used = max(used, excluded.used), series = excluded.series;
 
 -- name: layout_no
 SELECT no FROM layout WHERE digest = ?;
 
 -- name: layout_series
-SELECT no, series FROM layout WHERE no IN (SELECT DISTINCT layout FROM observation WHERE endpoint = ? AND at BETWEEN ? AND ?);
+-- Names as bytes, here and below: text that is damaged does not decode, and is SQLite's error then.
+SELECT no, CAST(series AS BLOB) FROM layout WHERE no IN (SELECT DISTINCT layout FROM observation WHERE endpoint = ? AND at BETWEEN ? AND ?);
 
 -- name: add_observation
 INSERT INTO observation (endpoint, at, epoch, seq, status, fault, duration_ms, layout, samples, exact)
@@ -38,7 +40,7 @@ SELECT at, layout, samples, exact FROM observation WHERE endpoint = ? AND at BET
 SELECT at, layout, samples, NULL FROM observation WHERE endpoint = ? AND at BETWEEN ? AND ? ORDER BY at, epoch, seq;
 
 -- name: rows_after
-SELECT o.at, l.series FROM observation AS o JOIN layout AS l ON l.no = o.layout
+SELECT o.at, CAST(l.series AS BLOB) FROM observation AS o LEFT JOIN layout AS l ON l.no = o.layout
 WHERE o.endpoint = ? AND o.at > ? ORDER BY o.at;
 
 -- name: statuses
@@ -95,11 +97,14 @@ FROM observation AS o WHERE o.endpoint = ? AND o.at >= ? AND o.at < ? ORDER BY o
 DELETE FROM observation WHERE endpoint = ? AND at >= ? AND at < ?;
 
 -- name: layout_of
-SELECT series FROM layout WHERE no = ?;
+SELECT digest, CAST(series AS BLOB) FROM layout WHERE no = ?;
 
 -- name: hours
-SELECT h.place, l.no, l.series, h.data FROM hour AS h JOIN layout AS l ON l.no = h.layout
+SELECT h.place, h.layout, CAST(l.series AS BLOB), h.data FROM hour AS h LEFT JOIN layout AS l ON l.no = h.layout
 WHERE h.place BETWEEN ? AND ? ORDER BY h.place;
+
+-- name: hour
+SELECT l.digest, CAST(l.series AS BLOB), h.data FROM hour AS h LEFT JOIN layout AS l ON l.no = h.layout WHERE h.place = ?;
 
 -- name: oldest_hours
 SELECT e.no, e.id, (SELECT min(h.place) FROM hour AS h WHERE h.place BETWEEN e.no * 16777216 AND e.no * 16777216 + 16777215)
@@ -115,12 +120,21 @@ DELETE FROM hour WHERE place BETWEEN ? AND ?;
 -- name: set_hour_aside
 INSERT INTO damaged (place, layout, data, why) SELECT place, layout, data, ?2 FROM hour WHERE place = ?1;
 
+-- name: set_samples_aside
+INSERT INTO damaged (place, layout, data, why)
+SELECT endpoint * 16777216 + at / 3600000000, layout, samples, ?5 FROM observation
+WHERE endpoint = ?1 AND at >= ?2 AND at < ?3 AND layout = ?4;
+
+-- name: aside
+-- Segments that were kept aside, of a span of time.
+SELECT count(*) FROM damaged WHERE place % 16777216 BETWEEN ? AND ?;
+
 -- name: ids
 SELECT id FROM endpoint ORDER BY id;
 
 -- name: day_rows
-SELECT o.at, o.epoch, o.seq, o.status, o.fault, o.duration_ms, o.layout, o.samples, o.exact, l.series
-FROM observation AS o JOIN layout AS l ON l.no = o.layout
+SELECT o.at, o.epoch, o.seq, o.status, o.fault, o.duration_ms, o.layout, o.samples, o.exact, CAST(l.series AS BLOB)
+FROM observation AS o LEFT JOIN layout AS l ON l.no = o.layout
 WHERE o.endpoint = ? AND o.at BETWEEN ? AND ? ORDER BY o.at, o.epoch, o.seq;
 
 -- name: range_of_rows
@@ -130,9 +144,9 @@ SELECT min(at), max(at) FROM observation;
 SELECT min(place % 16777216), max(place % 16777216) FROM hour;
 
 -- name: everyones_rows
-SELECT e.id, l.series, o.at, o.samples, o.exact FROM endpoint AS e CROSS JOIN observation AS o ON o.endpoint = e.no
-JOIN layout AS l ON l.no = o.layout WHERE o.at BETWEEN ? AND ?;
+SELECT e.id, CAST(l.series AS BLOB), o.at, o.samples, o.exact
+FROM endpoint AS e CROSS JOIN observation AS o ON o.endpoint = e.no LEFT JOIN layout AS l ON l.no = o.layout WHERE o.at BETWEEN ? AND ?;
 
 -- name: everyones_hours
-SELECT e.id, l.series, h.data FROM hour AS h JOIN endpoint AS e ON e.no = h.place / 16777216
-JOIN layout AS l ON l.no = h.layout WHERE h.place % 16777216 BETWEEN ? AND ?;
+SELECT e.id, CAST(l.series AS BLOB), h.data FROM hour AS h JOIN endpoint AS e ON e.no = h.place / 16777216
+LEFT JOIN layout AS l ON l.no = h.layout WHERE h.place % 16777216 BETWEEN ? AND ?;
