@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -15,10 +16,12 @@ import pytest
 from rmm.channels.log import LogChannel
 from rmm.channels.memory import MemoryChannel
 from rmm.coordinator import Coordinator
+from rmm.document import read_document
 from rmm.loop import SystemClock
 from rmm.model.observation import CollectorResult, Observation, encode_observation
 from rmm.model.routing import Route, Routing
 from rmm.model.rule import Rule
+from rmm.settings.channels import Known, channel_problems, channel_types, read_inhibitions, read_routes
 
 HOSTILE = "C:\x1b[31m\r\nx"
 
@@ -120,3 +123,35 @@ def test_serving_needs_a_token_and_loopback(folder: Path) -> None:
     assert secret.returncode == 0, secret.stderr
     done = rmm("notify", "serve", "--token", "push", "--listen", "0.0.0.0:0", "-c", str(folder), env=environment)
     assert done.returncode == 2 and "loopback alone" in done.stderr
+
+
+DOCS = Path(__file__).parents[2] / "docs" / "notifications.md"
+
+
+def blocks(kind: str) -> list[str]:
+    return re.findall(rf"^```{kind}\n(.*?)^```", DOCS.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def test_the_commands_of_the_documentation(folder: Path) -> None:
+    commands = [line.split("#")[0].split() for line in blocks("")[0].splitlines()]
+    assert len(commands) == 6
+    for words in commands:
+        arguments = ["file" if word == "mail" else word for word in words[1:]]
+        if "serve" in arguments:  # it does not end; tests/coordinator/test_alert_api.py asks it
+            arguments.append("--help")
+        done = rmm(*arguments, *([] if "serve" in arguments else ["--config", str(folder)]))
+        assert done.returncode == (3 if "retry" in arguments else 0), done.stderr
+
+
+def test_the_examples_of_the_documentation() -> None:
+    known, problems, seen = Known(("mail", "pager", "chat", "sms"), ("hq", "berlin")), [], 0  # type: ignore[var-annotated]
+    for text in blocks("yaml"):
+        document = read_document(text)
+        assert not document.problems
+        seen += len(read_routes(document, document.data.get("routes", []), known, problems))
+        seen += len(read_inhibitions(document, document.data.get("inhibit", []), known, problems))
+        problems += channel_problems(document, document.data.get("channels", {}))
+    assert problems == [] and seen == 6
+    # What it says of types and options is what there is.
+    table = dict(re.findall(r"^\| `(\w+)` \| (.+?) \|", DOCS.read_text(encoding="utf-8"), re.MULTILINE))
+    assert set(channel_types()) - {"memory"} <= set(table)
