@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from rmm.document import read_document
 from rmm.errors import ConfigError
+from rmm.model.alerting import AlertSettings
 from rmm.model.endpoint import Site
 from rmm.model.settings import CollectorSettings, DiskSettings, LockoutSettings, PollSettings, Retention
 from rmm.resources import shipped
@@ -71,6 +72,9 @@ def test_what_is_commented_out_is_the_default(write: Write) -> None:
     assert settings.sites["hq"] == Site(id="hq", name="Headquarters", credential="polling")
     assert settings.collectors.interval == {"cpu": 60}
     assert set(settings.channels) == {"file", "hook"}
+    assert settings.alerts == AlertSettings()
+    assert [one.name for one in settings.windows] == ["patching", "second tuesday", "backup", "move"]
+    assert len(settings.dependencies) == 3
 
 
 def test_flag_over_environment_over_file_over_default(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
