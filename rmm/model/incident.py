@@ -49,6 +49,7 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True):
     closed_at: datetime | None = None
     count: int = 0  # members that ever were
     firing: int = 0
+    before: int = 0  # of `many`: endpoints that were told alone, before it was seen that they are many
     acknowledged: bool = False  # all that fires is
     told_at: datetime | None = None  # when channels were first told that it opened
     told_severity: str = ""

@@ -25,6 +25,7 @@ LATE = timedelta(minutes=15)  # what is older may be over by now: it waits for t
 # It is decided at the end of the round whose trouble it is; and it was found to be the site's at the end of the last.
 ROUND, SITE = "round", "site"
 STARTING = "starting"
+ACK = "ack"  # the act of acknowledging
 SHOWS_START = "system"  # the collector that tells of a restart itself, which nothing keeps back
 
 
@@ -133,7 +134,7 @@ class Desk:
         """It holds still; what somebody acknowledged and got worse since is not acknowledged any more."""
         if alert.state != ACKNOWLEDGED or not states.unacknowledged(alert, now):
             return alert
-        self._incidents.touch(alert.incident)
+        self._incidents.touch(alert.incident, again=True)
         return msgspec.structs.replace(alert, state=FIRING, ack=None)
 
     def _fired(self, alert: Alert, known: Alert | None, now: datetime) -> Alert:
@@ -296,9 +297,9 @@ class Desk:
     def acknowledged(self, acts: Iterable[Act]) -> None:
         """What people have acknowledged since the last time is told, once for each incident."""
         for act in acts:
-            alert = next(self._named([act.key]), None)
+            alert = next(self._named([act.key]), None) if act.what == ACK else None
             incident = self._incidents.open.get(alert.incident) if alert is not None else None
-            if act.what != "ack" or alert is None or incident is None or incident.told_at is None:
+            if alert is None or incident is None or incident.told_at is None:
                 continue
             self._incidents.touch(incident.id)
             if not any(tell.kind == ACKNOWLEDGED and tell.incident.id == incident.id for tell in self.out.tells):

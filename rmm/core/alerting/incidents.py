@@ -131,9 +131,12 @@ class Incidents:
                 continue
             first = min([at, *(one.fired_at or one.last_at for one in near)])
             one = self._opened("many", subject, f"{alert.rule} on {subject}", alert, place, first, alert.rule)
+            told = [member for member in near if self.open[member.incident].told_at is not None]
             for member in near:
-                if self.open[member.incident].told_at is None:
+                if member not in told:
                     self._move(member, one.id)
+            before = len({member.endpoint for member in told})
+            self.open[one.id] = msgspec.structs.replace(self.open[one.id], before=before)
             return self.open[one.id]
         return None
 
@@ -206,12 +209,13 @@ class Incidents:
             tell = self._settled(name, now)
             if tell is None:
                 continue
-            tells.append(tell)
             if tell.kind == FIRING:
                 new = [msgspec.structs.replace(one, told_at=now) for one in self._loud(name) if one.told_at is None]
                 for one in new:
                     self.update(one)
                 told += new
+                tell = tell._replace(alerts=tuple(self._loud(name)[:MOST_TOLD]))
+            tells.append(tell)
         self._touched, self._again, self._gone = set(), set(), {}
         return tells, told
 
@@ -239,7 +243,7 @@ class Incidents:
         if not tell:
             return None
         at = max(one.last_at if known.told_at else one.fired_at or one.last_at for one in loud)
-        return Tell(FIRING, at, incident, tuple(loud[:MOST_TOLD]))
+        return Tell(FIRING, at, incident, ())
 
     def _closed(self, known: Incident, now: datetime) -> Tell | None:
         last = self._gone.get(known.id)
@@ -278,9 +282,10 @@ def _subjects(place: Place) -> tuple[str, ...]:
 def _title(incident: Incident, loud: list[Alert]) -> str:
     """What an incident is called, from the members that may be told."""
     if incident.kind == "many":
-        number = len({one.endpoint for one in loud})
+        number = len({one.endpoint for one in loud}) + incident.before
         where = incident.subject.replace(":", " ", 1)
-        text = f"{number} endpoints of {where}: {incident.rule}, such as: {loud[0].summary}"
+        told = f" ({incident.before} told before)" if incident.before else ""
+        text = f"{number} endpoints of {where}{told}: {incident.rule}, such as: {loud[0].summary}"
     else:
         text = loud[0].summary + (f" (and {len(loud) - 1} more on {loud[0].name})" if len(loud) > 1 else "")
     return f"flapping: {text}" if incident.flapping else text

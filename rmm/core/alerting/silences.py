@@ -7,6 +7,7 @@ repeated, and how often, is limited when a silence is made, and values are cut.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
@@ -52,8 +53,10 @@ def parse_matcher(text: str) -> Matcher:
 def check_pattern(text: str) -> None:
     """ValueError where a regular expression is none, or might take too long on some value."""
     try:
-        parsed = _parser.parse(text)
-    except (re.error, RecursionError, OverflowError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # of what may mean something else in a later Python
+            parsed = _parser.parse(text)
+    except (re.error, Warning, RecursionError, OverflowError) as error:
         raise ValueError(f"{text!r} is no regular expression: {error}") from error
     if _cost(parsed) > STEPS:
         raise ValueError(f"{text!r} could take too long: it repeats too much")
