@@ -35,7 +35,6 @@ log = logging.getLogger(__name__)
 
 ROUND = timedelta(minutes=15)  # how old a status may be to speak for its site
 SKEW = "clock_skew_s"  # the field whose alerts may be the collector's own clock
-OTHERS = site_trouble.RULES | {duplicates.RULE}  # alerts that belong to no rule of the configuration
 
 _encode = msgspec.json.Encoder().encode
 
@@ -55,7 +54,7 @@ class Coordinator:
         self._channels = {channel.name: channel for channel in channels}
         self._clock = clock
         self._settings = settings
-        self._desk = Desk(settings, context, self._by_id, _waits, OTHERS)
+        self._desk = Desk(settings, context, self._by_id, _waits)
         self._seen: dict[str, datetime] = {}  # site of this round -> its first observation
         self._version = -1  # of the database when the desk was given what it has
         self._counts = {FIRING: 0, RESOLVED: 0}

@@ -49,7 +49,7 @@ async def play(data: Path, clock: Time, channel: MemoryChannel, number: int) -> 
 
 
 def whole(data: Path) -> dict[str, list[tuple[Any, ...]]]:
-    held = content(data)
+    held: dict[str, list[tuple[Any, ...]]] = content(data)
     with closing(sqlite3.connect(data / "fleet.sqlite")) as file:
         for table, columns in (("incident", "*"), ("suppressed", "at, key, body"), ("flap", "*")):
             held[table] = file.execute(f"SELECT {columns} FROM {table} ORDER BY 1, 2").fetchall()

@@ -56,15 +56,13 @@ class Desk:
         context: windows, dependencies and where endpoints stand.
         rules: by id.
         waits: whether alerts of a rule wait for the end of the round.
-        others: ids of alerts that belong to no rule of the configuration.
     """
 
     def __init__(
         self, settings: AlertSettings, context: Context, rules: Mapping[str, Rule], waits: Callable[[Rule], bool],
-        others: Collection[str],
     ) -> None:  # fmt: skip
         self._settings, self._context, self._rules = settings, context, rules
-        self._waits, self._others = waits, others
+        self._waits = waits
         self._starting: dict[str, datetime] = {}  # endpoint -> until when it counts as starting
         self.load(Stored(()))
 
@@ -234,13 +232,12 @@ class Desk:
 
         Returns the alerts that ended.
         """
+        days = self._settings.absent_after_days
         over = [
             self._over(alert, why, now)
             for alert in list(self.all())
-            if (why := states.ended(
-                alert, self._rules, self._others, listed, now, self._settings.absent_after_days
-            ))
-        ]  # fmt: skip
+            if (why := states.ended(alert, self._rules, listed, now, days))
+        ]
         for alert in sorted(self.all(), key=lambda one: (one.fired_at or one.last_at, one.key)):
             if alert.state == ACKNOWLEDGED and states.unacknowledged(alert, now):
                 alert = msgspec.structs.replace(alert, state=FIRING, ack=None)

@@ -75,27 +75,24 @@ def carried(known: Alert | None, alert: Alert) -> Alert:
     )
 
 
-def ended(
-    alert: Alert, rules: Mapping[str, Rule], others: Collection[str], listed: Collection[str], now: datetime, days: int
-) -> str:
-    """Why a live alert is over although no poll says so; empty where it is not.
+def ended(alert: Alert, rules: Mapping[str, Rule], listed: Collection[str], now: datetime, days: int) -> str:
+    """Why a live alert of an endpoint is over although no poll says so; empty where it is not.
 
     Args:
         alert: a live one.
         rules: by id.
-        others: ids of alerts that belong to no rule of the configuration.
         listed: ids of the endpoints of the list; empty where they are not known.
         now: the time.
         days: `absent_after_days`.
     """
-    if alert.endpoint and listed and alert.endpoint not in listed:
+    if not alert.endpoint:
+        return ""  # each round decides about those of a site
+    if listed and alert.endpoint not in listed:
         return "the endpoint is not listed any more"
     rule = rules.get(alert.rule)
     if rule is None:
-        return "" if alert.rule in others else "its rule is gone"
+        return "its rule is gone"
     quiet = timedelta(days=days)
     if rule.op in EVENTS:
         quiet = max(quiet, timedelta(seconds=rule.hold_s))
-    if days and alert.endpoint and now - alert.last_at > quiet:
-        return f"nothing was heard of it for {days} days"
-    return ""
+    return f"nothing was heard of it for {days} days" if days and now - alert.last_at > quiet else ""
