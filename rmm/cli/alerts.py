@@ -127,15 +127,14 @@ def show_alert(number: Number, config: Config = None, output: Output = "table") 
     from rmm.tiers.fleet_sqlite import FleetFile
 
     checked_output(output)
-    for alert in FleetFile(open_app(config).data).alerts(states=STATES):
-        if alert["number"] == number:
-            if output == "table":
-                for name, value in alert.items():
-                    print(f"{name.ljust(12)} {clean(json.dumps(value) if isinstance(value, dict) else value)}")
-            else:
-                print(json.dumps(alert, ensure_ascii=False))
-            return
-    raise _unknown(number)
+    alert = FleetFile(open_app(config).data).alert(number)
+    if alert is None:
+        raise _unknown(number)
+    if output != "table":
+        print(json.dumps(alert, ensure_ascii=False))
+        return
+    for name, value in alert.items():
+        print(f"{name.ljust(12)} {clean(json.dumps(value) if isinstance(value, dict) else value)}")
 
 
 @app.command()

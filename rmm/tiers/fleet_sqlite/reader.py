@@ -75,7 +75,12 @@ class FleetFile:
     def alerts(self, *, states: Sequence[str] = (), endpoint: str = "", most: int = 10_000) -> list[dict[str, Any]]:
         """Alerts, newest first; `number` names one for commands."""
         wanted = json.dumps(list(states) or ["firing", "acknowledged"])
-        return self._ask("alerts", lambda row: {"number": row["no"], **json.loads(row["body"])}, wanted, endpoint, most)
+        return self._ask("alerts", _numbered_alert, wanted, endpoint, most)
+
+    def alert(self, number: int) -> dict[str, Any] | None:
+        """One alert as `alerts` has it; None where there is none of this number."""
+        found = self._ask("alerts_by_number", _numbered_alert, json.dumps([number]))
+        return found[0] if found else None
 
     def numbered(self, numbers: Sequence[int]) -> dict[int, Alert]:
         """Alerts by the numbers that commands show."""
@@ -122,6 +127,10 @@ class FleetFile:
 
 def _text(at: datetime | None) -> str:
     return at.astimezone(UTC).isoformat(timespec="microseconds") if at else ""
+
+
+def _numbered_alert(row: sqlite3.Row) -> dict[str, Any]:
+    return {"number": row["no"], **json.loads(row["body"])}
 
 
 def _read_suppressed(row: sqlite3.Row) -> Suppressed:
