@@ -11,6 +11,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager, Asyn
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -32,6 +33,7 @@ from rmm.settings.targets import Targets, changed_at
 
 if TYPE_CHECKING:
     from rmm.coordinator import Coordinator
+    from rmm.core.alerting.mute import Context
     from rmm.model.collector import Collector
     from rmm.model.rule import Rule
     from rmm.poller.kit import Kit
@@ -234,9 +236,20 @@ class App:
         channels = self.channels()
         keys = {name: collector.manifest.key for name, collector in self.catalog.items()}
         async with Coordinator.open(
-            self.data, rules=self.rules, keys=keys, channels=channels, clock=self.clock, routing=self.routing()
-        ) as coordinator:
+            self.data, rules=self.rules, keys=keys, channels=channels, clock=self.clock,
+            settings=self.settings.alerts, context=self.alert_context(), routing=self.routing(),
+        ) as coordinator:  # fmt: skip
             yield coordinator
+
+    def alert_context(self) -> Context:
+        """What the configuration says that decides whether an alert is told."""
+        from rmm.core.alerting.mute import Context
+        from rmm.core.alerting.scopes import place_of
+
+        zones = {f"site:{site.id}": ZoneInfo(site.timezone) for site in self.settings.sites.values()}
+        zones |= {one.timezone: ZoneInfo(one.timezone) for one in self.settings.windows if one.timezone}
+        places = {one.id: place_of(one) for one in self.settings.endpoints}
+        return Context(self.settings.windows, self.settings.dependencies, zones, places)
 
     def routing(self) -> Routing:
         """Who is told of what, with what routes may know of endpoints and rules."""

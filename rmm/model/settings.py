@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from rmm.model.alerting import AlertSettings, Dependency, Window
 from rmm.model.endpoint import Endpoint, Group, Site, TlsException
 from rmm.model.routing import Inhibition, Route
 from rmm.model.rule import Rule
@@ -85,3 +86,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     retention: Retention = Retention()
     disk: DiskSettings = DiskSettings()
     archive: ArchiveSettings = ArchiveSettings()
+    windows: tuple[Window, ...] = ()  # the section `maintenance`
+    dependencies: tuple[Dependency, ...] = ()
+    alerts: AlertSettings = AlertSettings()

@@ -32,6 +32,7 @@ from rmm.settings.fitting import endpoint_idle_problems, file_problems, idle_pro
 from rmm.settings.rules import read_rules
 from rmm.settings.sessions import endpoint_problems, site_problems
 from rmm.settings.store import store_problems, whole_retention
+from rmm.settings.windows import read_alerting
 
 log = logging.getLogger(__name__)
 
@@ -88,6 +89,9 @@ class _Top(msgspec.Struct):
     retention_days: int | None = None  # of samples and of changes
     disk: dict[str, Any] = {}
     archive: dict[str, Any] = {}
+    maintenance: list[dict[str, Any]] = []
+    dependencies: list[dict[str, Any]] = []
+    alerts: dict[str, Any] = {}
 
 
 def load_settings(folder: Path, flags: Mapping[str, Any] | None = None) -> Settings:
@@ -145,6 +149,8 @@ def load_settings(folder: Path, flags: Mapping[str, Any] | None = None) -> Setti
         log.warning("%s: groups.%s: no endpoint of the list is in this group", path, name)
     by_id = {site.id: site for site in sites}
     lines += lines_of(str(path), _idle(document, top, by_id, endpoints))
+    alerting, wrong = read_alerting(document, by_id, endpoints, whole=not lines)
+    lines += lines_of(str(path), wrong)
     lines += endpoint_problems(endpoints, by_id, folder / ENDPOINTS)
     lines += endpoint_idle_problems(endpoints, by_id, folder / ENDPOINTS)
     lines += _unfit(folder / ENDPOINTS, endpoints, by_id)
@@ -170,6 +176,7 @@ def load_settings(folder: Path, flags: Mapping[str, Any] | None = None) -> Setti
         retention=retention,
         disk=disk,
         archive=archive,
+        **alerting._asdict(),
     )
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from rmm.document import read_document
 from rmm.errors import ConfigError
+from rmm.model.alerting import AlertSettings
 from rmm.model.endpoint import Site
 from rmm.model.settings import CollectorSettings, DiskSettings, LockoutSettings, PollSettings, Retention
 from rmm.resources import shipped
@@ -74,6 +75,9 @@ def test_what_is_commented_out_is_the_default(write: Write) -> None:
     assert [route.digest for route in settings.routes] == ["", "", "07:00"]
     assert settings.routes[1].repeat_interval == 4 * 3600
     assert len(settings.inhibit) == 1
+    assert settings.alerts == AlertSettings()
+    assert [one.name for one in settings.windows] == ["patching", "second tuesday", "backup", "move"]
+    assert len(settings.dependencies) == 3
 
 
 def test_flag_over_environment_over_file_over_default(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
