@@ -12,7 +12,6 @@ from rmm.core.alerting import group, retry
 from rmm.core.alerting import site as site_trouble
 from rmm.core.alerting.pipeline import Known, admit, plan
 from rmm.core.alerting.route import DEFAULT, Context
-from rmm.model.routing import Heard
 from rmm.model.rule import Alert, Notification
 from rmm.tiers.fleet_sqlite import FleetStore
 
@@ -64,8 +63,8 @@ class Stages:
             stale = await outbox.stale(route.name, now - timedelta(seconds=route.repeat_interval))
             live = await outbox.alerts({one.alert for one in stale})
             told = group.repeats(stale, live, self._routes, now)
-            await outbox.post((channel, message) for channel, _, message in told)
-            await outbox.remember(msgspec.structs.replace(one, at=now) for one in stale if _is_told(one, told))
+            await outbox.post((one.channel, one.message) for one in told)
+            await outbox.remember(heard for one in told for heard in one.heard)
 
     async def _tidy(self, now: datetime) -> None:
         """Give up, tell of it by other channels, forget; once in a while."""
@@ -87,11 +86,4 @@ def given_up(channel: str, count: int, now: datetime) -> Alert:
     text = f"channel {channel}: {count} notification{'s' * (count != 1)} given up; `rmm notify log` shows why"
     return msgspec.structs.replace(
         site_trouble.site_alert(GIVEN_UP, "", text, count, now, None), key=f"{GIVEN_UP}||{channel}", name=channel
-    )
-
-
-def _is_told(one: Heard, told: Sequence[tuple[str, str, Notification]]) -> bool:
-    return any(
-        one.channel == channel and any(alert.key == one.alert for alert in message.alerts)
-        for channel, _, message in told
     )

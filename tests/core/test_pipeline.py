@@ -77,12 +77,9 @@ class Fleet:
         self.flushed |= made.flushed
         self.outcomes |= made.outcomes
         routes = {one.name: one for one in (*self.context.routing.routes, DEFAULT)}
-        again = [(c, m) for c, _, m in repeats(self.heard.values(), self.live, routes, self.now)]
-        for channel, message in again:
-            for one_alert in message.alerts:
-                pair = (one_alert.key, channel)
-                self.heard[pair] = msgspec.structs.replace(self.heard[pair], at=self.now)
-        sent = [*made.messages, *again]
+        again = repeats(self.heard.values(), {key: [one] for key, one in self.live.items()}, routes, self.now)
+        self.heard |= {(told.alert, told.channel): told for one in again for told in one.heard}
+        sent = [*made.messages, *((one.channel, one.message) for one in again)]
         self.sent += sent
         return sorted((channel, one.kind, [a.key for a in one.alerts]) for channel, one in sent)
 

@@ -10,6 +10,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+import msgspec
 
 from rmm.core.alerting.route import labels
 from rmm.model.routing import Heard, Route, Routing
@@ -68,24 +71,33 @@ def together(notifications: Sequence[Notification], group: str, now: datetime, d
     return Notification(id=f"group:{identity}", kind=kind, at=now, alerts=tuple(alerts), digest=digest)
 
 
+class Repeat(NamedTuple):
+    """What a channel is told again, and what is to be remembered of that."""
+
+    channel: str
+    message: Notification
+    heard: Sequence[Heard]
+
+
 def repeats(
-    heard: Iterable[Heard], live: Mapping[str, Alert], routes: Mapping[str, Route], now: datetime
-) -> list[tuple[str, str, Notification]]:
-    """(channel, group, notification) of what is to be told again: a group's alerts that fire still, unacknowledged."""
+    heard: Iterable[Heard], live: Mapping[str, Sequence[Alert]], routes: Mapping[str, Route], now: datetime
+) -> list[Repeat]:
+    """What is to be told again, by group: what fires still and is not acknowledged; `live` has alerts by subject."""
     stale: dict[tuple[str, str], list[Heard]] = {}
     for one in heard:
-        alert, route = live.get(one.alert), routes.get(one.route)
-        if alert is None or alert.state != FIRING or route is None or not route.repeat_interval:
+        route = routes.get(one.route)
+        if route is None or not route.repeat_interval or now - one.at < timedelta(seconds=route.repeat_interval):
             continue
-        if now - one.at >= timedelta(seconds=route.repeat_interval):
+        if any(alert.state == FIRING for alert in live.get(one.alert, ())):
             stale.setdefault((one.channel, one.group), []).append(one)
     found = []
     for (channel, group), listed in stale.items():
         again = [
             Notification(
-                id=f"{one.alert}@{one.at:%Y%m%dT%H%M%S%f}:again", kind=FIRING, at=now, alerts=(live[one.alert],)
+                id=f"{one.alert}@{one.at:%Y%m%dT%H%M%S%f}:again", kind=FIRING, at=now, alerts=tuple(live[one.alert])
             )
             for one in listed
         ]
-        found.append((channel, group, together(again, group, now, False)))
+        told = [msgspec.structs.replace(one, at=now) for one in listed]
+        found.append(Repeat(channel, together(again, group, now, False), told))
     return found

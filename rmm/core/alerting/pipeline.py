@@ -62,7 +62,7 @@ def admit(fresh: Iterable[Notification], known: Known, context: Context) -> list
     for notification in fresh:
         alert, name = notification.alerts[0], subject(notification)
         if notification.kind == "firing":
-            ways = {}
+            ways: dict[str, Route] = {}
             for one_alert in reversed(notification.alerts):  # of the same channel the first alert's route counts
                 ways |= route(one_alert, context)
         else:

@@ -79,10 +79,13 @@ class Outbox:
         """Who was told of something by this route, not after this moment."""
         return await self._rows("stale_heard", lambda row: _heard(row[0]), route, _text(before))
 
-    async def alerts(self, keys: Iterable[str]) -> dict[str, Alert]:
-        """Live alerts by key."""
-        found = await self._rows("alerts_by_key", lambda row: _alert(row[0]), json.dumps(list(keys)))
-        return {alert.key: alert for alert in found}
+    async def alerts(self, subjects: Iterable[str]) -> dict[str, list[Alert]]:
+        """Live alerts by what they are told as: `rmm.core.alerting.route.subject`."""
+        live: dict[str, list[Alert]] = {}
+        wanted = json.dumps(list(subjects))
+        for name, alert in await self._rows("alerts_by_subject", lambda row: (row[0], _alert(row[1])), wanted):
+            live.setdefault(name, []).append(alert)
+        return live
 
     async def keep(self, plan: Plan, remembered: Iterable[str]) -> None:
         """Store what the stages decided; `remembered` are routes whose groups have an interval."""

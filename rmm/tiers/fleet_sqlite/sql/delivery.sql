@@ -22,8 +22,9 @@ SELECT body FROM heard WHERE route = ? AND at <= ? LIMIT 5000;
 -- name: flushed
 SELECT channel, grp, at FROM flushed;
 
--- name: alerts_by_key
-SELECT body FROM alert WHERE state IN ('pending', 'firing', 'acknowledged') AND key IN (SELECT value FROM json_each(?));
+-- name: alerts_by_subject
+SELECT coalesce(nullif(body ->> '$.incident', ''), key) AS subject, body FROM alert
+WHERE state IN ('firing', 'acknowledged') AND subject IN (SELECT value FROM json_each(?)) ORDER BY key;
 
 -- name: outcome
 UPDATE notification SET outcome = ? WHERE id = ?;
