@@ -61,16 +61,28 @@ async def decided(data: Path) -> None:
     rules = [Rule(id=name, collector="volumes", field=field, critical=90) for name, field in
              (("volume_full", "used_pct"), ("noise", "noise"))]  # fmt: skip
     routes = (Route(name="noise", match={"rule": "noise"}), Route(name="rest", channels=("file", "hook")))
-    rows = ({"volume": HOSTILE, "used_pct": 99.0, "noise": 99.0},)
-    one = Observation(
-        endpoint="srv01", name="SRV01", site="hq", shard=0, observed_at=datetime.now(UTC), duration_s=0.1, status="OK",
-        fault=None, collectors={"volumes": CollectorResult(outcome="ok", readings=rows)}, epoch="00" * 8, seq=1,
-    )  # fmt: skip
+    found = []
+    for name, field in (("srv01", "used_pct"), ("srv02", "noise")):
+        rows = CollectorResult(outcome="ok", readings=({"volume": HOSTILE, field: 99.0},))
+        one = Observation(
+            endpoint=name,
+            name=name.upper(),
+            site="hq",
+            shard=0,
+            observed_at=datetime.now(UTC),
+            duration_s=0.1,
+            status="OK",
+            fault=None,
+            collectors={"volumes": rows},
+            epoch="00" * 8,
+            seq=1,
+        )
+        found.append(encode_observation(one))
     async with Coordinator.open(
         data, rules=rules, keys={"volumes": ("volume",)}, clock=SystemClock(), routing=Routing(routes=routes),
         channels=[LogChannel("file", data / "notifications.log"), hook],
     ) as coordinator:  # fmt: skip
-        await coordinator.fold([encode_observation(one)])
+        await coordinator.fold(found)
         await coordinator.finish()
 
 
@@ -86,7 +98,7 @@ def test_list_and_log(folder: Path) -> None:
     table = rmm("notify", "log", "--config", str(folder), "--channel", "hook").stdout
     assert "SRV01" in table and "\x1b" not in table and len(table.splitlines()) == 2
     (row,) = json.loads(rmm("notify", "log", "--untold", "-c", str(folder), "-o", "json").stdout)
-    assert row["outcome"] == "nobody: no route names a channel" and row["id"].startswith("noise|")
+    assert row["outcome"] == "nobody: no route names a channel" and row["what"].startswith("SRV02")
 
 
 def test_trying(folder: Path) -> None:

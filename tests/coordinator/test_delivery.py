@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import aiosqlite
+import msgspec
 import pytest
-from folding import CPU, DISK, KEYS, START, Opener, Time, content, encoded
+from folding import CPU, DISK, KEYS, START, Opener, Time, encoded
 
 from rmm.channels.memory import MemoryChannel
 from rmm.coordinator import Coordinator
 from rmm.core.alerting import retry
 from rmm.errors import ChannelError
 from rmm.model.routing import Inhibition, Route, Routing
-from rmm.model.rule import Notification
+from rmm.model.rule import Alert, Notification
 from rmm.ports import Channel
 from rmm.settings.rules import shipped_rules
 from rmm.tiers.fleet_sqlite import FleetFile
+from rmm.tiers.fleet_sqlite.writer import SQL
+from rmm.tiers.migrations import migrate
 
 FULL = [{"volume": "C:", "used_pct": 99.0}]
 HIGH = [{"volume": "C:", "used_pct": 85.0}]
@@ -45,6 +47,20 @@ def told(channel: MemoryChannel) -> list[tuple[str, list[str]]]:
     return [(one.kind, [alert.endpoint for alert in one.alerts]) for one in channel.sent]
 
 
+async def decide(coordinator: Coordinator, clock: Time, *endpoints: str) -> None:
+    """Each of these is decided to be told, as if by a fold, and nothing else."""
+    told = []
+    for name in endpoints:
+        alert = Alert(
+            key=f"volume_full|{name}|C:", rule="volume_full", endpoint=name, name=name.upper(), site="hq",
+            severity="critical", state="firing", summary="s", value=1, first_at=clock.at, last_at=clock.at,
+        )  # fmt: skip
+        told.append(Notification(id=f"{alert.key}@1:firing", kind="firing", at=clock.at, alerts=(alert,)))
+    async with coordinator._alone():
+        await coordinator._store.add_notifications(told)
+    coordinator.delivery.start()
+
+
 @pytest.fixture
 def routed(tmp_path: Path, clock: Time) -> Any:
     def make(channels: list[Channel], *routes: Route, inhibit: tuple[Inhibition, ...] = ()) -> Any:
@@ -59,7 +75,7 @@ def routed(tmp_path: Path, clock: Time) -> Any:
 async def test_one_that_is_refused_holds_up_no_other(opened: Opener, clock: Time, tmp_path: Path) -> None:
     picky = Picky("picky", "b")
     async with opened(channels=[picky]) as coordinator:
-        await coordinator.fold([encoded(name, clock.at, 1, volumes=FULL) for name in ("a", "b", "c")])
+        await decide(coordinator, clock, "a", "b", "c")
         await coordinator.finish()
         assert told(picky) == [("firing", ["a"]), ("firing", ["c"])]
         (row,) = (row for row in FleetFile(tmp_path / "data").notifications() if not row["sent_at"])
@@ -75,7 +91,7 @@ async def test_one_that_is_refused_holds_up_no_other(opened: Opener, clock: Time
 async def test_a_channel_that_refuses_everything_is_left_alone(opened: Opener, clock: Time, tmp_path: Path) -> None:
     picky = Picky("picky", "")
     async with opened(channels=[picky]) as coordinator:
-        await coordinator.fold([encoded(f"e{n:03}", clock.at, 1, volumes=FULL) for n in range(200)])
+        await decide(coordinator, clock, *(f"e{n:03}" for n in range(200)))
         await coordinator.finish()
         assert picky.tries == 3
         fared = FleetFile(tmp_path / "data").channels()["picky"]
@@ -87,7 +103,7 @@ async def test_what_is_given_up_is_told_by_the_others(opened: Opener, clock: Tim
     broken, good = MemoryChannel("broken"), MemoryChannel("good")
     broken.broken = True
     async with opened(channels=[broken, good]) as coordinator:
-        await coordinator.fold([encoded(name, clock.at, 1, volumes=FULL) for name in ("a", "b")])
+        await decide(coordinator, clock, "a", "b")
         await coordinator.finish()
         assert len(good.sent) == 2
         clock.add(days=6, hours=23)
@@ -117,7 +133,7 @@ async def test_the_queue_is_bounded(
     async with opened(channels=[broken, good]) as coordinator:
         for number in range(12):
             clock.add(minutes=5)
-            await coordinator.fold([encoded(f"e{number:02}", clock.at, 1, volumes=FULL)])
+            await decide(coordinator, clock, f"e{number:02}")
             await coordinator.finish()
         fared = FleetFile(tmp_path / "data").channels()["broken"]
         assert fared["open"] == 5
@@ -134,7 +150,7 @@ async def test_two_processes_send_each_thing_once(opened: Opener, clock: Time) -
 
     slow = Slow("slow")
     async with opened(channels=[slow]) as first, opened(channels=[slow]) as second:
-        await first.fold([encoded(f"e{n:02}", clock.at, 1, volumes=FULL) for n in range(20)])
+        await decide(first, clock, *(f"e{n:02}" for n in range(20)))
         second.delivery.start()
         await asyncio.gather(first.finish(), second.delivery.settle())
     assert sorted(one.alerts[0].endpoint for one in slow.sent) == [f"e{n:02}" for n in range(20)]
@@ -189,17 +205,20 @@ async def test_routes_survive_a_restart(routed: Any, clock: Time) -> None:
 
 async def test_an_inhibition_on_the_database(routed: Any, clock: Time, tmp_path: Path) -> None:
     mail = MemoryChannel("mail")
-    rule = Inhibition(source={"rule": "volume_full"}, target={"rule": "cpu_high"}, equal=("endpoint",))
+    rule = Inhibition(source={"rule": "volume_full"}, target={"rule": "cpu_high"}, equal=("site",))
     async with routed([mail], inhibit=(rule,)) as coordinator:
         cpu = [{"core": "_Total", "util_pct": 99.0}]
         for number in range(3):
-            await coordinator.fold([encoded("a", clock.at, number + 1, volumes=FULL, cpu=cpu)])
+            rows = [
+                encoded("a", clock.at, number + 1, volumes=FULL), encoded("b", clock.at, number + 1, cpu=cpu)
+            ]  # fmt: skip
+            await coordinator.fold(rows)
             await coordinator.finish()
             clock.add(minutes=5)
         assert [one.alerts[0].rule for one in mail.sent] == ["volume_full"]
         outcomes = [row["outcome"] for row in FleetFile(tmp_path / "data").decisions()]
         assert any("inhibited by volume_full|a|C:" in text for text in outcomes)
-        await coordinator.fold([encoded("a", clock.at, 9, volumes=EMPTY, cpu=cpu)])
+        await coordinator.fold([encoded("a", clock.at, 9, volumes=EMPTY), encoded("b", clock.at, 9, cpu=cpu)])
         clock.add(minutes=2)
         await coordinator.finish()
         assert sorted(one.alerts[0].rule for one in mail.sent) == ["cpu_high", "volume_full", "volume_full"]
@@ -208,33 +227,41 @@ async def test_an_inhibition_on_the_database(routed: Any, clock: Time, tmp_path:
 async def test_what_was_told_before_the_routes_came_ends(
     opened: Opener, clock: Time, channel: MemoryChannel, tmp_path: Path
 ) -> None:
-    """A database of the schema before: what fires there was told, so its end is."""
-    async with opened() as coordinator:
-        await coordinator.fold([encoded("a", clock.at, 1, volumes=FULL)])
-        await coordinator.finish()
-    with closing(sqlite3.connect(tmp_path / "data" / "fleet.sqlite", isolation_level=None)) as file:
-        bodies = file.execute("SELECT id, channel, at, body, sent_at FROM outbox").fetchall()
-        for name in ("notification", "outbox", "waiting", "heard", "flushed", "channel"):
-            file.execute(f"DROP TABLE {name}")
-        file.execute(
-            "CREATE TABLE outbox (id TEXT NOT NULL, channel TEXT NOT NULL, at TEXT NOT NULL, body TEXT NOT NULL, "
-            "attempts INTEGER NOT NULL DEFAULT 0, sent_at TEXT NOT NULL DEFAULT '', result TEXT NOT NULL DEFAULT '', "
-            "held TEXT NOT NULL DEFAULT '', PRIMARY KEY (id, channel)) WITHOUT ROWID"
-        )
-        file.execute("CREATE INDEX outbox_held ON outbox (held) WHERE held != ''")
-        file.execute("CREATE INDEX outbox_open ON outbox (channel, at) WHERE sent_at = ''")
-        file.executemany("INSERT INTO outbox (id, channel, at, body, sent_at) VALUES (?, ?, ?, ?, ?)", bodies)
-        held = bodies[0][3].replace("|a|", "|h|")
-        file.execute(
-            "INSERT INTO outbox (id, channel, at, body, held) VALUES ('h', 'memory', ?, ?, 'hq')", (bodies[0][2], held)
-        )
-        file.execute("PRAGMA user_version = 3")
+    """A database of the schema before: what fires there was told, so its end is; what was held is told."""
+
+    class Old:
+        """The schema before this one's."""
+
+        def iterdir(self) -> list[Any]:
+            return [entry for entry in SQL.iterdir() if entry.name[:3] <= "003"]
+
+        def __truediv__(self, name: str) -> Any:
+            return SQL / name
+
+    def fires(name: str) -> Notification:
+        alert = Alert(
+            key=f"volume_full|{name}|C:", rule="volume_full", endpoint=name, name=name.upper(), site="hq",
+            severity="critical", state="firing", summary="s", value=99.0, first_at=START, last_at=START, row="C:",
+        )  # fmt: skip
+        return Notification(id=f"{alert.key}@1:firing", kind="firing", at=START, alerts=(alert,))
+
+    (tmp_path / "data").mkdir()
+    async with aiosqlite.connect(tmp_path / "data" / "fleet.sqlite", isolation_level=None) as old:
+        await migrate(old, Old())  # type: ignore[arg-type]
+        for name, held in (("a", ""), ("h", "hq")):
+            one = fires(name)
+            body = msgspec.json.encode(one.alerts[0]).decode()
+            await old.execute(
+                "INSERT INTO alert (key, endpoint, state, last_at, body) VALUES (?, ?, 'firing', ?, ?)",
+                (one.alerts[0].key, name, START.isoformat(), body),
+            )
+            await old.execute(
+                "INSERT INTO outbox (id, channel, at, body, sent_at, held) VALUES (?, 'memory', ?, ?, ?, ?)",
+                (one.id, START.isoformat(), msgspec.json.encode(one).decode(), "" if held else START.isoformat(), held),
+            )
     clock.add(minutes=1)
     async with opened() as coordinator:
-        await coordinator.fold([encoded("a", clock.at, 2, volumes=EMPTY)])
+        await coordinator.fold([encoded("a", clock.at, 2, volumes=EMPTY), encoded("h", clock.at, 2, volumes=FULL)])
         await coordinator.finish()
     kinds = sorted((one.kind, one.alerts[0].key) for one in channel.sent)
-    assert kinds == [
-        ("firing", "volume_full|a|C:"), ("firing", "volume_full|h|C:"), ("resolved", "volume_full|a|C:"),
-    ]  # fmt: skip
-    assert content(tmp_path / "data")["outbox"]
+    assert kinds == [("firing", "volume_full|h|C:"), ("resolved", "volume_full|a|C:")]
