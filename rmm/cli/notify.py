@@ -194,7 +194,7 @@ async def _serve(application: App, host: str, port: int, token: str) -> None:
 
     secret = application.credential(token).secret
     async with application.coordinator() as coordinator:
-        api = AlertApi(coordinator, secret, list(application.channel_options), application.clock)
+        api = AlertApi(application.data, coordinator, secret, list(application.channel_options), application.clock)
         delivering = asyncio.create_task(coordinator.delivery.run())
         try:
             await api.serve(host, port, lambda address: print(f"listening on {address}", flush=True))

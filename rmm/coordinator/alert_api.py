@@ -14,8 +14,9 @@ import contextlib
 import hmac
 import ipaddress
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
@@ -23,7 +24,9 @@ import h11
 import msgspec
 
 from rmm import __version__
+from rmm.coordinator import acts
 from rmm.coordinator.service import Coordinator
+from rmm.core.alerting import external
 from rmm.core.alerting.external import (
     Posted,
     Refused,
@@ -38,6 +41,7 @@ from rmm.core.alerting.external import (
 from rmm.errors import ConfigError, RmmError
 from rmm.model.endpoint import Secret
 from rmm.ports import Clock
+from rmm.tiers.fleet_sqlite import FleetFile
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +51,10 @@ REQUEST_S, ANSWER_S = 10.0, 30.0
 EXPIRE_S = 10.0
 LINGER_S = 0.5
 
+_SILENCE = "/api/v2/silence/"
+
 _posted = msgspec.json.Decoder(list[Posted])
+_silence = msgspec.json.Decoder(external.PostedSilence)
 
 
 class Answer(NamedTuple):
@@ -60,7 +67,10 @@ class Answer(NamedTuple):
 class AlertApi:
     """Serves one coordinator."""
 
-    def __init__(self, coordinator: Coordinator, token: Secret, receivers: Sequence[str], clock: Clock) -> None:
+    def __init__(
+        self, data: Path, coordinator: Coordinator, token: Secret, receivers: Sequence[str], clock: Clock
+    ) -> None:
+        self._data = data
         self._coordinator = coordinator
         self._token = token.reveal().encode()
         self._receivers = tuple(receivers)
@@ -145,14 +155,16 @@ class AlertApi:
 
     async def _answered(self, request: h11.Request, body: bytes) -> Answer:
         url = urlsplit(request.target.decode("ascii", "replace"))
-        ways = {
+        ways: dict[tuple[str, str], Callable[[], Awaitable[Answer]]] = {
             ("GET", "/api/v2/alerts"): lambda: self._alerts(url.query),
             ("POST", "/api/v2/alerts"): lambda: self._take(body),
             ("GET", "/api/v2/status"): self._status,
             ("GET", "/api/v2/receivers"): self._names,
             ("GET", "/api/v2/silences"): self._silences,
-            ("POST", "/api/v2/silences"): self._silence,
+            ("POST", "/api/v2/silences"): lambda: self._silence(body),
         }
+        if request.method == b"DELETE" and url.path.startswith(_SILENCE):
+            return await self._unsilence(url.path.removeprefix(_SILENCE))
         way = ways.get((request.method.decode(), url.path.rstrip("/")))
         if way is None:
             return Answer(404, "there are /api/v2/alerts, /api/v2/receivers and /api/v2/status")
@@ -193,10 +205,20 @@ class AlertApi:
         )
 
     async def _silences(self) -> Answer:
-        return Answer(200, [])  # there are none
+        now = self._clock.now()
+        found = await asyncio.to_thread(FleetFile(self._data).silences, now)
+        return Answer(200, [external.gettable_silence(one, now) for one in found])
 
-    async def _silence(self) -> Answer:
-        raise Refused("this server takes no silences")
+    async def _silence(self, body: bytes) -> Answer:
+        now = self._clock.now()
+        number = await acts.silence(self._data, external.silence_of(_silence.decode(body), now), now)
+        return Answer(200, {"silenceID": str(number)})
+
+    async def _unsilence(self, number: str) -> Answer:
+        by = acts.By("Alertmanager's API", self._clock.now())
+        if not number.isdigit() or len(number) > 15 or await acts.unsilence(self._data, [int(number)], by):
+            return Answer(404, "there is no such silence")
+        return Answer(200, None)
 
     async def _names(self) -> Answer:
         return Answer(200, [{"name": name} for name in self._receivers])

@@ -54,7 +54,7 @@ class Client:
 async def serving(opened: Opener, clock: Time) -> AsyncIterator[tuple[Client, Any]]:
     ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     async with opened() as coordinator:
-        api = AlertApi(coordinator, Secret(TOKEN), ["memory"], clock)
+        api = AlertApi(coordinator._data, coordinator, Secret(TOKEN), ["memory"], clock)
         task = asyncio.create_task(api.serve("127.0.0.1", 0, ready.set_result))
         try:
             yield Client(await asyncio.wait_for(ready, 5)), coordinator
@@ -129,7 +129,7 @@ async def test_who_may_not_and_what_is_not_taken(opened: Opener, clock: Time, mo
         assert await client.raw(b"GET /api/v2/st") == b""
         assert await coordinator.alerts() == []
         with pytest.raises(ConfigError, match="loopback"):
-            await AlertApi(coordinator, Secret(TOKEN), [], clock).serve("0.0.0.0", 0, print)
+            await AlertApi(coordinator._data, coordinator, Secret(TOKEN), [], clock).serve("0.0.0.0", 0, print)
 
 
 @pytest.mark.skipif(AMTOOL is None, reason="no amtool")
@@ -154,7 +154,13 @@ async def test_amtool(opened: Opener, clock: Time, tmp_path: Path) -> None:
         assert "disk is full" in await asyncio.to_thread(amtool, "alert", "query")
         assert "rmm notify list" in await asyncio.to_thread(amtool, "config", "show")
         assert "disabled" in await asyncio.to_thread(amtool, "cluster", "show")
-        await asyncio.to_thread(amtool, "silence", "query")
+        words = ("silence", "add", "alertname=external:DiskFull", "-d", "2h", "-a", "me", "-c", "why")
+        number = (await asyncio.to_thread(amtool, *words)).strip()
+        found = json.loads(await asyncio.to_thread(amtool, "silence", "query", "-o", "json"))
+        assert [(one["id"], one["createdBy"], one["comment"]) for one in found] == [(number, "me", "why")]
+        assert found[0]["matchers"][0]["value"] == "external:DiskFull"
+        await asyncio.to_thread(amtool, "silence", "expire", number)
+        assert json.loads(await asyncio.to_thread(amtool, "silence", "query", "-o", "json")) == []
 
 
 def test_what_pushes_make_of_alerts() -> None:

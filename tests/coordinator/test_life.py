@@ -371,6 +371,11 @@ async def test_an_old_database_is_not_told_again(tmp_path: Path, fleet: Fleet) -
             "INSERT INTO alert (key, endpoint, state, last_at, body) VALUES ('volume_full|a|C:', 'a', 'firing', '', ?)",
             (body,),
         )
+        told = f'{{"id":"x","kind":"firing","at":"2026-02-01T00:00:00Z","alerts":[{body}]}}'
+        await old.execute(
+            "INSERT INTO outbox (id, channel, at, body, sent_at) VALUES ('x', ?, '2026-02-01T00:00:00+00:00', ?, '2026-02-01')",
+            (fleet.channel.name, told),
+        )
     await fleet.round([("a", "OK", {"volumes": FULL})])
     assert fleet.told() == []
     await fleet.round([("a", "OK", {"volumes": FREE})])

@@ -16,6 +16,8 @@ import msgspec
 
 from rmm.core.alerting.lifecycle import FIRING, RESOLVED, Change
 from rmm.core.alerting.route import EXTERNAL
+from rmm.core.alerting.silences import parse_matcher
+from rmm.model.incident import Silence
 from rmm.model.rule import Alert
 
 MOST_POSTED, MOST_LIVE = 1000, 10_000
@@ -207,3 +209,67 @@ def filters_of(texts: Iterable[str]) -> list[Filter]:
 def passes(labels: Mapping[str, str], filters: Iterable[Filter]) -> bool:
     """Whether labels agree with all of them."""
     return all((labels.get(one.name, "") == one.value) is one.equal for one in filters)
+
+
+class PostedMatcher(msgspec.Struct, frozen=True):
+    """A matcher of `POST /api/v2/silences`."""
+
+    name: str
+    value: str
+    isRegex: bool = False
+    isEqual: bool = True
+
+
+class PostedSilence(msgspec.Struct, frozen=True):
+    """A silence as it is posted; one with an id replaces none here: it is a new one."""
+
+    matchers: list[PostedMatcher]
+    startsAt: datetime
+    endsAt: datetime
+    createdBy: str
+    comment: str
+    id: str = ""
+
+
+def silence_of(posted: PostedSilence, now: datetime) -> Silence:
+    """The silence that is stored, or Refused."""
+    if not posted.matchers or len(posted.matchers) > MOST_LABELS:
+        raise Refused("a silence needs matchers")
+    if posted.startsAt.tzinfo is None or posted.endsAt.tzinfo is None or posted.endsAt <= max(now, posted.startsAt):
+        raise Refused("a silence must end after it begins, and after now")
+    if max(len(posted.createdBy), len(posted.comment)) > MOST_TEXT:
+        raise Refused("createdBy or comment is too long")
+    matchers = []
+    for one in posted.matchers:
+        op = {(True, False): "=", (False, False): "!=", (True, True): "=~", (False, True): "!~"}[
+            one.isEqual, one.isRegex
+        ]
+        try:
+            matchers.append(parse_matcher(f'{"endpoint" if one.name == "instance" else one.name}{op}"{one.value}"'))
+        except ValueError as error:
+            raise Refused(str(error)) from error
+    return Silence(
+        matchers=tuple(matchers), author=posted.createdBy, reason=posted.comment, starts_at=max(posted.startsAt, now),
+        ends_at=posted.endsAt,
+    )  # fmt: skip
+
+
+def gettable_silence(one: Silence, now: datetime) -> dict[str, Any]:
+    """`gettableSilence` of the API."""
+    return {
+        "id": str(one.number),
+        "status": {"state": "active" if one.starts_at <= now else "pending"},
+        "createdBy": one.author,
+        "comment": one.reason,
+        "startsAt": _moment(one.starts_at),
+        "endsAt": _moment(one.ends_at),
+        "updatedAt": _moment(one.starts_at),
+        "matchers": [
+            {
+                "name": "alertname" if m.label == "rule" else m.label, "value": m.value,
+                "isRegex": m.op in ("=~", "!~"),
+                "isEqual": m.op in ("=", "=~"),
+            }
+            for m in one.matchers
+        ],
+    }  # fmt: skip
