@@ -373,8 +373,8 @@ async def test_an_old_database_is_not_told_again(tmp_path: Path, fleet: Fleet) -
         )
         told = f'{{"id":"x","kind":"firing","at":"2026-02-01T00:00:00Z","alerts":[{body}]}}'
         await old.execute(
-            "INSERT INTO outbox (id, channel, at, body, sent_at) VALUES ('x', ?, '2026-02-01T00:00:00+00:00', ?, '2026-02-01')",
-            (fleet.channel.name, told),
+            "INSERT INTO outbox (id, channel, at, body, sent_at) VALUES ('x', ?, ?, ?, '2026-02-01')",
+            (fleet.channel.name, "2026-02-01T00:00:00+00:00", told),
         )
     await fleet.round([("a", "OK", {"volumes": FULL})])
     assert fleet.told() == []
