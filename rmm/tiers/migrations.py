@@ -193,17 +193,25 @@ def tier_error(path: Path, error: Exception) -> TierError:
     text = str(error)
     if "full" in text:
         return TierError(f"{path}: {text}", code="disk.full", hint=_FULL)
-    if "I/O error" in text:  # also what a full disk makes of the file of shared memory beside a WAL
-        if shutil.disk_usage(path.parent).free < LITTLE:
-            return TierError(f"{path}: {text}, the disk is full", code="disk.full", hint=_FULL)
-        return TierError(f"{path}: {text}", code="disk.io")
+    if "I/O error" in text or "unable to open" in text:
+        return _refused(path, text)
     if "locked" in text or text == "interrupted":
         return TierError(f"{path}: {text}", code="tier.busy", hint="Something else is at work on this file; try again.")
-    if "readonly" in text or "unable to open" in text:
+    if "readonly" in text:
         return TierError(f"{path}: {text}", code="disk.read_only")
     if any(sign in text for sign in _SIGNS):
         return TierError(f"{path}: {text}", code="tier.damaged", hint=_DAMAGED)
     return TierError(f"{path}: {text}")
+
+
+def _refused(path: Path, text: str) -> TierError:
+    """SQLite does not say why the system refused; a full disk, too, makes this of a file that is to be new."""
+    there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    folder = there if there.is_dir() else there.parent
+    if shutil.disk_usage(folder).free < LITTLE:
+        return TierError(f"{path}: {text}, the disk is full", code="disk.full", hint=_FULL)
+    code = "disk.io" if os.access(there, os.W_OK) and os.access(folder, os.W_OK) else "disk.read_only"
+    return TierError(f"{path}: {text}", code=code)
 
 
 def set_aside(path: Path) -> Path:

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.crash import clocks, flips, full, kills, sweep, trace
+from tests.crash import clocks, failing, flips, full, kills, pieces, sweep, trace
 
 Finding = tuple[str, list[str]]
 
@@ -20,9 +20,8 @@ def moments(options: argparse.Namespace) -> int:
         print(f"SKIP: kills and losses of power at every moment: {reason}")
         return 0
     with tempfile.TemporaryDirectory(prefix="rmm-crash-") as folder:
-        verdict = sweep.sweep(
-            sweep.record(Path(folder)), seeds=options.seeds, seed=options.seed, every=options.every, said=said
-        )
+        chosen = options.seeds, options.seed, options.every
+        verdict = pieces.whole(Path(options.keep or folder), chosen, options.jobs, said)
     for variant, count in verdict.states.items():
         print(f"{count:>7} moments, {verdict.judged[variant]:>7} different states judged: {variant}")
     print(f"{verdict.points} moments, {sum(verdict.judged.values())} states judged")
@@ -38,7 +37,10 @@ def random_kills(options: argparse.Namespace) -> int:
         toll = kills.run(Path(folder), options.kills, options.seed, said)
     for step, count in toll.steps.most_common():
         print(f"{count:>7} times killed in: {step}")
-    print(f"{toll.kills} kills, {toll.acknowledged} observations acknowledged, {toll.bytes} bytes in the store")
+    print(
+        f"{toll.kills} kills, {toll.acknowledged} observations acknowledged, {toll.bytes} bytes in the store, "
+        f"{toll.days} days of it in the archive"
+    )
     return conclude("kills at random moments", toll.findings, toll.seconds)
 
 
@@ -51,8 +53,8 @@ def flipped_bits(options: argparse.Namespace) -> int:
         result = flips.run(sweep.record(Path(folder)), options.flips, options.seed)
     for kind, outcomes in result.outcomes.items():
         told = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.most_common())
-        note = " (SQLite cannot find all)" if kind in flips.WITHOUT_CHECKSUM else ""
-        print(f"{kind:>10}: {told}{note}")
+        note = " (not all can be found)" if kind in flips.WITHOUT_CHECKSUM else ""
+        print(f"{kind:>23}: {told}{note}")
     return conclude("flipped bits", result.findings, result.seconds)
 
 
@@ -75,6 +77,18 @@ def shortages(options: argparse.Namespace) -> int:
     return conclude("full and read-only disks at every step", result.findings, result.seconds)
 
 
+def failing_calls(options: argparse.Namespace) -> int:
+    """The disk is full, or fails once, at every call that changes it."""
+    if reason := failing.why_not():
+        print(f"SKIP: failing calls: {reason}")
+        return 0
+    with tempfile.TemporaryDirectory(prefix="rmm-crash-") as folder:
+        result = failing.run(Path(folder), options.jobs, options.every, said)
+    for outcome, count in result.outcomes.most_common():
+        print(f"{count:>7} {outcome}")
+    return conclude("the disk full, or failing, at every call", result.findings, result.seconds)
+
+
 def said(line: str) -> None:
     print(line, flush=True)
 
@@ -94,6 +108,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], int]] = {
     "flips": flipped_bits,
     "clocks": set_clocks,
     "full": shortages,
+    "failing": failing_calls,
 }
 
 
@@ -103,6 +118,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=None, help="of an earlier run, to have the same again")
     parser.add_argument("--seeds", type=int, default=2, help="random losses of power per moment (2)")
     parser.add_argument("--every", type=int, default=1, help="only each so many-th moment (1)")
+    parser.add_argument("--jobs", type=int, default=pieces.processors(), help="processes at work on moments (all)")
+    parser.add_argument("--keep", help="a folder for the recorded cycle and what was judged of it, to go on later")
     parser.add_argument("--kills", type=int, default=1000, help="kills at random moments (1000)")
     parser.add_argument("--flips", type=int, default=150, help="flipped bits per kind of file (150)")
     options = parser.parse_args()

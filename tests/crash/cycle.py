@@ -27,14 +27,19 @@ from rmm.durable import hold
 from rmm.model.observation import Observation
 from rmm.model.settings import Retention
 from rmm.tiers import layout, migrations, shard_store, spool
+from rmm.tiers.archive import archiver, parquet, upkeep
+from rmm.tiers.archive.files import day_of
 from rmm.tiers.shard_store import ShardStore, open_shard
 from rmm.tiers.store.backup import backup
 from rmm.tiers.store.restore import restore
-from tests.crash.truth import FIELDS, NEW, OLD, SITES, minute_of, moment, observe
+from tests.crash.truth import FIELDS, NEW, OLD, SITES, START, minute_of, moment, observe
 
 KEEP_DAYS = 30
 EVERYTHING = Retention(samples=0, changes=0, hourly=0, daily=0)
 KEEP = Retention(samples=KEEP_DAYS, changes=KEEP_DAYS)
+KEEP_ARCHIVED = Retention(samples=KEEP_DAYS, changes=0)  # changes are not archived
+ARCHIVED = day_of(START.date().isoformat())
+LATE = 60  # a minute of that day, which no round observes
 OLDEST = Path(__file__).with_name("oldest")
 
 
@@ -50,8 +55,8 @@ class Run:
 
     def say(self, **facts: Any) -> None:
         """One line, in one system call: `acknowledged` [[endpoint, minute], ...] once they are, `forgets` a minute
-        before anything older than that is forgotten, `minute` the newest that is about to be observed, `step` a name
-        as it begins."""
+        before anything older than that is forgotten, `minute` the newest that is about to be observed, `restored`
+        whether the archived day is in the store again, `step` a name as it begins."""
         os.writev(self.log, [json.dumps(facts).encode() + b"\n"])
 
     def now(self) -> datetime:
@@ -61,7 +66,8 @@ class Run:
         return self.minute * 60.0
 
     def open(self, site: str, shard: int, keep: Retention | None = None) -> AbstractAsyncContextManager[ShardStore]:
-        return open_shard(self.data, site, shard, fields=FIELDS, now=self.now, keep=keep)
+        archiving = keep is KEEP_ARCHIVED
+        return open_shard(self.data, site, shard, fields=FIELDS, now=self.now, keep=keep, archiving=archiving)
 
     def coordinator(self) -> AbstractAsyncContextManager[Coordinator]:
         return Coordinator.open(self.data, rules=(), keys={}, channels=(), clock=self)
@@ -152,10 +158,42 @@ async def after(run: Run, minutes: int) -> None:
     await one_round(run, OLD, keep=EVERYTHING)
 
 
+async def late(run: Run, site: str) -> None:
+    """What some endpoints said on a day that is merged and archived comes now, and is merged into it."""
+    async with run.coordinator() as coordinator, run.open(site, 0, EVERYTHING) as store:
+        records = await run.acknowledge(store, run.observations(site, 0, LATE)[::2])
+        await coordinator.fold(records)
+        await store.flush()
+        await store.release()
+
+
+async def archived(run: Run) -> None:
+    """The first day into the archive, or anew when there is more of it."""
+    await asyncio.to_thread(archiver.run, run.data, OLD, ARCHIVED + 1)
+
+
+async def archived_goes(run: Run) -> None:
+    """The week of the first day is too old, and the archive has it: its file goes. Nothing is forgotten by that."""
+    run.minute = 10 + (KEEP_DAYS + 1) * 24 * 60
+    await one_round(run, OLD, keep=KEEP_ARCHIVED)
+
+
+async def brought_back(run: Run) -> None:
+    """The first day out of the archive into the store."""
+    await asyncio.to_thread(upkeep.restore, run.data, OLD, [ARCHIVED])
+    run.say(restored=True)
+
+
+async def taken_away(run: Run) -> None:
+    run.say(restored=False)
+    await asyncio.to_thread(upkeep.forget_restored, run.data, OLD)
+
+
 async def backed_up(run: Run) -> None:
     """All of it into a folder beside the store, while a shard is open."""
     async with run.open(OLD, 0):
-        await asyncio.to_thread(backup, run.data, run.data.with_name("config"), backup_of(run.data))
+        folders = run.data, run.data.with_name("config"), backup_of(run.data)
+        await asyncio.to_thread(backup, *folders, archive=True)
 
 
 async def restored(run: Run) -> None:
@@ -183,10 +221,16 @@ STEPS: Sequence[tuple[str, Step]] = (
     ("hours are sealed", lambda run: after(run, 80)),
     ("a day is merged", lambda run: after(run, 27 * 60)),
     ("hours are sealed beside merged days", lambda run: after(run, 80)),
+    ("a merged day is archived", archived),
+    ("what comes late is merged into it", lambda run: late(run, OLD)),
+    ("it is archived anew", archived),
     ("a backup", backed_up),
     ("it is restored", restored),
     ("retention", lambda run: later(run, OLD)),
-    ("a last round", lambda run: one_round(run, OLD)),
+    ("retention of what is archived", archived_goes),
+    ("a day is restored from the archive", brought_back),
+    ("a round beside restored days", lambda run: one_round(run, OLD)),
+    ("restored days are removed", taken_away),
 )
 
 
@@ -203,6 +247,11 @@ def prepare(data: Path) -> list[tuple[str, int]]:
     hot = data / "hot" / OLD / "0.json"
     hot.parent.mkdir(parents=True)
     hot.write_bytes((OLDEST / "hot.json").read_bytes())
+    return prepared()
+
+
+def prepared() -> list[tuple[str, int]]:
+    """What such a store has acknowledged."""
     return [(endpoint, minute) for endpoint in SITES[OLD] for minute in (8, 9, 10)]
 
 
@@ -210,6 +259,7 @@ def small_limits() -> None:
     """What a large fleet reaches in hours is reached by a small cycle: segments, batches and checkpoints."""
     spool.SEGMENT_BYTES = 6_000
     shard_store.BATCH = 4
+    parquet.BLOCK = 4
     connect = aiosqlite.connect
 
     async def checkpointing(*arguments: Any, **options: Any) -> aiosqlite.Connection:
@@ -249,12 +299,18 @@ async def long_round(run: Run) -> None:
     await one_round(run, OLD, minutes=3, keep=KEEP)
 
 
+async def archives(run: Run) -> None:
+    """A day that is merged and not archived as it is, if there is one."""
+    await asyncio.to_thread(archiver.run, run.data, OLD, day_of(run.now().date().isoformat()), most=1)
+
+
 UNENDING: Sequence[tuple[str, Step]] = (
     ("a round", lambda run: one_round(run, OLD)),
     ("a round of the new site", lambda run: one_round(run, NEW)),
     ("a long round", long_round),
     ("a round that is not committed", lambda run: one_round(run, OLD, commits=False)),
     ("a change of shards", lambda run: reshard(run, OLD, random.choice((1, 2, 3)))),
+    ("the archive", archives),
 )
 
 

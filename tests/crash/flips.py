@@ -21,8 +21,10 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
 
-from rmm.errors import RmmError
+from rmm.errors import RmmError, TierError
 from rmm.tiers import hot_json
+from rmm.tiers.archive import archiver, upkeep
+from rmm.tiers.archive.files import folder_of
 from rmm.tiers.cold_sqlite import ColdReader
 from rmm.tiers.fleet_sqlite.reader import FleetFile
 from tests.crash import cycle, judge, sweep
@@ -32,16 +34,21 @@ from tests.crash.truth import CORES, OLD, SERVICES, SITES, minute_of, moment, st
 
 KINDS: dict[str, Callable[[str], bool]] = {
     "hot": lambda path: path.startswith("data/hot/") and path.endswith(".json"),
-    "spool": lambda path: path.endswith(".spool"),
+    "spool": lambda path: fnmatch(path, "data/spool/*.spool"),
     "cold": lambda path: fnmatch(path, "data/cold/*.sqlite") and path.count("/") == 3,
     "merged": lambda path: fnmatch(path, "data/cold/*.sqlite") and path.count("/") == 4,
     "cold WAL": lambda path: path.startswith("data/cold/") and path.endswith("-wal"),
     "fleet": lambda path: path == "data/fleet.sqlite",
     "fleet WAL": lambda path: path == "data/fleet.sqlite-wal",
+    "archive": lambda path: fnmatch(path, "data/archive/*.parquet"),
+    "archive, never verified": lambda path: fnmatch(path, "data/archive/*.parquet"),
+    "archive's notes": lambda path: fnmatch(path, "data/archive/*.b2") or fnmatch(path, "data/archive/*.json"),
 }
 
-# Where SQLite cannot find everything: pages have no checksums, and a WAL ends at the first frame that is wrong.
-WITHOUT_CHECKSUM = ("cold", "merged", "cold WAL", "fleet", "fleet WAL")
+# Where not everything can be found: SQLite's pages have no checksums, and a WAL ends at the first frame that is wrong;
+# the checksums of the archive are compared by `rmm archive verify`, and not each time a value is read.
+UNVERIFIED = "archive, never verified"
+WITHOUT_CHECKSUM = ("cold", "merged", "cold WAL", "fleet", "fleet WAL", UNVERIFIED)
 
 UNHARMED, FOUND, SILENT, STUCK = "nothing changed by it", "found", "NOT FOUND, another value", "STUCK"
 
@@ -84,7 +91,7 @@ def run(recording: sweep.Recording, count: int, seed: int, every: int = 120) -> 
                 chance = random.Random(f"{seed}/{kind}/{number}")
                 store = chance.choice(having)
                 where, flipped = _flipped(store.found, belongs, chance)
-                outcome, wrong = judged(place, flipped, store.expected)
+                outcome, wrong = judged(place, flipped, store.expected, verified=kind != UNVERIFIED)
                 outcomes[outcome] += 1
                 told = (f"{where}, {store.moment}: {outcome}", wrong)
                 if outcome == STUCK or (outcome == SILENT and kind not in WITHOUT_CHECKSUM):
@@ -108,14 +115,15 @@ def _flipped(found: Tree, belongs: Callable[[str], bool], chance: random.Random)
     return f"bit {bit} of byte {place} of {path}", {**found, path: bytes(content)}
 
 
-def judged(place: Path, flipped: Tree, expected: Expected) -> tuple[str, list[str]]:
+def judged(place: Path, flipped: Tree, expected: Expected, *, verified: bool = True) -> tuple[str, list[str]]:
+    """(outcome, what is wrong or what told it); `verified` is whether `rmm archive verify` runs before all is read."""
     folder = place / "found"
     folder.mkdir()
     noted = _Noted()
     logging.getLogger("rmm").addHandler(noted)
     try:
         build(flipped, folder)
-        return asyncio.run(_outcome(folder / "data", expected, noted))
+        return asyncio.run(_outcome(folder / "data", expected, noted, verified=verified))
     except (RmmError, OSError, sqlite3.Error, AssertionError, KeyError, ValueError, TypeError, AttributeError) as error:
         return STUCK, [f"{type(error).__name__}: {error}"]
     finally:
@@ -134,7 +142,7 @@ class _Noted(logging.Handler):
         self.said.append(record.getMessage())
 
 
-async def _outcome(data: Path, expected: Expected, noted: _Noted) -> tuple[str, list[str]]:
+async def _outcome(data: Path, expected: Expected, noted: _Noted, *, verified: bool) -> tuple[str, list[str]]:
     log = os.open(data.with_name("log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     run = cycle.Run(data, log, minute=expected.minute + 1000, epoch="judge")
     told: list[str] = []
@@ -150,6 +158,8 @@ async def _outcome(data: Path, expected: Expected, noted: _Noted) -> tuple[str, 
             if attempt == 2:
                 return STUCK, told
     os.close(log)
+    if verified and folder_of(data, OLD).exists():
+        told += _archive(data)
     missing, wrong, errors = _read(data, expected)
     wrong += _newest(data, run.minute)
     if wrong:
@@ -159,6 +169,17 @@ async def _outcome(data: Path, expected: Expected, noted: _Noted) -> tuple[str, 
     if missing and not found:
         return SILENT, missing
     return (FOUND if found else UNHARMED), [*told, *errors, *aside, *missing]
+
+
+def _archive(data: Path) -> Iterator[str]:
+    """What verifying tells, and the next run; the archive of a site waits while a file of its history is damaged."""
+    yield from (f"{one.path.name}: {one.why}" for one in upkeep.verify(data, OLD) if one.state != "ok")
+    try:
+        archiver.run(data, OLD, cycle.ARCHIVED + 1)
+    except TierError as error:
+        if error.code != "tier.damaged":
+            raise
+        yield f"{error.code}: {error}"
 
 
 def _read(data: Path, expected: Expected) -> tuple[list[str], list[str], list[str]]:

@@ -25,6 +25,7 @@ ROOM = (0, 4, 8, 16, 32, 48, 64, 96, 128, 192, 256)  # kB that are left when a s
 SIZE_MB = 16
 
 READ_ONLY = -1
+CODES = ("disk.full", "disk.read_only")  # by which the product may tell it
 
 
 @dataclass
@@ -41,7 +42,6 @@ class Snapshot:
     """The store before a step, and the run that is about to make it."""
 
     name: str
-    step: cycle.Step
     folder: Path
     log: bytes
     run: cycle.Run
@@ -81,27 +81,27 @@ def run(folder: Path, rooms: Sequence[int] = ROOM, every: int = 1) -> Shortage:
     """Each `every`th step with each room, and read-only."""
     result, began = Shortage(), time.monotonic()
     with quiet():
-        snapshots, before = asyncio.run(_snapshots(folder))
+        kept, before = asyncio.run(snapshots(folder))
     with small(folder / "small") as disk:
-        for snapshot in snapshots[::every]:
+        for snapshot in kept[::every]:
             for room in (*rooms, READ_ONLY):
                 _one(disk, snapshot, room, before, result)
     result.seconds = time.monotonic() - began
     return result
 
 
-async def _snapshots(folder: Path) -> tuple[list[Snapshot], list[Ident]]:
-    """The whole cycle with room enough, kept before each step."""
+async def snapshots(folder: Path, count: int = len(cycle.STEPS)) -> tuple[list[Snapshot], list[Ident]]:
+    """The first `count` steps of the cycle with room enough, kept before each."""
     data, log = folder / "data", folder / "log"
     before = cycle.prepare(data)
     run, found = cycle.Run(data, os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)), []
-    for number, (name, step) in enumerate(cycle.STEPS):
+    for number, (name, make) in enumerate(cycle.STEPS[:count]):
         kept = folder / f"before-{number}"
         shutil.copytree(data, kept / "data")
         if cycle.backup_of(data).exists():
             shutil.copytree(cycle.backup_of(data), cycle.backup_of(kept / "data"))
-        found.append(Snapshot(name, step, kept, log.read_bytes(), replace(run, shards=dict(run.shards))))
-        await step(run)
+        found.append(Snapshot(name, kept, log.read_bytes(), replace(run, shards=dict(run.shards))))
+        await make(run)
     os.close(run.log)
     return found, before
 
@@ -112,7 +112,7 @@ def _one(disk: Path, snapshot: Snapshot, room: int, before: Sequence[Ident], res
     log.write_bytes(snapshot.log)
     was = tree(loaded(place), Killed())
     with _shortage(disk, room), quiet():
-        outcome, wrong = _step(snapshot, place / "data", log)
+        outcome, wrong = step(snapshot, place / "data", log)
     if room == READ_ONLY and (outcome == "ended" or not _same(was, tree(loaded(place), Killed()))):
         wrong.append("a read-only disk was written")
     expected = Expected.of(before, cycle.said(log.read_bytes()))
@@ -143,14 +143,14 @@ def _shortage(disk: Path, room: int) -> Iterator[None]:
         filler.unlink(missing_ok=True)
 
 
-def _step(snapshot: Snapshot, data: Path, log: Path) -> tuple[str, list[str]]:
-    """(how it ended, what is wrong with that)."""
+def step(snapshot: Snapshot, data: Path, log: Path, codes: Sequence[str] = CODES) -> tuple[str, list[str]]:
+    """Make the step: (how it ended, what is wrong with that); with an error it has to be one of these codes."""
     descriptor = os.open(log, os.O_WRONLY | os.O_APPEND)
     run = replace(snapshot.run, data=data, log=descriptor, shards=dict(snapshot.run.shards))
     try:
-        asyncio.run(snapshot.step(run))  # type: ignore[arg-type]
+        asyncio.run(dict(cycle.STEPS)[snapshot.name](run))  # type: ignore[arg-type]
     except RmmError as error:
-        return error.code, [] if error.code in ("disk.full", "disk.read_only") else [f"{error.code}: {error}"]
+        return error.code, [] if error.code in codes else [f"{error.code}: {error}"]
     except Exception as error:
         return type(error).__name__, [f"{type(error).__name__}: {error}"]
     finally:

@@ -16,13 +16,18 @@ from typing import Any
 
 from rmm.errors import RmmError
 from rmm.tiers import hot_json
+from rmm.tiers.archive import archiver, upkeep
+from rmm.tiers.archive.files import folder_of
 from rmm.tiers.cold_sqlite import ColdReader
+from rmm.tiers.cold_sqlite.sealed import RESTORED
 from rmm.tiers.fleet_sqlite.reader import FleetFile
+from rmm.tiers.store.backup import read_manifest, verify
 from rmm.tiers.store.places import BEFORE, RESTORING
 from rmm.tiers.store.restore import INCOMING
-from tests.crash import cycle
+from tests.crash import cycle, direct
 from tests.crash.truth import (
     CORES,
+    OLD,
     SERVICES,
     SITES,
     Ident,
@@ -43,6 +48,7 @@ class Expected:
     acknowledged: set[Ident] = field(default_factory=set)
     forgotten_before: int = -1
     minute: int = 0  # nothing newer can be in the store
+    restored: bool = False  # the archived day was brought back, and nobody has begun to take it away
 
     @classmethod
     def of(cls, before: Iterable[Ident], said: Iterable[dict[str, Any]]) -> Expected:
@@ -51,6 +57,7 @@ class Expected:
         for one in said:
             expected.acknowledged |= {(endpoint, minute) for endpoint, minute in one.get("acknowledged", ())}
             expected.forgotten_before = max(expected.forgotten_before, one.get("forgets", -1))
+            expected.restored = one.get("restored", expected.restored)
             expected.minute = max(expected.minute, one.get("minute", 0))
         return expected
 
@@ -81,7 +88,11 @@ def wrongs(data: Path, expected: Expected, *, powerless: bool) -> list[str]:
         try:
             if (data / RESTORING).exists():  # a poll refuses, and says that the restore has to be run again
                 asyncio.run(cycle.restored(cycle.Run(data, -1)))
-            found = [*_as_found(data), *asyncio.run(_after_opening(data, expected, powerless=powerless))]
+            found = [
+                *_as_found(data),
+                *_backup(data),
+                *asyncio.run(_after_opening(data, expected, powerless=powerless)),
+            ]
         except (RmmError, OSError, sqlite3.Error, AssertionError, KeyError, ValueError, TypeError) as error:
             return [f"{type(error).__name__}: {error}"]
     return found
@@ -109,12 +120,42 @@ async def _after_opening(data: Path, expected: Expected, *, powerless: bool) -> 
     for site in SITES:
         await cycle.one_round(run, site, keep=cycle.EVERYTHING)
     os.close(run.log)
+    wrong += await asyncio.to_thread(_archive, data)
+    wrong += _restored(data) if expected.restored else []
     after = Expected(expected.acknowledged | set(_said(run)), expected.forgotten_before)
-    wrong += [what for site in SITES for what in history(data, site, after)]
+    with direct.reading():
+        wrong += [what for site in SITES for what in history(data, site, after)]
     wrong += _fleet(data, after, SITES)
     wrong += _left_behind(data, powerless=powerless)
     wrong += [f"{path.relative_to(data)}: {what}" for path in _databases(data) for what in integrity(path)]
     return wrong
+
+
+def _backup(data: Path) -> list[str]:
+    """A backup that has its name is whole."""
+    folder = cycle.backup_of(data)
+    if folder.exists():
+        verify(folder, read_manifest(folder))
+    return []
+
+
+def _restored(data: Path) -> list[str]:
+    """The archived day of every endpoint is in the store again."""
+    count = 0
+    for path in (data / "cold" / OLD / RESTORED).glob("raw-*.sqlite"):
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+            count += connection.execute("SELECT count(*) FROM segment").fetchone()[0]
+    return [] if count == len(SITES[OLD]) else [f"the day of {count} endpoints is restored"]
+
+
+def _archive(data: Path) -> list[str]:
+    """Where there is an archive, its next run works, and everything in it is as it says."""
+    if not folder_of(data, OLD).exists():
+        return []
+    archiver.run(data, OLD, cycle.ARCHIVED + 1)
+    looked = upkeep.verify(data, OLD)
+    wrong = [f"the archive: {one.path.name} is {one.state}: {one.why}" for one in looked if one.state != "ok"]
+    return wrong if looked else ["the archive is empty after a run"]
 
 
 def _resumed(data: Path) -> cycle.Run:
@@ -171,10 +212,12 @@ def history(data: Path, site: str, expected: Expected) -> Iterator[str]:
 
 
 def _samples(reader: ColdReader, endpoint: str, minutes: set[int]) -> Iterator[str]:
-    for core, name, true in ((0, "util_pct", util), (CORES - 1, "switches", switches)):
-        read = [(minute_of(at), value) for at, value in reader.history(endpoint, f"cpu.{name}[{core}]", **EVER)]
-        if read != [(minute, true(endpoint, minute, core)) for minute in sorted(minutes)]:
-            yield f"{endpoint}: other samples of {name}[{core}]: {read[:3]}"
+    """One series of each endpoint, decimals of one and whole numbers of the next: they are packed differently."""
+    even = endpoint[-1] in "02468"
+    core, name, true = (0, "util_pct", util) if even else (CORES - 1, "switches", switches)
+    read = [(minute_of(at), value) for at, value in reader.history(endpoint, f"cpu.{name}[{core}]", **EVER)]
+    if read != [(minute, true(endpoint, minute, core)) for minute in sorted(minutes)]:
+        yield f"{endpoint}: other samples of {name}[{core}]: {read[:3]}"
 
 
 def _changes(reader: ColdReader, endpoint: str, minutes: set[int]) -> Iterator[str]:
@@ -220,7 +263,9 @@ def _fleet(data: Path, expected: Expected, sites: Iterable[str]) -> Iterator[str
 def _left_behind(data: Path, *, powerless: bool) -> list[str]:
     temporary = [path for path in data.rglob("*.tmp") if not path.name.startswith(f".{RESTORING}.")]  # 60 bytes
     left = [str(path.relative_to(data)) for path in temporary]
-    left += [str(path.relative_to(data)) for path in data.rglob("*.spool") if _in_use(path)]
+    left += [
+        str(path.relative_to(data)) for name in ("*.spool", ".*.work*") for path in data.rglob(name) if _in_use(path)
+    ]
     for path in data.rglob("*damaged*"):
         if _in_use(path) and not (powerless and path.is_relative_to(data / "spool")):
             left.append(str(path.relative_to(data)))

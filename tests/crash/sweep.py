@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import sys
 import tempfile
@@ -12,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.crash import cycle, trace
+from tests.crash import cycle, direct, trace
 from tests.crash.disk import Killed, KilledWithin, Loss, OnlyData, OnlyNames, Some, Tree, build, tree
 from tests.crash.judge import Expected, wrongs
 from tests.crash.replay import Point, Replay
@@ -20,6 +21,11 @@ from tests.crash.trace import Call
 from tests.crash.truth import Ident
 
 LeftOut = Callable[[Call, str], bool]  # a call that is not repeated, and its path
+
+
+# Temporary files, DuckDB's, a backup in the making, what a restore has copied before it exchanges anything.
+SCRAPS = re.compile(r"\.tmp$|\.work(\.wal)?$|^\.backup\.\d+\.part/|/\.restore\.part/")
+ALL = range(1, sys.maxsize)
 
 
 def nothing(_call: Call, _path: str) -> bool:
@@ -33,11 +39,15 @@ class Recording:
     folder: Path
     before: list[Ident]  # what the store had acknowledged when the recording began
 
-    def replay(self, left_out: LeftOut = nothing) -> Iterator[tuple[Point, Replay]]:
+    def replay(self, left_out: LeftOut = nothing, moments: range = ALL) -> Iterator[tuple[Point, Replay]]:
+        """Each of these moments, with the disk as it was then."""
         replay = Replay(self.folder / "disk", self.folder / "log", left_out=left_out)
         replay.begin()
         for point in replay.points(trace.read(self.folder / "trace")):
-            yield point, replay
+            if point.number >= moments.stop:
+                break
+            if point.number >= moments.start:
+                yield point, replay
 
 
 def record(folder: Path) -> Recording:
@@ -61,6 +71,14 @@ class Verdict:
     findings: list[tuple[str, list[str]]] = field(default_factory=list)
     seconds: float = 0.0
 
+    def add(self, other: Verdict) -> None:
+        """What another piece of the same sweep found."""
+        self.points += other.points
+        self.states += other.states
+        self.judged += other.judged
+        self.findings += other.findings
+        self.seconds += other.seconds
+
 
 def losses(point: Point, seeds: int, seed: int) -> Iterator[tuple[str, Loss]]:
     """Variant and what is lost; all but the first two are losses of power."""
@@ -79,22 +97,20 @@ def sweep(
     seeds: int = 1,
     seed: int = 0,
     every: int = 1,
+    moments: range = ALL,
     variants: str = "",
     most: int = 0,
-    said: Callable[[str], None] = lambda _line: None,
     left_out: LeftOut = nothing,
 ) -> Verdict:
-    """Judge each `every`th point in all variants whose name begins with `variants`, until `most` findings.
+    """Judge each `every`th of these moments in all variants whose name begins with `variants`, until `most` findings.
 
     A state of the disk that was judged already, with the same promises, is not judged again.
     """
     verdict, known, began = Verdict(), set[bytes](), time.monotonic()
     place = Path(tempfile.mkdtemp(prefix="rmm-crash-", dir=memory()))
     try:
-        for point, replay in recording.replay(left_out):
+        for point, replay in recording.replay(left_out, moments):
             verdict.points += 1
-            if point.number % 200 == 0:
-                said(f"    moment {point.number}: {sum(verdict.judged.values())} states judged ({point.step})")
             if point.number % every:
                 continue
             expected = Expected.of(recording.before, point.said)
@@ -103,6 +119,8 @@ def sweep(
                     continue
                 verdict.states[variant] += 1
                 found = tree(replay.disk, loss)
+                if variant != "killed" or point.number % 10:
+                    found = without_scraps(found)
                 name = _name(found, len(point.said))
                 if name in known:
                     continue
@@ -120,13 +138,22 @@ def sweep(
     return verdict
 
 
+def without_scraps(found: Tree) -> Tree:
+    """What is in files that are removed unread, because they were never finished, is no difference between states.
+
+    Every tenth state that a kill leaves is judged with it, so that reading it would be seen.
+    """
+    return {path: b"" if content and SCRAPS.search(path) else content for path, content in found.items()}
+
+
 def judge(place: Path, found: Tree, expected: Expected, *, powerless: bool) -> list[str]:
     """What is wrong with a store that is found so."""
     folder = place / "found"
     folder.mkdir()
     try:
         build(found, folder)
-        return wrongs(folder / "data", expected, powerless=powerless)
+        with direct.writing():
+            return wrongs(folder / "data", expected, powerless=powerless)
     finally:
         shutil.rmtree(folder)
 

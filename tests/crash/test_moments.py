@@ -23,8 +23,8 @@ def told(verdict: sweep.Verdict) -> str:
 
 
 def test_nothing_is_lost_wherever_a_cycle_ends(recording: sweep.Recording) -> None:
-    verdict = sweep.sweep(recording, every=211, seed=1)
-    assert verdict.points > 2000
+    verdict = sweep.sweep(recording, every=311, seed=1)
+    assert verdict.points > 4000
     assert sum(verdict.judged.values()) > 25
     assert len(verdict.judged) == 6
     assert not verdict.findings, told(verdict)

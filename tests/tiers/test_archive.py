@@ -1,6 +1,9 @@
 """The archive: what goes there comes back to the bit, and nothing leaves the store before that is proved."""
 
 import asyncio
+import contextlib
+import errno
+import sqlite3
 from datetime import UTC, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ from rmm.errors import ArchiveQueryError, ConfigError, DamagedFile, LeaseLost, T
 from rmm.tiers.archive import archiver, files, parquet, sql, upkeep
 from rmm.tiers.cold_sqlite import ColdReader, ColdTier
 from rmm.tiers.cold_sqlite import segment as segments
+from rmm.tiers.cold_sqlite.sealed import folder_of
 from rmm.tiers.cold_sqlite.whole import SiteSamples
 from rmm.tiers.cold_sqlite.writer import path_of
 
@@ -146,6 +150,66 @@ async def test_a_day_that_is_written_wrongly_gets_no_name(tmp_path: Path, monkey
         assert files.days(tmp_path / "archive" / "hq") == {}
         await cold.expire(START + timedelta(days=60), KEEP, files.released(tmp_path, "hq", 0))
         assert raws(tmp_path) == ["raw-2026-W48.sqlite"]
+
+
+async def test_the_next_run_removes_what_a_killed_one_left(tmp_path: Path) -> None:
+    async with merged(tmp_path, 1):
+        folder = tmp_path / "archive" / "hq"
+        folder.mkdir(parents=True)
+        names = [
+            f".2026-11-24{end}" for end in (".b2.1.tmp", ".parquet.1.tmp", ".parquet.1.work", ".parquet.1.work.wal")
+        ]
+        for name in (*names, ".checked.json.1.tmp"):
+            (folder / name).write_bytes(b"half")
+        archiver.run(tmp_path, "hq", FIRST + 9)
+        assert [path.name for path in folder.glob(".*")] == []
+
+
+async def test_a_loss_of_power_does_not_take_the_archives_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    sync = durable.fsync_folder
+
+    def noted(folder: Path) -> None:
+        sync(folder)
+        synced.extend([folder] if (tmp_path / "archive").exists() else [])
+
+    monkeypatch.setattr(durable, "fsync_folder", noted)
+    async with merged(tmp_path, 1):
+        archiver.run(tmp_path, "hq", FIRST + 9)
+    assert {tmp_path, tmp_path / "archive"} <= set(synced)
+
+
+async def test_no_room_for_the_archives_folder_is_told_as_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    async with merged(tmp_path, 1):
+        monkeypatch.setattr(parquet, "make_folder", refused)
+        with pytest.raises(TierError) as caught:
+            archiver.run(tmp_path, "hq", FIRST + 9)
+    assert caught.value.code == "disk.full"
+
+
+async def test_a_file_that_a_kill_left_without_a_schema_holds_nothing(tmp_path: Path) -> None:
+    async with merged(tmp_path, 1):
+        sqlite3.connect(folder_of(path_of(tmp_path, "hq", 0)) / "raw-2026-W50.sqlite").close()
+        with contextlib.closing(sqlite3.connect(folder_of(path_of(tmp_path, "hq", 0)) / "raw-2026-W51.sqlite")) as db:
+            db.execute("PRAGMA journal_mode = WAL")
+        assert len(archiver.run(tmp_path, "hq", FIRST + 60)) == 2
+        assert SiteSamples(tmp_path, "hq").endpoints() == ["srv-0", "srv-1"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="it needs /dev/full")
+async def test_a_full_disk_is_told_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with merged(tmp_path, 1):
+        with monkeypatch.context() as patched:
+            copy = parquet._copy
+            patched.setattr(parquet, "_copy", lambda db, _path, proof: copy(db, Path("/dev/full"), proof))
+            with pytest.raises(TierError) as caught:
+                archiver.run(tmp_path, "hq", FIRST + 9)
+    assert caught.value.code == "disk.full"
 
 
 async def test_only_one_archives_a_site(tmp_path: Path) -> None:

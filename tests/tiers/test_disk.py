@@ -2,6 +2,8 @@
 
 import asyncio
 import platform
+import shutil
+import sqlite3
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +15,7 @@ from rmm.errors import TierError
 from rmm.model.observation import decode_observation
 from rmm.tiers import hot_json
 from rmm.tiers.cold_sqlite import ColdReader
+from rmm.tiers.migrations import tier_error
 from rmm.tiers.shard_store import open_shard
 from rmm.tiers.spool import Spool
 
@@ -106,3 +109,15 @@ async def test_many_waiting_appends_all_hear_of_the_failure(small: Path) -> None
         outcomes = await asyncio.gather(*(spool.append(b"x" * 1_000_000) for _ in range(9)), return_exceptions=True)
     assert len(outcomes) == 9
     assert all(isinstance(outcome, TierError) for outcome in outcomes)  # one group: none of it was acknowledged
+
+
+def test_what_sqlite_cannot_open_is_told_by_its_cause(small: Path, tmp_path: Path) -> None:
+    """SQLite says the same of a disk that is full, of one that is read-only, and of anything else."""
+    refused = sqlite3.OperationalError("unable to open database file")
+    assert tier_error(tmp_path / "x.sqlite", refused).code == "disk.io"
+    assert tier_error(tmp_path / "missing" / "x.sqlite", refused).code == "disk.io"
+    (small / "filler").write_bytes(bytes(shutil.disk_usage(small).free))
+    assert tier_error(small / "x.sqlite", refused).code == "disk.full"
+    (small / "filler").unlink()
+    assert mount("-o", "remount,ro", str(small))
+    assert tier_error(small / "x.sqlite", refused).code == "disk.read_only"

@@ -29,7 +29,7 @@ from rmm.errors import DamagedFile, LeaseLost, RmmError, TierError
 from rmm.tiers.archive import files, parquet
 from rmm.tiers.archive.parquet import Digest
 from rmm.tiers.cold_sqlite import segment
-from rmm.tiers.cold_sqlite.asking import opened
+from rmm.tiers.cold_sqlite.asking import opened, version_of
 from rmm.tiers.cold_sqlite.sealed import SQL, SealedFile, sealed_files
 from rmm.tiers.cold_sqlite.segment import Samples
 from rmm.tiers.cold_sqlite.whole import SiteSamples
@@ -96,6 +96,8 @@ def digests(file: Path) -> dict[int, str]:
     totals: dict[int, blake2b] = {}
     try:
         with closing(opened(file)) as db:
+            if not version_of(db):  # its writer had only just made it
+                return {}
             rows = db.execute(named((SQL / "statements.sql").read_text(encoding="utf-8"))["whole"])
             for day, *parts in rows:
                 total = totals.setdefault(day, blake2b(digest_size=16))
@@ -155,10 +157,11 @@ def locked(data: Path, site: str) -> AbstractContextManager[None]:
 
 
 def _tidy(folder: Path) -> None:
-    """Remove what a process that died had not finished."""
+    """Remove what a process that died had not finished: a day, its checksums, or what was compared."""
     for kind in ("tmp", "work", "work.wal"):
-        for path in folder.glob(f".*{files.SUFFIX}.*.{kind}"):
-            path.unlink(missing_ok=True)
+        for path in folder.glob(f".*.{kind}"):
+            with contextlib.suppress(OSError):  # writing tells what is wrong with the disk
+                path.unlink()
 
 
 def _due(
@@ -192,7 +195,6 @@ def _due(
             if not _proved(folder, day, merged[day]):
                 yield day, merged[day]
         checked[first] = _Week(end, marks, days)
-        folder.mkdir(parents=True, exist_ok=True)
         replace_file(folder / _CHECKED, msgspec.json.encode(checked))
 
 
@@ -235,12 +237,18 @@ def _proved(folder: Path, day: int, merged: dict[str, str]) -> bool:
 
 
 def set_aside(path: Path, error: DamagedFile) -> Path:
-    """Move a file that cannot be read out of the way; the holder of `locked` alone. Returns where it is."""
+    """Move a file that cannot be read out of the way; the holder of `locked` alone. Returns where it is.
+
+    Raises TierError.
+    """
     number = 1
     while (kept := path.with_name(f"{path.name}.{number}.damaged")).exists():
         number += 1
-    rename(path, kept)
-    fsync_folder(path.parent)
+    try:
+        rename(path, kept)
+        fsync_folder(path.parent)
+    except OSError as failed:
+        raise tier_error(path, failed) from failed
     log.warning("the archive: %s; it is kept as %s", error, kept.name)
     return kept
 

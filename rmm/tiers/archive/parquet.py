@@ -10,6 +10,7 @@ divided by ten to the power of `digits`, or `reals` with `exact` where float64 d
 from __future__ import annotations
 
 import contextlib
+import errno
 import math
 import os
 from array import array
@@ -23,7 +24,7 @@ from typing import Any
 import msgspec
 
 from rmm.core.columns import Number, scaled, unscaled
-from rmm.durable import disk_code, fsync_folder, rename
+from rmm.durable import disk_code, fsync_folder, make_folder, rename
 from rmm.errors import DamagedFile, TierError
 from rmm.tiers.archive import files
 from rmm.tiers.archive.files import Proof, required
@@ -108,7 +109,15 @@ def translated() -> Iterator[None]:
     try:
         yield
     except duckdb.Error as error:
-        raise TierError(f"the archive: {_first_line(error)}", code="archive") from error
+        raise TierError(f"the archive: {_first_line(error)}", code=_code(error)) from error
+
+
+def _code(error: Exception) -> str:
+    """DuckDB says why the system refused in words alone."""
+    for number in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EROFS, errno.EACCES, errno.EIO):
+        if os.strerror(number) in str(error):
+            return disk_code(OSError(number, ""))
+    return "archive"
 
 
 def _first_line(error: Exception) -> str:
@@ -121,9 +130,9 @@ def write(path: Path, days: Iterable[tuple[str, Samples]], proved: Any) -> Proof
     `proved(digest)` gives what the file says of itself, when all has been taken. The file is read back and compared
     before it gets its name. Raises TierError, and then what was there is as it was.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary, work = (path.with_name(f".{path.name}.{os.getpid()}.{kind}") for kind in ("tmp", "work"))
     try:
+        make_folder(path.parent)
         with translated(), contextlib.closing(connected(str(work))) as db:
             columns = ", ".join(f'"{name}" {kind}' for name, kind in _COLUMNS.items())
             db.execute(f"CREATE TABLE day ({columns})")

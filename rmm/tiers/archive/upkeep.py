@@ -14,6 +14,7 @@ from rmm.tiers.archive import files, parquet
 from rmm.tiers.archive.archiver import locked, set_aside
 from rmm.tiers.cold_sqlite import segment
 from rmm.tiers.cold_sqlite.sealed import RESTORED, SealedWriter, raw_path
+from rmm.tiers.migrations import tier_error
 
 log = logging.getLogger(__name__)
 
@@ -127,10 +128,16 @@ async def _restore(folder: Path, wanted: dict[int, Path]) -> list[Path]:
 
 
 def forget_restored(data: Path, site: str) -> bool:
-    """Delete all days of a site that were restored; the archive keeps them. Whether there were any."""
+    """Delete all days of a site that were restored; the archive keeps them. Whether there were any.
+
+    Raises LeaseLost while the site is archived, TierError.
+    """
     folder = data / "cold" / site / RESTORED
     with locked(data, site):
         if not folder.exists():
             return False
-        shutil.rmtree(folder)
+        try:
+            shutil.rmtree(folder)
+        except OSError as error:
+            raise tier_error(folder, error) from error
         return True

@@ -16,7 +16,7 @@ from rmm.core.columns import Number
 from rmm.errors import TierError
 from rmm.tiers.archive import files as archive
 from rmm.tiers.cold_sqlite import segment
-from rmm.tiers.cold_sqlite.asking import opened
+from rmm.tiers.cold_sqlite.asking import opened, version_of
 from rmm.tiers.cold_sqlite.reader import ColdReader
 from rmm.tiers.cold_sqlite.sealed import DAY, PLACE, folder_of, names_of, sealed_files
 from rmm.tiers.cold_sqlite.sealing import samples_of
@@ -84,7 +84,7 @@ class SiteSamples(ColdReader):
 
     def _count(self, path: Path, statement: str, *span: int) -> int:
         try:
-            return int(self._all(path, statement, *span)[0][0])
+            return sum(row[0] for row in self._all(path, statement, *span))
         except TierError as error:
             if "no such table" in str(error):  # of the first schema, which nobody has opened to write since
                 return 0
@@ -125,7 +125,7 @@ class SiteSamples(ColdReader):
     def _all(self, path: Path, statement: str, *given: int) -> list[tuple[Any, ...]]:
         try:
             with contextlib.closing(opened(path)) as connection:
-                return connection.execute(statement, given).fetchall()
+                return connection.execute(statement, given).fetchall() if version_of(connection) else []
         except (sqlite3.Error, UnicodeDecodeError) as error:
             raise tier_error(path, error) from error
 

@@ -24,7 +24,7 @@ from pathlib import Path
 import msgspec
 
 from rmm import __version__
-from rmm.durable import disk_code, fsync_folder, replace_file
+from rmm.durable import disk_code, fsync_folder, make_folder, replace_file
 from rmm.errors import ConfigError, TierError
 from rmm.tiers import hot_json
 from rmm.tiers.archive import files as archived
@@ -79,7 +79,8 @@ def backup(data: Path, config: Path, target: Path, *, archive: bool = True, told
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         _check_room(target, sum(file.size() for file in files))
-        part.mkdir(parents=True, mode=0o700)
+        make_folder(target.parent)
+        part.mkdir(mode=0o700)
         copied = [one for file in files if (one := _copy(data, file, part, told)) is not None]
         copied += _others(data, config, part)
         manifest = Manifest(format=FORMAT, rmm=__version__, began=began, ended=datetime.now(UTC), files=tuple(copied))
