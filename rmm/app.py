@@ -11,6 +11,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager, Asyn
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -21,6 +22,7 @@ from rmm.loop import SystemClock, run
 from rmm.model.endpoint import Credential, Endpoint, Secret
 from rmm.model.observation import Observation, decode_observation
 from rmm.model.round import PollRequest, PollSummary
+from rmm.model.routing import Routing, Subject
 from rmm.model.settings import Settings
 from rmm.plugins import build
 from rmm.resources import shipped
@@ -31,6 +33,7 @@ from rmm.settings.targets import Targets, changed_at
 
 if TYPE_CHECKING:
     from rmm.coordinator import Coordinator
+    from rmm.core.alerting.mute import Context
     from rmm.model.collector import Collector
     from rmm.model.rule import Rule
     from rmm.poller.kit import Kit
@@ -230,24 +233,63 @@ class App:
         """The coordinator of this data folder, with the configured channels."""
         from rmm.coordinator import Coordinator
 
-        channels = self._channels()
+        channels = self.channels()
         keys = {name: collector.manifest.key for name, collector in self.catalog.items()}
         async with Coordinator.open(
-            self.data, rules=self.rules, keys=keys, channels=channels, clock=self.clock
-        ) as coordinator:
+            self.data, rules=self.rules, keys=keys, channels=channels, clock=self.clock,
+            settings=self.settings.alerts, context=self.alert_context(), routing=self.routing(),
+        ) as coordinator:  # fmt: skip
             yield coordinator
 
-    def _channels(self) -> list[Channel]:
-        given = self.settings.channels or {"log": {"type": "log"}}
-        return [self._channel(name, options) for name, options in given.items()]
+    def alert_context(self) -> Context:
+        """What the configuration says that decides whether an alert is told."""
+        from rmm.core.alerting.mute import Context
+        from rmm.core.alerting.scopes import place_of
 
-    def _channel(self, name: str, options: Mapping[str, Any]) -> Channel:
-        kind = str(options["type"])
-        rest = {key: value for key, value in options.items() if key != "type"}
+        zones = {f"site:{site.id}": ZoneInfo(site.timezone) for site in self.settings.sites.values()}
+        zones |= {one.timezone: ZoneInfo(one.timezone) for one in self.settings.windows if one.timezone}
+        places = {one.id: place_of(one) for one in self.settings.endpoints}
+        return Context(self.settings.windows, self.settings.dependencies, zones, places)
+
+    def routing(self) -> Routing:
+        """Who is told of what, with what routes may know of endpoints and rules."""
+        return Routing(
+            routes=self.settings.routes,
+            inhibit=self.settings.inhibit,
+            subjects={one.id: Subject(one.group, one.tags) for one in self.settings.endpoints},
+            quarters={rule.id: rule.quarter for rule in self.rules},
+        )
+
+    @property
+    def channel_options(self) -> Mapping[str, Mapping[str, Any]]:
+        """What is configured of each channel; without any, the file notifications.log."""
+        return self.settings.channels or {"log": {"type": "log"}}
+
+    def channels(self) -> list[Channel]:
+        """All channels, with their secrets."""
+        return [self.channel(name) for name in self.channel_options]
+
+    def channel(self, name: str) -> Channel:
+        """One channel. Raises ConfigError for wrong options, VaultError for a secret that is not in the vault."""
+        if name not in self.channel_options:
+            raise ConfigError(f"there is no channel {name!r}; there are {', '.join(self.channel_options)}")
+        options = self.channel_options[name]
+        kind, folder = str(options["type"]), Path(self.settings.folder)
+        rest = {key: self._with_secrets(value) for key, value in options.items() if key != "type"}
         if kind == "log":
             rest["file"] = str(self.data / str(rest.get("file", "notifications.log")))
+        if isinstance(rest.get("ca_file"), str) and rest["ca_file"]:
+            rest["ca_file"] = str(folder / rest["ca_file"])
+        if kind in ("email", "apprise"):
+            rest.setdefault("templates", str(folder / "templates"))
         channel: Channel = build("channels", kind, name=name, options=rest)
         return channel
+
+    def _with_secrets(self, value: Any) -> Any:
+        """`{vault: NAME}` is that credential, also one level down."""
+        if isinstance(value, dict) and set(value) == {"vault"} and isinstance(value["vault"], str):
+            return self.credential(value["vault"])
+        return {key: self._with_secrets(one) for key, one in value.items()} if isinstance(value, dict) else value
 
     async def poll(
         self, request: PollRequest, *, on_observation: Callable[[Observation], None], config: Path
@@ -294,7 +336,7 @@ class App:
         except TierError as error:
             text = f"the site collector cannot store readings: {error}"
             with contextlib.suppress(TimeoutError):
-                await tell_fault(self._channels(), self.clock, "collector_disk", text)
+                await tell_fault(self.channels(), self.clock, "collector_disk", text)
             raise
 
     def _unlock(self, work: Sequence[ShardWork]) -> None:

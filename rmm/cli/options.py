@@ -88,6 +88,23 @@ def checked_output(output: str) -> str:
     return output
 
 
+def coming(text: str, now: datetime) -> datetime:
+    """A moment that is to come: 30m, 4h, 7d or 2w from now, or an ISO time. Or ConfigError, also where it is past."""
+    span = re.fullmatch(r"(\d{1,6})([mhdw])", text)
+    at = now + timedelta(seconds=int(span[1]) * _UNITS[span[2]]) if span else time_of(text)
+    if at <= now:
+        raise ConfigError(f"{text!r} is past", hint="Write 30m, 4h, 7d or 2026-11-24T12:00.")
+    return at
+
+
+def who() -> str:
+    """The account of the operating system that runs this."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # an account without a name
+        return "unknown"
+
+
 def time_of(text: str, end: datetime | None = None) -> datetime:
     """A moment as people write it: 30m, 24h, 7d or 2w before `end` (without: now), or an ISO time. Or ConfigError."""
     span = re.fullmatch(r"(\d{1,6})([mhdw])", text)

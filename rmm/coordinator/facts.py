@@ -49,6 +49,13 @@ def facts_of(observation: Observation, known: Mapping[str, Any]) -> dict[str, An
     return facts
 
 
+def uptime_of(observation: Observation) -> float | None:
+    """For how many seconds the machine was up when this was read; None where it was not."""
+    rows = _rows(observation.collectors.get("system"))
+    value = rows[0].get("uptime_s") if rows else None
+    return float(value) if isinstance(value, int | float) else None
+
+
 def _machine_sid(facts: dict[str, Any], accounts: tuple[dict[str, Any], ...]) -> None:
     """The accounts of a domain controller are its domain's, and so is their SID: all of them have the same."""
     if facts.get("product_type") == "domain controller":

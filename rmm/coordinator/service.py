@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,18 +12,22 @@ from typing import Any
 
 import msgspec
 
-from rmm.coordinator.delivery import Delivery, moment, notification
-from rmm.coordinator.facts import facts_of
+from rmm.coordinator.delivery import Delivery
+from rmm.coordinator.facts import facts_of, uptime_of
+from rmm.coordinator.keeping import grow_old, keep, stored, take_acts
 from rmm.coordinator.quarantine import keep_refusals
 from rmm.core import duplicates
-from rmm.core.alerting import lifecycle
 from rmm.core.alerting import site as site_trouble
-from rmm.core.alerting.lifecycle import FIRING, LIVE, PENDING, RESOLVED, Change, evaluate, gone
+from rmm.core.alerting.desk import Desk
+from rmm.core.alerting.lifecycle import FIRING, PENDING, RESOLVED, Change, evaluate
+from rmm.core.alerting.mute import Context
 from rmm.core.alerting.site import Trouble
 from rmm.core.clock import is_ahead
 from rmm.core.health import health
 from rmm.core.rules import compile_rules
+from rmm.model.alerting import AlertSettings
 from rmm.model.observation import Fault, Observation, decode_observation
+from rmm.model.routing import Routing
 from rmm.model.rule import Alert, Rule
 from rmm.ports import Channel, Clock
 from rmm.tiers.fleet_sqlite import FleetStore, Stamp, alone
@@ -33,6 +37,7 @@ log = logging.getLogger(__name__)
 ROUND = timedelta(minutes=15)  # how old a status may be to speak for its site
 SKEW = "clock_skew_s"  # the field whose alerts may be the collector's own clock
 
+NO_ROUTES = Routing()  # everything to every channel
 _encode = msgspec.json.Encoder().encode
 
 
@@ -41,21 +46,22 @@ class Coordinator:
 
     def __init__(
         self, data: Path, store: FleetStore, rules: Sequence[Rule], keys: dict[str, tuple[str, ...]],
-        channels: Sequence[Channel], clock: Clock,
+        channels: Sequence[Channel], clock: Clock, settings: AlertSettings, context: Context, routing: Routing,
     ) -> None:  # fmt: skip
         self._data = data
         self._store = store
         self._rules = compile_rules(rules)
         self._by_id = {rule.id: rule for rule in rules}
         self._keys = keys
-        self._channels = {channel.name: channel for channel in channels}
         self._clock = clock
-        self._live: dict[str, dict[str, Alert]] = {}  # endpoint -> key -> alert
+        self._settings = settings
+        self._desk = Desk(settings, context, self._by_id, _waits)
         self._seen: dict[str, datetime] = {}  # site of this round -> its first observation
-        self._version = -1  # of the database when `_live` was read from it
+        self._version = -1  # of the database when the desk was given what it has
         self._counts = {FIRING: 0, RESOLVED: 0}
         self._writing = asyncio.Lock()  # one transaction at a time on the one connection
-        self._delivery = Delivery(store, self._channels, clock, self._writing, self._alone)
+        by_name = {channel.name: channel for channel in channels}
+        self.delivery = Delivery(data, store, by_name, routing, clock, self._writing, self._alone)
 
     @classmethod
     @asynccontextmanager
@@ -67,21 +73,19 @@ class Coordinator:
         keys: dict[str, tuple[str, ...]],
         channels: Sequence[Channel],
         clock: Clock,
+        settings: AlertSettings | None = None,
+        context: Context | None = None,
+        routing: Routing = NO_ROUTES,
     ) -> AsyncIterator[Coordinator]:
         """With its database; `keys` is collector name -> key fields. What an earlier run left undelivered is sent."""
         async with FleetStore.open(data) as store:
-            coordinator = cls(data, store, rules, keys, channels, clock)
+            coordinator = cls(
+                data, store, rules, keys, channels, clock, settings or AlertSettings(), context or Context(), routing
+            )
             try:
                 yield coordinator
             finally:
-                await coordinator._delivery.stop()
-
-    def _remember(self, alert: Alert) -> None:
-        kept = self._live.setdefault(alert.endpoint, {})
-        if alert.state in LIVE:
-            kept[alert.key] = alert
-        else:
-            kept.pop(alert.key, None)
+                await coordinator.delivery.stop()
 
     @asynccontextmanager
     async def _alone(self) -> AsyncIterator[None]:
@@ -91,7 +95,7 @@ class Coordinator:
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
-        """The same with the live alerts as the database has them."""
+        """The same with the alerts and all that is about them as the database has them."""
         try:
             async with self._alone():
                 await self._refresh()
@@ -103,9 +107,7 @@ class Coordinator:
     async def _refresh(self) -> None:
         version = await self._store.version()
         if version != self._version:
-            self._live = {}
-            for alert in await self._store.live_alerts():
-                self._remember(alert)
+            self._desk.load(await stored(self._store, self._clock.now()))
             self._version = version
 
     async def fold(self, batch: Sequence[bytes]) -> None:
@@ -126,7 +128,7 @@ class Coordinator:
         for change in changes:
             if change.tell:
                 self._counts[change.tell] += 1
-        self._delivery.start()
+        self.delivery.start()
 
     async def _fold(self, observations: Sequence[Observation], now: datetime) -> list[Change]:
         stamps = await self._store.stamps({observation.endpoint for observation in observations})
@@ -144,29 +146,25 @@ class Coordinator:
                 continue  # redelivered or late: the newest has been evaluated already
             facts = facts_of(observation, stamp.facts if stamp else {})
             stamps[observation.endpoint] = Stamp(at, observation.epoch, observation.seq, facts)
-            changes += self._evaluate(observation)
+            changes += self._evaluate(observation, now)
             rows[observation.endpoint] = self._row(observation, at, facts)
             newest[observation.endpoint] = observation
         await self._store.put_endpoints(list(rows.values()))
         await keep_refusals(self._store, newest.values())
         await self._store.put_changes(changes)
-        await self._tell(changes)
+        self._desk.reconcile(now)
+        await keep(self._store, self._desk, now)
         return changes
 
-    def _evaluate(self, observation: Observation) -> list[Change]:
+    def _evaluate(self, observation: Observation, now: datetime) -> list[Change]:
         self._seen.setdefault(observation.site, observation.observed_at)
-        live = self._live.get(observation.endpoint, {})
-        changes = evaluate(observation, live, self._rules, self._keys)
-        # A rule that was taken out of the configuration ends with its alerts.
-        changes += [gone(alert, observation) for alert in live.values() if alert.rule not in self._by_id]
-        for change in changes:
-            self._remember(change.alert)
-            if change.dropped:
-                self._live[observation.endpoint].pop(change.alert.key, None)
-        return changes
+        if (uptime := uptime_of(observation)) is not None:
+            self._desk.started(observation.endpoint, observation.observed_at, uptime)
+        changes = evaluate(observation, self._desk.live.get(observation.endpoint, {}), self._rules, self._keys)
+        return [self._desk.take(change, now) for change in changes]
 
     def _row(self, observation: Observation, at: str, facts: dict[str, Any]) -> tuple[Any, ...]:
-        firing = [alert for alert in self._live.get(observation.endpoint, {}).values() if alert.state != PENDING]
+        firing = [alert for alert in self._desk.live.get(observation.endpoint, {}).values() if alert.state != PENDING]
         score, word, reasons = health(observation.status, firing, self._by_id)
         fault = observation.fault
         return (
@@ -176,98 +174,93 @@ class Coordinator:
             *(_encode(reasons).decode(), _encode(facts).decode()),
         )
 
-    async def _tell(self, changes: Sequence[Change]) -> None:
-        """Into the outbox with it; what status rules say is held there until the round shows whose trouble it is."""
+    async def alerts(self) -> list[Alert]:
+        """All live alerts."""
+        async with self._writing:
+            return await self._store.live_alerts()
+
+    async def change(self, decide: Callable[[Mapping[str, Alert]], Iterable[Change]]) -> None:
+        """Changes of alerts of no endpoint; `decide` is given those that live, by key. Durable on return."""
         now = self._clock.now()
-        for change in changes:
-            if change.tell:
-                rule = self._by_id.get(change.alert.rule)
-                waits = rule is not None and (not rule.collector or rule.field == SKEW)
-                late = change.alert.last_at < now - ROUND  # what a spool held back: it may be over by now
-                held = change.alert.site if waits or late else ""
-                await self._store.add_notifications([notification(change, now)], self._channels, held=held)
+        async with self._turn():
+            await self._keep(decide(self._desk.live.get("", {})), now)
+            self._desk.reconcile(now)
+            await keep(self._store, self._desk, now)
+        self.delivery.start()
 
     async def finish(self, faults: Sequence[Fault] = (), listed: Collection[str] = ()) -> dict[str, int]:
-        """The round is over: tell whose trouble is whose, deliver; returns counts of firing, resolved.
+        """The round is over: tell whose trouble is whose, what time has made of alerts, and deliver.
 
-        `faults` is what the poller found wrong with the site collector itself, `listed` are the ids of all endpoints
-        that the configuration has now.
+        Returns counts of firing, resolved. `faults` is what the poller found wrong with the site collector itself,
+        `listed` are the ids of all endpoints that the configuration has now.
         """
         now = self._clock.now()
         counts = dict(self._counts)
-        if self._seen:
-            async with self._turn():
-                for site, first in self._seen.items():
-                    for change in await self._judge(site, min(first, now - ROUND), now, faults):
-                        if change.tell:
-                            counts[change.tell] += 1
-                        elif change.alert.state == PENDING:
-                            counts[FIRING] -= 1
-                for change in await self._doubles(listed, now):
-                    if change.tell:
-                        counts[change.tell] += 1
+        async with self._turn():
+            changes = []
+            for site, first in self._seen.items():
+                changes += await self._judge(site, min(first, now - ROUND), now, faults)
+            if self._seen:
+                changes += await self._doubles(listed, now)
+            changes += self._desk.look_again(now, self._seen.keys(), listed)
+            await take_acts(self._store, self._desk)
+            self._desk.reconcile(now)
+            self._desk.remind(now)
+            await keep(self._store, self._desk, now)
+            await grow_old(self._store, self._settings, now)
+        for change in changes:
+            if change.tell:
+                counts[change.tell] += 1
+            elif change.alert.state == PENDING and not change.dropped and change.alert.endpoint:
+                counts[FIRING] -= 1
         self._seen, self._counts = {}, {FIRING: 0, RESOLVED: 0}
-        await self._delivery.settle()
+        await self.delivery.settle()
         return {name: max(0, count) for name, count in counts.items()}
 
     async def _judge(self, site: str, since: datetime, now: datetime, faults: Sequence[Fault]) -> list[Change]:
-        """Whose trouble it is: what is the site's or the collector's is one alert each, the rest is released."""
+        """Whose trouble it is: what is the site's or the collector's is one alert each, the rest the endpoints'."""
         counts = await self._store.outcomes(site, since)
         found = site_trouble.troubles(site, counts)
         found += self._clock_trouble(site, sum(counts.values()), faults)
         found = list({one.rule: one for one in reversed(found)}.values())
-        await self._forget_undone(site)
         changes: list[Change] = []
         if found:
             concerned = await self._store.concerned(site, since)
-            keys = {key for key, alert in self._of_site(site) if self._explained(alert, found, concerned)}
-            held = await self._store.held(site)
-            muted = {one.alerts[0].key for one in held if one.kind == FIRING and one.alerts[0].key in keys}
-            await self._store.discard(one.id for one in held if one.kind == FIRING and one.alerts[0].key in muted)
-            changes = self._muted(muted)
+            for alert in self._desk.waiting(site):
+                trouble = self._explains(alert, found, concerned)
+                if trouble is not None:
+                    changes.append(self._desk.set_aside(alert, f"{trouble.rule}||{site}", trouble.summary, now))
             await self._store.restate(_restated(concerned, found))
-        await self._store.release(site)
-        changes += self._site_changes(site, found, now)
-        await self._keep(changes, now)
-        return changes
+        return changes + await self._keep(self._site_changes(site, found, now), now)
 
     async def _doubles(self, listed: Collection[str], now: datetime) -> list[Change]:
         """One alert for each identity that several endpoints of the list report."""
         fleet = [one for one in await self._store.reported() if one.endpoint in listed]
-        live = {key: alert for key, alert in self._live.get("", {}).items() if alert.rule == duplicates.RULE}
-        changes = duplicates.changes(fleet, live, now)
-        await self._keep(changes, now)
-        return changes
+        live = {key: alert for key, alert in self._desk.live.get("", {}).items() if alert.rule == duplicates.RULE}
+        return await self._keep(duplicates.changes(fleet, live, now), now)
 
-    async def _keep(self, changes: Sequence[Change], now: datetime) -> None:
-        """Changes that are decided: stored, remembered, put into the outbox."""
-        await self._store.put_changes(changes)
-        for change in changes:
-            self._remember(change.alert)
-        told = [notification(change, now) for change in changes if change.tell]
-        await self._store.add_notifications(told, self._channels)
-
-    async def _forget_undone(self, site: str) -> None:
-        """Nobody is told of an alert that is over before anybody could hear of it."""
-        for *fired, ended in lifecycle.undone(await self._store.held(site)):
-            alert = ended.alerts[0]
-            known = await self._store.told(f"{alert.key}@{moment(alert.first_at)}", ended.id)
-            await self._store.discard(one.id for one in (fired if known else [*fired, ended]))
+    async def _keep(self, changes: Iterable[Change], now: datetime) -> list[Change]:
+        """Changes that are decided: remembered, stored."""
+        taken = [self._desk.take(change, now) for change in changes]
+        await self._store.put_changes(taken)
+        return taken
 
     def _of_site(self, site: str) -> Iterable[tuple[str, Alert]]:
-        for endpoint, alerts in self._live.items():
+        for endpoint, alerts in self._desk.live.items():
             if endpoint:
                 yield from ((key, alert) for key, alert in alerts.items() if alert.site == site)
 
-    def _explained(self, alert: Alert, found: Sequence[Trouble], concerned: Mapping[str, tuple[str, str]]) -> bool:
-        """Whether an endpoint's alert is only what a trouble of its site looks like there."""
+    def _explains(
+        self, alert: Alert, found: Sequence[Trouble], concerned: Mapping[str, tuple[str, str]]
+    ) -> Trouble | None:
+        """The trouble of its site that an endpoint's alert only is what it looks like there."""
         rule = self._by_id.get(alert.rule)
         if rule is None:
-            return False
+            return None
         if rule.collector:
-            return rule.field == SKEW and any(one.rule == "collector_skew" for one in found)
+            return next((one for one in found if rule.field == SKEW and one.rule == "collector_skew"), None)
         status, code = concerned.get(alert.endpoint, ("", ""))
-        return any(site_trouble.explains(one, status, code) for one in found)
+        return next((one for one in found if site_trouble.explains(one, status, code)), None)
 
     def _clock_trouble(self, site: str, total: int, faults: Sequence[Fault]) -> list[Trouble]:
         """A clock that most endpoints disagree with is ours; and one that jumped while a round ran."""
@@ -286,14 +279,9 @@ class Coordinator:
             found.append(Trouble("collector_skew", frozenset({"collector.skew"}), "COLLECTOR_FAULT", text, len(apart)))
         return found
 
-    def _muted(self, keys: Iterable[str]) -> list[Change]:
-        """Endpoints' alerts that are their site's trouble: they wait, and fire only if the endpoint stays behind."""
-        live = (self._live.get(key.split("|", 2)[1], {}).get(key) for key in sorted(keys))
-        return [Change(msgspec.structs.replace(alert, state=PENDING)) for alert in live if alert is not None]
-
     def _site_changes(self, site: str, found: Sequence[Trouble], now: datetime) -> list[Change]:
         changes = []
-        known = {alert.rule: alert for alert in self._live.get("", {}).values() if alert.site == site}
+        known = {alert.rule: alert for alert in self._desk.live.get("", {}).values() if alert.site == site}
         for one in found:
             before = known.pop(one.rule, None)
             alert = site_trouble.site_alert(one.rule, site, one.summary, one.concerned, now, before)
@@ -302,6 +290,11 @@ class Coordinator:
             ended = msgspec.structs.replace(alert, state=RESOLVED, resolved_at=now, last_at=now)
             changes.append(Change(ended, RESOLVED))
         return changes
+
+
+def _waits(rule: Rule) -> bool:
+    """Whether the end of the round shows whose trouble it is."""
+    return not rule.collector or rule.field == SKEW
 
 
 def _restated(concerned: Mapping[str, tuple[str, str]], found: Sequence[Trouble]) -> list[tuple[str, str]]:

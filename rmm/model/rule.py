@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 
+from rmm.model.incident import Acknowledgement, Incident, Suppression
+
 EVENTS = ("added", "removed", "changed", "increased", "decreased")
 
 
@@ -54,12 +56,21 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     count: int = 1
     resolved_at: datetime | None = None
     row: str = ""
+    fired_at: datetime | None = None  # when it went from pending to firing
+    told_at: datetime | None = None  # when channels were told of it; None: nobody was
+    suppressed: Suppression | None = None  # why nobody is told of it now
+    incident: str = ""  # the id of the one that it is part of
+    ack: Acknowledgement | None = None
+    ended: str = ""  # why it was resolved where its condition did not go away
 
 
 class Notification(msgspec.Struct, frozen=True, kw_only=True):
     """What a channel is asked to deliver. `id` is the idempotency key."""
 
     id: str
-    kind: str  # firing | resolved
+    kind: str  # firing | resolved | reminder | acknowledged
     at: datetime
     alerts: tuple[Alert, ...]
+    incident: Incident | None = None  # that they are of; its id is the same in all that is told of it
+    digest: bool = False  # a summary of what happened since the one before
+    test: bool = False  # somebody tries the channel: nothing is wrong

@@ -6,7 +6,9 @@ from typing import Any
 
 import msgspec
 
+from rmm.model.alerting import AlertSettings, Dependency, Window
 from rmm.model.endpoint import Endpoint, Group, Site, TlsException
+from rmm.model.routing import Inhibition, Route
 from rmm.model.rule import Rule
 
 
@@ -79,6 +81,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     exceptions: tuple[TlsException, ...] = ()
     rules: tuple[Rule, ...] = ()  # from config/rules/*.yaml; override a shipped rule of the same id
     channels: dict[str, dict[str, Any]] = {}  # channel name -> {"type": file name in rmm/channels, ...its options}
+    routes: tuple[Route, ...] = ()
+    inhibit: tuple[Inhibition, ...] = ()
     retention: Retention = Retention()
     disk: DiskSettings = DiskSettings()
     archive: ArchiveSettings = ArchiveSettings()
+    windows: tuple[Window, ...] = ()  # the section `maintenance`
+    dependencies: tuple[Dependency, ...] = ()
+    alerts: AlertSettings = AlertSettings()

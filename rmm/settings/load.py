@@ -26,11 +26,13 @@ from rmm.model.settings import (
     Retention,
     Settings,
 )
+from rmm.settings.channels import Known, channel_problems, read_inhibitions, read_routes
 from rmm.settings.endpoints import ENDPOINTS, RESERVED, SCHEMES, SHELLS, TRANSPORTS, read_endpoints
 from rmm.settings.fitting import endpoint_idle_problems, file_problems, idle_problems
 from rmm.settings.rules import read_rules
 from rmm.settings.sessions import endpoint_problems, site_problems
 from rmm.settings.store import store_problems, whole_retention
+from rmm.settings.windows import read_alerting
 
 log = logging.getLogger(__name__)
 
@@ -81,10 +83,15 @@ class _Top(msgspec.Struct):
     collectors: dict[str, Any] = {}
     lockout: dict[str, Any] = {}
     channels: dict[str, dict[str, Any]] = {}
+    routes: list[Any] = []
+    inhibit: list[Any] = []
     retention: dict[str, Any] = {}
     retention_days: int | None = None  # of samples and of changes
     disk: dict[str, Any] = {}
     archive: dict[str, Any] = {}
+    maintenance: list[dict[str, Any]] = []
+    dependencies: list[dict[str, Any]] = []
+    alerts: dict[str, Any] = {}
 
 
 def load_settings(folder: Path, flags: Mapping[str, Any] | None = None) -> Settings:
@@ -124,7 +131,10 @@ def load_settings(folder: Path, flags: Mapping[str, Any] | None = None) -> Setti
     if not 0 <= archive.after_days <= 36_500:
         place = ("archive", "after_days")
         problems.append(Problem(document.line(place), dotted(place), "0 to 36500 are allowed"))
-    _check_channels(document, top, problems)
+    problems += channel_problems(document, top.channels)
+    known = Known(tuple(top.channels or {"log": {}}), tuple(str(value.get("id")) for value in top.sites))
+    routes = read_routes(document, top.routes, known, problems)
+    inhibit = read_inhibitions(document, top.inhibit, known, problems)
     groups = _groups(document, top, problems)
     exceptions = _exceptions(document, top, problems)
     lines = lines_of(str(path), problems)
@@ -139,6 +149,8 @@ def load_settings(folder: Path, flags: Mapping[str, Any] | None = None) -> Setti
         log.warning("%s: groups.%s: no endpoint of the list is in this group", path, name)
     by_id = {site.id: site for site in sites}
     lines += lines_of(str(path), _idle(document, top, by_id, endpoints))
+    alerting, wrong = read_alerting(document, by_id, endpoints, whole=not lines)
+    lines += lines_of(str(path), wrong)
     lines += endpoint_problems(endpoints, by_id, folder / ENDPOINTS)
     lines += endpoint_idle_problems(endpoints, by_id, folder / ENDPOINTS)
     lines += _unfit(folder / ENDPOINTS, endpoints, by_id)
@@ -159,9 +171,12 @@ def load_settings(folder: Path, flags: Mapping[str, Any] | None = None) -> Setti
         exceptions=tuple(exceptions),
         rules=tuple(rules),
         channels=top.channels,
+        routes=routes,
+        inhibit=inhibit,
         retention=retention,
         disk=disk,
         archive=archive,
+        **alerting._asdict(),
     )
 
 
@@ -355,27 +370,6 @@ def _origin(document: Document, key: str) -> tuple[int, str]:
 def _check_top(document: Document, top: _Top, problems: list[Problem]) -> None:
     if not top.data.strip():
         problems.append(Problem(document.line(("data",)), "data", "name a folder"))
-
-
-def _check_channels(document: Document, top: _Top, problems: list[Problem]) -> None:
-    known = _channels() if top.channels else []
-    for name, options in top.channels.items():
-        kind, place = options.get("type"), ("channels", name)
-        if not isinstance(kind, str):
-            problems.append(Problem(document.line(place), dotted(place), "name its `type`, such as log or webhook"))
-        elif kind not in known:
-            line = document.line((*place, "type"))
-            problems.append(Problem(line, dotted((*place, "type")), f"{kind!r} is not one of {', '.join(known)}"))
-
-
-def _channels() -> list[str]:
-    """Every type of channel: a file of rmm/channels, or an entry point."""
-    import pkgutil
-    from importlib.metadata import entry_points
-
-    here = Path(__file__).parent.parent / "channels"
-    found = {item.name for item in pkgutil.iter_modules([str(here)])}
-    return sorted(found | {entry.name for entry in entry_points(group="rmm.channels")})
 
 
 def find_folder(given: Path | None) -> Path:

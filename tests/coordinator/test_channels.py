@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -150,8 +151,9 @@ async def test_a_broken_channel_delays_no_other(opened: Opener, clock: Time, rec
     async with opened(channels=[Buggy("buggy"), hook, good]) as coordinator:
         began = time.monotonic()
         # More than one page of the outbox, so that a backlog of the broken ones would starve the good one.
-        await coordinator.fold([encoded(f"e{n}", clock.at, 1, volumes=FULL) for n in range(300)])
-        await coordinator.fold([encoded(f"f{n}", clock.at, 1, volumes=FULL) for n in range(300)])
+        for letter in "ef":  # each on a site of its own, or they would be one incident
+            batch = [encoded(f"{letter}{n}", clock.at, 1, "OK", f"{letter}{n}", volumes=FULL) for n in range(300)]
+            await coordinator.fold(batch)
         while len(good.sent) < 300:
             await asyncio.sleep(0.01)
             assert time.monotonic() - began < 5
@@ -206,7 +208,8 @@ asyncio.run(main())
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_a_kill_between_commit_and_delivery(tmp_path: Path, receiver: Receiver, clock: Time, moment: str) -> None:
-    batch = b"\n".join(encoded(f"e{n}", clock.at, 1, volumes=FULL) for n in range(5)) + b"\n"
+    now = datetime.now(UTC)  # each on a site of its own, or they would be one incident
+    batch = b"\n".join(encoded(f"e{n}", now, 1, "OK", f"s{n}", volumes=FULL) for n in range(5)) + b"\n"
 
     def child(mode: str) -> int:
         command = [sys.executable, "-c", CHILD, str(tmp_path), receiver.url, mode]

@@ -45,6 +45,7 @@ async def test_a_whole_day(opened: Opener, clock: Time, channel: MemoryChannel, 
         ("firing", "endpoint_unreachable|b|"),
         ("resolved", "endpoint_unreachable|b|"),
         ("firing", "cpu_high|a|_Total"),
+        ("reminder", "cpu_high|a|_Total"),  # after four hours
         ("resolved", "cpu_high|a|_Total"),
     ]
     assert channel.sent[0].alerts[0].first_at.hour == 2

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from rmm.document import read_document
 from rmm.errors import ConfigError
+from rmm.model.alerting import AlertSettings
 from rmm.model.endpoint import Site
 from rmm.model.settings import CollectorSettings, DiskSettings, LockoutSettings, PollSettings, Retention
 from rmm.resources import shipped
@@ -70,7 +71,13 @@ def test_what_is_commented_out_is_the_default(write: Write) -> None:
     assert settings.poll == PollSettings()
     assert settings.sites["hq"] == Site(id="hq", name="Headquarters", credential="polling")
     assert settings.collectors.interval == {"cpu": 60}
-    assert set(settings.channels) == {"file", "hook"}
+    assert set(settings.channels) == {"file", "hook", "mail", "pager"}
+    assert [route.digest for route in settings.routes] == ["", "", "07:00"]
+    assert settings.routes[1].repeat_interval == 4 * 3600
+    assert len(settings.inhibit) == 1
+    assert settings.alerts == AlertSettings()
+    assert [one.name for one in settings.windows] == ["patching", "second tuesday", "backup", "move"]
+    assert len(settings.dependencies) == 3
 
 
 def test_flag_over_environment_over_file_over_default(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,7 +149,7 @@ EXPECTED = [
     "rmm.yaml:19: poll.tiemout: unknown key; did you mean timeout?",
     "rmm.yaml:20: collectors.disable: Expected `array`",
     "rmm.yaml:22: channels.a: name its `type`",
-    "rmm.yaml:23: channels.b.type: 'pigeon' is not one of log, ",
+    "rmm.yaml:23: channels.b.type: 'pigeon' is not one of apprise, ",
     "rmm.yaml:24: retention_days: twice; first in line 3",
     "rmm.yaml:25: archive.after_days: 0 to 36500 are allowed",
     "endpoints.csv:3: SiteId 'nowhere'",

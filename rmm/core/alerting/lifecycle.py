@@ -23,7 +23,7 @@ from rmm.core.context import UNSUPPORTED
 from rmm.core.rules import CLEAR, UNKNOWN, Compiled, row_name, summary_of
 from rmm.model.observation import Change as Event
 from rmm.model.observation import Observation
-from rmm.model.rule import EVENTS, Alert, Notification, Rule
+from rmm.model.rule import EVENTS, Alert, Rule
 
 PENDING, FIRING, ACKNOWLEDGED, RESOLVED = "pending", "firing", "acknowledged", "resolved"
 LIVE = (PENDING, FIRING, ACKNOWLEDGED)
@@ -180,22 +180,6 @@ def _step(
         count=known.count + 1,
     )
     return Change(alert, FIRING if ripe or worse else "")
-
-
-def undone(held: Iterable[Notification]) -> list[tuple[Notification, ...]]:
-    """What nobody needs to hear any more: that an alert fired which is resolved by now.
-
-    Each tuple ends with the notification that it is; that one is needed all the same by who heard of it earlier.
-    """
-    firing: dict[str, list[Notification]] = {}
-    over: list[tuple[Notification, ...]] = []
-    for one in sorted(held, key=lambda one: (one.alerts[0].last_at, one.kind)):
-        key = one.alerts[0].key
-        if one.kind == FIRING:
-            firing.setdefault(key, []).append(one)
-        elif told := firing.pop(key, None):
-            over.append((*told, one))
-    return over
 
 
 def gone(known: Alert, observation: Observation) -> Change:

@@ -13,12 +13,19 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from rmm.model.identity import Acceptance, Refusal
-from rmm.tiers.fleet_sqlite.writer import SQL, path_of
+from rmm.model.incident import Act, Incident, Silence, Suppressed
+from rmm.model.rule import Alert
+from rmm.tiers.fleet_sqlite.writer import SQL, act_of, path_of, silence_of
 from rmm.tiers.migrations import named, tier_error
 
 IDENTITY = 3  # the schema that has refusals and acceptances
+DELIVERY = 5  # the schema whose outbox has what the stages made of it
+LIFE = 4  # and the one that has incidents, silences, acts and what was not told
 
 _acceptance = msgspec.json.Decoder(Acceptance).decode
+_alert = msgspec.json.Decoder(Alert).decode
+_incident = msgspec.json.Decoder(Incident).decode
+_suppressed = msgspec.json.Decoder(Suppressed).decode
 _refusal = msgspec.json.Decoder(Refusal).decode
 
 
@@ -40,6 +47,7 @@ class FleetFile:
     def __init__(self, data: Path) -> None:
         self._path = path_of(data)
         self._sql = named((SQL / "statements.sql").read_text(encoding="utf-8"))
+        self._sql |= named((SQL / "delivery.sql").read_text(encoding="utf-8"))
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
@@ -69,11 +77,57 @@ class FleetFile:
     def alerts(self, *, states: Sequence[str] = (), endpoint: str = "", most: int = 10_000) -> list[dict[str, Any]]:
         """Alerts, newest first; `number` names one for commands."""
         wanted = json.dumps(list(states) or ["firing", "acknowledged"])
-        return self._ask("alerts", lambda row: {"number": row["no"], **json.loads(row["body"])}, wanted, endpoint, most)
+        return self._ask("alerts", _numbered_alert, wanted, endpoint, most)
+
+    def alert(self, number: int) -> dict[str, Any] | None:
+        """One alert as `alerts` has it; None where there is none of this number."""
+        found = self._ask("alerts_by_number", _numbered_alert, json.dumps([number]))
+        return found[0] if found else None
+
+    def numbered(self, numbers: Sequence[int]) -> dict[int, Alert]:
+        """Alerts by the numbers that commands show."""
+        wanted = json.dumps(list(numbers))
+        return dict(self._ask("alerts_by_number", lambda row: (int(row[0]), _alert(row[1])), wanted))
+
+    def incidents(self, names: Sequence[str]) -> dict[str, Incident]:
+        """Incidents by id."""
+        found = self._ask("incidents", lambda row: _incident(row[0]), json.dumps(list(names)), schema=LIFE)
+        return {one.id: one for one in found}
+
+    def silences(self, since: datetime) -> list[Silence]:
+        """Those that have not ended at a time, oldest first."""
+        return self._ask("silences", silence_of, _text(since), schema=LIFE)
+
+    def suppressed(self, since: datetime | None = None, *, key: str = "", most: int = 1000) -> list[Suppressed]:
+        """The record of what was not told, newest first; of one alert oldest first."""
+        if key:
+            return self._ask("suppressed_of", _read_suppressed, key, _text(since), most, schema=LIFE)
+        return self._ask("suppressed", _read_suppressed, "", _text(since), most, schema=LIFE)
+
+    def acts(self, *, key: str = "", since: datetime | None = None, most: int = 1000) -> list[Act]:
+        """What people did, newest first; to one alert oldest first."""
+        if key:
+            return self._ask("acts_of", act_of, key, _text(since), most, schema=LIFE)
+        return self._ask("acts", act_of, most, schema=LIFE)
+
+    def told_of(self, incident: str) -> list[dict[str, Any]]:
+        """The notification log of one incident, oldest first."""
+        return self._ask("told_of", dict, incident)
 
     def notifications(self, most: int = 100) -> list[dict[str, Any]]:
-        """The notification log, newest first."""
-        return self._ask("notifications", dict, most)
+        """What channels were given or are to be given, newest first."""
+        return self._ask("notifications", dict, most, schema=DELIVERY)
+
+    def decisions(self, most: int = 100) -> list[dict[str, Any]]:
+        """What was decided to be told, and what the stages made of it, newest first."""
+        return self._ask("decisions", dict, most, schema=DELIVERY)
+
+    def channels(self) -> dict[str, dict[str, Any]]:
+        """How each channel fares: failures, not_before, at, result; and what is open for it: count, oldest."""
+        found = {row["name"]: dict(row) for row in self._ask("channels", dict, schema=DELIVERY)}
+        for name, count, oldest in self._ask("open_counts", tuple, schema=DELIVERY):
+            found.setdefault(name, {"name": name}).update(open=count, oldest=oldest)
+        return found
 
     def refused(self) -> list[Refused]:
         """Endpoints for which another machine answered since their last good poll, longest first."""
@@ -81,8 +135,19 @@ class FleetFile:
 
     def acceptances(self, since: datetime | None = None) -> list[Acceptance]:
         """Who accepted another machine, oldest first; the newest of an endpoint is the one that counts."""
-        first = since.astimezone(UTC).isoformat(timespec="microseconds") if since else ""
-        return self._ask("acceptances", lambda row: _acceptance(row[0]), first, schema=IDENTITY)
+        return self._ask("acceptances", lambda row: _acceptance(row[0]), _text(since), schema=IDENTITY)
+
+
+def _text(at: datetime | None) -> str:
+    return at.astimezone(UTC).isoformat(timespec="microseconds") if at else ""
+
+
+def _numbered_alert(row: sqlite3.Row) -> dict[str, Any]:
+    return {"number": row["no"], **json.loads(row["body"])}
+
+
+def _read_suppressed(row: sqlite3.Row) -> Suppressed:
+    return _suppressed(row[0])
 
 
 def _endpoint(row: sqlite3.Row) -> dict[str, Any]:

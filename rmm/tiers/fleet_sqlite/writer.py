@@ -7,7 +7,7 @@ import contextlib
 import json
 import logging
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from importlib.resources import files
@@ -22,7 +22,9 @@ from rmm.core.duplicates import Reported
 from rmm.durable import hold
 from rmm.errors import LeaseLost, TierError
 from rmm.model.identity import Acceptance, Refusal
+from rmm.model.incident import Act, Flap, Incident, Silence, Suppressed
 from rmm.model.rule import Alert, Notification
+from rmm.tiers.fleet_sqlite.outbox import Outbox
 from rmm.tiers.migrations import bounded_wal, named, open_writer, set_aside, tier_error, warn_once
 
 log = logging.getLogger(__name__)
@@ -37,6 +39,10 @@ _encode = msgspec.json.Encoder().encode
 _alert = msgspec.json.Decoder(Alert).decode
 _notification = msgspec.json.Decoder(Notification).decode
 _refusal = msgspec.json.Decoder(Refusal).decode
+_incident = msgspec.json.Decoder(Incident).decode
+_silence = msgspec.json.Decoder(Silence).decode
+_act = msgspec.json.Decoder(Act).decode
+_flap = msgspec.json.Decoder(Flap).decode
 
 
 class Stamp(NamedTuple):
@@ -162,7 +168,8 @@ class FleetStore:
             if change.dropped:
                 await self._db.execute(self._sql["drop_alert"], (alert.key,))
             elif alert.state in LIVE:
-                await self._db.execute(self._sql["put_alert"], (alert.key, alert.endpoint, alert.state, at, body))
+                row = (alert.key, alert.endpoint, alert.state, at, alert.incident, body)
+                await self._db.execute(self._sql["put_alert"], row)
             else:
                 await self._db.execute(self._sql["end_alert"], (alert.state, at, body, alert.key))
 
@@ -204,47 +211,102 @@ class FleetStore:
         """(status, endpoint): what an endpoint is shown as until its next observation."""
         await self._db.executemany(self._sql["restate"], list(rows))
 
-    async def add_notifications(
-        self, notifications: Iterable[Notification], channels: Iterable[str], *, held: str = ""
-    ) -> None:
-        """Put notifications into the outbox, for each channel; one of the same id is there once.
-
-        Those that are `held` wait, as long as it takes, until `release` or `discard` names their site.
-        """
-        names = list(channels)
-        rows = [
-            (one.id, name, one.at.isoformat(), _encode(one).decode(), held) for one in notifications for name in names
-        ]
+    async def add_notifications(self, notifications: Iterable[Notification]) -> None:
+        """Decide that these are told; one of the same id is there once. Who is told, stages say."""
+        rows = [(one.id, one.at.isoformat(), _encode(one).decode()) for one in notifications]
         await self._db.executemany(self._sql["add_notification"], rows)
 
-    async def held(self, site: str) -> list[Notification]:
-        """What is held for a site, each notification once, oldest first."""
-        return await self._rows("held", lambda row: _notification(row[0]), site)
+    @property
+    def outbox(self) -> Outbox:
+        """What stages and delivery ask and write."""
+        return Outbox(self._db, self._failed)
 
-    async def told(self, first: str, last: str) -> bool:
-        """Whether a notification with an id of this range was not held, or is not any more."""
-        (told,) = await self._rows("told", lambda row: bool(row[0]), first, last)
-        return told
+    async def put_incidents(self, incidents: Iterable[Incident]) -> None:
+        """Replace incidents."""
+        rows = [
+            (one.id, one.state, _instant(one.opened_at), _instant(one.last_at), _encode(one).decode())
+            for one in incidents
+        ]
+        await self._db.executemany(self._sql["put_incident"], rows)
 
-    async def release(self, site: str) -> None:
-        """What is held for this site may be delivered."""
-        await self._db.execute(self._sql["release"], (site,))
+    async def open_incidents(self) -> list[Incident]:
+        """All that are not closed."""
+        return await self._rows("open_incidents", lambda row: _incident(row[0]))
 
-    async def discard(self, notifications: Iterable[str]) -> None:
-        """Notifications that are held are not to be delivered at all."""
-        await self._db.executemany(self._sql["discard"], [(name,) for name in notifications])
+    async def members(self, incident: str, most: int) -> list[Alert]:
+        """Alerts that are or were of an incident, by key, those of one key newest first."""
+        return await self._rows("members", lambda row: _alert(row[0]), incident, most)
 
-    async def open_notifications(self, channel: str, since: datetime, most: int = 500) -> list[Notification]:
-        """What this channel was not given yet, oldest first; what it refused again and again comes last."""
-        since_text = since.astimezone(UTC).isoformat()
-        return await self._rows("open_notifications", lambda row: _notification(row[0]), channel, since_text, most)
+    async def numbered(self, numbers: Iterable[int]) -> dict[int, Alert]:
+        """Alerts by the numbers that commands show."""
+        wanted = json.dumps(list(numbers))
+        return dict(await self._rows("alerts_by_number", lambda row: (row[0], _alert(row[1])), wanted))
 
-    async def mark(self, notification: str, channel: str, *, sent_at: str, result: str) -> None:
-        """Note the outcome of one delivery; an empty `sent_at` is a failure."""
-        if sent_at:
-            await self._db.execute(self._sql["sent"], (sent_at, result, notification, channel))
-        else:
-            await self._db.execute(self._sql["not_sent"], (result, notification, channel))
+    async def add_silence(self, silence: Silence) -> int:
+        """Append a silence; returns its number."""
+        (number,) = await self._rows(
+            "add_silence", lambda row: int(row[0]), _instant(silence.ends_at), _encode(silence).decode()
+        )
+        return number
+
+    async def end_silence(self, silence: Silence) -> None:
+        """Move the end of a silence."""
+        row = (_instant(silence.ends_at), _encode(silence).decode(), silence.number)
+        await self._db.execute(self._sql["end_silence"], row)
+
+    async def silences(self, now: datetime) -> list[Silence]:
+        """Those that have not ended."""
+        return await self._rows("silences", silence_of, _instant(now))
+
+    async def add_suppressed(self, record: Iterable[Suppressed]) -> None:
+        """Append to the record of what was not told."""
+        rows = [(_instant(one.at), one.key, _encode(one).decode()) for one in record]
+        await self._db.executemany(self._sql["add_suppressed"], rows)
+
+    async def add_acts(self, acts: Iterable[Act]) -> None:
+        """Append to what people did."""
+        rows = [(_instant(one.at), one.what, one.key, _encode(one).decode()) for one in acts]
+        await self._db.executemany(self._sql["add_act"], rows)
+
+    async def acts_after(self, number: int) -> list[Act]:
+        """What people did after the act of this number."""
+        return await self._rows("acts_after", act_of, number)
+
+    async def put_flaps(self, flaps: Mapping[str, Flap | None]) -> None:
+        """Replace or forget when alerts came and went."""
+        for key, flap in flaps.items():
+            if flap is None:
+                await self._db.execute(self._sql["drop_flap"], (key,))
+            else:
+                await self._db.execute(self._sql["put_flap"], (key, _encode(flap).decode()))
+
+    async def flaps(self) -> list[Flap]:
+        """All that is remembered of them."""
+        return await self._rows("flaps", lambda row: _flap(row[0]))
+
+    async def mark_of(self, name: str) -> int:
+        """How far something has been dealt with; 0 at first."""
+        found = await self._rows("mark", lambda row: int(row[0]), name)
+        return found[0] if found else 0
+
+    async def set_mark(self, name: str, number: int) -> None:
+        """Something has been dealt with up to this number."""
+        await self._db.execute(self._sql["set_mark"], (name, number))
+
+    async def grow_old(self, *, archive: datetime, forget: datetime) -> None:
+        """Archive what was resolved before a time, forget what was not told before another."""
+        await self._db.execute(self._sql["archive_alerts"], (archive.astimezone(UTC).isoformat(),))
+        await self._db.execute(self._sql["forget_suppressed"], (_instant(forget),))
+
+
+def silence_of(row: Any) -> Silence:
+    """A silence with its number, from a row of both."""
+    return msgspec.structs.replace(_silence(row[1]), number=row[0])
+
+
+def act_of(row: Any) -> Act:
+    """What somebody did with its number, from a row of both."""
+    return msgspec.structs.replace(_act(row[1]), number=row[0])
 
 
 async def _opened(data: Path, path: Path) -> aiosqlite.Connection:

@@ -13,9 +13,9 @@ SELECT id, observed_at, epoch, seq, facts FROM endpoint WHERE id IN (SELECT valu
 SELECT body FROM alert WHERE state IN ('pending', 'firing', 'acknowledged');
 
 -- name: put_alert
-INSERT INTO alert (key, endpoint, state, last_at, body) VALUES (?, ?, ?, ?, ?)
+INSERT INTO alert (key, endpoint, state, last_at, incident, body) VALUES (?, ?, ?, ?, ?, ?)
 ON CONFLICT (key) WHERE state IN ('pending', 'firing', 'acknowledged')
-DO UPDATE SET state = excluded.state, last_at = excluded.last_at, body = excluded.body;
+DO UPDATE SET state = excluded.state, last_at = excluded.last_at, incident = excluded.incident, body = excluded.body;
 
 -- name: end_alert
 UPDATE alert SET state = ?, last_at = ?, body = ? WHERE key = ? AND state IN ('pending', 'firing', 'acknowledged');
@@ -24,7 +24,7 @@ UPDATE alert SET state = ?, last_at = ?, body = ? WHERE key = ? AND state IN ('p
 DELETE FROM alert WHERE key = ? AND state = 'pending';
 
 -- name: add_notification
-INSERT INTO outbox (id, channel, at, body, held) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING;
+INSERT INTO notification (id, at, body) VALUES (?, ?, ?) ON CONFLICT DO NOTHING;
 
 -- name: outcomes
 SELECT status, fault_code, count(*) FROM endpoint WHERE site = ? AND observed_at >= ? GROUP BY status, fault_code;
@@ -39,35 +39,12 @@ SELECT id, name, site, coalesce(facts ->> 'uuid', ''), coalesce(facts ->> 'compu
 -- name: restate
 UPDATE endpoint SET status = ? WHERE id = ?;
 
--- name: held
-SELECT body FROM outbox WHERE held = ? AND sent_at = '' GROUP BY id ORDER BY at, id;
-
--- name: told
-SELECT count(*) FROM outbox WHERE held = '' AND id >= ? AND id < ?;
-
--- name: release
-UPDATE outbox SET held = '' WHERE held = ?;
-
--- name: discard
-DELETE FROM outbox WHERE id = ? AND held != '';
-
--- name: open_notifications
-SELECT body FROM outbox WHERE sent_at = '' AND held = '' AND channel = ? AND at > ? ORDER BY attempts / 20, at LIMIT ?;
-
--- name: sent
-UPDATE outbox SET sent_at = ?, result = ?, attempts = attempts + 1 WHERE id = ? AND channel = ?;
-
--- name: not_sent
-UPDATE outbox SET result = ?, attempts = attempts + 1 WHERE id = ? AND channel = ?;
 
 -- name: endpoints
 SELECT * FROM endpoint WHERE ? IN ('', site) ORDER BY score, name;
 
 -- name: alerts
 SELECT no, body FROM alert WHERE state IN (SELECT value FROM json_each(?)) AND ? IN ('', endpoint) ORDER BY last_at DESC, no DESC LIMIT ?;
-
--- name: notifications
-SELECT id, channel, at, sent_at, attempts, result FROM outbox ORDER BY at DESC LIMIT ?;
 
 -- name: put_refusal
 INSERT INTO refusal (endpoint, since, at, body) VALUES (?1, ?2, ?2, ?3)
@@ -84,3 +61,74 @@ INSERT INTO acceptance (endpoint, at, body) VALUES (?, ?, ?);
 
 -- name: acceptances
 SELECT body FROM acceptance WHERE at >= ? ORDER BY no;
+
+-- name: put_incident
+INSERT INTO incident (id, state, opened_at, last_at, body) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (id) DO UPDATE SET state = excluded.state, last_at = excluded.last_at, body = excluded.body;
+
+-- name: open_incidents
+SELECT body FROM incident WHERE state = 'open';
+
+-- name: incidents
+SELECT body FROM incident WHERE id IN (SELECT value FROM json_each(?)) ORDER BY opened_at;
+
+-- name: members
+SELECT body FROM alert WHERE incident = ? ORDER BY key, no DESC LIMIT ?;
+
+-- name: add_silence
+INSERT INTO silence (ends_at, body) VALUES (?, ?) RETURNING no;
+
+-- name: end_silence
+UPDATE silence SET ends_at = ?, body = ? WHERE no = ?;
+
+-- name: silences
+SELECT no, body FROM silence WHERE ends_at > ? ORDER BY no;
+
+-- name: add_suppressed
+INSERT INTO suppressed (at, key, body) VALUES (?, ?, ?);
+
+-- name: suppressed
+SELECT body FROM suppressed WHERE ?1 IN ('', key) AND at >= ?2 ORDER BY at DESC, no DESC LIMIT ?3;
+
+-- name: suppressed_of
+SELECT body FROM suppressed WHERE key = ? AND at >= ? ORDER BY at, no LIMIT ?;
+
+-- name: forget_suppressed
+DELETE FROM suppressed WHERE at < ?;
+
+-- name: add_act
+INSERT INTO act (at, what, key, body) VALUES (?, ?, ?, ?);
+
+-- name: acts_after
+SELECT no, body FROM act WHERE no > ? ORDER BY no;
+
+-- name: acts
+SELECT no, body FROM act ORDER BY no DESC LIMIT ?;
+
+-- name: acts_of
+SELECT no, body FROM act WHERE key = ? AND at >= ? ORDER BY no LIMIT ?;
+
+-- name: put_flap
+INSERT INTO flap (key, body) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET body = excluded.body;
+
+-- name: drop_flap
+DELETE FROM flap WHERE key = ?;
+
+-- name: flaps
+SELECT body FROM flap;
+
+-- name: mark
+SELECT no FROM mark WHERE name = ?;
+
+-- name: set_mark
+INSERT INTO mark (name, no) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET no = excluded.no;
+
+-- name: archive_alerts
+UPDATE alert SET state = 'archived', body = json_set(body, '$.state', 'archived')
+WHERE state = 'resolved' AND last_at < ?;
+
+-- name: alerts_by_number
+SELECT no, body FROM alert WHERE no IN (SELECT value FROM json_each(?)) ORDER BY no;
+
+-- name: told_of
+SELECT id, channel, at, sent_at, attempts, result FROM outbox WHERE id >= ?1 || '@' AND id < ?1 || 'A' ORDER BY at, id, channel;
