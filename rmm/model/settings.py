@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from rmm.model.endpoint import Endpoint, Group, Site, TlsException
+from rmm.model.escalation import Escalation
 from rmm.model.rule import Rule
 
 
@@ -79,6 +80,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     exceptions: tuple[TlsException, ...] = ()
     rules: tuple[Rule, ...] = ()  # from config/rules/*.yaml; override a shipped rule of the same id
     channels: dict[str, dict[str, Any]] = {}  # channel name -> {"type": file name in rmm/channels, ...its options}
+    escalation: Escalation = Escalation()
     retention: Retention = Retention()
     disk: DiskSettings = DiskSettings()
     archive: ArchiveSettings = ArchiveSettings()

@@ -27,6 +27,7 @@ from rmm.model.settings import (
     Settings,
 )
 from rmm.settings.endpoints import ENDPOINTS, RESERVED, SCHEMES, SHELLS, TRANSPORTS, read_endpoints
+from rmm.settings.escalation import read_escalation
 from rmm.settings.fitting import endpoint_idle_problems, file_problems, idle_problems
 from rmm.settings.rules import read_rules
 from rmm.settings.sessions import endpoint_problems, site_problems
@@ -81,6 +82,10 @@ class _Top(msgspec.Struct):
     collectors: dict[str, Any] = {}
     lockout: dict[str, Any] = {}
     channels: dict[str, dict[str, Any]] = {}
+    people: dict[str, Any] = {}
+    hours: dict[str, Any] = {}
+    oncall: dict[str, Any] = {}
+    escalation: dict[str, Any] = {}
     retention: dict[str, Any] = {}
     retention_days: int | None = None  # of samples and of changes
     disk: dict[str, Any] = {}
@@ -125,6 +130,7 @@ def load_settings(folder: Path, flags: Mapping[str, Any] | None = None) -> Setti
         place = ("archive", "after_days")
         problems.append(Problem(document.line(place), dotted(place), "0 to 36500 are allowed"))
     _check_channels(document, top, problems)
+    escalation = read_escalation(document, top, top.channels, sites, folder, problems)
     groups = _groups(document, top, problems)
     exceptions = _exceptions(document, top, problems)
     lines = lines_of(str(path), problems)
@@ -159,6 +165,7 @@ def load_settings(folder: Path, flags: Mapping[str, Any] | None = None) -> Setti
         exceptions=tuple(exceptions),
         rules=tuple(rules),
         channels=top.channels,
+        escalation=escalation,
         retention=retention,
         disk=disk,
         archive=archive,

@@ -53,6 +53,12 @@ def path_of(data: Path) -> Path:
     return data / "fleet.sqlite"
 
 
+def statements() -> dict[str, str]:
+    """All named statements, by name."""
+    texts = ((SQL / file).read_text(encoding="utf-8") for file in ("statements.sql", "escalation.sql"))
+    return {name: statement for text in texts for name, statement in named(text).items()}
+
+
 @asynccontextmanager
 async def alone(data: Path) -> AsyncIterator[None]:
     """Hold the lock of the fleet's database, for which others in this process or elsewhere are waited for LOCK_S.
@@ -82,7 +88,7 @@ class FleetStore:
     def __init__(self, path: Path, db: aiosqlite.Connection) -> None:
         self._path = path
         self._db = db
-        self._sql = named((SQL / "statements.sql").read_text(encoding="utf-8"))
+        self._sql = statements()
         self.damaged = False  # found to be so; then it is moved aside when it is closed
 
     @classmethod
@@ -139,6 +145,14 @@ class FleetStore:
         except (sqlite3.Error, msgspec.DecodeError, ValueError, TypeError) as error:  # what is read does not decode
             raise self._failed(error) from error
 
+    async def rows(self, statement: str, read: Callable[[Any], T], *arguments: Any) -> list[T]:
+        """The rows of a named statement, for the parts of this store that are modules of their own."""
+        return await self._rows(statement, read, *arguments)
+
+    async def execute(self, statement: str, arguments: Sequence[Any]) -> None:
+        """A named statement without rows, for the same."""
+        await self._db.execute(self._sql[statement], arguments)
+
     async def stamps(self, endpoints: Iterable[str]) -> dict[str, Stamp]:
         """What is known of these endpoints."""
         wanted = json.dumps(list(endpoints))
@@ -149,6 +163,11 @@ class FleetStore:
     async def live_alerts(self) -> list[Alert]:
         """All alerts that are not resolved."""
         return await self._rows("live_alerts", lambda row: _alert(row[0]))
+
+    async def ended_alert(self, key: str, first_at: datetime) -> Alert | None:
+        """The alert of a key that began then and is over; None where it is not known."""
+        found = await self._rows("ended_alerts", lambda row: _alert(row[0]), key.split("|", 2)[1], key)
+        return next((alert for alert in found if alert.first_at == first_at), None)
 
     async def put_endpoints(self, rows: Sequence[tuple[Any, ...]]) -> None:
         """Replace endpoint rows, in the column order of the table."""

@@ -1,0 +1,109 @@
+"""What fleet.sqlite keeps of escalation: courses of alerts, steps that were taken, overrides of on-call rotas."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from rmm.model.escalation import Course, Override, Taken
+from rmm.tiers.fleet_sqlite.reader import FleetFile
+from rmm.tiers.fleet_sqlite.writer import FleetStore
+
+SCHEMA = 7  # the first that has these tables
+
+_encode = msgspec.json.Encoder().encode
+_course = msgspec.json.Decoder(Course).decode
+_taken = msgspec.json.Decoder(Taken).decode
+_override = msgspec.json.Decoder(Override).decode
+
+
+class EscalationStore:
+    """Statements of escalation on the coordinator's store; each call inside its `transaction`."""
+
+    def __init__(self, store: FleetStore) -> None:
+        self._store = store
+
+    async def begin(self, course: Course) -> None:
+        """A new course; where there is one of this identity, that stays as it is."""
+        await self._store.execute("begin_course", (*_identity(course), _text(course)))
+
+    async def put(self, course: Course) -> None:
+        """What became of a course."""
+        closed = _instant(course.closed_at) if course.closed_at else ""
+        await self._store.execute("put_course", (closed, _text(course), *_identity(course)))
+
+    async def open_courses(self) -> list[Course]:
+        """Those of which somebody may still have to be told."""
+        return await self._store.rows("open_courses", lambda row: _course(row[0]))
+
+    async def forget(self, before: datetime) -> None:
+        """Delete courses that were closed before then, with their steps."""
+        for statement in ("forget_steps", "forget_courses"):
+            await self._store.execute(statement, (_instant(before),))
+
+    async def take(self, steps: Iterable[Taken]) -> None:
+        """Steps are taken: once each, whatever is said twice."""
+        for one in steps:
+            await self._store.execute("add_step", (*_identity(one), one.repeat, one.step, _text(one)))
+
+    async def steps(self, course: Course) -> list[Taken]:
+        """The steps of a course that were taken."""
+        return await self._store.rows("steps", lambda row: _taken(row[0]), *_identity(course))
+
+    async def overrides(self, since: datetime) -> list[Override]:
+        """Overrides that end after then and were not removed."""
+        found = await self._store.rows("overrides", _numbered, _instant(since))
+        return [one for one in found if one.removed_at is None]
+
+    async def add_override(self, override: Override) -> int:
+        """Keep an override; returns its number."""
+        row = (override.rota, _instant(override.until), _text(override))
+        (number,) = await self._store.rows("add_override", lambda found: int(found[0]), *row)
+        return number
+
+    async def remove_override(self, override: Override) -> None:
+        """Keep that it was removed."""
+        await self._store.execute("put_override", (_text(override), override.number))
+
+
+class EscalationFile:
+    """The same, read-only, for commands."""
+
+    def __init__(self, file: FleetFile) -> None:
+        self._file = file
+
+    def overrides(self, since: datetime, *, removed: bool = False) -> list[Override]:
+        """Overrides that end after then; with `removed` those that were taken back as well."""
+        found = self._ask("overrides", _numbered, _instant(since))
+        return [one for one in found if removed or one.removed_at is None]
+
+    def courses(self, key: str = "", most: int = 1000) -> list[Course]:
+        """Courses, of one alert's key or of all, newest first."""
+        return self._ask("courses_of", lambda row: _course(row[0]), key, most)
+
+    def steps(self, course: Course) -> list[Taken]:
+        """The steps of a course that were taken."""
+        return self._ask("steps", lambda row: _taken(row[0]), *_identity(course))
+
+    def _ask(self, statement: str, read: Callable[[sqlite3.Row], Any], *arguments: Any) -> list[Any]:
+        return self._file.ask(statement, read, *arguments, schema=SCHEMA)
+
+
+def _numbered(row: Any) -> Override:
+    return msgspec.structs.replace(_override(row[1]), number=int(row[0]))
+
+
+def _identity(one: Course | Taken) -> tuple[str, str, str]:
+    return one.key, _instant(one.first_at), one.policy
+
+
+def _text(one: msgspec.Struct) -> str:
+    return _encode(one).decode()
+
+
+def _instant(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat(timespec="microseconds")
