@@ -1,22 +1,23 @@
-"""Escalation: alerts begin to climb their policies, what is due goes into the outbox, all inside the caller's turn.
+"""Escalation: alerts begin to climb their policies, what is due is posted, all inside the caller's transaction.
 
-A step is decided and what it tells is put into the outbox in one transaction, so a crash leaves both or neither.
+A step is decided and what it tells is posted in one transaction, so a crash leaves both or neither, and the next
+coordinator goes on from there.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import msgspec
 
 from rmm.calendars.lookup import Lookup
-from rmm.core.alerting.escalation import Calls, Step, calls_of, due_steps, is_over
+from rmm.core.alerting.escalation import Calls, Step, calls_of, due_steps, next_due
 from rmm.core.alerting.lifecycle import ACKNOWLEDGED, FIRING, RESOLVED
 from rmm.core.alerting.oncall import Roster
-from rmm.model.escalation import Course, Escalation, Override, Taken
+from rmm.model.escalation import Course, Escalation, Override, Policy, Taken
 from rmm.model.rule import Alert, Notification
 from rmm.tiers.fleet_sqlite import FleetStore, alone
 from rmm.tiers.fleet_sqlite.escalation import EscalationStore
@@ -24,48 +25,62 @@ from rmm.tiers.fleet_sqlite.escalation import EscalationStore
 log = logging.getLogger(__name__)
 
 KEEP = timedelta(days=90)  # closed courses, for `rmm escalation list`
+AGAIN = timedelta(seconds=30)  # when a silenced alert is looked at again
+BATCH = 2000  # courses per transaction
 EXHAUSTED, REMOVED = "exhausted", "removed"
 
-Live = Callable[[str], Alert | None]
+Post = Callable[[Sequence[tuple[str, Notification]]], Awaitable[None]]
 Quiet = Callable[[Alert], str]
 
 
 class Escalations:
-    """One per coordinator. Every method is called inside a transaction of `store`."""
+    """One per coordinator. Every method is called inside a transaction of `store`.
 
-    def __init__(self, store: FleetStore, settings: Escalation, lookup: Lookup) -> None:
-        self._fleet = store
+    `post` puts (channel or contact, notification) into the outbox, in that transaction; what has the same id and name
+    is there once.
+    """
+
+    def __init__(self, store: FleetStore, settings: Escalation, lookup: Lookup, post: Post) -> None:
         self._store = EscalationStore(store)
         self._settings = settings
         self._lookup = lookup
+        self._post = post
 
     async def begin(self, alert: Alert, policies: Iterable[str], now: datetime) -> None:
-        """An alert fires, and by its routes it climbs these policies from now on. Said twice, it changes nothing."""
+        """An alert is told to fire, and by its routes it climbs these policies. Said twice, it changes nothing."""
+        for course in await self._store.open_of(alert.key):
+            if alert.first_at > course.first_at:  # that one is over, and this one has begun since anybody looked
+                await self._close(course, RESOLVED, now)
         for name in policies:
-            course = Course(key=alert.key, first_at=alert.first_at, policy=name, fired_at=now, site=alert.site)
+            course = Course(
+                key=alert.key, first_at=alert.first_at, policy=name, fired_at=now, site=alert.site, due_at=now
+            )
             await self._store.begin(course)
 
-    async def advance(self, live: Live, now: datetime, quiet: Quiet = lambda _: "") -> list[Taken]:
-        """Take every step that is due.
+    async def advance(self, now: datetime, quiet: Quiet = lambda _: "") -> list[Taken]:
+        """Take every step that is due, of at most BATCH alerts.
 
         Args:
-            live: the live alert of a key, None where it has none any more.
             now: the time.
             quiet: why an alert is not to be told now (a silence, a maintenance window), empty where it is; its steps
                 wait, and are due when it ends.
         """
-        courses = await self._store.open_courses()
+        courses = await self._store.to_see(now, BATCH)
         if not courses:
             return []
         rosters = self._lookup.rosters(await self._store.overrides(now), now, now)
+        live = await self._store.live({course.key for course in courses})
         taken: list[Taken] = []
         for course in courses:
-            alert = live(course.key)
-            if alert is not None and alert.first_at != course.first_at:
-                alert = None  # that one is over; another has begun
-            taken += await self._one(course, alert, rosters, now, quiet)
+            alert = live.get(course.key)
+            over = alert is None or alert.first_at > course.first_at  # lower: the clock was set back meanwhile
+            taken += await self._one(course, None if over else alert, rosters, now, quiet)
         await self._store.forget(now - KEEP)
         return taken
+
+    async def soonest(self) -> datetime | None:
+        """When the next step of any alert is."""
+        return await self._store.soonest()
 
     async def _one(
         self, course: Course, alert: Alert | None, rosters: Mapping[str, Roster], now: datetime, quiet: Quiet
@@ -73,20 +88,28 @@ class Escalations:
         policy = self._settings.policies.get(course.policy)
         if alert is None or policy is None:
             await self._close(course, RESOLVED if alert is None else REMOVED, now)
-            return []
-        if alert.state == ACKNOWLEDGED and not course.ended:
+        elif course.ended:
+            pass  # an older alert of this key, which the next `begin` closes
+        elif alert.state == ACKNOWLEDGED:
             await self._store.put(_ended(course, ACKNOWLEDGED, now))
-        if alert.state != FIRING or course.ended or quiet(alert):
-            return []  # what is pending again, since it is its site's trouble, waits as what is silenced does
+        elif alert.state != FIRING or quiet(alert):  # pending again: it is its site's trouble
+            await self._store.put(msgspec.structs.replace(course, due_at=now + AGAIN))
+        else:
+            return await self._climb(course, policy, alert, rosters, now)
+        return []
+
+    async def _climb(
+        self, course: Course, policy: Policy, alert: Alert, rosters: Mapping[str, Roster], now: datetime
+    ) -> list[Taken]:
         if course.fired_at > now:  # the clock was set back
             course = msgspec.structs.replace(course, fired_at=now)
-            await self._store.put(course)
         hours = self._lookup.hours(course.site)
         before = {(one.repeat, one.step) for one in await self._store.steps(course)}
         due = due_steps(policy, course, hours, before, now)
-        taken = await self._take(course, alert, due, rosters, now) if due else []
-        if is_over(policy, course, hours, before | {step.identity for step in due}):
-            await self._store.put(_ended(course, EXHAUSTED, now))
+        taken = await self._take(course, alert, due, rosters, now)
+        due_at = next_due(policy, course, hours, before | {step.identity for step in due})
+        course = msgspec.structs.replace(course, due_at=due_at)
+        await self._store.put(course if due_at else _ended(course, EXHAUSTED, now))
         return taken
 
     async def _take(
@@ -102,14 +125,14 @@ class Escalations:
                 found = calls_of(targets, self._settings.people, rosters, now)
             names = tuple(name for name in found.names if name not in heard)
             heard |= set(names)
-            note = found.note or ("" if names else "told with a later step" if found.names else "")
+            note = found.note or ("told with a later step" if found.names and not names else "")
             assert step.due_at is not None  # what never comes is not due
             taken.append(
                 Taken(key=course.key, first_at=course.first_at, policy=course.policy, repeat=step.repeat,
                       step=step.number, due_at=step.due_at, at=now, told=names, note=note)
             )  # fmt: skip
             one = Notification(id=step_key(course, step.repeat, step.number), kind=FIRING, at=now, alerts=(alert,))
-            await self._fleet.add_notifications([one], names)
+            await self._post([(name, one) for name in names])
         taken.reverse()
         await self._store.take(taken)
         return taken
@@ -121,12 +144,12 @@ class Escalations:
         await self._store.put(msgspec.structs.replace(ended, closed_at=now))
         if why != RESOLVED or not told:
             return
-        alert = await self._fleet.ended_alert(course.key, course.first_at)
+        alert = await self._store.ended(course)
         if alert is None:
-            log.warning("alert %s is gone; who was told of it does not hear of its end", course.key)
+            log.warning("alert %s is gone: who was told of it does not hear of its end", course.key)
             return
         one = Notification(id=f"{_key(course)}:{RESOLVED}", kind=RESOLVED, at=now, alerts=(alert,))
-        await self._fleet.add_notifications([one], told)
+        await self._post([(name, one) for name in told])
 
 
 def step_key(course: Course, repeat: int, step: int) -> str:
@@ -139,7 +162,7 @@ def _key(course: Course) -> str:
 
 
 def _ended(course: Course, why: str, now: datetime) -> Course:
-    return msgspec.structs.replace(course, ended=why, ended_at=now)
+    return msgspec.structs.replace(course, ended=why, ended_at=now, due_at=None)
 
 
 async def add_override(data: Path, override: Override) -> int:

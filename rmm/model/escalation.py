@@ -142,6 +142,7 @@ class Course(msgspec.Struct, frozen=True, kw_only=True):
     fired_at: datetime
     site: str = ""
     ended_at: datetime | None = None
+    due_at: datetime | None = None  # when its next step is; None: nothing comes any more
     ended: str = ""  # acknowledged | exhausted (all steps were taken) | resolved | removed (from rmm.yaml)
     closed_at: datetime | None = None
 

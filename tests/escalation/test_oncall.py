@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -96,7 +97,7 @@ def test_spans_leave_no_gap_and_agree_with_every_moment(
     since, until = at("2026-03-27T00:00Z"), at("2026-04-01T00:00Z")
     spans = duties(roster, since, until)
     assert spans[0].since == since and spans[-1].until == until
-    assert all(one.until == other.since and one.since < one.until for one, other in zip(spans, spans[1:], strict=False))
+    assert all(one.until == other.since and one.since < one.until for one, other in pairwise(spans))
     now, index = since, 0
     while now < until:
         while spans[index].until <= now:
@@ -145,10 +146,9 @@ def test_what_counts_before_what() -> None:
     assert on_call(roster, since - timedelta(hours=6)) == Duty("bob", "layer 1")
     assert on_call(roster, since - timedelta(seconds=1)) == Duty("desk", "layer 2")
     assert on_call(roster, since) == Duty("written", "override of rmm.yaml")
-    assert on_call(roster._replace(overrides=(newest, first)), since) == Duty("newest", "override 2")
-    assert on_call(roster._replace(overrides=(newest, first)), until - timedelta(hours=1)) == Duty(
-        "first", "override 1"
-    )
+    both = roster._replace(overrides=(newest, first))
+    assert on_call(both, since) == Duty("newest", "override 2")
+    assert on_call(both, until - timedelta(hours=1)) == Duty("first", "override 1")
     assert on_call(roster, until) == Duty("desk", "layer 2")
 
 

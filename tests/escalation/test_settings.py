@@ -104,14 +104,14 @@ def test_what_it_means(tmp_path: Path) -> None:
         (
             "tell: [oncall: servers]",
             "tell: [oncall: printers]",
-            "20: escalation.standard.tiers[0].tell[0].oncall: there",
+            "20: escalation.standard.tiers[0].tell[0].oncall: t",
         ),
         ("tell: [oncall: servers]", "tell: [servers]", "20: escalation.standard.tiers[0].tell: Expected `object`"),
         ("tell: [oncall: servers]", "tell: []", "20: escalation.standard.tiers[0].tell: name somebody"),
         (
             "tell: [oncall: servers]",
             "after: 2h, tell: [person: bob]",
-            "21: escalation.standard.tiers[1].after: it is be",
+            "21: escalation.standard.tiers[1].after: it is",
         ),
         ("after: 1h", "after: 1 h", "21: escalation.standard.tiers[1].after: '1 h' is no length of time"),
         ("via: [mail]", "via: [sms]", "21: escalation.standard.tiers[1].via[0]: there is no 'sms' in channels"),

@@ -9,7 +9,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rmm.core.alerting.escalation import Calls, Step, calls_of, due_steps, is_over, steps
+from rmm.core.alerting.escalation import Calls, Step, calls_of, due_steps, next_due, steps
 from rmm.core.alerting.hours import OpenHours
 from rmm.core.alerting.oncall import Roster
 from rmm.model.escalation import Contact, Course, Layer, Person, Policy, Rota, Slot, Target, Tier
@@ -21,8 +21,8 @@ HOURS = {"office": OpenHours(BERLIN, ((Slot(480, 1020),),) * 5 + ((), ()), lambd
 ANNA = Target("person", "anna")
 
 
-def tier(minutes: int, *tell: Target, **more: str) -> Tier:
-    return Tier(after=minutes * MINUTE, tell=tell or (ANNA,), **more)
+def tier(minutes: int, *tell: Target, during: str = "", outside: str = "") -> Tier:
+    return Tier(after=minutes * MINUTE, tell=tell or (ANNA,), during=during, outside=outside)
 
 
 POLICY = Policy(id="standard", tiers=(tier(0), tier(15), tier(45)), repeat=2, repeat_after=30 * MINUTE)
@@ -42,6 +42,7 @@ def test_tiers_and_repeats() -> None:
     assert [one.identity for one in due(POLICY, START + 80 * MINUTE)] == [(0, 1), (0, 2), (0, 3), (1, 1)]
     assert [one.identity for one in due(POLICY, START + 80 * MINUTE, {(0, 1), (0, 2), (0, 3)})] == [(1, 1)]
     assert due(POLICY, START - MINUTE) == []
+    assert next_due(POLICY, COURSE, HOURS, {(0, 1), (0, 2)}) == START + 45 * MINUTE
 
 
 def test_an_acknowledgement_between_two_tiers_stops_the_rest() -> None:
@@ -49,7 +50,7 @@ def test_an_acknowledgement_between_two_tiers_stops_the_rest() -> None:
     assert minutes(due(POLICY, START + 19 * MINUTE, {(0, 1)}, ended_at=then)) == [15]
     for later in (20, 45, 9999):
         assert due(POLICY, START + later * MINUTE, {(0, 1)}, ended_at=then) == []
-    assert is_over(POLICY, msgspec.structs.replace(COURSE, ended_at=then), HOURS, set())
+    assert next_due(POLICY, msgspec.structs.replace(COURSE, ended_at=then), HOURS, set()) is None
 
 
 def test_delays_run_in_business_hours_alone() -> None:
@@ -75,7 +76,7 @@ def test_hours_that_never_open_end_the_course() -> None:
     never = {"office": HOURS["office"]._replace(holiday=lambda _: "closed")}
     policy = msgspec.structs.replace(POLICY, hours="office")
     assert due_steps(policy, COURSE, never, set(), START + timedelta(days=900)) == []
-    assert is_over(policy, COURSE, never, set())
+    assert next_due(policy, COURSE, never, set()) is None
 
 
 @given(st.lists(st.integers(0, 400), min_size=1, max_size=30), st.sampled_from(["", "office"]))
@@ -89,7 +90,7 @@ def test_a_restart_neither_repeats_nor_skips(looks: list[int], hours: str) -> No
             assert step.identity not in taken and step.due_at is not None and step.due_at <= now
             taken.add(step.identity)
     assert taken == {one.identity for one in steps(policy, START, HOURS)}
-    assert is_over(policy, COURSE, HOURS, taken)
+    assert next_due(policy, COURSE, HOURS, taken) is None
 
 
 MAIL, SMS, PLAIN = (

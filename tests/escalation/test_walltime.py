@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rmm.core.walltime import instant, shown
 
 BERLIN = ZoneInfo("Europe/Berlin")
-# One-hour changes, half-hour changes (Lord Howe), changes at midnight (Santiago, Cairo), a day that was left out (Apia).
+# One-hour changes, half-hour changes (Lord Howe), changes at midnight (Santiago, Cairo), a day left out (Apia).
 ZONES = [ZoneInfo(name) for name in (
     "UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "America/Santiago", "Africa/Cairo",
     "Pacific/Apia", "Asia/Kolkata", "Africa/Casablanca",

@@ -83,11 +83,14 @@ def due_steps(
     ]
 
 
-def is_over(policy: Policy, course: Course, hours: Mapping[str, OpenHours], taken: Collection[tuple[int, int]]) -> bool:
-    """Whether nothing will ever be due: it has ended, or every step was taken or never comes."""
-    return course.ended_at is not None or all(
-        step.identity in taken or step.due_at is None for step in steps(policy, course.fired_at, hours)
-    )
+def next_due(
+    policy: Policy, course: Course, hours: Mapping[str, OpenHours], taken: Collection[tuple[int, int]]
+) -> datetime | None:
+    """When the first step is that was not taken; None when none will ever be due."""
+    if course.ended_at is not None:
+        return None
+    left = (step for step in steps(policy, course.fired_at, hours) if step.identity not in taken)
+    return min((step.due_at for step in left if step.due_at is not None), default=None)
 
 
 def calls_of(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
@@ -10,12 +11,14 @@ from typing import Any
 import msgspec
 
 from rmm.model.escalation import Course, Override, Taken
+from rmm.model.rule import Alert
 from rmm.tiers.fleet_sqlite.reader import FleetFile
 from rmm.tiers.fleet_sqlite.writer import FleetStore
 
 SCHEMA = 7  # the first that has these tables
 
 _encode = msgspec.json.Encoder().encode
+_alert = msgspec.json.Decoder(Alert).decode
 _course = msgspec.json.Decoder(Course).decode
 _taken = msgspec.json.Decoder(Taken).decode
 _override = msgspec.json.Decoder(Override).decode
@@ -29,16 +32,36 @@ class EscalationStore:
 
     async def begin(self, course: Course) -> None:
         """A new course; where there is one of this identity, that stays as it is."""
-        await self._store.execute("begin_course", (*_identity(course), _text(course)))
+        await self._store.execute("begin_course", (*_identity(course), _text_of(course.due_at), _text(course)))
 
     async def put(self, course: Course) -> None:
         """What became of a course."""
-        closed = _instant(course.closed_at) if course.closed_at else ""
-        await self._store.execute("put_course", (closed, _text(course), *_identity(course)))
+        row = (_text_of(course.due_at), course.ended, _text_of(course.closed_at), _text(course), *_identity(course))
+        await self._store.execute("put_course", row)
 
-    async def open_courses(self) -> list[Course]:
-        """Those of which somebody may still have to be told."""
-        return await self._store.rows("open_courses", lambda row: _course(row[0]))
+    async def to_see(self, now: datetime, most: int) -> list[Course]:
+        """Courses with something to do: a step is due, or their alert does not fire any more."""
+        return await self._store.rows("courses_to_see", lambda row: _course(row[0]), _instant(now), most)
+
+    async def open_of(self, key: str) -> list[Course]:
+        """The courses of an alert's key that are not closed."""
+        return await self._store.rows("open_courses_of", lambda row: _course(row[0]), key)
+
+    async def soonest(self) -> datetime | None:
+        """When the next step of any course is."""
+        (found,) = await self._store.rows("soonest_course", lambda row: row[0])
+        return datetime.fromisoformat(found) if found else None
+
+    async def live(self, keys: Iterable[str]) -> dict[str, Alert]:
+        """Live alerts of these keys."""
+        found = await self._store.rows("live_of", lambda row: _alert(row[0]), json.dumps(list(keys)))
+        return {alert.key: alert for alert in found}
+
+    async def ended(self, course: Course) -> Alert | None:
+        """The alert of a course that is over; None where it is not known any more."""
+        endpoint = course.key.split("|", 2)[1] if "|" in course.key else ""
+        found = await self._store.rows("ended_alerts", lambda row: _alert(row[0]), endpoint, course.key)
+        return next((alert for alert in found if alert.first_at <= course.first_at), None)
 
     async def forget(self, before: datetime) -> None:
         """Delete courses that were closed before then, with their steps."""
@@ -103,6 +126,10 @@ def _identity(one: Course | Taken) -> tuple[str, str, str]:
 
 def _text(one: msgspec.Struct) -> str:
     return _encode(one).decode()
+
+
+def _text_of(at: datetime | None) -> str:
+    return _instant(at) if at is not None else ""
 
 
 def _instant(at: datetime) -> str:

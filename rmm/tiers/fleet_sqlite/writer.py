@@ -164,11 +164,6 @@ class FleetStore:
         """All alerts that are not resolved."""
         return await self._rows("live_alerts", lambda row: _alert(row[0]))
 
-    async def ended_alert(self, key: str, first_at: datetime) -> Alert | None:
-        """The alert of a key that began then and is over; None where it is not known."""
-        found = await self._rows("ended_alerts", lambda row: _alert(row[0]), key.split("|", 2)[1], key)
-        return next((alert for alert in found if alert.first_at == first_at), None)
-
     async def put_endpoints(self, rows: Sequence[tuple[Any, ...]]) -> None:
         """Replace endpoint rows, in the column order of the table."""
         await self._db.executemany(self._sql["put_endpoint"], rows)

@@ -1,8 +1,11 @@
--- Alerts that climb a policy of escalation; `closed_at` is empty while anybody may still have to be told.
+-- Alerts that climb a policy of escalation: `due_at` is when its next step is, `ended` why nobody else is told,
+-- `closed_at` is empty while those who were told have not heard of the end.
 CREATE TABLE escalation (
   key TEXT NOT NULL,
   first_at TEXT NOT NULL,
   policy TEXT NOT NULL,
+  due_at TEXT NOT NULL,
+  ended TEXT NOT NULL DEFAULT '',
   closed_at TEXT NOT NULL DEFAULT '',
   body TEXT NOT NULL,
   PRIMARY KEY (key, first_at, policy)

@@ -1,11 +1,25 @@
 -- name: begin_course
-INSERT INTO escalation (key, first_at, policy, body) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING;
+INSERT INTO escalation (key, first_at, policy, due_at, body) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING;
 
 -- name: put_course
-UPDATE escalation SET closed_at = ?, body = ? WHERE key = ? AND first_at = ? AND policy = ?;
+UPDATE escalation SET due_at = ?, ended = ?, closed_at = ?, body = ? WHERE key = ? AND first_at = ? AND policy = ?;
 
--- name: open_courses
-SELECT body FROM escalation WHERE closed_at = '' ORDER BY key, first_at, policy;
+-- name: courses_to_see
+SELECT body FROM escalation e WHERE closed_at = '' AND (
+  ended = '' AND (due_at <= ? OR NOT EXISTS (
+    SELECT 1 FROM alert a WHERE a.key = e.key AND a.state IN ('pending', 'firing', 'acknowledged') AND a.state = 'firing'))
+  OR ended != '' AND NOT EXISTS (
+    SELECT 1 FROM alert a WHERE a.key = e.key AND a.state IN ('pending', 'firing', 'acknowledged')))
+ORDER BY key, first_at, policy LIMIT ?;
+
+-- name: open_courses_of
+SELECT body FROM escalation WHERE closed_at = '' AND key = ?;
+
+-- name: soonest_course
+SELECT min(due_at) FROM escalation WHERE closed_at = '' AND ended = '' AND due_at != '';
+
+-- name: live_of
+SELECT body FROM alert WHERE key IN (SELECT value FROM json_each(?)) AND state IN ('pending', 'firing', 'acknowledged');
 
 -- name: courses_of
 SELECT body FROM escalation WHERE ? IN ('', key) ORDER BY first_at DESC, key, policy LIMIT ?;
