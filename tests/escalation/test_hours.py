@@ -10,13 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rmm.calendars.holidays import holiday_of
-from rmm.core.alerting.hours import ALWAYS, OpenHours
+from rmm.core.alerting.hours import OpenHours
 from rmm.model.escalation import Slot
 
 BERLIN = ZoneInfo("Europe/Berlin")
 DAY = (Slot(480, 1020),)
 OFFICE = OpenHours(BERLIN, (DAY, DAY, DAY, DAY, (Slot(480, 720), Slot(750, 900)), (), ()), lambda _: "")
 NIGHT = OpenHours(BERLIN, ((Slot(1320, 1800),),) * 7, lambda _: "")  # 22:00-06:00
+ALWAYS = OpenHours(UTC, ((Slot(0, 1440),),) * 7, lambda _: "")
 HOUR = timedelta(hours=1)
 
 

@@ -35,6 +35,7 @@ def at(text: str) -> datetime:
     return datetime.fromisoformat(text).astimezone(UTC)
 
 
+@settings(deadline=None)
 @given(layers, st.sampled_from(ZONES), moments | changes)
 def test_shifts_meet(layer: Layer, zone: ZoneInfo, now: datetime) -> None:
     """The moment lies in its shift; the next begins where it ends, has the next person, and so on around all."""
@@ -55,6 +56,7 @@ def test_shifts_meet(layer: Layer, zone: ZoneInfo, now: datetime) -> None:
     assert shift(layer, zone, first.until - timedelta(microseconds=1)) == first
 
 
+@settings(deadline=None)
 @given(layers, st.sampled_from(ZONES), moments | changes)
 def test_hand_off_is_at_the_same_time_on_the_wall(layer: Layer, zone: ZoneInfo, now: datetime) -> None:
     until = shift(layer, zone, now).until

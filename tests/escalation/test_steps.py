@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import msgspec
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rmm.core.alerting.escalation import Calls, Step, calls_of, due_steps, next_due, steps
@@ -79,6 +79,7 @@ def test_hours_that_never_open_end_the_course() -> None:
     assert next_due(policy, COURSE, never, set()) is None
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 400), min_size=1, max_size=30), st.sampled_from(["", "office"]))
 def test_a_restart_neither_repeats_nor_skips(looks: list[int], hours: str) -> None:
     """Whenever somebody looks, each step is taken once, none before its time, and all of them in the end."""

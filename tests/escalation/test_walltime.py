@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rmm.core.walltime import instant, shown
@@ -36,11 +36,13 @@ def test_changes_of_the_clock(wall: str, moment: str) -> None:
     assert instant(datetime.fromisoformat(wall), BERLIN) == datetime.fromisoformat(moment).replace(tzinfo=UTC)
 
 
+@settings(deadline=None)
 @given(walls, st.integers(0, 3 * 86_400), zones)
 def test_later_on_the_wall_is_never_earlier(wall: datetime, more: int, zone: ZoneInfo) -> None:
     assert instant(wall, zone) <= instant(wall + timedelta(seconds=more), zone)
 
 
+@settings(deadline=None)
 @given(st.datetimes(datetime(2010, 1, 1), datetime(2030, 1, 1), timezones=zones))
 def test_around_every_change(at: datetime) -> None:
     """A year of half hours would take too long: the two days around a change are found by walking on from anywhere."""
@@ -51,6 +53,7 @@ def test_around_every_change(at: datetime) -> None:
     assert moments == sorted(moments)
 
 
+@settings(deadline=None)
 @given(walls, zones)
 def test_what_the_clock_shows_then(wall: datetime, zone: ZoneInfo) -> None:
     """It shows the time that was asked for, unless that was skipped: then a later one, and that is when it changed."""

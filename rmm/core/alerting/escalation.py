@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from rmm.core.alerting.hours import ALWAYS, OpenHours
+from rmm.core.alerting.hours import OpenHours
 from rmm.core.alerting.oncall import Roster, on_call
 from rmm.model.escalation import Contact, Course, Person, Policy, Target, Tier
 
@@ -48,11 +48,11 @@ class Calls(NamedTuple):
 def steps(policy: Policy, fired_at: datetime, hours: Mapping[str, OpenHours]) -> list[Step]:
     """All steps of a policy for an alert that fired then, in order; the whole course, as if nobody stopped it."""
     found = []
-    clock = hours[policy.hours] if policy.hours else ALWAYS
     begin = timedelta(0)
     for repeat in range(policy.repeat + 1):
         for number, tier in enumerate(policy.tiers, 1):
-            due_at = clock.after(fired_at, begin + tier.after)
+            delay = begin + tier.after
+            due_at = hours[policy.hours].after(fired_at, delay) if policy.hours else fired_at + delay
             found.append(Step(repeat, number, due_at, tier, _passed_over(tier, due_at, hours)))
         begin += policy.tiers[-1].after + policy.repeat_after
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from datetime import date, datetime, time, timedelta, tzinfo
 from typing import NamedTuple
 
 from rmm.core.walltime import instant, shown
@@ -60,6 +60,3 @@ class OpenHours(NamedTuple):
                 if end > reached:
                     yield (begin if reached == at else max(begin, reached)), end
                     reached = end
-
-
-ALWAYS = OpenHours(UTC, ((Slot(0, 1440),),) * 7, lambda _: "")

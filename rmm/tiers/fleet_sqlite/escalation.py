@@ -32,15 +32,17 @@ class EscalationStore:
 
     async def begin(self, course: Course) -> None:
         """A new course; where there is one of this identity, that stays as it is."""
-        await self._store.execute("begin_course", (*_identity(course), _text_of(course.due_at), _text(course)))
+        row = (*_identity(course), _instant(course.fired_at), _text_of(course.due_at), _text(course))
+        await self._store.execute("begin_course", row)
 
     async def put(self, course: Course) -> None:
         """What became of a course."""
-        row = (_text_of(course.due_at), course.ended, _text_of(course.closed_at), _text(course), *_identity(course))
+        times = (_instant(course.fired_at), _text_of(course.due_at))
+        row = (*times, course.ended, _text_of(course.closed_at), _text(course), *_identity(course))
         await self._store.execute("put_course", row)
 
     async def to_see(self, now: datetime, most: int) -> list[Course]:
-        """Courses with something to do: a step is due, or their alert does not fire any more."""
+        """Courses with something to do: a step is due, their alert fires no more, or the clock was set back."""
         return await self._store.rows("courses_to_see", lambda row: _course(row[0]), _instant(now), most)
 
     async def open_of(self, key: str) -> list[Course]:

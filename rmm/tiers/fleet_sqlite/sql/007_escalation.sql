@@ -4,6 +4,7 @@ CREATE TABLE escalation (
   key TEXT NOT NULL,
   first_at TEXT NOT NULL,
   policy TEXT NOT NULL,
+  fired_at TEXT NOT NULL,
   due_at TEXT NOT NULL,
   ended TEXT NOT NULL DEFAULT '',
   closed_at TEXT NOT NULL DEFAULT '',

@@ -1,16 +1,16 @@
 -- name: begin_course
-INSERT INTO escalation (key, first_at, policy, due_at, body) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING;
+INSERT INTO escalation (key, first_at, policy, fired_at, due_at, body) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING;
 
 -- name: put_course
-UPDATE escalation SET due_at = ?, ended = ?, closed_at = ?, body = ? WHERE key = ? AND first_at = ? AND policy = ?;
+UPDATE escalation SET fired_at = ?, due_at = ?, ended = ?, closed_at = ?, body = ? WHERE key = ? AND first_at = ? AND policy = ?;
 
 -- name: courses_to_see
 SELECT body FROM escalation e WHERE closed_at = '' AND (
-  ended = '' AND (due_at <= ? OR NOT EXISTS (
+  ended = '' AND (due_at <= ?1 OR fired_at > ?1 OR NOT EXISTS (
     SELECT 1 FROM alert a WHERE a.key = e.key AND a.state IN ('pending', 'firing', 'acknowledged') AND a.state = 'firing'))
   OR ended != '' AND NOT EXISTS (
     SELECT 1 FROM alert a WHERE a.key = e.key AND a.state IN ('pending', 'firing', 'acknowledged')))
-ORDER BY key, first_at, policy LIMIT ?;
+ORDER BY key, first_at, policy LIMIT ?2;
 
 -- name: open_courses_of
 SELECT body FROM escalation WHERE closed_at = '' AND key = ?;
