@@ -51,9 +51,8 @@ class Roster(NamedTuple):
 def shift(layer: Layer, zone: tzinfo, at: datetime) -> Span:
     """The shift of a layer that `at` lies in."""
     turn = (shown(at, zone) - layer.starts) // layer.every
-    while _begins(layer, zone, turn) > at:  # where a time on the wall came twice
-        turn -= 1
-    while (until := _begins(layer, zone, turn + 1)) <= at:  # or was skipped
+    # A time on the wall that comes twice is its first time: in its second hour the next hand-off may have been.
+    while (until := _begins(layer, zone, turn + 1)) <= at:
         turn += 1
     return Span(_begins(layer, zone, turn), until, layer.people[turn % len(layer.people)])
 
