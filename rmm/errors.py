@@ -228,6 +228,26 @@ class ArchiveQueryError(RmmError):
     hint = "The tables are `samples` and `observations`; `rmm archive query 'DESCRIBE samples'` shows their columns."
 
 
+class ChannelError(RmmError):
+    """A channel did not take a notification.
+
+    `channel.refused` says that it answered and did not want this one; with any other code it takes none now.
+    `retry_after_s` is how long it asked to be left alone.
+    """
+
+    code = "channel.failed"
+    retry = "RB"
+    hint = "`rmm notify test CHANNEL` shows what is wrong; what was not taken is tried again for seven days."
+    retry_after_s: float = 0.0
+
+
+class TemplateError(ConfigError):
+    """A template of notifications cannot be used."""
+
+    code = "template"
+    hint = "docs/notifications.md says what templates may use; the shipped one is used meanwhile."
+
+
 class BusError(RmmError):
     """The bus did not take or deliver a message."""
 

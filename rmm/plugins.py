@@ -19,7 +19,7 @@ def build(kind: str, plugin: str, /, **options: Any) -> Any:
         return _imported(kind, plugin).build(**options)
     except ModuleNotFoundError as error:
         if error.name != module:
-            extra = {"asyncssh": "ssh"}.get(error.name or "", "")
+            extra = {"asyncssh": "ssh", "apprise": "apprise"}.get(error.name or "", "")
             fix = f"pip install 'mytech-rmm[{extra}]'" if extra else f"install the package {error.name}"
             raise UnsupportedError(
                 f"{kind} {plugin} needs {error.name}, which is not installed",

@@ -1,97 +1,75 @@
-"""The webhook channel: each notification as a JSON body by POST, with an idempotency key."""
+"""The webhook channel: each notification as a JSON body by POST, with an idempotency key, signed where it has a secret.
+
+The signature is that of Standard Webhooks (standardwebhooks.com): HMAC-SHA256 over `id.timestamp.body`.
+"""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import http.client
-import socket
-import ssl
+import base64
+import binascii
+import hashlib
+import hmac
+import time
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote, urlsplit
 
 import msgspec
 
-from rmm.errors import ConfigError, RmmError
+from rmm.channels._http import Poster, header
+from rmm.channels._options import check_names, secret_of, text_of, url_of
+from rmm.errors import ConfigError
+from rmm.model.endpoint import Credential
 from rmm.model.rule import Notification
 
-_OPTIONS = {"url", "headers", "ca_file"}
-_PLAIN = "!#$&'()*+,/:;=?@[]|"
-
-
-class ChannelError(RmmError):
-    """A channel did not take a notification."""
-
-    code = "channel.failed"
-    hint = "It is tried again in the next round; check the channel's address."
+_OPTIONS = {"url", "headers", "ca_file", "secret"}
+_PREFIX = "whsec_"
 
 
 class WebhookChannel:
-    """`ports.Channel`. TLS is verified; redirects are not followed; proxies of the environment are not used."""
+    """`ports.Channel`."""
 
-    def __init__(self, name: str, url: str, headers: Mapping[str, str], ca_file: str) -> None:
+    def __init__(self, name: str, url: str, headers: Mapping[str, str], ca_file: str, key: bytes = b"") -> None:
         self.name = name
-        self._parts = urlsplit(url)
+        self._poster = Poster(url, ca_file)
         self._headers = dict(headers)
-        self._ca_file = ca_file
+        self._key = key
 
     async def send(self, notification: Notification, *, deadline: float) -> str:
         """POST it; any 2xx is a receipt."""
-        left = max(0.5, deadline - asyncio.get_running_loop().time())
-        connection = self._connection(left)
-        try:
-            return await asyncio.to_thread(self._post, connection, notification)
-        except asyncio.CancelledError:
-            # A thread cannot be cancelled, but the socket it reads from can be shut: a trickling answer ends here.
-            if connection.sock is not None:
-                with contextlib.suppress(OSError):
-                    connection.sock.shutdown(socket.SHUT_RDWR)
-            raise
-
-    def _connection(self, seconds: float) -> http.client.HTTPConnection:
-        host, port = self._parts.hostname or "", self._parts.port
-        if self._parts.scheme == "https":
-            context = ssl.create_default_context(cafile=self._ca_file or None)
-            return http.client.HTTPSConnection(host, port, timeout=seconds, context=context)
-        return http.client.HTTPConnection(host, port, timeout=seconds)
-
-    def _post(self, connection: http.client.HTTPConnection, notification: Notification) -> str:
         body = msgspec.json.encode({"version": 1, **msgspec.to_builtins(notification)})
-        headers = {
-            **self._headers,
-            "Content-Type": "application/json",
-            "Idempotency-Key": quote(notification.id, safe=_PLAIN),  # it may hold what an endpoint wrote
-            "User-Agent": "rmm",
-        }
-        host = connection.host
-        try:
-            path = (self._parts.path or "/") + (f"?{self._parts.query}" if self._parts.query else "")
-            connection.request("POST", path, body, headers)
-            status = connection.getresponse().status
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            raise ChannelError(f"{host}: {error}") from error
-        finally:
-            connection.close()
-        if not 200 <= status < 300:
-            raise ChannelError(f"{host} answered HTTP {status}")
-        return f"HTTP {status}"
+        identity = header(notification.id)  # it may hold what an endpoint wrote
+        headers = {**self._headers, "Content-Type": "application/json", "Idempotency-Key": identity}
+        if self._key:
+            headers |= signed(self._key, identity, int(time.time()), body)
+        answer = await self._poster.post(body, headers, deadline=deadline)
+        return f"HTTP {answer.status}"
+
+
+def signed(key: bytes, identity: str, timestamp: int, body: bytes) -> dict[str, str]:
+    """The headers that prove who wrote the body, and when (seconds since 1970)."""
+    content = f"{identity}.{timestamp}.".encode() + body
+    signature = base64.b64encode(hmac.digest(key, content, hashlib.sha256)).decode()
+    return {"webhook-id": identity, "webhook-timestamp": str(timestamp), "webhook-signature": f"v1,{signature}"}
 
 
 def build(*, name: str, options: Mapping[str, Any]) -> WebhookChannel:
-    """Options: `url` (http or https), `headers`, `ca_file`."""
-    unknown = set(options) - _OPTIONS
-    if unknown:
-        raise ConfigError(
-            f"channel {name}: unknown option {', '.join(sorted(unknown))}; there are {', '.join(sorted(_OPTIONS))}"
-        )
-    url = options.get("url")
-    parts = urlsplit(url) if isinstance(url, str) else None
-    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigError(f"channel {name}: url must be an http or https address")
+    """Options: `url` (http or https), `headers`, `ca_file`, `secret` for the signature. Secrets are `{vault: NAME}`."""
+    check_names(name, options, _OPTIONS)
+    url = url_of(name, options, secret=False)
     headers = options.get("headers") or {}
-    if not isinstance(headers, dict) or any("\n" in f"{k}{v}" or "\r" in f"{k}{v}" for k, v in headers.items()):
+    if not isinstance(headers, dict):
         raise ConfigError(f"channel {name}: headers must be a mapping of names to one-line values")
-    return WebhookChannel(
-        name, str(url), {str(k): str(v) for k, v in headers.items()}, str(options.get("ca_file") or "")
-    )
+    plain = {str(k): v.secret.reveal() if isinstance(v, Credential) else str(v) for k, v in headers.items()}
+    if any("\n" in k + v or "\r" in k + v for k, v in plain.items()):
+        raise ConfigError(f"channel {name}: headers must be a mapping of names to one-line values")
+    key = _key(name, secret_of(name, options, "secret").reveal()) if "secret" in options else b""
+    return WebhookChannel(name, url, plain, text_of(name, options, "ca_file"), key)
+
+
+def _key(name: str, text: str) -> bytes:
+    if not text.startswith(_PREFIX):
+        return text.encode()
+    try:
+        return base64.b64decode(text.removeprefix(_PREFIX), validate=True)
+    except binascii.Error:  # its text may say part of the secret
+        raise ConfigError(f"channel {name}: secret: what follows {_PREFIX} is not base64") from None

@@ -1,15 +1,16 @@
-"""Escalation: alerts begin to climb their policies, what is due is posted, all inside the caller's transaction.
+"""Escalation: alerts climb their policies, what is due goes into the outbox, all inside the caller's transaction.
 
-A step is decided and what it tells is posted in one transaction, so a crash leaves both or neither, and the next
+A step is decided and what it tells is put there in one transaction, so a crash leaves both or neither, and the next
 coordinator goes on from there.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -17,8 +18,11 @@ from rmm.calendars.lookup import Lookup
 from rmm.core.alerting.escalation import Calls, Step, calls_of, due_steps, next_due
 from rmm.core.alerting.lifecycle import ACKNOWLEDGED, FIRING, RESOLVED
 from rmm.core.alerting.oncall import Roster
+from rmm.core.alerting.route import DEFAULT
 from rmm.model.escalation import Course, Escalation, Override, Policy, Taken
+from rmm.model.routing import Heard
 from rmm.model.rule import Alert, Notification
+from rmm.ports import Channel
 from rmm.tiers.fleet_sqlite import FleetStore, alone
 from rmm.tiers.fleet_sqlite.escalation import EscalationStore
 
@@ -29,33 +33,53 @@ AGAIN = timedelta(seconds=30)  # when a silenced alert is looked at again
 BATCH = 2000  # courses per transaction
 EXHAUSTED, REMOVED = "exhausted", "removed"
 
-Post = Callable[[Sequence[tuple[str, Notification]]], Awaitable[None]]
 Quiet = Callable[[Alert], str]
 
 
+class Setup(NamedTuple):
+    """What escalation needs of the configuration."""
+
+    settings: Escalation
+    lookup: Lookup
+    contacts: Sequence[Channel] = ()  # the people's: channels with their own options, which no route names
+
+
+class _Made:
+    """What a call decided, to be stored at once: a storm has thousands of alerts."""
+
+    def __init__(self) -> None:
+        self.begun: list[Course] = []
+        self.courses: list[Course] = []
+        self.taken: list[Taken] = []
+        self.messages: list[tuple[str, Notification]] = []
+        self.heard: list[Heard] = []
+
+
 class Escalations:
-    """One per coordinator. Every method is called inside a transaction of `store`.
+    """One per coordinator. Every method is called inside a transaction of `store`; `channels` are those of routes."""
 
-    `post` puts (channel or contact, notification) into the outbox, in that transaction; what has the same id and name
-    is there once.
-    """
-
-    def __init__(self, store: FleetStore, settings: Escalation, lookup: Lookup, post: Post) -> None:
+    def __init__(self, store: FleetStore, setup: Setup, channels: Collection[str]) -> None:
+        self._outbox = store.outbox
         self._store = EscalationStore(store)
-        self._settings = settings
-        self._lookup = lookup
-        self._post = post
+        self._settings = setup.settings
+        self._lookup = setup.lookup
+        self._channels = channels
 
-    async def begin(self, alert: Alert, policies: Iterable[str], now: datetime) -> None:
-        """An alert is told to fire, and by its routes it climbs these policies. Said twice, it changes nothing."""
-        for course in await self._store.open_of(alert.key):
-            if alert.first_at > course.first_at:  # that one is over, and this one has begun since anybody looked
-                await self._close(course, RESOLVED, now)
-        for name in policies:
-            course = Course(
-                key=alert.key, first_at=alert.first_at, policy=name, fired_at=now, site=alert.site, due_at=now
-            )
-            await self._store.begin(course)
+    async def begin(self, fired: Sequence[tuple[Alert, Sequence[str]]], now: datetime) -> None:
+        """Alerts are told to fire, and by their routes climb these policies. Said twice, it changes nothing."""
+        known: dict[str, list[Course]] = {}
+        for course in await self._store.open_of({alert.key for alert, _ in fired}):
+            known.setdefault(course.key, []).append(course)
+        made = _Made()
+        for alert, policies in fired:
+            for course in known.get(alert.key, ()):
+                if alert.first_at > course.first_at:  # that one is over, and this one has begun since anybody looked
+                    await self._close(course, RESOLVED, now, made)
+            made.begun += [
+                Course(key=alert.key, first_at=alert.first_at, policy=name, fired_at=now, site=alert.site, due_at=now)
+                for name in policies
+            ]
+        await self._keep(made)
 
     async def advance(self, now: datetime, quiet: Quiet = lambda _: "") -> list[Taken]:
         """Take every step that is due, of at most BATCH alerts.
@@ -69,55 +93,52 @@ class Escalations:
         if not courses:
             return []
         rosters = self._lookup.rosters(await self._store.overrides(now), now, now)
-        live = await self._store.live({course.key for course in courses})
-        taken: list[Taken] = []
+        keys = {course.key for course in courses}
+        live = await self._store.live(keys)
+        before = await self._store.steps_of(keys)
+        made = _Made()
         for course in courses:
             alert = live.get(course.key)
-            over = alert is None or alert.first_at > course.first_at  # lower: the clock was set back meanwhile
-            taken += await self._one(course, None if over else alert, rosters, now, quiet)
+            policy = self._settings.policies.get(course.policy)
+            # A lower time is that of the same alert: the clock was set back meanwhile.
+            if alert is None or alert.first_at > course.first_at or policy is None:
+                await self._close(course, REMOVED if alert is not None and policy is None else RESOLVED, now, made)
+            elif course.ended:
+                pass  # of an older alert of this key: the next `begin` closes it
+            elif alert.state == ACKNOWLEDGED:
+                made.courses.append(_ended(course, ACKNOWLEDGED, now))
+            elif alert.state != FIRING or quiet(alert):  # pending again: it is its site's trouble
+                made.courses.append(msgspec.structs.replace(course, due_at=now + AGAIN))
+            else:
+                self._climb(course, policy, alert, before.get(_identity(course), set()), rosters, now, made)
+        await self._keep(made)
         await self._store.forget(now - KEEP)
-        return taken
+        return made.taken
 
     async def soonest(self) -> datetime | None:
         """When the next step of any alert is."""
         return await self._store.soonest()
 
-    async def _one(
-        self, course: Course, alert: Alert | None, rosters: Mapping[str, Roster], now: datetime, quiet: Quiet
-    ) -> list[Taken]:
-        policy = self._settings.policies.get(course.policy)
-        if alert is None or policy is None:
-            await self._close(course, RESOLVED if alert is None else REMOVED, now)
-        elif course.ended:
-            pass  # an older alert of this key, which the next `begin` closes
-        elif alert.state == ACKNOWLEDGED:
-            await self._store.put(_ended(course, ACKNOWLEDGED, now))
-        elif alert.state != FIRING or quiet(alert):  # pending again: it is its site's trouble
-            await self._store.put(msgspec.structs.replace(course, due_at=now + AGAIN))
-        else:
-            return await self._climb(course, policy, alert, rosters, now)
-        return []
-
-    async def _climb(
-        self, course: Course, policy: Policy, alert: Alert, rosters: Mapping[str, Roster], now: datetime
-    ) -> list[Taken]:
+    def _climb(
+        self, course: Course, policy: Policy, alert: Alert, before: set[tuple[int, int]],
+        rosters: Mapping[str, Roster], now: datetime, made: _Made,
+    ) -> None:  # fmt: skip
         if course.fired_at > now:  # the clock was set back
             course = msgspec.structs.replace(course, fired_at=now)
         hours = self._lookup.hours(course.site)
-        before = {(one.repeat, one.step) for one in await self._store.steps(course)}
         due = due_steps(policy, course, hours, before, now)
-        taken = await self._take(course, alert, due, rosters, now)
+        self._take(course, alert, due, rosters, now, made)
         due_at = next_due(policy, course, hours, before | {step.identity for step in due})
         course = msgspec.structs.replace(course, due_at=due_at)
-        await self._store.put(course if due_at else _ended(course, EXHAUSTED, now))
-        return taken
+        made.courses.append(course if due_at else _ended(course, EXHAUSTED, now))
 
-    async def _take(
-        self, course: Course, alert: Alert, due: Sequence[Step], rosters: Mapping[str, Roster], now: datetime
-    ) -> list[Taken]:
+    def _take(
+        self, course: Course, alert: Alert, due: Sequence[Step], rosters: Mapping[str, Roster], now: datetime,
+        made: _Made,
+    ) -> None:  # fmt: skip
         """Steps that came due together, such as while nothing ran, tell everybody once: by the last that names them."""
-        taken: list[Taken] = []
         heard: set[str] = set()
+        taken: list[Taken] = []
         for step in reversed(due):
             found = Calls((), step.passed_over)
             if not step.passed_over:
@@ -132,16 +153,21 @@ class Escalations:
                       step=step.number, due_at=step.due_at, at=now, told=names, note=note)
             )  # fmt: skip
             one = Notification(id=step_key(course, step.repeat, step.number), kind=FIRING, at=now, alerts=(alert,))
-            await self._post([(name, one) for name in names])
-        taken.reverse()
-        await self._store.take(taken)
-        return taken
+            made.messages += [(name, one) for name in names]
+        made.taken += reversed(taken)
+        # Channels hear of the end by the stages, people from here.
+        group = f"{DEFAULT.name}|alert|{alert.key}"
+        made.heard += [
+            Heard(alert=alert.key, channel=name, group=group, route=DEFAULT.name, at=now)
+            for name in heard & set(self._channels)
+        ]
 
-    async def _close(self, course: Course, why: str, now: datetime) -> None:
+    async def _close(self, course: Course, why: str, now: datetime, made: _Made) -> None:
         """Nobody else is told; those who were hear that it is resolved."""
-        told = {name: None for one in await self._store.steps(course) for name in one.told}
+        names = {name: None for one in await self._store.steps(course) for name in one.told}
+        told = [name for name in names if name not in self._channels]
         ended = course if course.ended else _ended(course, why, now)
-        await self._store.put(msgspec.structs.replace(ended, closed_at=now))
+        made.courses.append(msgspec.structs.replace(ended, closed_at=now))
         if why != RESOLVED or not told:
             return
         alert = await self._store.ended(course)
@@ -149,12 +175,23 @@ class Escalations:
             log.warning("alert %s is gone: who was told of it does not hear of its end", course.key)
             return
         one = Notification(id=f"{_key(course)}:{RESOLVED}", kind=RESOLVED, at=now, alerts=(alert,))
-        await self._post([(name, one) for name in told])
+        made.messages += [(name, one) for name in told]
+
+    async def _keep(self, made: _Made) -> None:
+        await self._store.begin(made.begun)
+        await self._store.put(made.courses)
+        await self._store.take(made.taken)
+        await self._outbox.post(made.messages)
+        await self._outbox.hear(made.heard)
 
 
 def step_key(course: Course, repeat: int, step: int) -> str:
     """The idempotency key of what a step tells."""
     return f"{_key(course)}:{repeat}.{step}"
+
+
+def _identity(course: Course) -> tuple[str, datetime, str]:
+    return course.key, course.first_at, course.policy
 
 
 def _key(course: Course) -> str:

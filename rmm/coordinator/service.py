@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from rmm.coordinator.delivery import Delivery, moment, notification
+from rmm.coordinator.escalation import Setup
 from rmm.coordinator.facts import facts_of
 from rmm.coordinator.quarantine import keep_refusals
 from rmm.core import duplicates
@@ -24,6 +25,7 @@ from rmm.core.clock import is_ahead
 from rmm.core.health import health
 from rmm.core.rules import compile_rules
 from rmm.model.observation import Fault, Observation, decode_observation
+from rmm.model.routing import Routing
 from rmm.model.rule import Alert, Rule
 from rmm.ports import Channel, Clock
 from rmm.tiers.fleet_sqlite import FleetStore, Stamp, alone
@@ -33,6 +35,7 @@ log = logging.getLogger(__name__)
 ROUND = timedelta(minutes=15)  # how old a status may be to speak for its site
 SKEW = "clock_skew_s"  # the field whose alerts may be the collector's own clock
 
+NO_ROUTES = Routing()  # everything to every channel
 _encode = msgspec.json.Encoder().encode
 
 
@@ -41,21 +44,21 @@ class Coordinator:
 
     def __init__(
         self, data: Path, store: FleetStore, rules: Sequence[Rule], keys: dict[str, tuple[str, ...]],
-        channels: Sequence[Channel], clock: Clock,
+        channels: Sequence[Channel], clock: Clock, routing: Routing, escalation: Setup | None = None,
     ) -> None:  # fmt: skip
         self._data = data
         self._store = store
         self._rules = compile_rules(rules)
         self._by_id = {rule.id: rule for rule in rules}
         self._keys = keys
-        self._channels = {channel.name: channel for channel in channels}
         self._clock = clock
         self._live: dict[str, dict[str, Alert]] = {}  # endpoint -> key -> alert
         self._seen: dict[str, datetime] = {}  # site of this round -> its first observation
         self._version = -1  # of the database when `_live` was read from it
         self._counts = {FIRING: 0, RESOLVED: 0}
         self._writing = asyncio.Lock()  # one transaction at a time on the one connection
-        self._delivery = Delivery(store, self._channels, clock, self._writing, self._alone)
+        by_name = {channel.name: channel for channel in channels}
+        self.delivery = Delivery(data, store, by_name, routing, clock, self._writing, self._alone, escalation)
 
     @classmethod
     @asynccontextmanager
@@ -67,14 +70,16 @@ class Coordinator:
         keys: dict[str, tuple[str, ...]],
         channels: Sequence[Channel],
         clock: Clock,
+        routing: Routing = NO_ROUTES,
+        escalation: Setup | None = None,
     ) -> AsyncIterator[Coordinator]:
         """With its database; `keys` is collector name -> key fields. What an earlier run left undelivered is sent."""
         async with FleetStore.open(data) as store:
-            coordinator = cls(data, store, rules, keys, channels, clock)
+            coordinator = cls(data, store, rules, keys, channels, clock, routing, escalation)
             try:
                 yield coordinator
             finally:
-                await coordinator._delivery.stop()
+                await coordinator.delivery.stop()
 
     def _remember(self, alert: Alert) -> None:
         kept = self._live.setdefault(alert.endpoint, {})
@@ -126,7 +131,7 @@ class Coordinator:
         for change in changes:
             if change.tell:
                 self._counts[change.tell] += 1
-        self._delivery.start()
+        self.delivery.start()
 
     async def _fold(self, observations: Sequence[Observation], now: datetime) -> list[Change]:
         stamps = await self._store.stamps({observation.endpoint for observation in observations})
@@ -185,7 +190,18 @@ class Coordinator:
                 waits = rule is not None and (not rule.collector or rule.field == SKEW)
                 late = change.alert.last_at < now - ROUND  # what a spool held back: it may be over by now
                 held = change.alert.site if waits or late else ""
-                await self._store.add_notifications([notification(change, now)], self._channels, held=held)
+                await self._store.add_notifications([notification(change, now)], held=held)
+
+    async def alerts(self) -> list[Alert]:
+        """All live alerts."""
+        async with self._writing:
+            return await self._store.live_alerts()
+
+    async def change(self, decide: Callable[[Mapping[str, Alert]], Iterable[Change]]) -> None:
+        """Changes of alerts of no endpoint; `decide` is given those that live, by key. Durable on return."""
+        async with self._turn():
+            await self._keep(list(decide(self._live.get("", {}))), self._clock.now())
+        self.delivery.start()
 
     async def finish(self, faults: Sequence[Fault] = (), listed: Collection[str] = ()) -> dict[str, int]:
         """The round is over: tell whose trouble is whose, deliver; returns counts of firing, resolved.
@@ -207,7 +223,7 @@ class Coordinator:
                     if change.tell:
                         counts[change.tell] += 1
         self._seen, self._counts = {}, {FIRING: 0, RESOLVED: 0}
-        await self._delivery.settle()
+        await self.delivery.settle()
         return {name: max(0, count) for name, count in counts.items()}
 
     async def _judge(self, site: str, since: datetime, now: datetime, faults: Sequence[Fault]) -> list[Change]:
@@ -245,7 +261,7 @@ class Coordinator:
         for change in changes:
             self._remember(change.alert)
         told = [notification(change, now) for change in changes if change.tell]
-        await self._store.add_notifications(told, self._channels)
+        await self._store.add_notifications(told)
 
     async def _forget_undone(self, site: str) -> None:
         """Nobody is told of an alert that is over before anybody could hear of it."""

@@ -60,6 +60,8 @@ class Notification(msgspec.Struct, frozen=True, kw_only=True):
     """What a channel is asked to deliver. `id` is the idempotency key."""
 
     id: str
-    kind: str  # firing | resolved
+    kind: str  # firing | acknowledged | resolved
     at: datetime
     alerts: tuple[Alert, ...]
+    digest: bool = False  # a summary of what happened since the one before
+    test: bool = False  # somebody tries the channel: nothing is wrong

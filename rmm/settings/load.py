@@ -26,6 +26,7 @@ from rmm.model.settings import (
     Retention,
     Settings,
 )
+from rmm.settings.channels import Known, channel_problems, read_inhibitions, read_routes
 from rmm.settings.endpoints import ENDPOINTS, RESERVED, SCHEMES, SHELLS, TRANSPORTS, read_endpoints
 from rmm.settings.escalation import read_escalation
 from rmm.settings.fitting import endpoint_idle_problems, file_problems, idle_problems
@@ -86,6 +87,8 @@ class _Top(msgspec.Struct):
     hours: dict[str, Any] = {}
     oncall: dict[str, Any] = {}
     escalation: dict[str, Any] = {}
+    routes: list[Any] = []
+    inhibit: list[Any] = []
     retention: dict[str, Any] = {}
     retention_days: int | None = None  # of samples and of changes
     disk: dict[str, Any] = {}
@@ -129,7 +132,10 @@ def load_settings(folder: Path, flags: Mapping[str, Any] | None = None) -> Setti
     if not 0 <= archive.after_days <= 36_500:
         place = ("archive", "after_days")
         problems.append(Problem(document.line(place), dotted(place), "0 to 36500 are allowed"))
-    _check_channels(document, top, problems)
+    problems += channel_problems(document, top.channels)
+    known = Known(tuple(top.channels or ("log",)), tuple(str(value.get("id")) for value in top.sites), top.escalation)
+    routes = read_routes(document, top.routes, known, problems)
+    inhibit = read_inhibitions(document, top.inhibit, known, problems)
     escalation = read_escalation(document, top, top.channels, sites, folder, problems)
     groups = _groups(document, top, problems)
     exceptions = _exceptions(document, top, problems)
@@ -166,6 +172,8 @@ def load_settings(folder: Path, flags: Mapping[str, Any] | None = None) -> Setti
         rules=tuple(rules),
         channels=top.channels,
         escalation=escalation,
+        routes=routes,
+        inhibit=inhibit,
         retention=retention,
         disk=disk,
         archive=archive,
@@ -362,27 +370,6 @@ def _origin(document: Document, key: str) -> tuple[int, str]:
 def _check_top(document: Document, top: _Top, problems: list[Problem]) -> None:
     if not top.data.strip():
         problems.append(Problem(document.line(("data",)), "data", "name a folder"))
-
-
-def _check_channels(document: Document, top: _Top, problems: list[Problem]) -> None:
-    known = _channels() if top.channels else []
-    for name, options in top.channels.items():
-        kind, place = options.get("type"), ("channels", name)
-        if not isinstance(kind, str):
-            problems.append(Problem(document.line(place), dotted(place), "name its `type`, such as log or webhook"))
-        elif kind not in known:
-            line = document.line((*place, "type"))
-            problems.append(Problem(line, dotted((*place, "type")), f"{kind!r} is not one of {', '.join(known)}"))
-
-
-def _channels() -> list[str]:
-    """Every type of channel: a file of rmm/channels, or an entry point."""
-    import pkgutil
-    from importlib.metadata import entry_points
-
-    here = Path(__file__).parent.parent / "channels"
-    found = {item.name for item in pkgutil.iter_modules([str(here)])}
-    return sorted(found | {entry.name for entry in entry_points(group="rmm.channels")})
 
 
 def find_folder(given: Path | None) -> Path:

@@ -73,7 +73,7 @@ def content(data: Path) -> dict[str, list[tuple[Any, ...]]]:
         return {
             "endpoint": connection.execute("SELECT * FROM endpoint ORDER BY id").fetchall(),
             "alert": connection.execute("SELECT key, state, last_at, body FROM alert ORDER BY key, last_at").fetchall(),
-            "outbox": connection.execute("SELECT id, channel, held FROM outbox ORDER BY id, channel").fetchall(),
+            "outbox": connection.execute("SELECT id, held FROM notification ORDER BY id").fetchall(),
         }
     finally:
         connection.close()

@@ -1,4 +1,4 @@
-"""docs/escalation.md is run as it stands."""
+"""docs/escalation.md is run as it stands; then its configuration tells people, through the whole program."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from rmm.cli.main import main
+from rmm.model.observation import CollectorResult, Observation, encode_observation
 
 PAGE = (Path(__file__).parents[2] / "docs" / "escalation.md").read_text(encoding="utf-8")
 CONFIG = "sites: [{id: hq, timezone: Europe/Berlin, holidays: [DE-BY]}]\n" + PAGE.split("```yaml\n")[1].split("```")[0]
@@ -63,6 +65,48 @@ def test_the_page_has_every_command() -> None:
             assert f"rmm {group} {command.name}" in PAGE
 
 
+def observed(at: datetime, used: float) -> bytes:
+    result = CollectorResult(outcome="ok", readings=({"volume": "C:", "used_pct": used, "free_bytes": 1},))
+    return encode_observation(Observation(
+        endpoint="srv-1", name="SRV-1", site="hq", shard=0, observed_at=at, duration_s=0.1, status="OK", fault=None,
+        collectors={"volumes": result}, epoch="00" * 8, seq=1,
+    ))  # fmt: skip
+
+
+async def fire(folder: Path) -> None:
+    from rmm.app import open_app
+
+    (folder / "rules").mkdir()
+    rule = "rules: [{id: full, collector: volumes, field: used_pct, op: '>', critical: 90}]"
+    (folder / "rules" / "own.yaml").write_text(rule)
+    application = open_app(folder, lambda: "")
+    async with application.coordinator() as coordinator:
+        await coordinator.fold([observed(datetime.now(UTC), 99.0)])
+        await coordinator.finish()
+
+
+def test_the_whole_program_tells_whoever_is_on_call(folder: Path, run: Run) -> None:
+    """With the real clock: the first tier is due at once, to bob, who took it; nobody else is told."""
+    import asyncio
+
+    assert run('rmm oncall override add servers bob --until +1h --reason "I take it" --author bob')[0] == 0
+    asyncio.run(fire(folder))
+    data = folder / "data"
+    lines = [json.loads(line) for line in (data / "bob.log").read_text().splitlines()]
+    (told,) = [one for one in lines if one["alerts"][0]["rule"] == "full"]  # volumes has rules of its own as well
+    assert told["id"].endswith(":escalation:critical:0.1")
+    assert (data / "board.log").exists() and not (data / "anna.log").exists() and not (data / "eve.log").exists()
+    code, out, _ = run("rmm escalation list -o json")
+    assert code == 0 and next(one["told"] for one in json.loads(out) if one["alert"] == "full|srv-1|C:") == ["mail/bob"]
+    listed = json.loads(run("rmm alerts list -o json")[1])
+    number = next(one["number"] for one in listed if one["rule"] == "full")
+    steps = json.loads(run(f"rmm escalation show {number} -o json")[1])
+    assert [one["state"].split()[0] for one in steps] == ["taken"] + ["planned"] * 5
+    assert steps[0]["tells"] == steps[1]["tells"] == ["mail/bob"]
+    assert run("rmm notify test mail/anna")[0] == 0
+    assert json.loads((data / "anna.log").read_text())["test"]
+
+
 def test_output_for_programs(run: Run) -> None:
     code, out, _ = run("rmm oncall show --at 2026-12-24T12:00+01:00 --days 1 -o csv")
     rows = list(csv.DictReader(io.StringIO(out)))
@@ -109,6 +153,12 @@ def test_a_calendar_that_cannot_be_used(folder: Path, run: Run) -> None:
     assert code == 0 and "otherwise" in out and "nobody of `people` is called" in out and "\x1b" not in out
 
 
+def test_a_route_to_a_policy_that_there_is_not(folder: Path, run: Run) -> None:
+    (folder / "rmm.yaml").write_text(CONFIG.replace("escalation: critical}", "escalation: quick}"))
+    code, _, err = run("rmm oncall show")
+    assert code == 2 and "routes[0].escalation: there is no policy 'quick' in escalation; there are critical" in err
+
+
 def test_times_of_day_are_the_next_ones() -> None:
     from zoneinfo import ZoneInfo
 
@@ -121,3 +171,4 @@ def test_times_of_day_are_the_next_ones() -> None:
     assert _moment("02:30", berlin, now) == datetime(2026, 3, 29, 1, tzinfo=UTC)
     assert _moment("+4h", berlin, now) == datetime(2026, 3, 28, 21, 30, tzinfo=UTC)
     assert _moment("2026-03-29T09:00", berlin, now) == datetime(2026, 3, 29, 7, tzinfo=UTC)
+    assert msgspec.json.encode(now)

@@ -34,9 +34,9 @@ def test_without_a_kill_everything_is_told_once(whole: list[str]) -> None:
 
 
 @pytest.mark.crash
-@pytest.mark.parametrize("moment", [1, 2, 3, 4, 7, 8, 9, 13, 14, 15, 16])
+@pytest.mark.parametrize("moment", range(19, 33))
 def test_killed_at(moment: int, whole: list[str], tmp_path: Path) -> None:
-    """At the moments before and after each commit, sending and marking of the first steps."""
+    """Before each statement of the second step, before and after its commit, after it was sent and marked."""
     assert live(tmp_path, moment) != 0
     killed = 1
     while live(tmp_path, moment if killed < 2 else 0) != 0:

@@ -10,16 +10,17 @@ import os
 import signal
 import sqlite3
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
 
 from rmm.calendars.lookup import Lookup
-from rmm.coordinator.escalation import Escalations
+from rmm.coordinator.escalation import Escalations, Setup
 from rmm.core.alerting.lifecycle import FIRING, RESOLVED, Change
 from rmm.model.endpoint import Site
 from rmm.model.escalation import (
@@ -97,11 +98,7 @@ class World:
             yield cls(data, store, settings, hook)
 
     def configure(self, settings: Escalation) -> None:
-        self._escalations = Escalations(self._store, settings, Lookup(settings, SITES), self._post)
-
-    async def _post(self, messages: Sequence[tuple[str, Notification]]) -> None:
-        for name, one in messages:
-            await self._store.add_notifications([one], [name])
+        self._escalations = Escalations(self._store, Setup(settings, Lookup(settings, SITES)), ("board",))
 
     async def fire(self, when: str, key: str = "cpu_high|a|") -> None:
         await self.run(at(when))
@@ -124,7 +121,7 @@ class World:
         async with alone(self._data), self._store.transaction():
             await self._store.put_changes([Change(alert)])
             if begin:
-                await self._escalations.begin(alert, self.policies, self.now)
+                await self._escalations.begin([(alert, self.policies)], self.now)
 
     async def run(self, until: datetime) -> None:
         """From step to step until then; a world that has nothing to do sleeps."""
@@ -160,9 +157,27 @@ class World:
                 self._hook("marked")
 
 
+def _interrupt(world: World, hook: Callable[[str], None]) -> None:
+    """Let every statement that writes be a moment to be killed at."""
+    store, outbox = world._store, world._escalations._outbox
+    write, post = store.execute_many, outbox.post
+
+    async def execute_many(statement: str, rows: Iterable[Sequence[Any]]) -> None:
+        hook(statement)
+        await write(statement, rows)
+
+    async def posted(messages: Iterable[tuple[str, Notification]]) -> None:
+        hook("post")
+        await post(messages)
+
+    store.execute_many = execute_many  # type: ignore[method-assign]
+    outbox.post = posted  # type: ignore[method-assign]
+
+
 async def script(data: Path, hook: Callable[[str], None]) -> None:
     """Two rounds of a policy from where an earlier process was killed, over a hand-off."""
     async with World.open(data, hook=hook) as world:
+        _interrupt(world, hook)
         world.policies = ("again",)
         if not (data / "began").exists():
             world.now = at("2026-03-09T08:50")

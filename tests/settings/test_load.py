@@ -70,7 +70,10 @@ def test_what_is_commented_out_is_the_default(write: Write) -> None:
     assert settings.poll == PollSettings()
     assert settings.sites["hq"] == Site(id="hq", name="Headquarters", credential="polling")
     assert settings.collectors.interval == {"cpu": 60}
-    assert set(settings.channels) == {"file", "hook"}
+    assert set(settings.channels) == {"file", "hook", "mail", "pager"}
+    assert [route.digest for route in settings.routes] == ["", "", "07:00"]
+    assert settings.routes[1].repeat_interval == 4 * 3600
+    assert len(settings.inhibit) == 1
 
 
 def test_flag_over_environment_over_file_over_default(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,7 +145,7 @@ EXPECTED = [
     "rmm.yaml:19: poll.tiemout: unknown key; did you mean timeout?",
     "rmm.yaml:20: collectors.disable: Expected `array`",
     "rmm.yaml:22: channels.a: name its `type`",
-    "rmm.yaml:23: channels.b.type: 'pigeon' is not one of log, ",
+    "rmm.yaml:23: channels.b.type: 'pigeon' is not one of apprise, ",
     "rmm.yaml:24: retention_days: twice; first in line 3",
     "rmm.yaml:25: archive.after_days: 0 to 36500 are allowed",
     "endpoints.csv:3: SiteId 'nowhere'",

@@ -30,24 +30,26 @@ class EscalationStore:
     def __init__(self, store: FleetStore) -> None:
         self._store = store
 
-    async def begin(self, course: Course) -> None:
-        """A new course; where there is one of this identity, that stays as it is."""
-        row = (*_identity(course), _instant(course.fired_at), _text_of(course.due_at), _text(course))
-        await self._store.execute("begin_course", row)
+    async def begin(self, courses: Iterable[Course]) -> None:
+        """New courses; where there is one of its identity, that stays as it is."""
+        rows = [(*_identity(one), _instant(one.fired_at), _text_of(one.due_at), _text(one)) for one in courses]
+        await self._store.execute_many("begin_course", rows)
 
-    async def put(self, course: Course) -> None:
-        """What became of a course."""
-        times = (_instant(course.fired_at), _text_of(course.due_at))
-        row = (*times, course.ended, _text_of(course.closed_at), _text(course), *_identity(course))
-        await self._store.execute("put_course", row)
+    async def put(self, courses: Iterable[Course]) -> None:
+        """What became of courses."""
+        rows = []
+        for one in courses:
+            times = _instant(one.fired_at), _text_of(one.due_at), one.ended, _text_of(one.closed_at)
+            rows.append((*times, _text(one), *_identity(one)))
+        await self._store.execute_many("put_course", rows)
 
     async def to_see(self, now: datetime, most: int) -> list[Course]:
         """Courses with something to do: a step is due, their alert fires no more, or the clock was set back."""
         return await self._store.rows("courses_to_see", lambda row: _course(row[0]), _instant(now), most)
 
-    async def open_of(self, key: str) -> list[Course]:
-        """The courses of an alert's key that are not closed."""
-        return await self._store.rows("open_courses_of", lambda row: _course(row[0]), key)
+    async def open_of(self, keys: Iterable[str]) -> list[Course]:
+        """The courses of alerts' keys that are not closed."""
+        return await self._store.rows("open_courses_of", lambda row: _course(row[0]), json.dumps(list(keys)))
 
     async def soonest(self) -> datetime | None:
         """When the next step of any course is."""
@@ -68,12 +70,19 @@ class EscalationStore:
     async def forget(self, before: datetime) -> None:
         """Delete courses that were closed before then, with their steps."""
         for statement in ("forget_steps", "forget_courses"):
-            await self._store.execute(statement, (_instant(before),))
+            await self._store.execute_many(statement, [(_instant(before),)])
 
     async def take(self, steps: Iterable[Taken]) -> None:
         """Steps are taken: once each, whatever is said twice."""
-        for one in steps:
-            await self._store.execute("add_step", (*_identity(one), one.repeat, one.step, _text(one)))
+        rows = [(*_identity(one), one.repeat, one.step, _text(one)) for one in steps]
+        await self._store.execute_many("add_step", rows)
+
+    async def steps_of(self, keys: Iterable[str]) -> dict[tuple[str, datetime, str], set[tuple[int, int]]]:
+        """(key, first_at, policy) -> (repeat, step) of what was taken, for alerts' keys."""
+        found: dict[tuple[str, datetime, str], set[tuple[int, int]]] = {}
+        for one in await self._store.rows("steps_of", lambda row: _taken(row[0]), json.dumps(list(keys))):
+            found.setdefault((one.key, one.first_at, one.policy), set()).add((one.repeat, one.step))
+        return found
 
     async def steps(self, course: Course) -> list[Taken]:
         """The steps of a course that were taken."""
@@ -92,7 +101,7 @@ class EscalationStore:
 
     async def remove_override(self, override: Override) -> None:
         """Keep that it was removed."""
-        await self._store.execute("put_override", (_text(override), override.number))
+        await self._store.execute_many("put_override", [(_text(override), override.number)])
 
 
 class EscalationFile:

@@ -17,6 +17,7 @@ from rmm.tiers.fleet_sqlite.writer import path_of, statements
 from rmm.tiers.migrations import tier_error
 
 IDENTITY = 3  # the schema that has refusals and acceptances
+DELIVERY = 5  # the schema whose outbox has what the stages made of it
 
 _acceptance = msgspec.json.Decoder(Acceptance).decode
 _refusal = msgspec.json.Decoder(Refusal).decode
@@ -76,8 +77,19 @@ class FleetFile:
         return self._ask("alerts", lambda row: {"number": row["no"], **json.loads(row["body"])}, wanted, endpoint, most)
 
     def notifications(self, most: int = 100) -> list[dict[str, Any]]:
-        """The notification log, newest first."""
-        return self._ask("notifications", dict, most)
+        """What channels were given or are to be given, newest first."""
+        return self._ask("notifications", dict, most, schema=DELIVERY)
+
+    def decisions(self, most: int = 100) -> list[dict[str, Any]]:
+        """What was decided to be told, and what the stages made of it, newest first."""
+        return self._ask("decisions", dict, most, schema=DELIVERY)
+
+    def channels(self) -> dict[str, dict[str, Any]]:
+        """How each channel fares: failures, not_before, at, result; and what is open for it: count, oldest."""
+        found = {row["name"]: dict(row) for row in self._ask("channels", dict, schema=DELIVERY)}
+        for name, count, oldest in self._ask("open_counts", tuple, schema=DELIVERY):
+            found.setdefault(name, {"name": name}).update(open=count, oldest=oldest)
+        return found
 
     def refused(self) -> list[Refused]:
         """Endpoints for which another machine answered since their last good poll, longest first."""

@@ -23,6 +23,7 @@ from rmm.durable import hold
 from rmm.errors import LeaseLost, TierError
 from rmm.model.identity import Acceptance, Refusal
 from rmm.model.rule import Alert, Notification
+from rmm.tiers.fleet_sqlite.outbox import Outbox
 from rmm.tiers.migrations import bounded_wal, named, open_writer, set_aside, tier_error, warn_once
 
 log = logging.getLogger(__name__)
@@ -55,7 +56,7 @@ def path_of(data: Path) -> Path:
 
 def statements() -> dict[str, str]:
     """All named statements, by name."""
-    texts = ((SQL / file).read_text(encoding="utf-8") for file in ("statements.sql", "escalation.sql"))
+    texts = ((SQL / file).read_text(encoding="utf-8") for file in ("statements.sql", "delivery.sql", "escalation.sql"))
     return {name: statement for text in texts for name, statement in named(text).items()}
 
 
@@ -149,9 +150,9 @@ class FleetStore:
         """The rows of a named statement, for the parts of this store that are modules of their own."""
         return await self._rows(statement, read, *arguments)
 
-    async def execute(self, statement: str, arguments: Sequence[Any]) -> None:
-        """A named statement without rows, for the same."""
-        await self._db.execute(self._sql[statement], arguments)
+    async def execute_many(self, statement: str, rows: Iterable[Sequence[Any]]) -> None:
+        """A named statement without an answer, for the same."""
+        await self._db.executemany(self._sql[statement], rows)
 
     async def stamps(self, endpoints: Iterable[str]) -> dict[str, Stamp]:
         """What is known of these endpoints."""
@@ -218,17 +219,12 @@ class FleetStore:
         """(status, endpoint): what an endpoint is shown as until its next observation."""
         await self._db.executemany(self._sql["restate"], list(rows))
 
-    async def add_notifications(
-        self, notifications: Iterable[Notification], channels: Iterable[str], *, held: str = ""
-    ) -> None:
-        """Put notifications into the outbox, for each channel; one of the same id is there once.
+    async def add_notifications(self, notifications: Iterable[Notification], *, held: str = "") -> None:
+        """Decide that these are told; one of the same id is there once. Who is told, stages say.
 
         Those that are `held` wait, as long as it takes, until `release` or `discard` names their site.
         """
-        names = list(channels)
-        rows = [
-            (one.id, name, one.at.isoformat(), _encode(one).decode(), held) for one in notifications for name in names
-        ]
+        rows = [(one.id, one.at.isoformat(), _encode(one).decode(), held) for one in notifications]
         await self._db.executemany(self._sql["add_notification"], rows)
 
     async def held(self, site: str) -> list[Notification]:
@@ -248,17 +244,10 @@ class FleetStore:
         """Notifications that are held are not to be delivered at all."""
         await self._db.executemany(self._sql["discard"], [(name,) for name in notifications])
 
-    async def open_notifications(self, channel: str, since: datetime, most: int = 500) -> list[Notification]:
-        """What this channel was not given yet, oldest first; what it refused again and again comes last."""
-        since_text = since.astimezone(UTC).isoformat()
-        return await self._rows("open_notifications", lambda row: _notification(row[0]), channel, since_text, most)
-
-    async def mark(self, notification: str, channel: str, *, sent_at: str, result: str) -> None:
-        """Note the outcome of one delivery; an empty `sent_at` is a failure."""
-        if sent_at:
-            await self._db.execute(self._sql["sent"], (sent_at, result, notification, channel))
-        else:
-            await self._db.execute(self._sql["not_sent"], (result, notification, channel))
+    @property
+    def outbox(self) -> Outbox:
+        """What stages and delivery ask and write."""
+        return Outbox(self._db, self._failed)
 
 
 async def _opened(data: Path, path: Path) -> aiosqlite.Connection:

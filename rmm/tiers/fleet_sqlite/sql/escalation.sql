@@ -13,7 +13,7 @@ SELECT body FROM escalation e WHERE closed_at = '' AND (
 ORDER BY key, first_at, policy LIMIT ?2;
 
 -- name: open_courses_of
-SELECT body FROM escalation WHERE closed_at = '' AND key = ?;
+SELECT body FROM escalation WHERE closed_at = '' AND key IN (SELECT value FROM json_each(?));
 
 -- name: soonest_course
 SELECT min(due_at) FROM escalation WHERE closed_at = '' AND ended = '' AND due_at != '';
@@ -36,6 +36,9 @@ INSERT INTO escalation_step (key, first_at, policy, repeat, step, body) VALUES (
 
 -- name: steps
 SELECT body FROM escalation_step WHERE key = ? AND first_at = ? AND policy = ? ORDER BY repeat, step;
+
+-- name: steps_of
+SELECT body FROM escalation_step WHERE key IN (SELECT value FROM json_each(?));
 
 -- name: add_override
 INSERT INTO oncall_override (rota, until, body) VALUES (?, ?, ?) RETURNING no;

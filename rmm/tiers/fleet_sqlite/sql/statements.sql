@@ -24,7 +24,7 @@ UPDATE alert SET state = ?, last_at = ?, body = ? WHERE key = ? AND state IN ('p
 DELETE FROM alert WHERE key = ? AND state = 'pending';
 
 -- name: add_notification
-INSERT INTO outbox (id, channel, at, body, held) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING;
+INSERT INTO notification (id, at, body, held) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING;
 
 -- name: outcomes
 SELECT status, fault_code, count(*) FROM endpoint WHERE site = ? AND observed_at >= ? GROUP BY status, fault_code;
@@ -40,34 +40,22 @@ SELECT id, name, site, coalesce(facts ->> 'uuid', ''), coalesce(facts ->> 'compu
 UPDATE endpoint SET status = ? WHERE id = ?;
 
 -- name: held
-SELECT body FROM outbox WHERE held = ? AND sent_at = '' GROUP BY id ORDER BY at, id;
+SELECT body FROM notification WHERE held = ? ORDER BY at, id;
 
 -- name: told
-SELECT count(*) FROM outbox WHERE held = '' AND id >= ? AND id < ?;
+SELECT count(*) FROM notification WHERE held = '' AND id >= ? AND id < ?;
 
 -- name: release
-UPDATE outbox SET held = '' WHERE held = ?;
+UPDATE notification SET held = '' WHERE held = ?;
 
 -- name: discard
-DELETE FROM outbox WHERE id = ? AND held != '';
-
--- name: open_notifications
-SELECT body FROM outbox WHERE sent_at = '' AND held = '' AND channel = ? AND at > ? ORDER BY attempts / 20, at LIMIT ?;
-
--- name: sent
-UPDATE outbox SET sent_at = ?, result = ?, attempts = attempts + 1 WHERE id = ? AND channel = ?;
-
--- name: not_sent
-UPDATE outbox SET result = ?, attempts = attempts + 1 WHERE id = ? AND channel = ?;
+DELETE FROM notification WHERE id = ? AND held != '';
 
 -- name: endpoints
 SELECT * FROM endpoint WHERE ? IN ('', site) ORDER BY score, name;
 
 -- name: alerts
 SELECT no, body FROM alert WHERE state IN (SELECT value FROM json_each(?)) AND ? IN ('', endpoint) ORDER BY last_at DESC, no DESC LIMIT ?;
-
--- name: notifications
-SELECT id, channel, at, sent_at, attempts, result FROM outbox ORDER BY at DESC LIMIT ?;
 
 -- name: put_refusal
 INSERT INTO refusal (endpoint, since, at, body) VALUES (?1, ?2, ?2, ?3)
