@@ -2,150 +2,39 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack, asynccontextmanager
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo
 
 import msgspec
 
-from rmm.core.rule_check import misfits
-from rmm.core.shard import selected, shard_of
-from rmm.errors import ConfigError, RmmError, TierError
-from rmm.loop import SystemClock, run
-from rmm.model.endpoint import Credential, Endpoint, Secret
+from rmm.configured import Passphrase
+from rmm.core.shard import selected
+from rmm.errors import ConfigError, RmmError
+from rmm.loop import run
+from rmm.model.endpoint import Endpoint, Secret
 from rmm.model.observation import Observation, decode_observation
 from rmm.model.round import PollRequest, PollSummary
-from rmm.model.routing import Routing, Subject
-from rmm.model.settings import Settings
 from rmm.plugins import build
-from rmm.resources import shipped
-from rmm.settings.keyfiles import check_key_file
-from rmm.settings.load import VAULT, load_settings
-from rmm.settings.rules import shipped_rules
-from rmm.settings.targets import Targets, changed_at
+from rmm.settings.load import load_settings
+from rmm.settings.targets import changed_at
+from rmm.telling import Telling
 
 if TYPE_CHECKING:
-    from rmm.coordinator import Coordinator
-    from rmm.core.alerting.mute import Context
-    from rmm.model.collector import Collector
-    from rmm.model.rule import Rule
     from rmm.poller.kit import Kit
     from rmm.poller.round import ShardWork
     from rmm.poller.tally import Tally
-    from rmm.ports import AuthGate, Channel, ShardStore, Transport
-    from rmm.tiers.cold_sqlite import CollectorFields
-    from rmm.vault import Vault
+    from rmm.ports import AuthGate, ShardStore, Transport
 
 log = logging.getLogger(__name__)
 
-PASSPHRASE_FILE = "passphrase"  # noqa: S105 - the name of a file; a lab has one beside its vault
 
-Passphrase = Callable[[], str]
-
-
-class App:
+class App(Telling):
     """One configuration folder, and everything that is made of it, each when it is first needed."""
-
-    def __init__(self, settings: Settings, passphrase: Passphrase) -> None:
-        self.settings = settings
-        self.clock = SystemClock()
-        self._passphrase = passphrase
-        self._credentials: dict[str, Credential] = {}
-        self.targets = Targets(settings, self.credential, self.clock)
-
-    @property
-    def data(self) -> Path:
-        """The data folder."""
-        return Path(self.settings.data)
-
-    @cached_property
-    def catalog(self) -> dict[str, Collector]:
-        """All collectors that are not disabled: the shipped ones and the configured folders."""
-        from rmm.catalog.load import load_catalog
-
-        folders = [shipped("collectors"), *(Path(name) for name in self.settings.collectors.folders)]
-        found = load_catalog(folders)
-        unknown = [
-            name
-            for name in (*self.settings.collectors.disable, *self.settings.collectors.interval)
-            if name not in found
-        ]
-        if unknown:
-            names = ", ".join(sorted(found))
-            raise ConfigError(f"rmm.yaml: collectors: there is no {', '.join(unknown)}; there are {names}")
-        return {name: found[name] for name in found if name not in self.settings.collectors.disable}
-
-    @cached_property
-    def fields(self) -> Mapping[str, CollectorFields]:
-        """How the cold tier keeps each collector's fields."""
-        from rmm.tiers.cold_sqlite import fields_of
-
-        return {name: fields_of(collector.manifest) for name, collector in self.catalog.items()}
-
-    @cached_property
-    def rules(self) -> tuple[Rule, ...]:
-        """Shipped rules, collectors' rules, and the configuration's own, which replace others of the same id."""
-        rules = {rule.id: rule for rule in shipped_rules()}
-        for collector in self.catalog.values():
-            rules |= {rule.id: rule for rule in collector.manifest.rules}
-        rules |= {rule.id: rule for rule in self.settings.rules}
-        self._check_rules()
-        return tuple(rules.values())
-
-    def _check_rules(self) -> None:
-        """The configuration's own rules speak of collectors and fields that exist; a disabled collector's may stay."""
-        problems = []
-        for rule in self.settings.rules:
-            if not rule.collector or rule.collector in self.settings.collectors.disable:
-                continue
-            collector = self.catalog.get(rule.collector)
-            if collector is None:
-                problems.append(f"rules: {rule.id}: collector: there is no {rule.collector!r}")
-            else:
-                found = misfits(rule, collector.manifest)
-                problems += [f"rules: {rule.id}: {key}: {reason}" for key, reason in found]
-        if problems:
-            raise ConfigError(problems=tuple(problems))
-
-    @cached_property
-    def vault(self) -> Vault:
-        """The unlocked vault; asks for the passphrase once."""
-        from rmm.vault import Vault
-
-        return Vault.open(self.vault_path, self.passphrase())
-
-    @property
-    def vault_path(self) -> Path:
-        """The vault's file."""
-        return Path(self.settings.folder) / VAULT
-
-    def passphrase(self) -> str:
-        """The vault's passphrase, from wherever it was given."""
-        return self._passphrase()
-
-    def credential(self, name: str) -> Credential:
-        """A credential by name; each is unsealed once."""
-        if name not in self._credentials:
-            credential = self.vault.credential(name)
-            check_key_file(credential)
-            self._credentials[name] = credential
-        return self._credentials[name]
-
-    def shard(self, endpoint: Endpoint) -> int:
-        """The endpoint's storage shard within its site."""
-        return shard_of(endpoint.id, self.targets.site(endpoint).shards)
-
-    def known_site(self, site: str) -> None:
-        """ConfigError where no site has this id."""
-        if site not in self.settings.sites:
-            raise ConfigError(f"there is no site {site!r}; there are {', '.join(self.settings.sites)}")
 
     def work(self, request: PollRequest) -> list[ShardWork]:
         """The shards and endpoints that a request covers."""
@@ -221,76 +110,6 @@ class App:
 
         return recorded(self.targets.target(endpoint), file, names=names, now=self.clock.now)
 
-    def intervals(self) -> dict[str, int]:
-        """Collector name -> seconds, cheap ones first: what costs most waits behind what matters most."""
-        own = self.settings.collectors.interval
-        manifests = [collector.manifest for collector in self.catalog.values()]
-        ordered = sorted(manifests, key=lambda manifest: (manifest.cost, manifest.name))
-        return {manifest.name: own.get(manifest.name, manifest.interval) for manifest in ordered}
-
-    @asynccontextmanager
-    async def coordinator(self) -> AsyncIterator[Coordinator]:
-        """The coordinator of this data folder, with the configured channels."""
-        from rmm.coordinator import Coordinator
-
-        channels = self.channels()
-        keys = {name: collector.manifest.key for name, collector in self.catalog.items()}
-        async with Coordinator.open(
-            self.data, rules=self.rules, keys=keys, channels=channels, clock=self.clock,
-            settings=self.settings.alerts, context=self.alert_context(), routing=self.routing(),
-        ) as coordinator:  # fmt: skip
-            yield coordinator
-
-    def alert_context(self) -> Context:
-        """What the configuration says that decides whether an alert is told."""
-        from rmm.core.alerting.mute import Context
-        from rmm.core.alerting.scopes import place_of
-
-        zones = {f"site:{site.id}": ZoneInfo(site.timezone) for site in self.settings.sites.values()}
-        zones |= {one.timezone: ZoneInfo(one.timezone) for one in self.settings.windows if one.timezone}
-        places = {one.id: place_of(one) for one in self.settings.endpoints}
-        return Context(self.settings.windows, self.settings.dependencies, zones, places)
-
-    def routing(self) -> Routing:
-        """Who is told of what, with what routes may know of endpoints and rules."""
-        return Routing(
-            routes=self.settings.routes,
-            inhibit=self.settings.inhibit,
-            subjects={one.id: Subject(one.group, one.tags) for one in self.settings.endpoints},
-            quarters={rule.id: rule.quarter for rule in self.rules},
-        )
-
-    @property
-    def channel_options(self) -> Mapping[str, Mapping[str, Any]]:
-        """What is configured of each channel; without any, the file notifications.log."""
-        return self.settings.channels or {"log": {"type": "log"}}
-
-    def channels(self) -> list[Channel]:
-        """All channels, with their secrets."""
-        return [self.channel(name) for name in self.channel_options]
-
-    def channel(self, name: str) -> Channel:
-        """One channel. Raises ConfigError for wrong options, VaultError for a secret that is not in the vault."""
-        if name not in self.channel_options:
-            raise ConfigError(f"there is no channel {name!r}; there are {', '.join(self.channel_options)}")
-        options = self.channel_options[name]
-        kind, folder = str(options["type"]), Path(self.settings.folder)
-        rest = {key: self._with_secrets(value) for key, value in options.items() if key != "type"}
-        if kind == "log":
-            rest["file"] = str(self.data / str(rest.get("file", "notifications.log")))
-        if isinstance(rest.get("ca_file"), str) and rest["ca_file"]:
-            rest["ca_file"] = str(folder / rest["ca_file"])
-        if kind in ("email", "apprise"):
-            rest.setdefault("templates", str(folder / "templates"))
-        channel: Channel = build("channels", kind, name=name, options=rest)
-        return channel
-
-    def _with_secrets(self, value: Any) -> Any:
-        """`{vault: NAME}` is that credential, also one level down."""
-        if isinstance(value, dict) and set(value) == {"vault"} and isinstance(value["vault"], str):
-            return self.credential(value["vault"])
-        return {key: self._with_secrets(one) for key, one in value.items()} if isinstance(value, dict) else value
-
     async def poll(
         self, request: PollRequest, *, on_observation: Callable[[Observation], None], config: Path
     ) -> PollSummary:
@@ -325,19 +144,6 @@ class App:
             summary.firing, summary.resolved = counts.get("firing", 0), counts.get("resolved", 0)
         summary.duration_s = time.monotonic() - began
         return summary
-
-    @asynccontextmanager
-    async def _telling_of_the_disk(self) -> AsyncIterator[None]:
-        """What cannot be kept is not acknowledged and ends the round; who can be told without the disk, is told."""
-        from rmm.coordinator import tell_fault
-
-        try:
-            yield
-        except TierError as error:
-            text = f"the site collector cannot store readings: {error}"
-            with contextlib.suppress(TimeoutError):
-                await tell_fault(self.channels(), self.clock, "collector_disk", text)
-            raise
 
     def _unlock(self, work: Sequence[ShardWork]) -> None:
         endpoints = [endpoint for shard in work for endpoint in shard.endpoints]

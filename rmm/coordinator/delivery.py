@@ -16,12 +16,14 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
+from rmm.coordinator.escalation import Escalations, Setup
 from rmm.coordinator.stages import Stages
 from rmm.core.alerting import site as site_trouble
 from rmm.core.alerting.lifecycle import FIRING, Change
 from rmm.core.alerting.retry import next_try
-from rmm.core.alerting.route import Context
+from rmm.core.alerting.route import Context, Mutes
 from rmm.durable import hold
 from rmm.errors import ChannelError, LeaseLost, RmmError, TierError
 from rmm.model.routing import Routing
@@ -39,20 +41,30 @@ PAGE = 500
 REFUSED = 3  # messages in a row that a channel may refuse before it is left alone
 
 
+class Turns(NamedTuple):
+    """The coordinator's turns on the connection that it shares with delivery."""
+
+    reading: asyncio.Lock  # for reading
+    alone: Callable[[], AbstractAsyncContextManager[None]]  # a transaction
+    whole: Callable[[], AbstractAsyncContextManager[None]]  # one in which alerts and silences are known as stored
+
+
 class Delivery:
-    """One per coordinator. `reading` and `alone` are the coordinator's turns on the connection that both use."""
+    """One per coordinator; `mutes` is right within a turn `turns.whole`."""
 
     def __init__(
         self, data: Path, store: FleetStore, channels: Mapping[str, Channel], routing: Routing, clock: Clock,
-        reading: asyncio.Lock, alone: Callable[[], AbstractAsyncContextManager[None]],
+        turns: Turns, mutes: Mutes, escalation: Setup | None = None,
     ) -> None:  # fmt: skip
         self._data = data
         self._store = store
-        self._channels = channels
+        contacts = escalation.contacts if escalation else ()
+        self._channels = {**{contact.name: contact for contact in contacts}, **channels}
         self._clock = clock
-        self._reading = reading
-        self._alone = alone
-        self._stages = Stages(store, Context(routing, tuple(channels)), alone)
+        self._reading = turns.reading
+        self._alone = turns.alone
+        escalations = Escalations(store, escalation, channels) if escalation else None
+        self._stages = Stages(store, Context(routing, tuple(channels), mutes), turns.whole, escalations)
         self._wake = asyncio.Event()
         self._stepping = asyncio.Lock()
         self._soonest: datetime | None = None

@@ -12,7 +12,8 @@ from typing import Any
 
 import msgspec
 
-from rmm.coordinator.delivery import Delivery
+from rmm.coordinator.delivery import Delivery, Turns
+from rmm.coordinator.escalation import Setup
 from rmm.coordinator.facts import facts_of, uptime_of
 from rmm.coordinator.keeping import grow_old, keep, stored, take_acts
 from rmm.coordinator.quarantine import keep_refusals
@@ -47,6 +48,7 @@ class Coordinator:
     def __init__(
         self, data: Path, store: FleetStore, rules: Sequence[Rule], keys: dict[str, tuple[str, ...]],
         channels: Sequence[Channel], clock: Clock, settings: AlertSettings, context: Context, routing: Routing,
+        escalation: Setup | None = None,
     ) -> None:  # fmt: skip
         self._data = data
         self._store = store
@@ -61,7 +63,7 @@ class Coordinator:
         self._counts = {FIRING: 0, RESOLVED: 0}
         self._writing = asyncio.Lock()  # one transaction at a time on the one connection
         by_name = {channel.name: channel for channel in channels}
-        self.delivery = Delivery(data, store, by_name, routing, clock, self._writing, self._alone)
+        self.delivery = Delivery(data, store, by_name, routing, clock, self._turns(), self._desk.muted, escalation)
 
     @classmethod
     @asynccontextmanager
@@ -76,12 +78,14 @@ class Coordinator:
         settings: AlertSettings | None = None,
         context: Context | None = None,
         routing: Routing = NO_ROUTES,
+        escalation: Setup | None = None,
     ) -> AsyncIterator[Coordinator]:
         """With its database; `keys` is collector name -> key fields. What an earlier run left undelivered is sent."""
         async with FleetStore.open(data) as store:
             coordinator = cls(
-                data, store, rules, keys, channels, clock, settings or AlertSettings(), context or Context(), routing
-            )
+                data, store, rules, keys, channels, clock, settings or AlertSettings(), context or Context(), routing,
+                escalation,
+            )  # fmt: skip
             try:
                 yield coordinator
             finally:
@@ -103,6 +107,9 @@ class Coordinator:
         except BaseException:
             self._version = -1  # what was remembered may not have been stored
             raise
+
+    def _turns(self) -> Turns:
+        return Turns(self._writing, self._alone, self._turn)
 
     async def _refresh(self) -> None:
         version = await self._store.version()

@@ -8,10 +8,13 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from rmm.coordinator.escalation import Escalations
 from rmm.core.alerting import group, retry
 from rmm.core.alerting import site as site_trouble
+from rmm.core.alerting.inhibit import inhibited, sources
+from rmm.core.alerting.lifecycle import FIRING
 from rmm.core.alerting.pipeline import Known, admit, plan
-from rmm.core.alerting.route import DEFAULT, Context
+from rmm.core.alerting.route import DEFAULT, Context, muted, policies
 from rmm.model.rule import Alert, Notification
 from rmm.tiers.fleet_sqlite import FleetStore
 
@@ -23,11 +26,16 @@ class Stages:
     """One per coordinator; `alone` is its transaction."""
 
     def __init__(
-        self, store: FleetStore, context: Context, alone: Callable[[], AbstractAsyncContextManager[None]]
+        self,
+        store: FleetStore,
+        context: Context,
+        alone: Callable[[], AbstractAsyncContextManager[None]],
+        escalations: Escalations | None = None,
     ) -> None:
         self._store = store
         self._context = context
         self._alone = alone
+        self._escalations = escalations
         self._routes = {one.name: one for one in (*context.routing.routes, DEFAULT)}
         self._intervals = [one.name for one in self._routes.values() if one.group_interval]
         self._tidied: datetime | None = None
@@ -39,10 +47,33 @@ class Stages:
             async with self._alone():
                 fresh = await outbox.fresh(BATCH)
                 await outbox.keep(plan(fresh, await self._known(fresh, now), self._context, now), self._intervals)
+                await self._begin(fresh, now)
                 if len(fresh) < BATCH:
                     await self._again(now)
                     await self._tidy(now)
-                    return await outbox.soonest()
+                    return min(filter(None, [await outbox.soonest(), await self._escalate(now)]), default=None)
+
+    async def _begin(self, fresh: Sequence[Notification], now: datetime) -> None:
+        """What begins to fire begins to climb the policies of its routes."""
+        if self._escalations is None:
+            return
+        fired = [alert for one in fresh if one.kind == FIRING for alert in one.alerts if alert.state == FIRING]
+        await self._escalations.begin([(alert, policies(alert, self._context)) for alert in fired], now)
+
+    async def _escalate(self, now: datetime) -> datetime | None:
+        """Take the steps that are due; returns when the next one is."""
+        if self._escalations is None:
+            return None
+        found = sources(await self._store.live_alerts(), self._context.routing) if self._context.routing.inhibit else []
+
+        def quiet(alert: Alert) -> str:
+            if source := inhibited(alert, found, self._context.routing):
+                return f"inhibited by {source}"
+            silence = muted(alert, now, self._context)
+            return f"{silence.kind}: {silence.reason}" if silence else ""
+
+        await self._escalations.advance(now, quiet)
+        return await self._escalations.soonest()
 
     async def _known(self, fresh: Sequence[Notification], now: datetime) -> Known:
         outbox = self._store.outbox
@@ -62,9 +93,15 @@ class Stages:
                 continue
             stale = await outbox.stale(route.name, now - timedelta(seconds=route.repeat_interval))
             live = await outbox.alerts({one.alert for one in stale})
-            told = group.repeats(stale, live, self._routes, now)
+            loud = {
+                name: [one for one in found if muted(one, now, self._context) is None] for name, found in live.items()
+            }
+            told = group.repeats(stale, loud, self._routes, now)
             await outbox.post((one.channel, one.message) for one in told)
             await outbox.remember(heard for one in told for heard in one.heard)
+
+    def _loud(self, alerts: Sequence[Alert], now: datetime) -> list[Alert]:
+        return [one for one in alerts if muted(one, now, self._context) is None]
 
     async def _tidy(self, now: datetime) -> None:
         """Give up, tell of it by other channels, forget; once in a while."""

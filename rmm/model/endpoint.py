@@ -37,6 +37,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     name: str = ""
     location: str = ""
     timezone: str = "UTC"
+    holidays: tuple[str, ...] = ()  # COUNTRY or COUNTRY-SUBDIVISION: days on which its business hours are closed
     contact: str = ""
     credential: str = ""  # name in the vault
     transport: str = "winrm"

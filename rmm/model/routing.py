@@ -26,6 +26,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     group_interval: float = 0.0  # and how long later ones of the same group do, from the notification before
     repeat_interval: float = 0.0  # what still fires is told again after so long; 0: never
     digest: str = ""  # hourly, or daily at HH:MM (UTC): one summary instead of single notifications
+    escalation: str = ""  # the policy that the alerts climb
     more: bool = False  # `continue`: the routes behind this one are asked as well
 
 

@@ -8,6 +8,7 @@ import msgspec
 
 from rmm.model.alerting import AlertSettings, Dependency, Window
 from rmm.model.endpoint import Endpoint, Group, Site, TlsException
+from rmm.model.escalation import Escalation
 from rmm.model.routing import Inhibition, Route
 from rmm.model.rule import Rule
 
@@ -81,6 +82,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     exceptions: tuple[TlsException, ...] = ()
     rules: tuple[Rule, ...] = ()  # from config/rules/*.yaml; override a shipped rule of the same id
     channels: dict[str, dict[str, Any]] = {}  # channel name -> {"type": file name in rmm/channels, ...its options}
+    escalation: Escalation = Escalation()
     routes: tuple[Route, ...] = ()
     inhibit: tuple[Inhibition, ...] = ()
     retention: Retention = Retention()

@@ -26,9 +26,10 @@ Place = tuple[str | int, ...]
 class Known:
     """What routes may name."""
 
-    def __init__(self, channels: Collection[str], sites: Collection[str]) -> None:
+    def __init__(self, channels: Collection[str], sites: Collection[str], policies: Collection[str] = ()) -> None:
         self.channels = channels
         self.sites = sites
+        self.policies = policies
 
 
 def channel_problems(document: Document, channels: Mapping[str, dict[str, Any]]) -> Iterable[Problem]:
@@ -112,6 +113,9 @@ def _route_problems(route: Route, known: Known) -> Iterable[tuple[str, str]]:
     for name in route.channels:
         if name not in known.channels:
             yield "channels", f"there is no channel {name!r}; there are {', '.join(known.channels) or 'none'}"
+    if route.escalation and route.escalation not in known.policies:
+        have = ", ".join(known.policies) or "none"
+        yield "escalation", f"there is no policy {route.escalation!r} in escalation; there are {have}"
     for label in route.group_by:
         if label not in LABELS:
             yield "group_by", f"{label!r} is not one of {', '.join(LABELS)}"

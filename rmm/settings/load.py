@@ -28,6 +28,7 @@ from rmm.model.settings import (
 )
 from rmm.settings.channels import Known, channel_problems, read_inhibitions, read_routes
 from rmm.settings.endpoints import ENDPOINTS, RESERVED, SCHEMES, SHELLS, TRANSPORTS, read_endpoints
+from rmm.settings.escalation import read_escalation
 from rmm.settings.fitting import endpoint_idle_problems, file_problems, idle_problems
 from rmm.settings.rules import read_rules
 from rmm.settings.sessions import endpoint_problems, site_problems
@@ -83,6 +84,10 @@ class _Top(msgspec.Struct):
     collectors: dict[str, Any] = {}
     lockout: dict[str, Any] = {}
     channels: dict[str, dict[str, Any]] = {}
+    people: dict[str, Any] = {}
+    hours: dict[str, Any] = {}
+    oncall: dict[str, Any] = {}
+    escalation: dict[str, Any] = {}
     routes: list[Any] = []
     inhibit: list[Any] = []
     retention: dict[str, Any] = {}
@@ -132,9 +137,10 @@ def load_settings(folder: Path, flags: Mapping[str, Any] | None = None) -> Setti
         place = ("archive", "after_days")
         problems.append(Problem(document.line(place), dotted(place), "0 to 36500 are allowed"))
     problems += channel_problems(document, top.channels)
-    known = Known(tuple(top.channels or {"log": {}}), tuple(str(value.get("id")) for value in top.sites))
+    known = Known(tuple(top.channels or ("log",)), tuple(str(value.get("id")) for value in top.sites), top.escalation)
     routes = read_routes(document, top.routes, known, problems)
     inhibit = read_inhibitions(document, top.inhibit, known, problems)
+    escalation = read_escalation(document, top, top.channels, sites, folder, problems)
     groups = _groups(document, top, problems)
     exceptions = _exceptions(document, top, problems)
     lines = lines_of(str(path), problems)
@@ -171,6 +177,7 @@ def load_settings(folder: Path, flags: Mapping[str, Any] | None = None) -> Setti
         exceptions=tuple(exceptions),
         rules=tuple(rules),
         channels=top.channels,
+        escalation=escalation,
         routes=routes,
         inhibit=inhibit,
         retention=retention,

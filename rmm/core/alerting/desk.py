@@ -165,6 +165,10 @@ class Desk:
             return Suppression(ROUND, alert.site, "the end of the round shows whose trouble it is")
         return None
 
+    def muted(self, alert: Alert, at: datetime) -> Suppression | None:
+        """Why nobody is told of an alert at a moment, although it was decided that it is told."""
+        return muted(alert, at, self._context, self._fires)
+
     def _starts(self, alert: Alert, rule: Rule | None, until: datetime) -> Alert:
         if alert.suppressed is not None or rule is None or rule.op in EVENTS:
             return alert

@@ -21,6 +21,13 @@ from rmm.model.rule import Alert, Notification
 
 RECHECK = timedelta(seconds=60)  # how often what is inhibited or muted is looked at again
 
+REMINDER = "reminder"
+# Why no channel has to do with a notification, by its kind.
+NOBODY = {
+    "firing": "no route names a channel",
+    REMINDER: "nobody heard of it, or the route has a `repeat_interval` of its own",
+}
+
 Unit = tuple[str, str]  # channel, group
 
 
@@ -68,6 +75,8 @@ def admit(fresh: Iterable[Notification], known: Known, context: Context) -> list
         else:
             ways = route_end(heard.get(name, ()), pending.get(name, {}), context)
         for channel, way in ways.items():
+            if notification.kind == REMINDER and way.repeat_interval:
+                continue  # this route tells it again in its own time
             # What belongs to an alert stays in its group, also when what the group goes by has changed since.
             group = groups.get((name, channel)) or group_of(alert, way, context.routing, name)
             unit = (channel, group)
@@ -115,7 +124,7 @@ def plan(fresh: Sequence[Notification], known: Known, context: Context, now: dat
                 flow.flush(unit, [one], way)
     for identity, said in made.outcomes.items():
         if not said:
-            said.append("nobody: " + ("no route names a channel" if _fires(bodies[identity]) else "nobody heard of it"))
+            said.append(f"nobody: {NOBODY.get(bodies[identity].kind, 'nobody heard of it')}")
     return made
 
 
@@ -169,21 +178,19 @@ class _Flow:
         """Stages 3 and 4: what fires and is explained or muted is looked at again; it is told if it outlasts that."""
         if one.kind != "firing":
             return False
-        alert = self._bodies[one.id].alerts[0]
-        why = ""
+        reasons = [self._why_not(alert) for alert in self._bodies[one.id].alerts]
+        if not all(reasons):  # of an incident something is left to tell
+            return False
+        self._made.waiting.append(msgspec.structs.replace(one, due_at=self._now + RECHECK))
+        _note(self._made, one, f"{one.channel}: {reasons[0]}")
+        return True
+
+    def _why_not(self, alert: Alert) -> str:
         if source := inhibited(alert, self._sources, self._context.routing):
-            why = f"inhibited by {source}"
-        elif silence := muted(alert, self._now, self._context):
-            why = f"{silence.kind}: {silence.reason}"
-        if why:
-            self._made.waiting.append(msgspec.structs.replace(one, due_at=self._now + RECHECK))
-            _note(self._made, one, f"{one.channel}: {why}")
-        return bool(why)
+            return f"inhibited by {source}"
+        silence = muted(alert, self._now, self._context)
+        return f"{silence.kind}: {silence.reason}" if silence else ""
 
 
 def _note(made: Plan, one: Waiting, text: str) -> None:
     made.outcomes.setdefault(one.id, []).append(text[:200])
-
-
-def _fires(notification: Notification) -> bool:
-    return notification.kind == "firing"

@@ -6,10 +6,11 @@ match, one of the values each. A value may end with `*`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from rmm.model.incident import Suppression
 from rmm.model.routing import Heard, Route, Routing, Subject
 from rmm.model.rule import Alert, Notification
 
@@ -18,23 +19,24 @@ DEFAULT = Route(name="default")
 EXTERNAL = "external:"  # what a rule's id begins with where another program found the trouble
 
 
+Mutes = Callable[[Alert, datetime], Suppression | None]  # why an alert is not told at a moment
+
+
+def _never(_alert: Alert, _at: datetime) -> Suppression | None:
+    return None
+
+
 class Context(NamedTuple):
     """What stages are told beside the alert itself."""
 
     routing: Routing
     channels: tuple[str, ...]  # all there are
-
-
-class Suppression(NamedTuple):
-    """Why an alert is not told now."""
-
-    kind: str
-    reason: str
+    mutes: Mutes = _never
 
 
 def muted(alert: Alert, at: datetime, context: Context) -> Suppression | None:
-    """Stage 4, mute: whether maintenance or a silence keeps an alert that waited from being told now."""
-    return None
+    """Stage 4, mute: whether maintenance, a silence or what it follows from keeps an alert that waited from now."""
+    return context.mutes(alert, at)
 
 
 def subject(notification: Notification) -> str:
@@ -94,6 +96,18 @@ def route(alert: Alert, context: Context) -> dict[str, Route]:
             if not one.more:
                 break
     return found if matched else dict.fromkeys(context.channels, DEFAULT)
+
+
+def policies(alert: Alert, context: Context) -> tuple[str, ...]:
+    """The policies of escalation that an alert climbs by its routes, each once."""
+    seen = labels(alert, context.routing)
+    found: dict[str, None] = {}
+    for one in context.routing.routes:
+        if matches(one.match, seen):
+            found |= {one.escalation: None} if one.escalation else {}
+            if not one.more:
+                break
+    return tuple(found)
 
 
 def route_end(heard: Iterable[Heard], waiting: Mapping[str, str], context: Context) -> dict[str, Route]:

@@ -105,7 +105,11 @@ class Outbox:
 
     async def remember(self, told: Iterable[Heard]) -> None:
         """Channels were told that these fire."""
-        await self._many("put_heard", ((h.alert, h.channel, h.route, _text(h.at), _encode(h).decode()) for h in told))
+        await self._many("put_heard", map(_heard_row, told))
+
+    async def hear(self, told: Iterable[Heard]) -> None:
+        """The same beside the routes: what a route has told stays as it is."""
+        await self._many("hear", map(_heard_row, told))
 
     async def post(self, messages: Iterable[tuple[str, Notification]]) -> None:
         """Messages for channels; one of the same id is there once."""
@@ -160,6 +164,10 @@ class Outbox:
         """What is done and older than that."""
         for statement in ("forget_outbox", "forget_notifications", "forget_flushed"):
             await self._db.execute(_SQL[statement], (_text(before),))
+
+
+def _heard_row(one: Heard) -> tuple[str, str, str, str, str]:
+    return one.alert, one.channel, one.route, _text(one.at), _encode(one).decode()
 
 
 def _text(at: datetime) -> str:

@@ -15,8 +15,8 @@ import msgspec
 from rmm.model.identity import Acceptance, Refusal
 from rmm.model.incident import Act, Incident, Silence, Suppressed
 from rmm.model.rule import Alert
-from rmm.tiers.fleet_sqlite.writer import SQL, act_of, path_of, silence_of
-from rmm.tiers.migrations import named, tier_error
+from rmm.tiers.fleet_sqlite.writer import act_of, path_of, silence_of, statements
+from rmm.tiers.migrations import tier_error
 
 IDENTITY = 3  # the schema that has refusals and acceptances
 DELIVERY = 5  # the schema whose outbox has what the stages made of it
@@ -46,8 +46,7 @@ class FleetFile:
 
     def __init__(self, data: Path) -> None:
         self._path = path_of(data)
-        self._sql = named((SQL / "statements.sql").read_text(encoding="utf-8"))
-        self._sql |= named((SQL / "delivery.sql").read_text(encoding="utf-8"))
+        self._sql = statements()
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
@@ -69,6 +68,10 @@ class FleetFile:
                 return [read(row) for row in connection.execute(self._sql[statement], arguments)]
         except (sqlite3.Error, msgspec.DecodeError, ValueError, TypeError) as error:  # what is read does not decode
             raise tier_error(self._path, error) from error
+
+    def ask(self, statement: str, read: Callable[[sqlite3.Row], T], *arguments: Any, schema: int = 1) -> list[T]:
+        """The rows of a named statement, for the parts of this file that are modules of their own."""
+        return self._ask(statement, read, *arguments, schema=schema)
 
     def endpoints(self, *, site: str = "") -> list[dict[str, Any]]:
         """One row per endpoint, worst health first; the columns of `ports.FleetReader.endpoints`."""

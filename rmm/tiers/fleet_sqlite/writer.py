@@ -59,6 +59,12 @@ def path_of(data: Path) -> Path:
     return data / "fleet.sqlite"
 
 
+def statements() -> dict[str, str]:
+    """All named statements, by name."""
+    texts = ((SQL / file).read_text(encoding="utf-8") for file in ("statements.sql", "delivery.sql", "escalation.sql"))
+    return {name: statement for text in texts for name, statement in named(text).items()}
+
+
 @asynccontextmanager
 async def alone(data: Path) -> AsyncIterator[None]:
     """Hold the lock of the fleet's database, for which others in this process or elsewhere are waited for LOCK_S.
@@ -88,7 +94,7 @@ class FleetStore:
     def __init__(self, path: Path, db: aiosqlite.Connection) -> None:
         self._path = path
         self._db = db
-        self._sql = named((SQL / "statements.sql").read_text(encoding="utf-8"))
+        self._sql = statements()
         self.damaged = False  # found to be so; then it is moved aside when it is closed
 
     @classmethod
@@ -144,6 +150,14 @@ class FleetStore:
             return [read(row) for row in await self._db.execute_fetchall(self._sql[statement], arguments)]
         except (sqlite3.Error, msgspec.DecodeError, ValueError, TypeError) as error:  # what is read does not decode
             raise self._failed(error) from error
+
+    async def rows(self, statement: str, read: Callable[[Any], T], *arguments: Any) -> list[T]:
+        """The rows of a named statement, for the parts of this store that are modules of their own."""
+        return await self._rows(statement, read, *arguments)
+
+    async def execute_many(self, statement: str, rows: Iterable[Sequence[Any]]) -> None:
+        """A named statement without an answer, for the same."""
+        await self._db.executemany(self._sql[statement], rows)
 
     async def stamps(self, endpoints: Iterable[str]) -> dict[str, Stamp]:
         """What is known of these endpoints."""

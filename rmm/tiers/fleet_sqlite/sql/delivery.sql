@@ -40,6 +40,9 @@ DELETE FROM waiting WHERE channel = ? AND id = ?;
 INSERT INTO heard (alert, channel, route, at, body) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT (alert, channel) DO UPDATE SET route = excluded.route, at = excluded.at, body = excluded.body;
 
+-- name: hear
+INSERT INTO heard (alert, channel, route, at, body) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING;
+
 -- name: end_heard
 DELETE FROM heard WHERE alert = ? AND channel = ?;
 

@@ -1,0 +1,135 @@
+"""What a configuration folder holds: collectors, rules, credentials, each when it is first needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rmm.core.rule_check import misfits
+from rmm.core.shard import shard_of
+from rmm.errors import ConfigError
+from rmm.loop import SystemClock
+from rmm.model.endpoint import Credential, Endpoint
+from rmm.model.settings import Settings
+from rmm.resources import shipped
+from rmm.settings.keyfiles import check_key_file
+from rmm.settings.load import VAULT
+from rmm.settings.rules import shipped_rules
+from rmm.settings.targets import Targets
+
+if TYPE_CHECKING:
+    from rmm.model.collector import Collector
+    from rmm.model.rule import Rule
+    from rmm.tiers.cold_sqlite import CollectorFields
+    from rmm.vault import Vault
+
+PASSPHRASE_FILE = "passphrase"  # noqa: S105 - the name of a file; a lab has one beside its vault
+
+Passphrase = Callable[[], str]
+
+
+class Configured:
+    """One configuration folder."""
+
+    def __init__(self, settings: Settings, passphrase: Passphrase) -> None:
+        self.settings = settings
+        self.clock = SystemClock()
+        self._passphrase = passphrase
+        self._credentials: dict[str, Credential] = {}
+        self.targets = Targets(settings, self.credential, self.clock)
+
+    @property
+    def data(self) -> Path:
+        """The data folder."""
+        return Path(self.settings.data)
+
+    @cached_property
+    def catalog(self) -> dict[str, Collector]:
+        """All collectors that are not disabled: the shipped ones and the configured folders."""
+        from rmm.catalog.load import load_catalog
+
+        folders = [shipped("collectors"), *(Path(name) for name in self.settings.collectors.folders)]
+        found = load_catalog(folders)
+        unknown = [
+            name
+            for name in (*self.settings.collectors.disable, *self.settings.collectors.interval)
+            if name not in found
+        ]
+        if unknown:
+            names = ", ".join(sorted(found))
+            raise ConfigError(f"rmm.yaml: collectors: there is no {', '.join(unknown)}; there are {names}")
+        return {name: found[name] for name in found if name not in self.settings.collectors.disable}
+
+    @cached_property
+    def fields(self) -> Mapping[str, CollectorFields]:
+        """How the cold tier keeps each collector's fields."""
+        from rmm.tiers.cold_sqlite import fields_of
+
+        return {name: fields_of(collector.manifest) for name, collector in self.catalog.items()}
+
+    @cached_property
+    def rules(self) -> tuple[Rule, ...]:
+        """Shipped rules, collectors' rules, and the configuration's own, which replace others of the same id."""
+        rules = {rule.id: rule for rule in shipped_rules()}
+        for collector in self.catalog.values():
+            rules |= {rule.id: rule for rule in collector.manifest.rules}
+        rules |= {rule.id: rule for rule in self.settings.rules}
+        self._check_rules()
+        return tuple(rules.values())
+
+    def _check_rules(self) -> None:
+        """The configuration's own rules speak of collectors and fields that exist; a disabled collector's may stay."""
+        problems = []
+        for rule in self.settings.rules:
+            if not rule.collector or rule.collector in self.settings.collectors.disable:
+                continue
+            collector = self.catalog.get(rule.collector)
+            if collector is None:
+                problems.append(f"rules: {rule.id}: collector: there is no {rule.collector!r}")
+            else:
+                found = misfits(rule, collector.manifest)
+                problems += [f"rules: {rule.id}: {key}: {reason}" for key, reason in found]
+        if problems:
+            raise ConfigError(problems=tuple(problems))
+
+    @cached_property
+    def vault(self) -> Vault:
+        """The unlocked vault; asks for the passphrase once."""
+        from rmm.vault import Vault
+
+        return Vault.open(self.vault_path, self.passphrase())
+
+    @property
+    def vault_path(self) -> Path:
+        """The vault's file."""
+        return Path(self.settings.folder) / VAULT
+
+    def passphrase(self) -> str:
+        """The vault's passphrase, from wherever it was given."""
+        return self._passphrase()
+
+    def credential(self, name: str) -> Credential:
+        """A credential by name; each is unsealed once."""
+        if name not in self._credentials:
+            credential = self.vault.credential(name)
+            check_key_file(credential)
+            self._credentials[name] = credential
+        return self._credentials[name]
+
+    def shard(self, endpoint: Endpoint) -> int:
+        """The endpoint's storage shard within its site."""
+        return shard_of(endpoint.id, self.targets.site(endpoint).shards)
+
+    def known_site(self, site: str) -> None:
+        """ConfigError where no site has this id."""
+        if site not in self.settings.sites:
+            raise ConfigError(f"there is no site {site!r}; there are {', '.join(self.settings.sites)}")
+
+    def intervals(self) -> dict[str, int]:
+        """Collector name -> seconds, cheap ones first: what costs most waits behind what matters most."""
+        own = self.settings.collectors.interval
+        manifests = [collector.manifest for collector in self.catalog.values()]
+        ordered = sorted(manifests, key=lambda manifest: (manifest.cost, manifest.name))
+        return {manifest.name: own.get(manifest.name, manifest.interval) for manifest in ordered}

@@ -1,0 +1,231 @@
+"""Escalation: alerts climb their policies, what is due goes into the outbox, all inside the caller's transaction.
+
+A step is decided and what it tells is put there in one transaction, so a crash leaves both or neither, and the next
+coordinator goes on from there.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from rmm.calendars.lookup import Lookup
+from rmm.core.alerting.escalation import Calls, Step, calls_of, due_steps, next_due
+from rmm.core.alerting.incidents import MOST_TOLD
+from rmm.core.alerting.lifecycle import ACKNOWLEDGED, FIRING, RESOLVED
+from rmm.core.alerting.oncall import Roster
+from rmm.core.alerting.route import DEFAULT
+from rmm.model.escalation import Course, Escalation, Override, Policy, Taken
+from rmm.model.routing import Heard
+from rmm.model.rule import Alert, Notification
+from rmm.ports import Channel
+from rmm.tiers.fleet_sqlite import FleetStore, alone
+from rmm.tiers.fleet_sqlite.escalation import EscalationStore
+
+log = logging.getLogger(__name__)
+
+KEEP = timedelta(days=90)  # closed courses, for `rmm escalation list`
+AGAIN = timedelta(seconds=30)  # when a silenced alert is looked at again
+BATCH = 2000  # courses per transaction
+EXHAUSTED, REMOVED = "exhausted", "removed"
+
+Quiet = Callable[[Alert], str]
+
+
+class Setup(NamedTuple):
+    """What escalation needs of the configuration."""
+
+    settings: Escalation
+    lookup: Lookup
+    contacts: Sequence[Channel] = ()  # the people's: channels with their own options, which no route names
+
+
+class _Made:
+    """What a call decided, to be stored at once: a storm has thousands of alerts."""
+
+    def __init__(self) -> None:
+        self.begun: list[Course] = []
+        self.courses: list[Course] = []
+        self.taken: list[Taken] = []
+        self.calls: dict[tuple[str, str, str], list[tuple[str, Alert]]] = {}  # name, kind, what -> id, alert
+        self.heard: list[Heard] = []
+
+    def call(self, name: str, kind: str, what: str, identity: str, alert: Alert) -> None:
+        """Tell somebody of an alert: once for all alerts of an incident of which the same is told now."""
+        self.calls.setdefault((name, kind, f"{alert.incident or alert.key} {what}"), []).append((identity, alert))
+
+    def messages(self, now: datetime) -> list[tuple[str, Notification]]:
+        """What all of it comes to; the first alert's key is that of the message."""
+        found = []
+        for (name, kind, _), told in self.calls.items():
+            alerts = tuple(alert for _, alert in told[:MOST_TOLD])
+            found.append((name, Notification(id=told[0][0], kind=kind, at=now, alerts=alerts)))
+        return found
+
+
+class Escalations:
+    """One per coordinator. Every method is called inside a transaction of `store`; `channels` are those of routes."""
+
+    def __init__(self, store: FleetStore, setup: Setup, channels: Collection[str]) -> None:
+        self._outbox = store.outbox
+        self._store = EscalationStore(store)
+        self._settings = setup.settings
+        self._lookup = setup.lookup
+        self._channels = channels
+
+    async def begin(self, fired: Sequence[tuple[Alert, Sequence[str]]], now: datetime) -> None:
+        """Alerts are told to fire, and by their routes climb these policies. Said twice, it changes nothing."""
+        known: dict[str, list[Course]] = {}
+        for course in await self._store.open_of({alert.key for alert, _ in fired}):
+            known.setdefault(course.key, []).append(course)
+        made = _Made()
+        for alert, policies in fired:
+            for course in known.get(alert.key, ()):
+                if alert.first_at > course.first_at:  # that one is over, and this one has begun since anybody looked
+                    await self._close(course, RESOLVED, now, made)
+            made.begun += [
+                Course(key=alert.key, first_at=alert.first_at, policy=name, fired_at=now, site=alert.site, due_at=now)
+                for name in policies
+            ]
+        await self._keep(made, now)
+
+    async def advance(self, now: datetime, quiet: Quiet = lambda _: "") -> list[Taken]:
+        """Take every step that is due, of at most BATCH alerts.
+
+        Args:
+            now: the time.
+            quiet: why an alert is not to be told now (a silence, a maintenance window), empty where it is; its steps
+                wait, and are due when it ends.
+        """
+        courses = await self._store.to_see(now, BATCH)
+        if not courses:
+            return []
+        rosters = self._lookup.rosters(await self._store.overrides(now), now, now)
+        keys = {course.key for course in courses}
+        live = await self._store.live(keys)
+        before = await self._store.steps_of(keys)
+        made = _Made()
+        for course in courses:
+            alert = live.get(course.key)
+            policy = self._settings.policies.get(course.policy)
+            # A lower time is that of the same alert: the clock was set back meanwhile.
+            if alert is None or alert.first_at > course.first_at or policy is None:
+                await self._close(course, REMOVED if alert is not None and policy is None else RESOLVED, now, made)
+            elif course.ended:
+                pass  # of an older alert of this key: the next `begin` closes it
+            elif alert.state == ACKNOWLEDGED:
+                made.courses.append(_ended(course, ACKNOWLEDGED, now))
+            elif alert.state != FIRING or quiet(alert):  # pending again: it is its site's trouble
+                made.courses.append(msgspec.structs.replace(course, due_at=now + AGAIN))
+            else:
+                self._climb(course, policy, alert, before.get(_identity(course), set()), rosters, now, made)
+        await self._keep(made, now)
+        await self._store.forget(now - KEEP)
+        return made.taken
+
+    async def soonest(self) -> datetime | None:
+        """When the next step of any alert is."""
+        return await self._store.soonest()
+
+    def _climb(
+        self, course: Course, policy: Policy, alert: Alert, before: set[tuple[int, int]],
+        rosters: Mapping[str, Roster], now: datetime, made: _Made,
+    ) -> None:  # fmt: skip
+        if course.fired_at > now:  # the clock was set back
+            course = msgspec.structs.replace(course, fired_at=now)
+        hours = self._lookup.hours(course.site)
+        due = due_steps(policy, course, hours, before, now)
+        self._take(course, alert, due, rosters, now, made)
+        due_at = next_due(policy, course, hours, before | {step.identity for step in due})
+        course = msgspec.structs.replace(course, due_at=due_at)
+        made.courses.append(course if due_at else _ended(course, EXHAUSTED, now))
+
+    def _take(
+        self, course: Course, alert: Alert, due: Sequence[Step], rosters: Mapping[str, Roster], now: datetime,
+        made: _Made,
+    ) -> None:  # fmt: skip
+        """Steps that came due together, such as while nothing ran, tell everybody once: by the last that names them."""
+        heard: set[str] = set()
+        taken: list[Taken] = []
+        for step in reversed(due):
+            found = Calls((), step.passed_over)
+            if not step.passed_over:
+                targets = [(target, step.tier.via) for target in step.tier.tell]
+                found = calls_of(targets, self._settings.people, rosters, now)
+            names = tuple(name for name in found.names if name not in heard)
+            heard |= set(names)
+            note = found.note or ("told with a later step" if found.names and not names else "")
+            assert step.due_at is not None  # what never comes is not due
+            taken.append(
+                Taken(key=course.key, first_at=course.first_at, policy=course.policy, repeat=step.repeat,
+                      step=step.number, due_at=step.due_at, at=now, told=names, note=note)
+            )  # fmt: skip
+            for name in names:
+                made.call(name, FIRING, f"{course.policy}:{step.repeat}.{step.number}", step_key(course, step), alert)
+        made.taken += reversed(taken)
+        # Channels hear of the end by the stages, people from here.
+        whole = alert.incident or alert.key
+        made.heard += [
+            Heard(alert=whole, channel=name, group=f"{DEFAULT.name}|alert|{whole}", route=DEFAULT.name, at=now)
+            for name in heard & set(self._channels)
+        ]
+
+    async def _close(self, course: Course, why: str, now: datetime, made: _Made) -> None:
+        """Nobody else is told; those who were hear that it is resolved."""
+        names = {name: None for one in await self._store.steps(course) for name in one.told}
+        told = [name for name in names if name not in self._channels]
+        ended = course if course.ended else _ended(course, why, now)
+        made.courses.append(msgspec.structs.replace(ended, closed_at=now))
+        if why != RESOLVED or not told:
+            return
+        alert = await self._store.ended(course)
+        if alert is None:
+            log.warning("alert %s is gone: who was told of it does not hear of its end", course.key)
+            return
+        for name in told:
+            made.call(name, RESOLVED, course.policy, f"{_key(course)}:{RESOLVED}", alert)
+
+    async def _keep(self, made: _Made, now: datetime) -> None:
+        await self._store.begin(made.begun)
+        await self._store.put(made.courses)
+        await self._store.take(made.taken)
+        await self._outbox.post(made.messages(now))
+        await self._outbox.hear(made.heard)
+
+
+def step_key(course: Course, step: Step) -> str:
+    """The idempotency key of what a step tells."""
+    return f"{_key(course)}:{step.repeat}.{step.number}"
+
+
+def _identity(course: Course) -> tuple[str, datetime, str]:
+    return course.key, course.first_at, course.policy
+
+
+def _key(course: Course) -> str:
+    return f"{course.key}@{course.first_at:%Y%m%dT%H%M%S%f}:escalation:{course.policy}"
+
+
+def _ended(course: Course, why: str, now: datetime) -> Course:
+    return msgspec.structs.replace(course, ended=why, ended_at=now, due_at=None)
+
+
+async def add_override(data: Path, override: Override) -> int:
+    """Keep an override, also while a round is running; returns its number. Raises LeaseLost and TierError."""
+    async with FleetStore.open(data) as store, alone(data), store.transaction():
+        return await EscalationStore(store).add_override(override)
+
+
+async def remove_override(data: Path, number: int, *, who: str, now: datetime) -> Override | None:
+    """Take an override back, from now on; returns it, or None where there is none of this number that still lasts."""
+    async with FleetStore.open(data) as store, alone(data), store.transaction():
+        kept = EscalationStore(store)
+        one = next((one for one in await kept.overrides(now) if one.number == number), None)
+        if one is not None:
+            await kept.remove_override(msgspec.structs.replace(one, removed_at=now, removed_by=who))
+        return one

@@ -1,0 +1,130 @@
+"""From an observation to a person: rules, routes, escalation, delivery, with time that the test moves."""
+
+from __future__ import annotations
+
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from world import SETTINGS, SITES, at, person
+
+from rmm.calendars.lookup import Lookup
+from rmm.channels.memory import MemoryChannel
+from rmm.coordinator import Coordinator
+from rmm.coordinator.escalation import Setup
+from rmm.model.observation import encode_observation
+from rmm.model.routing import Inhibition, Route, Routing
+from rmm.model.rule import Rule
+from rmm.settings.rules import shipped_rules
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "coordinator"))
+
+from folding import DISK, KEYS, Time, observation
+
+ROUTES = (Route(name="r", match={"severity": "critical"}, channels=("board",), escalation="standard"),)
+SOURCE = Rule(id="power", collector="cpu", field="util_pct", where={"core": "_Total"}, critical=95)
+
+
+class Site:
+    """A coordinator with channels that remember; `poll` is one round that sees a volume so full."""
+
+    def __init__(self, data: Path, routing: Routing) -> None:
+        self.clock = Time()
+        self.clock.at = at("2026-03-09T08:00")
+        names = ("board", "mail/anna", "mail/bob", "mail/boss")
+        self.channels = {name: MemoryChannel(name) for name in names}
+        self.seq = 0
+        self._data = data
+        self._routing = routing
+        assert {contact.name for one in SETTINGS.people.values() for contact in one.contacts} == set(names[1:])
+
+    async def poll(self, used: float, busy: float = 20.0) -> None:
+        """As `rmm poll` does it: a coordinator of its own for each round."""
+        contacts = [channel for name, channel in self.channels.items() if "/" in name]
+        setup = Setup(SETTINGS, Lookup(SETTINGS, SITES), contacts)
+        self.seq += 1
+        rows = {"volumes": [{"volume": "C:", "used_pct": used}], "cpu": [{"core": "_Total", "util_pct": busy}]}
+        async with Coordinator.open(
+            self._data, rules=[*shipped_rules(), DISK, SOURCE], keys=KEYS, channels=[self.channels["board"]],
+            clock=self.clock, routing=self._routing, escalation=setup,
+        ) as coordinator:  # fmt: skip
+            await coordinator.fold([encode_observation(observation("a", self.clock.at, self.seq, **rows))])
+            await coordinator.finish()
+
+    def told(self) -> dict[str, list[str]]:
+        found = {
+            name: [f"{one.at.minute:02} {one.kind}" for one in channel.sent] for name, channel in self.channels.items()
+        }
+        return {name: told for name, told in found.items() if told}
+
+
+async def test_from_a_poll_to_people(tmp_path: Path) -> None:
+    """Over a hand-off at nine; in the end everybody who was told hears that it is over, the board once."""
+    site = Site(tmp_path, Routing(routes=ROUTES))
+    site.clock.at = at("2026-03-09T08:50")
+    for used in [95.0] * 12 + [20.0]:
+        await site.poll(used)
+        site.clock.add(minutes=5)
+    assert site.told() == {
+        "board": ["50 firing", "35 firing", "50 resolved"],
+        "mail/anna": ["50 firing", "50 resolved"],
+        "mail/bob": ["05 firing", "50 resolved"],
+        "mail/boss": ["35 firing", "50 resolved"],
+    }
+
+
+async def test_a_broken_contact_is_told_later_with_the_same_key(tmp_path: Path) -> None:
+    site = Site(tmp_path, Routing(routes=ROUTES))
+    site.channels["mail/anna"].broken = True
+    await site.poll(95.0)
+    assert site.told() == {"board": ["00 firing"]}
+    site.channels["mail/anna"].broken = False
+    for _ in range(3):
+        site.clock.add(minutes=4)
+        await site.poll(95.0)
+    (one,) = site.channels["mail/anna"].sent
+    assert one.id.endswith(":escalation:standard:0.1") and one.alerts[0].rule == "volume_full"
+
+
+@pytest.mark.parametrize("inhibit", [True, False])
+async def test_what_is_inhibited_waits(tmp_path: Path, inhibit: bool) -> None:
+    inhibitions = (Inhibition(source={"rule": "power"}, target={"rule": "volume_full"}),) if inhibit else ()
+    route = Route(name="full", match={"rule": "volume_full"}, escalation="standard")
+    site = Site(tmp_path, Routing(routes=(route,), inhibit=inhibitions))
+    await site.poll(95.0, busy=99.0)
+    assert ("mail/anna" in site.told()) is not inhibit
+    site.clock.add(minutes=5)
+    await site.poll(95.0, busy=20.0)
+    assert "mail/anna" in site.told()
+
+
+async def test_warnings_and_other_routes_do_not_escalate(tmp_path: Path) -> None:
+    site = Site(tmp_path, Routing(routes=(*ROUTES, Route(name="rest", channels=("board",)))))
+    await site.poll(85.0)
+    site.clock.add(minutes=5)
+    await site.poll(85.0)
+    assert site.told() == {"board": ["00 firing"]}
+    site.clock.add(minutes=5)
+    await site.poll(95.0)  # worse: now the route of critical alerts is its
+    assert site.told()["mail/anna"] == ["10 firing"]
+
+
+async def test_acknowledged_by_a_command_between_two_rounds(tmp_path: Path) -> None:
+    import msgspec
+
+    from rmm.core.alerting.lifecycle import ACKNOWLEDGED, Change
+    from rmm.tiers.fleet_sqlite import FleetStore, alone
+
+    site = Site(tmp_path, Routing(routes=ROUTES))
+    await site.poll(95.0)
+    async with FleetStore.open(tmp_path) as store, alone(tmp_path), store.transaction():
+        (alert,) = await store.live_alerts()
+        await store.put_changes([Change(msgspec.structs.replace(alert, state=ACKNOWLEDGED))])
+    site.clock.at += timedelta(hours=2)
+    await site.poll(95.0)
+    assert site.told() == {"board": ["00 firing"], "mail/anna": ["00 firing"]}
+
+
+def test_contacts_of_the_tests_are_as_settings_make_them() -> None:
+    assert person("anna").contacts[0].name == "mail/anna"
