@@ -13,16 +13,17 @@ from typing import Any
 import msgspec
 
 from rmm.coordinator.delivery import Delivery, moment, notification
+from rmm.coordinator.evaluation import Evaluation
 from rmm.coordinator.facts import facts_of
 from rmm.coordinator.quarantine import keep_refusals
 from rmm.core import duplicates
 from rmm.core.alerting import lifecycle
 from rmm.core.alerting import site as site_trouble
-from rmm.core.alerting.lifecycle import FIRING, LIVE, PENDING, RESOLVED, Change, evaluate, gone
+from rmm.core.alerting.lifecycle import FIRING, LIVE, PENDING, RESOLVED, Change
 from rmm.core.alerting.site import Trouble
 from rmm.core.clock import is_ahead
 from rmm.core.health import health
-from rmm.core.rules import compile_rules
+from rmm.core.rulebook import Rulebook
 from rmm.model.observation import Fault, Observation, decode_observation
 from rmm.model.rule import Alert, Rule
 from rmm.ports import Channel, Clock
@@ -40,14 +41,13 @@ class Coordinator:
     """One per process; several processes take turns by a lock that is held for the length of a fold."""
 
     def __init__(
-        self, data: Path, store: FleetStore, rules: Sequence[Rule], keys: dict[str, tuple[str, ...]],
+        self, data: Path, store: FleetStore, rules: Sequence[Rule] | Rulebook, keys: dict[str, tuple[str, ...]],
         channels: Sequence[Channel], clock: Clock,
     ) -> None:  # fmt: skip
         self._data = data
         self._store = store
-        self._rules = compile_rules(rules)
-        self._by_id = {rule.id: rule for rule in rules}
-        self._keys = keys
+        self._evaluation = Evaluation(rules, keys, store)
+        self._by_id = self._evaluation.book.rules
         self._channels = {channel.name: channel for channel in channels}
         self._clock = clock
         self._live: dict[str, dict[str, Alert]] = {}  # endpoint -> key -> alert
@@ -63,7 +63,7 @@ class Coordinator:
         cls,
         data: Path,
         *,
-        rules: Sequence[Rule],
+        rules: Sequence[Rule] | Rulebook,
         keys: dict[str, tuple[str, ...]],
         channels: Sequence[Channel],
         clock: Clock,
@@ -98,12 +98,14 @@ class Coordinator:
                 yield
         except BaseException:
             self._version = -1  # what was remembered may not have been stored
+            self._evaluation.forget()
             raise
 
     async def _refresh(self) -> None:
         version = await self._store.version()
         if version != self._version:
             self._live = {}
+            self._evaluation.forget()
             for alert in await self._store.live_alerts():
                 self._remember(alert)
             self._version = version
@@ -130,6 +132,7 @@ class Coordinator:
 
     async def _fold(self, observations: Sequence[Observation], now: datetime) -> list[Change]:
         stamps = await self._store.stamps({observation.endpoint for observation in observations})
+        await self._evaluation.load(observations)
         rows: dict[str, tuple[Any, ...]] = {}
         newest: dict[str, Observation] = {}
         changes: list[Change] = []
@@ -141,24 +144,25 @@ class Coordinator:
                 and (at, observation.epoch, observation.seq) <= stamp[:3]
                 and not is_ahead(datetime.fromisoformat(stamp.observed_at), now)
             ):
-                continue  # redelivered or late: the newest has been evaluated already
+                if (at, observation.epoch, observation.seq) != stamp[:3]:  # not the newest once more
+                    self._evaluation.late(observation, _system(stamp.facts))
+                continue
             facts = facts_of(observation, stamp.facts if stamp else {})
             stamps[observation.endpoint] = Stamp(at, observation.epoch, observation.seq, facts)
-            changes += self._evaluate(observation)
+            changes += self._evaluate(observation, _system(facts), now)
             rows[observation.endpoint] = self._row(observation, at, facts)
             newest[observation.endpoint] = observation
         await self._store.put_endpoints(list(rows.values()))
         await keep_refusals(self._store, newest.values())
         await self._store.put_changes(changes)
+        await self._evaluation.keep(now)
         await self._tell(changes)
         return changes
 
-    def _evaluate(self, observation: Observation) -> list[Change]:
+    def _evaluate(self, observation: Observation, system: str, now: datetime) -> list[Change]:
         self._seen.setdefault(observation.site, observation.observed_at)
         live = self._live.get(observation.endpoint, {})
-        changes = evaluate(observation, live, self._rules, self._keys)
-        # A rule that was taken out of the configuration ends with its alerts.
-        changes += [gone(alert, observation) for alert in live.values() if alert.rule not in self._by_id]
+        changes = self._evaluation.changes(observation, live, system, now)
         for change in changes:
             self._remember(change.alert)
             if change.dropped:
@@ -167,7 +171,9 @@ class Coordinator:
 
     def _row(self, observation: Observation, at: str, facts: dict[str, Any]) -> tuple[Any, ...]:
         firing = [alert for alert in self._live.get(observation.endpoint, {}).values() if alert.state != PENDING]
-        score, word, reasons = health(observation.status, firing, self._by_id)
+        score, word, reasons = health(
+            observation.status, firing, self._evaluation.rules_of(observation, _system(facts)).rules
+        )
         fault = observation.fault
         return (
             *(observation.endpoint, observation.name, observation.site, observation.shard, observation.status),
@@ -206,9 +212,27 @@ class Coordinator:
                 for change in await self._doubles(listed, now):
                     if change.tell:
                         counts[change.tell] += 1
+        async with self._turn():
+            for change in await self._overdue(listed, now):
+                if change.tell:
+                    counts[change.tell] += 1
         self._seen, self._counts = {}, {FIRING: 0, RESOLVED: 0}
         await self._delivery.settle()
         return {name: max(0, count) for name, count in counts.items()}
+
+    async def _overdue(self, listed: Collection[str], now: datetime) -> list[Change]:
+        """What came late, and what did not come at all."""
+        settled, earlier = await self._evaluation.settle(self._live, now)
+        found = await self._evaluation.silences(self._live, listed, now)
+        await self._evaluation.keep(now)
+        # Only told: what is over has been written by who found it, and is not live.
+        over = [Change(one.alert, FIRING) for one in settled if one.tell]
+        await self._store.add_notifications([notification(change, now) for change in over], self._channels)
+        await self._keep([*map(Change, earlier), *found], now)
+        for change in found:
+            if change.dropped:
+                self._live.get(change.alert.endpoint, {}).pop(change.alert.key, None)
+        return [*over, *found]
 
     async def _judge(self, site: str, since: datetime, now: datetime, faults: Sequence[Fault]) -> list[Change]:
         """Whose trouble it is: what is the site's or the collector's is one alert each, the rest is released."""
@@ -302,6 +326,11 @@ class Coordinator:
             ended = msgspec.structs.replace(alert, state=RESOLVED, resolved_at=now, last_at=now)
             changes.append(Change(ended, RESOLVED))
         return changes
+
+
+def _system(facts: Mapping[str, Any]) -> str:
+    """The caption of an endpoint's system; empty while it is not known."""
+    return str(facts.get("os") or "")
 
 
 def _restated(concerned: Mapping[str, tuple[str, str]], found: Sequence[Trouble]) -> list[tuple[str, str]]:

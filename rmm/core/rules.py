@@ -10,7 +10,10 @@ import operator
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from rmm.model.rule import EVENTS, Rule
+from rmm.core.conditions import Condition
+from rmm.core.measures import HELD, MEASURED
+from rmm.core.query.schema import Schema
+from rmm.model.rule import EVENTS, VALUE, Rule
 
 Row = Mapping[str, Any]
 
@@ -31,20 +34,37 @@ class Compiled(NamedTuple):
     """One rule, ready.
 
     `matches(row)` is None when the row does not say. `severity(row, held)` -> critical, warning, CLEAR or UNKNOWN;
-    `held` is the severity that fires already, or CLEAR.
+    `held` is the severity that fires already, or CLEAR. `field` is where a row has what is tested; the rows of a rule
+    that is `derived` are made for it, and match.
     """
 
     rule: Rule
     matches: Callable[[Row], bool | None]
     severity: Callable[[Row, str], str]
+    field: str
+    derived: bool = False
+    condition: Condition | None = None
 
 
-def compile_rules(rules: Iterable[Rule]) -> dict[str, list[Compiled]]:
-    """Rules by collector; those on the status of observations are under the empty name."""
+def compile_rules(rules: Iterable[Rule], schema: Schema | None = None) -> dict[str, list[Compiled]]:
+    """Rules by collector; those on the status of observations are under the empty name.
+
+    Free conditions need the schema; they are under each collector that they name. Raises QueryError.
+    """
     compiled: dict[str, list[Compiled]] = {}
     for rule in rules:
-        compiled.setdefault(rule.collector, []).append(Compiled(rule, _matcher(rule), _severity(rule)))
+        one = compile_rule(rule, schema)
+        for collector in one.condition.collectors if one.condition else (rule.collector,):
+            compiled.setdefault(collector, []).append(one)
     return compiled
+
+
+def compile_rule(rule: Rule, schema: Schema | None = None) -> Compiled:
+    """One rule. Raises QueryError where its `when` cannot be asked."""
+    condition = Condition(rule, schema) if rule.when and schema is not None else None
+    measured = rule.measure != VALUE or rule.when != ""
+    field = MEASURED if measured else rule.field
+    return Compiled(rule, _matcher(rule), _severity(rule), field, measured or rule.over != "", condition)
 
 
 def _matcher(rule: Rule) -> Callable[[Row], bool | None]:
@@ -75,11 +95,15 @@ def _values(value: Any) -> tuple[Any, ...]:
 def _severity(rule: Rule) -> Callable[[Row, str], str]:
     if rule.op in EVENTS:
         return lambda row, held: UNKNOWN  # no row has it: it is told of changes
+    if rule.when:
+        named = "critical" if rule.critical else "warning"
+        return lambda row, held: UNKNOWN if row.get(MEASURED) is None else named if row[MEASURED] else CLEAR
     levels = [("critical", rule.critical), ("warning", rule.warning)]
     tests = [(name, _test(rule, threshold)) for name, threshold in levels if threshold is not None]
+    derived = rule.measure != VALUE
 
     def severity(row: Row, held: str) -> str:
-        value = row.get(rule.field)
+        value = row.get(rule.field) if not derived else row.get(HELD if held and HELD in row else MEASURED)
         if value is None:
             return UNKNOWN
         try:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from rmm.model.endpoint import Endpoint, Group, Site, TlsException
-from rmm.model.rule import Rule
+from rmm.model.rule import Override, Rule
 
 
 class PollSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,7 +78,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     lockout: LockoutSettings = LockoutSettings()
     groups: dict[str, Group] = {}  # by the GroupId of the endpoint list
     exceptions: tuple[TlsException, ...] = ()
-    rules: tuple[Rule, ...] = ()  # from config/rules/*.yaml; override a shipped rule of the same id
+    rules: tuple[Rule, ...] = ()  # from config/rules/*.yaml; a shipped rule of the same id is replaced
+    overrides: tuple[Override, ...] = ()  # from there as well
+    rule_places: Mapping[str, Mapping[str, str]] = {}  # where they are: see rmm.settings.rules
     channels: dict[str, dict[str, Any]] = {}  # channel name -> {"type": file name in rmm/channels, ...its options}
     retention: Retention = Retention()
     disk: DiskSettings = DiskSettings()

@@ -132,7 +132,11 @@ class FleetStore:
         self.damaged = self.damaged or failure.code == "tier.damaged"
         return failure
 
-    async def _rows(self, statement: str, read: Callable[[Any], T], *arguments: Any) -> list[T]:
+    async def run(self, statement: str, arguments: Sequence[tuple[Any, ...]]) -> None:
+        """A named statement, once for each of these arguments."""
+        await self._db.executemany(self._sql[statement], arguments)
+
+    async def rows(self, statement: str, read: Callable[[Any], T], *arguments: Any) -> list[T]:
         """The rows of a statement, each as `read` gives it."""
         try:
             return [read(row) for row in await self._db.execute_fetchall(self._sql[statement], arguments)]
@@ -143,12 +147,12 @@ class FleetStore:
         """What is known of these endpoints."""
         wanted = json.dumps(list(endpoints))
         return dict(
-            await self._rows("stamps", lambda row: (row[0], Stamp(row[1], row[2], row[3], json.loads(row[4]))), wanted)
+            await self.rows("stamps", lambda row: (row[0], Stamp(row[1], row[2], row[3], json.loads(row[4]))), wanted)
         )
 
     async def live_alerts(self) -> list[Alert]:
         """All alerts that are not resolved."""
-        return await self._rows("live_alerts", lambda row: _alert(row[0]))
+        return await self.rows("live_alerts", lambda row: _alert(row[0]))
 
     async def put_endpoints(self, rows: Sequence[tuple[Any, ...]]) -> None:
         """Replace endpoint rows, in the column order of the table."""
@@ -173,15 +177,15 @@ class FleetStore:
 
     async def outcomes(self, site: str, since: datetime) -> dict[tuple[str, str], int]:
         """(status, fault code) -> count of a site's endpoints that were observed since then."""
-        return dict(await self._rows("outcomes", lambda row: ((row[0], row[1]), row[2]), site, _instant(since)))
+        return dict(await self.rows("outcomes", lambda row: ((row[0], row[1]), row[2]), site, _instant(since)))
 
     async def concerned(self, site: str, since: datetime) -> dict[str, tuple[str, str]]:
         """Endpoint -> (status, fault code) of those with a fault since then."""
-        return dict(await self._rows("concerned", lambda row: (row[0], (row[1], row[2])), site, _instant(since)))
+        return dict(await self.rows("concerned", lambda row: (row[0], (row[1], row[2])), site, _instant(since)))
 
     async def reported(self) -> list[Reported]:
         """What the machine of each endpoint last said of itself."""
-        return await self._rows("reported", lambda row: Reported(*map(str, row)))
+        return await self.rows("reported", lambda row: Reported(*map(str, row)))
 
     async def put_refusal(self, endpoint: str, at: datetime, refusal: Refusal) -> None:
         """Another machine answered for this endpoint; since when it is so, is kept."""
@@ -193,7 +197,7 @@ class FleetStore:
 
     async def refusals(self) -> dict[str, Refusal]:
         """By endpoint, what the newest refusal saw."""
-        return dict(await self._rows("refusals", lambda row: (row[0], _refusal(row[3]))))
+        return dict(await self.rows("refusals", lambda row: (row[0], _refusal(row[3]))))
 
     async def add_acceptances(self, accepted: Iterable[Acceptance]) -> None:
         """Append to what was accepted."""
@@ -219,11 +223,11 @@ class FleetStore:
 
     async def held(self, site: str) -> list[Notification]:
         """What is held for a site, each notification once, oldest first."""
-        return await self._rows("held", lambda row: _notification(row[0]), site)
+        return await self.rows("held", lambda row: _notification(row[0]), site)
 
     async def told(self, first: str, last: str) -> bool:
         """Whether a notification with an id of this range was not held, or is not any more."""
-        (told,) = await self._rows("told", lambda row: bool(row[0]), first, last)
+        (told,) = await self.rows("told", lambda row: bool(row[0]), first, last)
         return told
 
     async def release(self, site: str) -> None:
@@ -237,7 +241,7 @@ class FleetStore:
     async def open_notifications(self, channel: str, since: datetime, most: int = 500) -> list[Notification]:
         """What this channel was not given yet, oldest first; what it refused again and again comes last."""
         since_text = since.astimezone(UTC).isoformat()
-        return await self._rows("open_notifications", lambda row: _notification(row[0]), channel, since_text, most)
+        return await self.rows("open_notifications", lambda row: _notification(row[0]), channel, since_text, most)
 
     async def mark(self, notification: str, channel: str, *, sent_at: str, result: str) -> None:
         """Note the outcome of one delivery; an empty `sent_at` is a failure."""
