@@ -1,4 +1,4 @@
-"""Observations that come late: on their own time line, in any order, told once, and nothing that is live is disturbed."""
+"""Observations that come late: on their own time line, in any order, told once; what is live is not disturbed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ def polled(minute: int, cpu: float = 20.0, disk: float = 50.0) -> Observation:
         "cpu": [{"core": "_Total", "util_pct": cpu}],
         "volumes": [{"volume": "C", "used_pct": disk}, {"volume": "D", "used_pct": 10.0}],
     }
-    return observation("a", START + timedelta(minutes=minute), minute + 1, **rows)
+    seen: Observation = observation("a", START + timedelta(minutes=minute), minute + 1, **rows)
+    return seen
 
 
 class Hub:
@@ -63,7 +64,8 @@ class Hub:
 
 
 def minutes(text: str) -> float:
-    return (datetime.fromisoformat(text) - START).total_seconds() / 60
+    begin: datetime = START
+    return (datetime.fromisoformat(text) - begin).total_seconds() / 60
 
 
 def a_day() -> list[Observation]:

@@ -109,7 +109,7 @@ def settled(
 ) -> tuple[list[Settled], list[Alert]]:
     """(what is to be written, live alerts that began earlier than was known) of the episodes of a time line.
 
-    `since`: when the time line begins; `ended`: alerts of the endpoint that are over, with their numbers; `live`: by key.
+    `since`: when the time line begins; `ended`: alerts of the endpoint that are over, by number; `live`: by key.
     """
     known: dict[str, list[Settled]] = {}
     for number, alert in ended:
