@@ -19,7 +19,7 @@ from rmm.errors import ConfigError
 from rmm.model.observation import Change, CollectorResult, Fault, Observation
 from rmm.model.rule import ABSENCE, EVENTS, FLEET, FORECAST, RATE, VALUE, Rule
 from rmm.tiers.cold_sqlite.asking import moment_of
-from rmm.tiers.cold_sqlite.past import Past, SitePast
+from rmm.tiers.cold_sqlite.past import Bounds, Past, SitePast
 from rmm.tiers.cold_sqlite.sealed import HOUR
 from rmm.tiers.cold_sqlite.writer import micros
 from rmm.tiers.fleet_sqlite import FleetFile
@@ -144,11 +144,8 @@ class RuleTrial:
         span: Span,
     ) -> Iterator[tuple[Endpoint, Fired]]:  # fmt: skip
         """Of merged hours only those with a value beyond a threshold; of their samples only what tells."""
-        known = [one for one in limits.values() if one is not None]
-
-        def touched(least: float, most: float) -> bool:
-            return any(one.touched(least, most) for one in known)
-
+        known = [one.bounds() for one in limits.values() if one is not None]
+        touched = Bounds(max(low for low, _ in known), min(high for _, high in known))
         metric = self.rule.collector, self.rule.field
         found = past.past(metric, since=span.since, until=span.until, touched=touched, wanted=set(in_force))
         for name, own in found:
@@ -257,7 +254,10 @@ class RuleTrial:
         }
         timeline = _Timeline(self._states(past, endpoint, span) if self._changes_needed() else iter(()))
         before = -step
-        for moment in sorted({at for own in samples.values() for at in own.read}):
+        moments = {at for own in samples.values() for at in own.read}
+        if rule.measure == ABSENCE:  # polls without a reading tell of it
+            moments |= {micros(one["at"]) for one in past.statuses(endpoint.id, since=span.since, until=span.until)}
+        for moment in sorted(moments):
             if moment - before < step:
                 continue
             before = moment

@@ -7,7 +7,7 @@ known neither raises an alert nor ends one.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rmm.core.conditions import Condition
@@ -35,13 +35,15 @@ class Compiled(NamedTuple):
 
     `matches(row)` is None when the row does not say. `severity(row, held)` -> critical, warning, CLEAR or UNKNOWN;
     `held` is the severity that fires already, or CLEAR. `field` is where a row has what is tested; the rows of a rule
-    that is `derived` are made for it, and match.
+    that is `derived` are made for it, and match. `concerns(rows)` is False where no row of a reading can raise an alert:
+    of nearly all rules and readings that is all that is asked, so it asks for nothing else.
     """
 
     rule: Rule
     matches: Callable[[Row], bool | None]
     severity: Callable[[Row, str], str]
     field: str
+    concerns: Callable[[Sequence[Row]], bool]
     derived: bool = False
     condition: Condition | None = None
 
@@ -64,7 +66,38 @@ def compile_rule(rule: Rule, schema: Schema | None = None) -> Compiled:
     condition = Condition(rule, schema) if rule.when and schema is not None else None
     measured = rule.measure != VALUE or rule.when != ""
     field = MEASURED if measured else rule.field
-    return Compiled(rule, _matcher(rule), _severity(rule), field, measured or rule.over != "", condition)
+    derived = measured or rule.over != ""
+    matches = _matcher(rule)
+    concerns = _always if derived else _concerns(rule, matches)
+    return Compiled(rule, matches, _severity(rule), field, concerns, derived, condition)
+
+
+def _always(rows: Sequence[Row]) -> bool:
+    return True
+
+
+def _concerns(rule: Rule, matches: Callable[[Row], bool | None]) -> Callable[[Sequence[Row]], bool]:
+    levels = [level for level in (rule.warning, rule.critical) if level is not None]
+    field, compare = rule.field, _COMPARE.get(rule.op, operator.eq)
+    if rule.op in (">", ">=", "<", "<="):
+        try:
+            levels = [min(levels) if rule.op in (">", ">=") else max(levels)]
+        except TypeError:
+            return _always
+
+    def concerns(rows: Sequence[Row]) -> bool:
+        try:
+            for row in rows:
+                value = row.get(field)
+                if value is not None:
+                    for level in levels:
+                        if compare(value, level) and matches(row) is not False:
+                            return True
+        except TypeError:
+            return True
+        return False
+
+    return concerns
 
 
 def _matcher(rule: Rule) -> Callable[[Row], bool | None]:
@@ -132,8 +165,10 @@ def _test(rule: Rule, threshold: Any) -> Callable[[Any, bool], bool]:
     return test
 
 
-def row_name(row: Row, key: Iterable[str]) -> str:
+def row_name(row: Row, key: Sequence[str]) -> str:
     """The row's part of an alert's key."""
+    if len(key) == 1:
+        return str(row.get(key[0]))
     return "|".join(str(row.get(field)) for field in key)
 
 

@@ -64,6 +64,7 @@ def evaluate(
     if between:
         rules = {name: _in_force(listed, observation, between) for name, listed in rules.items()}
     changes = _rested(observation, live, between) if between else []
+    alive = {alert.rule for alert in live.values()} if live else ()
     if observation.status not in SILENT:
         row = {"status": observation.status, "fault": observation.fault.code if observation.fault else ""}
         for compiled in rules.get("", ()):
@@ -74,6 +75,8 @@ def evaluate(
             for compiled in rules.get(name, ()):
                 if compiled.rule.op in EVENTS:
                     changes += _events(compiled, observation, result.changes, live)
+                elif compiled.rule.id not in alive and not compiled.concerns(result.readings):
+                    continue
                 elif compiled.rule.measure != ABSENCE:
                     whole = result.notes.get("rows", UNSUPPORTED) == UNSUPPORTED  # what is not installed is gone
                     rows = _rows(compiled, observation, result.readings, keys, context)

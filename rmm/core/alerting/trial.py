@@ -6,6 +6,7 @@ for it (the value stays between the same thresholds, and the condition has not j
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -38,9 +39,9 @@ class Limits(NamedTuple):
     upward: bool  # it fires above them
     strict: bool  # and not at them
 
-    def touched(self, least: float, most: float) -> bool:
-        """Whether any value between these may be other than clear, also while the alert fires."""
-        return most >= self.steps[0] if self.upward else least <= self.steps[-1]
+    def bounds(self) -> tuple[float, float]:
+        """Only values at the first or below it, or at the second or above it, may be other than clear."""
+        return (-math.inf, self.steps[0]) if self.upward else (self.steps[-1], math.inf)
 
 
 def limits_of(rule: Rule) -> Limits | None:

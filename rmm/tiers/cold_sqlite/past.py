@@ -7,7 +7,8 @@ import json
 import math
 import sqlite3
 import struct
-from collections.abc import Callable, Iterator
+from bisect import bisect_left
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,16 +22,22 @@ from rmm.tiers.cold_sqlite.series import stored_names
 from rmm.tiers.cold_sqlite.writer import micros
 from rmm.tiers.migrations import tier_error
 
-Touched = Callable[[float, float], bool]  # (least, most of an hour) -> whether its samples matter
 Hours = dict[str, dict[str, set[int]]]  # endpoint -> row -> hours since 1970
 Parts = dict[str, dict[str, list[Part]]]  # endpoint -> row -> samples
 Samples = tuple[list[int], list[Number]]  # microseconds since 1970, values
 
 
+class Bounds(NamedTuple):
+    """Samples matter that are at `low` or below it, or at `high` or above it."""
+
+    low: float
+    high: float
+
+
 class Past(NamedTuple):
     """Of one endpoint: samples by row key, complete in the `hours` of the row; elsewhere nothing of it matters.
 
-    `read`: times at which its collector was read, some of those outside of these hours left out.
+    Where all samples were asked for, `hours` are empty, and `read` has the times of all of them.
     """
 
     rows: dict[str, Samples]
@@ -42,7 +49,7 @@ class SitePast(SiteHistory):
     """`SiteHistory`, and what asks for a field of all rows. Raises TierError."""
 
     def past(
-        self, metric: tuple[str, str], *, since: datetime, until: datetime, touched: Touched | None, wanted: set[str]
+        self, metric: tuple[str, str], *, since: datetime, until: datetime, touched: Bounds | None, wanted: set[str]
     ) -> Iterator[tuple[str, Past]]:
         """Each endpoint of `wanted` with samples of a (collector, field) in hours that are `touched`; without: all.
 
@@ -53,16 +60,12 @@ class SitePast(SiteHistory):
         self._places: dict[str, list[tuple[int, str]]] = {}
         self._number: dict[str, int] = {}
         parts: Parts = {}
-        hours: Hours = {}
         for path in self._files():
             self._raw(path, metric, first, last, wanted, parts)
             judged = self._judged(path, metric, first, last, wanted, touched) if touched else None
             self._days(path, metric, (first, last), wanted, judged, parts)
-            for endpoint, rows in (judged or {}).items():
-                for row, found in rows.items():
-                    hours.setdefault(endpoint, {}).setdefault(row, set()).update(found)
         for endpoint in sorted(parts):
-            yield endpoint, _of(parts[endpoint], hours.get(endpoint, {}), first, last, touched)
+            yield endpoint, _of(parts[endpoint], first, last, touched)
 
     def _of_field(self, series: str, metric: tuple[str, str]) -> list[tuple[int, str]]:
         """(place, row key) of a field's series in a layout."""
@@ -99,19 +102,21 @@ class SitePast(SiteHistory):
                     parts.setdefault(endpoint, {}).setdefault(row, []).append(segment.one(place))
 
     def _judged(
-        self, path: Path, metric: tuple[str, str], first: int, last: int, wanted: set[str], touched: Touched
+        self, path: Path, metric: tuple[str, str], first: int, last: int, wanted: set[str], touched: Bounds
     ) -> Hours:
         """The hours of merged history that matter, and the next ones."""
         found: Hours = {}
+        low, high = touched
         for endpoint, series, data in self._merged(path, "hourly", first // DAY, last // DAY):
             if endpoint not in wanted:
                 continue
             for place, row in self._of_field(series, metric):
                 with self._damage():
                     spans, least, most = RolledSegment(data, self._number[series]).extremes(place)
-                    hits = [n for n, (low, high) in enumerate(zip(least, most, strict=True)) if touched(low, high)]
+                    hits = [n for n, one in enumerate(most) if one >= high] if high < math.inf else []
+                    hits += [n for n, one in enumerate(least) if one <= low] if low > -math.inf else []
                     near = {min(n + 1, len(spans) - 1) for n in hits} | set(hits)
-                    more = {spans[-1] + 1} if hits and hits[-1] == len(spans) - 1 else set[int]()
+                    more = {spans[-1] + 1} if len(spans) - 1 in hits else set[int]()
                     if hits:
                         own = found.setdefault(endpoint, {}).setdefault(row, set())
                         own.update({spans[n] for n in near} | more)
@@ -155,9 +160,7 @@ class SitePast(SiteHistory):
             raise tier_error(path, error) from error
 
 
-def _of(
-    rows: dict[str, list[Part]], judged: dict[str, set[int]], first: int, last: int, touched: Touched | None
-) -> Past:
+def _of(rows: dict[str, list[Part]], first: int, last: int, touched: Bounds | None) -> Past:
     samples: dict[str, Samples] = {}
     hours: dict[str, set[int]] = {}
     read: set[int] = set()
@@ -167,15 +170,20 @@ def _of(
             kept = [n for n, moment in enumerate(at) if first <= moment <= last]
             at, values = [at[n] for n in kept], [values[n] for n in kept]
         samples[row] = at, values
-        read.update(at)
         if touched is None:
-            hours[row] = {moment // HOUR for moment in at}
-            continue
-        by_hour: dict[int, list[Number]] = {}
-        for moment, value in zip(at, values, strict=True):
-            by_hour.setdefault(moment // HOUR, []).append(value)
-        there = sorted(by_hour)
-        hits = {n for n, hour in enumerate(there) if touched(min(by_hour[hour]), max(by_hour[hour]))}
-        near = hits | {n + 1 for n in hits if n + 1 < len(there)}
-        hours[row] = {there[n] for n in near}
+            read.update(at)
+        else:
+            hours[row] = _near(at, values, touched)
     return Past(samples, hours, sorted(read))
+
+
+def _near(at: list[int], values: list[Number], touched: Bounds) -> set[int]:
+    """The hours with a sample that matters, and the next hour with samples after each of them."""
+    low, high = touched
+    hits = [n for n, value in enumerate(values) if value >= high or value <= low]
+    hours = {at[n] // HOUR for n in hits}
+    for hour in tuple(hours):
+        following = bisect_left(at, (hour + 1) * HOUR)
+        if following < len(at):
+            hours.add(at[following] // HOUR)
+    return hours
