@@ -1,7 +1,8 @@
 """`python -m bench.rules [--endpoints N] [--days N] [--keep FOLDER]`: what rules cost.
 
-Two questions: how much CPU the evaluation of a whole round takes, of an endpoint with every collector and of one with
-what is due every five minutes; and how long a rule takes over stored history. Prints, and writes JSON to bench/results/.
+Two questions: how much CPU the evaluation of a whole round takes, of endpoints with every collector and of ones with
+what is due every five minutes; and how long a rule takes over stored history. It prints, and writes JSON to
+bench/results/.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ async def _fill(data: Path, shard: int, endpoints: range, days: int) -> None:
                         collectors={
                             "cpu": CollectorResult(outcome="ok", readings=({"core": "_Total", "util_pct": busy},))
                         },
-                    )  # fmt: skip
+                    )
                 )
             await cold.store(batch)
             now = datetime.fromtimestamp(BEGIN + (step + 1) * STEP_S, UTC)

@@ -30,13 +30,17 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
 }
 
 
+def _equal(value: Any, other: Any) -> bool:
+    return bool(value == other)
+
+
 class Compiled(NamedTuple):
     """One rule, ready.
 
     `matches(row)` is None when the row does not say. `severity(row, held)` -> critical, warning, CLEAR or UNKNOWN;
     `held` is the severity that fires already, or CLEAR. `field` is where a row has what is tested; the rows of a rule
-    that is `derived` are made for it, and match. `concerns(rows)` is False where no row of a reading can raise an alert:
-    of nearly all rules and readings that is all that is asked, so it asks for nothing else.
+    that is `derived` are made for it, and match. `concerns(rows)` is False where no row of a reading can raise an
+    alert: of nearly all rules and readings that is all that is asked, so it asks for nothing else.
     """
 
     rule: Rule
@@ -78,7 +82,8 @@ def _always(rows: Sequence[Row]) -> bool:
 
 def _concerns(rule: Rule, matches: Callable[[Row], bool | None]) -> Callable[[Sequence[Row]], bool]:
     levels = [level for level in (rule.warning, rule.critical) if level is not None]
-    field, compare = rule.field, _COMPARE.get(rule.op, operator.eq)
+    field = rule.field
+    compare: Callable[[Any, Any], bool] = _COMPARE.get(rule.op, _equal)
     if rule.op in (">", ">=", "<", "<="):
         try:
             levels = [min(levels) if rule.op in (">", ">=") else max(levels)]

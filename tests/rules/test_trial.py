@@ -106,7 +106,7 @@ def observations() -> list[Observation]:
                     local_admins=CollectorResult(
                         outcome="ok", readings=tuple(admins), changes=(changed,) if changed else ()
                     ),
-                )  # fmt: skip
+                )
             )
     return found
 

@@ -23,7 +23,7 @@ import msgspec
 from rmm.core.context import UNSUPPORTED
 from rmm.core.measures import MEASURED, Context, measured, nothing_known, summed
 from rmm.core.rules import CLEAR, UNKNOWN, Compiled, row_name, summary_of
-from rmm.model.observation import OK, PARTIAL, Observation
+from rmm.model.observation import OK, PARTIAL, CollectorResult, Observation
 from rmm.model.observation import Change as Event
 from rmm.model.rule import ABSENCE, EVENTS, VALUE, Alert, Notification, Rule
 
@@ -75,15 +75,26 @@ def evaluate(
             for compiled in rules.get(name, ()):
                 if compiled.rule.op in EVENTS:
                     changes += _events(compiled, observation, result.changes, live)
-                elif compiled.rule.id not in alive and not compiled.concerns(result.readings):
-                    continue
-                elif compiled.rule.measure != ABSENCE:
-                    whole = result.notes.get("rows", UNSUPPORTED) == UNSUPPORTED  # what is not installed is gone
-                    rows = _rows(compiled, observation, result.readings, keys, context)
-                    key = () if compiled.rule.over else keys.get(compiled.rule.collector, ())
-                    changes += _one(compiled, observation, rows, key, live, whole)
+                elif compiled.rule.id in alive or compiled.concerns(result.readings):
+                    changes += _of_reading(compiled, observation, result, keys, live, context)
     changes += absences(observation, live, rules, keys, context)
     return changes + _over(observation, live, rules, {change.alert.key for change in changes})
+
+
+def _of_reading(
+    compiled: Compiled,
+    observation: Observation,
+    result: CollectorResult,
+    keys: Mapping[str, Sequence[str]],
+    live: Mapping[str, Alert],
+    context: Context,
+) -> list[Change]:
+    if compiled.rule.measure == ABSENCE:
+        return []  # asked of every observation
+    whole = result.notes.get("rows", UNSUPPORTED) == UNSUPPORTED  # what is not installed is gone
+    rows = _rows(compiled, observation, result.readings, keys, context)
+    key = () if compiled.rule.over else keys.get(compiled.rule.collector, ())
+    return _one(compiled, observation, rows, key, live, whole)
 
 
 def _in_force(
