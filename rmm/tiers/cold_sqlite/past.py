@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rmm.core.columns import Number
-from rmm.tiers.cold_sqlite.asking import Part, in_order, opened
+from rmm.tiers.cold_sqlite.asking import Part, in_order, opened, version_of
 from rmm.tiers.cold_sqlite.everyone import SiteHistory
 from rmm.tiers.cold_sqlite.sealed import DAY, HOUR, PLACE, folder_of, sealed_files
 from rmm.tiers.cold_sqlite.segment import RolledSegment, Segment
@@ -57,8 +57,8 @@ class SitePast(SiteHistory):
         history are judged by their rollups, so of them only the days of touched ones are read.
         """
         first, last = micros(since), micros(until)
-        self._places: dict[str, list[tuple[int, str]]] = {}
-        self._number: dict[str, int] = {}
+        self._places: dict[bytes | None, list[tuple[int, str]]] = {}
+        self._number: dict[bytes | None, int] = {}
         parts: Parts = {}
         for path in self._files():
             self._raw(path, metric, first, last, wanted, parts)
@@ -67,10 +67,12 @@ class SitePast(SiteHistory):
         for endpoint in sorted(parts):
             yield endpoint, _of(parts[endpoint], first, last, touched)
 
-    def _of_field(self, series: str, metric: tuple[str, str]) -> list[tuple[int, str]]:
-        """(place, row key) of a field's series in a layout."""
+    def _of_field(self, series: bytes | None, metric: tuple[str, str]) -> list[tuple[int, str]]:
+        """(place, row key) of a field's series in a layout; a damaged one has none."""
         if series not in self._places:
-            names = stored_names(series)
+            names: list[list[str]] = []
+            with self._damage():
+                names = stored_names(series)
             found = [(place, row) for place, (name, row, field) in enumerate(names) if (name, field) == metric]
             self._places[series] = found
             self._number[series] = len(names)
@@ -93,7 +95,7 @@ class SitePast(SiteHistory):
             if endpoint in wanted:
                 self._segment(endpoint, series, data, metric, parts)
 
-    def _segment(self, endpoint: str, series: str, data: bytes, metric: tuple[str, str], parts: Parts) -> None:
+    def _segment(self, endpoint: str, series: bytes | None, data: bytes, metric: tuple[str, str], parts: Parts) -> None:
         places = self._of_field(series, metric)
         if places:
             with self._damage():
@@ -147,6 +149,8 @@ class SitePast(SiteHistory):
         """Segments of these endpoints and days. Raises TierError."""
         try:
             with contextlib.closing(opened(path)) as connection:
+                if not version_of(connection):  # only just made
+                    return []
                 numbers = dict(connection.execute(self._sealed_sql["numbers"]).fetchall())
                 places = [
                     numbers[endpoint] * PLACE + day
