@@ -109,6 +109,11 @@ class App:
         """
         disabled = self.settings.collectors.disable
         own = [rule for rule in self.settings.rules if rule.collector not in disabled]
+        names = {rule.id for rule in own}
+        # What other collectors have is known only here.
+        own += [
+            rule for rule in every.values() if rule.when and rule.id not in names and rule.collector in self.catalog
+        ]
         known = {**every, **{rule.id: rule for rule in self._rules_of_disabled}}
         manifests = {name: one.manifest for name, one in self.catalog.items()}
         overrides, places = self.settings.overrides, self.settings.rule_places
