@@ -9,7 +9,7 @@ DEMO := demo
 KERBEROS := $(shell command -v krb5-config >/dev/null 2>&1 && command -v $${CC:-gcc} >/dev/null 2>&1 && echo ,kerberos)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup fmt lint type arch test test-fast demo lab golden jea docs faults fuzz crash bench bench-quick bench-store wheel-check readme-check ci clean
+.PHONY: help setup fmt lint type arch test test-fast demo lab golden jea docs faults fuzz crash bench bench-quick bench-store bench-rules wheel-check readme-check ci clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -77,6 +77,9 @@ bench: $(VENV)/.dev ## the benchmarks of docs/benchmarks.md, with pypsrp and pyw
 
 bench-quick: $(VENV)/.dev ## the same, small: wrong orders of magnitude show, nothing else
 	@$(RUN) bench --quick
+
+bench-rules: $(VENV)/.dev ## what a round of 10,000 endpoints costs, and a rule over 30 days of 1,000 (about 30 minutes)
+	@$(RUN) bench.rules
 
 bench-store: $(VENV)/.dev ## the cold tier beside a narrow table, on the same samples (about 10 minutes)
 	@$(RUN) bench.store --endpoints 150 --days 8

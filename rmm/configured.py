@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
-from rmm.core.rule_check import misfits
+from rmm.core.rulebook import Rulebook
 from rmm.core.shard import shard_of
 from rmm.errors import ConfigError
 from rmm.loop import SystemClock
@@ -16,10 +17,11 @@ from rmm.model.settings import Settings
 from rmm.resources import shipped
 from rmm.settings.keyfiles import check_key_file
 from rmm.settings.load import VAULT
-from rmm.settings.rules import shipped_rules
+from rmm.settings.rules import shipped_rules, unfitting
 from rmm.settings.targets import Targets
 
 if TYPE_CHECKING:
+    from rmm.core.query import Schema
     from rmm.model.collector import Collector
     from rmm.model.rule import Rule
     from rmm.tiers.cold_sqlite import CollectorFields
@@ -46,12 +48,15 @@ class Configured:
         return Path(self.settings.data)
 
     @cached_property
-    def catalog(self) -> dict[str, Collector]:
-        """All collectors that are not disabled: the shipped ones and the configured folders."""
+    def _found(self) -> dict[str, Collector]:
         from rmm.catalog.load import load_catalog
 
-        folders = [shipped("collectors"), *(Path(name) for name in self.settings.collectors.folders)]
-        found = load_catalog(folders)
+        return load_catalog([shipped("collectors"), *(Path(name) for name in self.settings.collectors.folders)])
+
+    @cached_property
+    def catalog(self) -> dict[str, Collector]:
+        """All collectors that are not disabled: the shipped ones and the configured folders."""
+        found = self._found
         unknown = [
             name
             for name in (*self.settings.collectors.disable, *self.settings.collectors.interval)
@@ -76,23 +81,45 @@ class Configured:
         for collector in self.catalog.values():
             rules |= {rule.id: rule for rule in collector.manifest.rules}
         rules |= {rule.id: rule for rule in self.settings.rules}
-        self._check_rules()
+        if problems := self.rule_problems(rules):
+            raise ConfigError(problems=tuple(problems))
         return tuple(rules.values())
 
-    def _check_rules(self) -> None:
-        """The configuration's own rules speak of collectors and fields that exist; a disabled collector's may stay."""
-        problems = []
-        for rule in self.settings.rules:
-            if not rule.collector or rule.collector in self.settings.collectors.disable:
-                continue
-            collector = self.catalog.get(rule.collector)
-            if collector is None:
-                problems.append(f"rules: {rule.id}: collector: there is no {rule.collector!r}")
-            else:
-                found = misfits(rule, collector.manifest)
-                problems += [f"rules: {rule.id}: {key}: {reason}" for key, reason in found]
-        if problems:
-            raise ConfigError(problems=tuple(problems))
+    def rule_problems(self, every: Mapping[str, Rule]) -> list[str]:
+        """The configuration's own rules speak of what exists; those of a disabled collector may stay.
+
+        `every`: all rules by id. Returns `file:line: key: text` of each problem.
+        """
+        disabled = self.settings.collectors.disable
+        own = [rule for rule in self.settings.rules if rule.collector not in disabled]
+        names = {rule.id for rule in own}
+        # What other collectors have is known only here.
+        own += [
+            rule for rule in every.values() if rule.when and rule.id not in names and rule.collector in self.catalog
+        ]
+        known = {**every, **{rule.id: rule for rule in self._rules_of_disabled}}
+        manifests = {name: one.manifest for name, one in self.catalog.items()}
+        overrides, places = self.settings.overrides, self.settings.rule_places
+        return unfitting(own, overrides, places, known, manifests, self.schema)
+
+    @cached_property
+    def _rules_of_disabled(self) -> list[Rule]:
+        """Rules of collectors that are not used, which overrides may go on naming."""
+        return [rule for name, one in self._found.items() if name not in self.catalog for rule in one.manifest.rules]
+
+    @cached_property
+    def schema(self) -> Schema:
+        """What queries and free conditions may name."""
+        from rmm.core.query import schema_of
+
+        return schema_of(one.manifest for one in self.catalog.values())
+
+    @cached_property
+    def rulebook(self) -> Rulebook:
+        """The rules of each endpoint."""
+        zones = {site.id: ZoneInfo(site.timezone) for site in self.settings.sites.values()}
+        listed = {endpoint.id: endpoint for endpoint in self.settings.endpoints}
+        return Rulebook(self.rules, self.settings.overrides, listed, zones, self.schema)
 
     @cached_property
     def vault(self) -> Vault:

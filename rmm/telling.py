@@ -32,7 +32,7 @@ class Telling(Configured):
         channels, escalation = self.channels(), self.escalation()
         keys = {name: collector.manifest.key for name, collector in self.catalog.items()}
         async with Coordinator.open(
-            self.data, rules=self.rules, keys=keys, channels=channels, clock=self.clock,
+            self.data, rules=self.rulebook, keys=keys, channels=channels, clock=self.clock,
             settings=self.settings.alerts, context=self.alert_context(), routing=self.routing(), escalation=escalation,
         ) as coordinator:  # fmt: skip
             yield coordinator

@@ -143,7 +143,21 @@ def _rule(rule: Rule) -> tuple[str, ...]:
     conditions = [f"{name} is {_shown(value)}" for name, value in rule.where.items()]
     conditions += [f"{name} is not {_shown(value)}" for name, value in rule.unless.items()]
     levels = tuple("" if level is None else f"{rule.op} {level}" for level in (rule.warning, rule.critical))
-    return f"`{rule.id}`", f"`{rule.field}`", *levels, f"{rule.for_s} s" if rule.for_s else "", "; ".join(conditions)
+    return f"`{rule.id}`", _tested(rule), *levels, f"{rule.for_s} s" if rule.for_s else "", "; ".join(conditions)
+
+
+def _tested(rule: Rule) -> str:
+    """What of a reading a rule looks at."""
+    field = f"`{rule.field}`"
+    if rule.when:
+        return f"`{rule.when}`"
+    if rule.measure == "forecast":
+        return f"hours until {field} is {rule.reach:g}"
+    if rule.measure == "rate":
+        return f"{field} per {rule.per}"
+    if rule.measure != "value":
+        return f"{rule.measure} of {field}"
+    return f"sum of {field}" if rule.over else field
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:

@@ -13,19 +13,21 @@ from typing import Any
 import msgspec
 
 from rmm.coordinator.delivery import Delivery, Turns
+from rmm.coordinator.delivery import notification as notification_of
 from rmm.coordinator.escalation import Setup
+from rmm.coordinator.evaluation import Evaluation
 from rmm.coordinator.facts import facts_of, uptime_of
 from rmm.coordinator.keeping import grow_old, keep, stored, take_acts
 from rmm.coordinator.quarantine import keep_refusals
 from rmm.core import duplicates
 from rmm.core.alerting import site as site_trouble
 from rmm.core.alerting.desk import Desk
-from rmm.core.alerting.lifecycle import FIRING, PENDING, RESOLVED, Change, evaluate
+from rmm.core.alerting.lifecycle import FIRING, PENDING, RESOLVED, Change
 from rmm.core.alerting.mute import Context
 from rmm.core.alerting.site import Trouble
 from rmm.core.clock import is_ahead
 from rmm.core.health import health
-from rmm.core.rules import compile_rules
+from rmm.core.rulebook import Rulebook
 from rmm.model.alerting import AlertSettings
 from rmm.model.observation import Fault, Observation, decode_observation
 from rmm.model.routing import Routing
@@ -46,15 +48,14 @@ class Coordinator:
     """One per process; several processes take turns by a lock that is held for the length of a fold."""
 
     def __init__(
-        self, data: Path, store: FleetStore, rules: Sequence[Rule], keys: dict[str, tuple[str, ...]],
+        self, data: Path, store: FleetStore, rules: Sequence[Rule] | Rulebook, keys: dict[str, tuple[str, ...]],
         channels: Sequence[Channel], clock: Clock, settings: AlertSettings, context: Context, routing: Routing,
         escalation: Setup | None = None,
     ) -> None:  # fmt: skip
         self._data = data
         self._store = store
-        self._rules = compile_rules(rules)
-        self._by_id = {rule.id: rule for rule in rules}
-        self._keys = keys
+        self._evaluation = Evaluation(rules, keys, store)
+        self._by_id = self._evaluation.book.rules
         self._clock = clock
         self._settings = settings
         self._desk = Desk(settings, context, self._by_id, _waits)
@@ -71,7 +72,7 @@ class Coordinator:
         cls,
         data: Path,
         *,
-        rules: Sequence[Rule],
+        rules: Sequence[Rule] | Rulebook,
         keys: dict[str, tuple[str, ...]],
         channels: Sequence[Channel],
         clock: Clock,
@@ -106,6 +107,7 @@ class Coordinator:
                 yield
         except BaseException:
             self._version = -1  # what was remembered may not have been stored
+            self._evaluation.forget()
             raise
 
     def _turns(self) -> Turns:
@@ -114,6 +116,7 @@ class Coordinator:
     async def _refresh(self) -> None:
         version = await self._store.version()
         if version != self._version:
+            self._evaluation.forget()
             self._desk.load(await stored(self._store, self._clock.now()))
             self._version = version
 
@@ -139,6 +142,7 @@ class Coordinator:
 
     async def _fold(self, observations: Sequence[Observation], now: datetime) -> list[Change]:
         stamps = await self._store.stamps({observation.endpoint for observation in observations})
+        await self._evaluation.load(observations)
         rows: dict[str, tuple[Any, ...]] = {}
         newest: dict[str, Observation] = {}
         changes: list[Change] = []
@@ -150,29 +154,34 @@ class Coordinator:
                 and (at, observation.epoch, observation.seq) <= stamp[:3]
                 and not is_ahead(datetime.fromisoformat(stamp.observed_at), now)
             ):
-                continue  # redelivered or late: the newest has been evaluated already
+                if (at, observation.epoch, observation.seq) != stamp[:3]:  # not the newest once more
+                    self._evaluation.late(observation, _system(stamp.facts))
+                continue
             facts = facts_of(observation, stamp.facts if stamp else {})
             stamps[observation.endpoint] = Stamp(at, observation.epoch, observation.seq, facts)
-            changes += self._evaluate(observation, now)
+            changes += self._evaluate(observation, _system(facts), now)
             rows[observation.endpoint] = self._row(observation, at, facts)
             newest[observation.endpoint] = observation
         await self._store.put_endpoints(list(rows.values()))
         await keep_refusals(self._store, newest.values())
         await self._store.put_changes(changes)
+        await self._evaluation.keep(now)
         self._desk.reconcile(now)
         await keep(self._store, self._desk, now)
         return changes
 
-    def _evaluate(self, observation: Observation, now: datetime) -> list[Change]:
+    def _evaluate(self, observation: Observation, system: str, now: datetime) -> list[Change]:
         self._seen.setdefault(observation.site, observation.observed_at)
         if (uptime := uptime_of(observation)) is not None:
             self._desk.started(observation.endpoint, observation.observed_at, uptime)
-        changes = evaluate(observation, self._desk.live.get(observation.endpoint, {}), self._rules, self._keys)
+        live = self._desk.live.get(observation.endpoint, {})
+        changes = self._evaluation.changes(observation, live, system, now)
         return [self._desk.take(change, now) for change in changes]
 
     def _row(self, observation: Observation, at: str, facts: dict[str, Any]) -> tuple[Any, ...]:
         firing = [alert for alert in self._desk.live.get(observation.endpoint, {}).values() if alert.state != PENDING]
-        score, word, reasons = health(observation.status, firing, self._by_id)
+        rules = self._evaluation.rules_of(observation, _system(facts)).rules
+        score, word, reasons = health(observation.status, firing, rules)
         fault = observation.fault
         return (
             *(observation.endpoint, observation.name, observation.site, observation.shard, observation.status),
@@ -204,7 +213,7 @@ class Coordinator:
         now = self._clock.now()
         counts = dict(self._counts)
         async with self._turn():
-            changes = []
+            changes = await self._overdue(listed, now)
             for site, first in self._seen.items():
                 changes += await self._judge(site, min(first, now - ROUND), now, faults)
             if self._seen:
@@ -223,6 +232,22 @@ class Coordinator:
         self._seen, self._counts = {}, {FIRING: 0, RESOLVED: 0}
         await self.delivery.settle()
         return {name: max(0, count) for name, count in counts.items()}
+
+    async def _overdue(self, listed: Collection[str], now: datetime) -> list[Change]:
+        """What came late, and what did not come at all."""
+        settled, earlier = await self._evaluation.settle(self._desk.live, now)
+        if settled:
+            self._version = -1  # they were written beside the desk
+        # Only told: what is over has been written by who found it, and is not live.
+        over = [Change(one.alert, FIRING) for one in settled if one.tell and self._desk.tells(one.alert, now)]
+        await self._store.add_notifications([notification_of(change, now) for change in over])
+        await self._keep(map(Change, earlier), now)
+        # Of a site whose round this is not, nothing else will show whose trouble it is.
+        silent = await self._evaluation.silences(self._desk.live, listed, now)
+        found = [self._desk.take(one, now, judged=one.alert.site not in self._seen) for one in silent]
+        await self._store.put_changes(found)
+        await self._evaluation.keep(now)
+        return [*over, *found]
 
     async def _judge(self, site: str, since: datetime, now: datetime, faults: Sequence[Fault]) -> list[Change]:
         """Whose trouble it is: what is the site's or the collector's is one alert each, the rest the endpoints'."""
@@ -297,6 +322,11 @@ class Coordinator:
             ended = msgspec.structs.replace(alert, state=RESOLVED, resolved_at=now, last_at=now)
             changes.append(Change(ended, RESOLVED))
         return changes
+
+
+def _system(facts: Mapping[str, Any]) -> str:
+    """The caption of an endpoint's system; empty while it is not known."""
+    return str(facts.get("os") or "")
 
 
 def _waits(rule: Rule) -> bool:

@@ -7,10 +7,13 @@ known neither raises an alert nor ends one.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from rmm.model.rule import EVENTS, Rule
+from rmm.core.conditions import Condition
+from rmm.core.measures import HELD, MEASURED
+from rmm.core.query.schema import Schema
+from rmm.model.rule import EVENTS, VALUE, Rule
 
 Row = Mapping[str, Any]
 
@@ -27,24 +30,79 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
 }
 
 
+def _equal(value: Any, other: Any) -> bool:
+    return bool(value == other)
+
+
 class Compiled(NamedTuple):
     """One rule, ready.
 
     `matches(row)` is None when the row does not say. `severity(row, held)` -> critical, warning, CLEAR or UNKNOWN;
-    `held` is the severity that fires already, or CLEAR.
+    `held` is the severity that fires already, or CLEAR. `field` is where a row has what is tested; the rows of a rule
+    that is `derived` are made for it, and match. `concerns(rows)` is False where no row of a reading can raise an
+    alert: of nearly all rules and readings that is all that is asked, so it asks for nothing else.
     """
 
     rule: Rule
     matches: Callable[[Row], bool | None]
     severity: Callable[[Row, str], str]
+    field: str
+    concerns: Callable[[Sequence[Row]], bool]
+    derived: bool = False
+    condition: Condition | None = None
 
 
-def compile_rules(rules: Iterable[Rule]) -> dict[str, list[Compiled]]:
-    """Rules by collector; those on the status of observations are under the empty name."""
+def compile_rules(rules: Iterable[Rule], schema: Schema | None = None) -> dict[str, list[Compiled]]:
+    """Rules by collector; those on the status of observations are under the empty name.
+
+    Free conditions need the schema; they are under each collector that they name. Raises QueryError.
+    """
     compiled: dict[str, list[Compiled]] = {}
     for rule in rules:
-        compiled.setdefault(rule.collector, []).append(Compiled(rule, _matcher(rule), _severity(rule)))
+        one = compile_rule(rule, schema)
+        for collector in one.condition.collectors if one.condition else (rule.collector,):
+            compiled.setdefault(collector, []).append(one)
     return compiled
+
+
+def compile_rule(rule: Rule, schema: Schema | None = None) -> Compiled:
+    """One rule. Raises QueryError where its `when` cannot be asked."""
+    condition = Condition(rule, schema) if rule.when and schema is not None else None
+    measured = rule.measure != VALUE or rule.when != ""
+    field = MEASURED if measured else rule.field
+    derived = measured or rule.over != ""
+    matches = _matcher(rule)
+    concerns = _always if derived else _concerns(rule, matches)
+    return Compiled(rule, matches, _severity(rule), field, concerns, derived, condition)
+
+
+def _always(rows: Sequence[Row]) -> bool:
+    return True
+
+
+def _concerns(rule: Rule, matches: Callable[[Row], bool | None]) -> Callable[[Sequence[Row]], bool]:
+    levels = [level for level in (rule.warning, rule.critical) if level is not None]
+    field = rule.field
+    compare: Callable[[Any, Any], bool] = _COMPARE.get(rule.op, _equal)
+    if rule.op in (">", ">=", "<", "<="):
+        try:
+            levels = [min(levels) if rule.op in (">", ">=") else max(levels)]
+        except TypeError:
+            return _always
+
+    def concerns(rows: Sequence[Row]) -> bool:
+        try:
+            for row in rows:
+                value = row.get(field)
+                if value is not None:
+                    for level in levels:
+                        if compare(value, level) and matches(row) is not False:
+                            return True
+        except TypeError:
+            return True
+        return False
+
+    return concerns
 
 
 def _matcher(rule: Rule) -> Callable[[Row], bool | None]:
@@ -75,11 +133,15 @@ def _values(value: Any) -> tuple[Any, ...]:
 def _severity(rule: Rule) -> Callable[[Row, str], str]:
     if rule.op in EVENTS:
         return lambda row, held: UNKNOWN  # no row has it: it is told of changes
+    if rule.when:
+        named = "critical" if rule.critical else "warning"
+        return lambda row, held: UNKNOWN if row.get(MEASURED) is None else named if row[MEASURED] else CLEAR
     levels = [("critical", rule.critical), ("warning", rule.warning)]
     tests = [(name, _test(rule, threshold)) for name, threshold in levels if threshold is not None]
+    derived = rule.measure != VALUE
 
     def severity(row: Row, held: str) -> str:
-        value = row.get(rule.field)
+        value = row.get(rule.field) if not derived else row.get(HELD if held and HELD in row else MEASURED)
         if value is None:
             return UNKNOWN
         try:
@@ -108,8 +170,10 @@ def _test(rule: Rule, threshold: Any) -> Callable[[Any, bool], bool]:
     return test
 
 
-def row_name(row: Row, key: Iterable[str]) -> str:
+def row_name(row: Row, key: Sequence[str]) -> str:
     """The row's part of an alert's key."""
+    if len(key) == 1:
+        return str(row.get(key[0]))
     return "|".join(str(row.get(field)) for field in key)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -10,7 +11,7 @@ from rmm.model.alerting import AlertSettings, Dependency, Window
 from rmm.model.endpoint import Endpoint, Group, Site, TlsException
 from rmm.model.escalation import Escalation
 from rmm.model.routing import Inhibition, Route
-from rmm.model.rule import Rule
+from rmm.model.rule import Override, Rule
 
 
 class PollSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,7 +81,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     lockout: LockoutSettings = LockoutSettings()
     groups: dict[str, Group] = {}  # by the GroupId of the endpoint list
     exceptions: tuple[TlsException, ...] = ()
-    rules: tuple[Rule, ...] = ()  # from config/rules/*.yaml; override a shipped rule of the same id
+    rules: tuple[Rule, ...] = ()  # from config/rules/*.yaml; a shipped rule of the same id is replaced
+    overrides: tuple[Override, ...] = ()  # from there as well
+    rule_places: Mapping[str, Mapping[str, str]] = {}  # where they are: see rmm.settings.rules
     channels: dict[str, dict[str, Any]] = {}  # channel name -> {"type": file name in rmm/channels, ...its options}
     escalation: Escalation = Escalation()
     routes: tuple[Route, ...] = ()

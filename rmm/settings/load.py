@@ -144,8 +144,8 @@ def load_settings(folder: Path, flags: Mapping[str, Any] | None = None) -> Setti
     groups = _groups(document, top, problems)
     exceptions = _exceptions(document, top, problems)
     lines = lines_of(str(path), problems)
-    rules, found = read_rules(folder / "rules")
-    lines += found
+    rules = read_rules(folder / "rules")
+    lines += rules.problems
     # Sites with mistakes count as well, so that their endpoints are not reported for it; nor are they where the file
     # names no site that can be read.
     ids = {str(value["id"]) for value in top.sites if value.get("id")} if lines else {site.id for site in sites}
@@ -175,7 +175,9 @@ def load_settings(folder: Path, flags: Mapping[str, Any] | None = None) -> Setti
         lockout=lockout,
         groups=groups,
         exceptions=tuple(exceptions),
-        rules=tuple(rules),
+        rules=tuple(rules.rules),
+        overrides=tuple(rules.overrides),
+        rule_places=rules.places,
         channels=top.channels,
         escalation=escalation,
         routes=routes,

@@ -90,8 +90,8 @@ def test_a_rule_on_change_that_can_never_fire_is_refused(lab_of: Callable[..., A
     done = lab.rmm("poll")
     assert done.returncode == 2
     for text in (
-        "a: op: changes are told of inventories only, and cpu is none",
-        "b: op: rows come and go only where there is a `key`",
-        "c: where: software has no 'nmae'; it has architecture",
+        "mine.yaml:2: rules[0].op: changes are told of inventories only, and cpu is none",
+        "mine.yaml:3: rules[1].op: rows come and go only where there is a `key`",
+        "mine.yaml:4: rules[2].where: software has no 'nmae'; did you mean name?",
     ):
         assert text in done.stderr

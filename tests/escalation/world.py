@@ -160,17 +160,17 @@ class World:
 def _interrupt(world: World, hook: Callable[[str], None]) -> None:
     """Let every statement that writes be a moment to be killed at."""
     store, outbox = world._store, world._escalations._outbox
-    write, post = store.execute_many, outbox.post
+    write, post = store.run, outbox.post
 
-    async def execute_many(statement: str, rows: Iterable[Sequence[Any]]) -> None:
+    async def run(statement: str, arguments: Iterable[Sequence[Any]]) -> None:
         hook(statement)
-        await write(statement, rows)
+        await write(statement, arguments)
 
     async def posted(messages: Iterable[tuple[str, Notification]]) -> None:
         hook("post")
         await post(messages)
 
-    store.execute_many = execute_many  # type: ignore[method-assign]
+    store.run = run  # type: ignore[method-assign]
     outbox.post = posted  # type: ignore[method-assign]
 
 

@@ -94,8 +94,8 @@ class Desk:
         else:
             self._starting.pop(endpoint, None)
 
-    def take(self, change: Change, now: datetime) -> Change:
-        """What becomes of one change; it is remembered as it is returned."""
+    def take(self, change: Change, now: datetime, *, judged: bool = False) -> Change:
+        """What becomes of one change; it is remembered as it is returned. `judged`: the end of no round is awaited."""
         known = self.live.get(change.alert.endpoint, {}).get(change.alert.key)
         alert = change.alert
         self.out.changes.pop(alert.key, None)  # the caller stores what is returned
@@ -105,7 +105,7 @@ class Desk:
         if change.tell == RESOLVED or alert.state == RESOLVED:
             alert = self._ended(alert)
         elif change.tell == FIRING:
-            alert = self._fired(states.carried(known, alert), known, now)
+            alert = self._fired(states.carried(known, alert), known, now, judged)
         else:
             alert = states.carried(known, alert)
             if known is not None and known.state == ACKNOWLEDGED and alert.state == FIRING:
@@ -135,10 +135,10 @@ class Desk:
         self._incidents.touch(alert.incident, again=True)
         return msgspec.structs.replace(alert, state=FIRING, ack=None)
 
-    def _fired(self, alert: Alert, known: Alert | None, now: datetime) -> Alert:
+    def _fired(self, alert: Alert, known: Alert | None, now: datetime, judged: bool) -> Alert:
         if known is not None and known.state in (FIRING, ACKNOWLEDGED) and known.incident:
             rule = self._rules.get(alert.rule)  # it got worse, or happened again
-            why = self._why_not(alert, now)
+            why = self._why_not(alert, now, judged)
             if why is not None:
                 return self._suppressed(alert, why, now)
             self._incidents.touch(alert.incident, again=rule is not None and rule.op in EVENTS)
@@ -147,10 +147,10 @@ class Desk:
             alert = msgspec.structs.replace(alert, fired_at=alert.last_at)
             if known is None or known.suppressed is None:  # what was set aside as its site's does not fire anew
                 self._turn(alert.key, alert.last_at)
-        why = self._why_not(alert, now)
+        why = self._why_not(alert, now, judged)
         return self._enter(alert) if why is None else self._suppressed(alert, why, now)
 
-    def _why_not(self, alert: Alert, now: datetime) -> Suppression | None:
+    def _why_not(self, alert: Alert, now: datetime, judged: bool) -> Suppression | None:
         """Why this is not told at once."""
         rule = self._rules.get(alert.rule)
         late = alert.last_at < now - LATE
@@ -159,11 +159,18 @@ class Desk:
         for at in (now, alert.last_at) if late else (now,):
             if why := muted(alert, at, self._context, self._fires):
                 return why
-        if alert.endpoint and (late or (rule is not None and self._waits(rule))):
+        if alert.endpoint and not judged and (late or (rule is not None and self._waits(rule))):
             if alert.suppressed is not None and alert.suppressed.kind == SITE:
                 return alert.suppressed  # it was; the end of the round shows whether it is still
             return Suppression(ROUND, alert.site, "the end of the round shows whose trouble it is")
         return None
+
+    def tells(self, alert: Alert, now: datetime) -> bool:
+        """Whether an alert that was over before anybody knew of it is told; why not is written down."""
+        why = self.muted(alert, alert.last_at) or self.muted(alert, now)
+        if why is not None:
+            self._write_down(alert, why, now)
+        return why is None
 
     def muted(self, alert: Alert, at: datetime) -> Suppression | None:
         """Why nobody is told of an alert at a moment, although it was decided that it is told."""

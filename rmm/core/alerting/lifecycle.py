@@ -14,16 +14,18 @@ The hysteresis eases the way back of what fires; what is pending has to meet the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import msgspec
 
 from rmm.core.context import UNSUPPORTED
+from rmm.core.measures import MEASURED, Context, measured, nothing_known, summed
 from rmm.core.rules import CLEAR, UNKNOWN, Compiled, row_name, summary_of
+from rmm.model.observation import OK, PARTIAL, CollectorResult, Observation
 from rmm.model.observation import Change as Event
-from rmm.model.observation import Observation
-from rmm.model.rule import EVENTS, Alert, Rule
+from rmm.model.rule import ABSENCE, EVENTS, VALUE, Alert, Rule
 
 PENDING, FIRING, ACKNOWLEDGED, RESOLVED = "pending", "firing", "acknowledged", "resolved"
 LIVE = (PENDING, FIRING, ACKNOWLEDGED)
@@ -45,29 +47,124 @@ def evaluate(
     live: Mapping[str, Alert],
     rules: Mapping[str, Sequence[Compiled]],
     keys: Mapping[str, Sequence[str]],
+    context: Context | None = None,
+    between: Mapping[str, Callable[[datetime], bool]] | None = None,
 ) -> list[Change]:
-    """What `observation`, the newest of its endpoint, changes.
+    """What `observation`, the newest of its time line, changes.
 
     Args:
         observation: newer than any that this endpoint's alerts were evaluated with.
         live: the endpoint's live alerts by key.
         rules: compiled, by collector.
         keys: collector name -> its key fields.
+        context: what is remembered of this time line, and is brought up to date; without it nothing is.
+        between: the rules that are in force at times only; outside of them their conditions are gone.
     """
-    changes: list[Change] = []
+    context = context or nothing_known(observation.endpoint, observation.observed_at.timestamp())
+    if between:
+        rules = {name: _in_force(listed, observation, between) for name, listed in rules.items()}
+    changes = _rested(observation, live, between) if between else []
+    alive = {alert.rule for alert in live.values()} if live else ()
     if observation.status not in SILENT:
         row = {"status": observation.status, "fault": observation.fault.code if observation.fault else ""}
         for compiled in rules.get("", ()):
-            changes += _one(compiled, observation, [row], (), live)
+            if compiled.rule.measure != ABSENCE:
+                changes += _one(compiled, observation, [row], (), live)
     for name, result in observation.collectors.items():
         if result.outcome in ("ok", "partial"):
             for compiled in rules.get(name, ()):
                 if compiled.rule.op in EVENTS:
                     changes += _events(compiled, observation, result.changes, live)
-                else:
-                    whole = result.notes.get("rows", UNSUPPORTED) == UNSUPPORTED  # what is not installed is gone
-                    changes += _one(compiled, observation, result.readings, keys.get(name, ()), live, whole)
+                elif compiled.rule.id in alive or compiled.concerns(result.readings):
+                    changes += _of_reading(compiled, observation, result, keys, live, context)
+    changes += absences(observation, live, rules, keys, context)
     return changes + _over(observation, live, rules, {change.alert.key for change in changes})
+
+
+def _of_reading(
+    compiled: Compiled,
+    observation: Observation,
+    result: CollectorResult,
+    keys: Mapping[str, Sequence[str]],
+    live: Mapping[str, Alert],
+    context: Context,
+) -> list[Change]:
+    if compiled.rule.measure == ABSENCE:
+        return []  # asked of every observation
+    whole = result.notes.get("rows", UNSUPPORTED) == UNSUPPORTED  # what is not installed is gone
+    rows = _rows(compiled, observation, result.readings, keys, context)
+    key = () if compiled.rule.over else keys.get(compiled.rule.collector, ())
+    return _one(compiled, observation, rows, key, live, whole)
+
+
+def _in_force(
+    listed: Sequence[Compiled], observation: Observation, between: Mapping[str, Callable[[datetime], bool]]
+) -> list[Compiled]:
+    at = observation.observed_at
+    return [one for one in listed if (test := between.get(one.rule.id)) is None or test(at)]
+
+
+def _rested(
+    observation: Observation, live: Mapping[str, Alert], between: Mapping[str, Callable[[datetime], bool]]
+) -> list[Change]:
+    """The end of what a rule says that is not in force at this time."""
+    at = observation.observed_at
+    return [
+        gone(alert, observation)
+        for alert in live.values()
+        if (test := between.get(alert.rule)) is not None and not test(at)
+    ]
+
+
+def _rows(
+    compiled: Compiled,
+    observation: Observation,
+    readings: Sequence[Mapping[str, Any]],
+    keys: Mapping[str, Sequence[str]],
+    context: Context,
+) -> Sequence[Mapping[str, Any]]:
+    """The rows that a rule tests."""
+    rule = compiled.rule
+    key = keys.get(rule.collector, ())
+    if compiled.condition is not None:
+        return compiled.condition.rows(observation, context, lambda row: row_name(row, key))
+    if not compiled.derived:
+        return readings
+    asked = [(compiled.matches(row), row) for row in readings]
+    matching = [row for matches, row in asked if matches]
+    if rule.over:
+        matching, key = summed(rule, matching), ()
+    if rule.measure == VALUE:
+        return matching
+    unknown = [{**row, MEASURED: None} for matches, row in asked if matches is None]
+    return measured(rule, [(row_name(row, key), row) for row in matching], context) + unknown
+
+
+def absences(
+    observation: Observation,
+    live: Mapping[str, Alert],
+    rules: Mapping[str, Sequence[Compiled]],
+    keys: Mapping[str, Sequence[str]],
+    context: Context,
+) -> list[Change]:
+    """What rules of absence say: of all their collectors, whether the observation has them or not."""
+    changes: list[Change] = []
+    for name, listed in rules.items():
+        for compiled in listed:
+            if compiled.rule.measure != ABSENCE:
+                continue
+            result = observation.collectors.get(name)
+            read = result is not None and result.outcome in ("ok", "partial")
+            key: Sequence[str] = keys.get(name, ())
+            matching: list[tuple[str, Mapping[str, Any]]] = []
+            if not name:
+                matching = [("", {"status": observation.status})] if observation.status in (OK, PARTIAL) else []
+            elif read and result is not None:
+                matching = [(row_name(row, key), row) for row in result.readings if compiled.matches(row)]
+            whole = not read or result is None or result.notes.get("rows", UNSUPPORTED) == UNSUPPORTED
+            found = measured(compiled.rule, matching, context, whole)
+            changes += _one(compiled, observation, found, key, live)
+    return changes
 
 
 def _events(
@@ -127,12 +224,12 @@ def _one(
     live: Mapping[str, Alert],
     whole: bool = True,
 ) -> list[Change]:
-    rule, changes = compiled.rule, []
+    rule, changes, derived = compiled.rule, [], compiled.derived
     prefix = f"{rule.id}|{observation.endpoint}|"
     unseen = {name for name in live if name.startswith(prefix)} if live else set()
     lives, seen = bool(unseen), set()
     for row in rows:
-        matches = compiled.matches(row)
+        matches = True if derived else compiled.matches(row)
         if matches is False or not (lives or compiled.severity(row, CLEAR) not in (CLEAR, UNKNOWN)):
             continue
         name = prefix + row_name(row, key)
@@ -145,19 +242,19 @@ def _one(
         severity = compiled.severity(row, held)
         if matches is None or severity == UNKNOWN:
             continue
-        change = _step(rule, observation, row, name, known, severity)
+        change = _step(compiled, observation, row, name, known, severity)
         if change is not None:
             changes.append(change)
     return changes + [gone(live[name], observation) for name in sorted(unseen) if whole]
 
 
 def _step(
-    rule: Rule, observation: Observation, row: Mapping[str, Any], name: str, known: Alert | None, severity: str
+    compiled: Compiled, observation: Observation, row: Mapping[str, Any], name: str, known: Alert | None, severity: str
 ) -> Change | None:
-    at = observation.observed_at
+    at, rule, field = observation.observed_at, compiled.rule, compiled.field
     if severity == CLEAR:
         return gone(known, observation) if known is not None else None
-    value = row.get(rule.field)
+    value = row.get(field)
     summary = summary_of(rule, row, value, observation.name)
     if known is None:
         state = PENDING if rule.for_s > 0 else FIRING

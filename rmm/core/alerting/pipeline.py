@@ -167,7 +167,7 @@ class _Flow:
     def _remember(self, one: Waiting, group: str) -> None:
         heard = self._heard.setdefault(one.channel, set())
         told = None
-        if one.kind == RESOLVED:
+        if one.kind == RESOLVED or all(alert.state == RESOLVED for alert in self._bodies[one.id].alerts):
             heard.discard(one.alert)
         else:
             heard.add(one.alert)

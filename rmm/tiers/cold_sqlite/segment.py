@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from rmm.core.columns import Column, Number, pack, pack_integers, unpack, unpack_integers
+from rmm.core.columns import SCALES, Column, Number, pack, pack_integers, unpack, unpack_integers
 from rmm.core.rollup import Rolled, Rollups
 from rmm.tiers.cold_sqlite.planes import Columns, Planes, framed, laid_out, pressed, readable
 
@@ -229,6 +229,18 @@ class RolledSegment:
                 total = [low * n + one for low, n, one in zip(least, counts, total, strict=True)]
             rows = zip([self._spans[one] for one in taken], counts, least, most, total, last, strict=True)
             return Rollups(digits, [Rolled(*row) for row in rows])
+
+    def extremes(self, number: int) -> tuple[list[int], list[Number], list[Number]]:
+        """(spans, least, most) of the series with this number, in the unit of its samples."""
+        with readable:
+            taken = _places(self._stored.sets, self._stored.whose, number, self._names, self._stored.count)
+            least, most = (unpack(self._planes.column(5 * number + place), len(taken)) for place in (2, 3))
+            digits = self._digits[number]
+            if digits >= 0:
+                scale = SCALES[digits]
+                most = [(low + one) / scale for low, one in zip(least, most, strict=True)]
+                least = [low / scale for low in least]
+            return [self._spans[one] for one in taken], least, most
 
     def all(self, names: Sequence[Name]) -> dict[Name, Rollups]:
         """The rollups of all series."""

@@ -33,7 +33,7 @@ class EscalationStore:
     async def begin(self, courses: Iterable[Course]) -> None:
         """New courses; where there is one of its identity, that stays as it is."""
         rows = [(*_identity(one), _instant(one.fired_at), _text_of(one.due_at), _text(one)) for one in courses]
-        await self._store.execute_many("begin_course", rows)
+        await self._store.run("begin_course", rows)
 
     async def put(self, courses: Iterable[Course]) -> None:
         """What became of courses."""
@@ -41,7 +41,7 @@ class EscalationStore:
         for one in courses:
             times = _instant(one.fired_at), _text_of(one.due_at), one.ended, _text_of(one.closed_at)
             rows.append((*times, _text(one), *_identity(one)))
-        await self._store.execute_many("put_course", rows)
+        await self._store.run("put_course", rows)
 
     async def to_see(self, now: datetime, most: int) -> list[Course]:
         """Courses with something to do: a step is due, their alert fires no more, or the clock was set back."""
@@ -70,12 +70,12 @@ class EscalationStore:
     async def forget(self, before: datetime) -> None:
         """Delete courses that were closed before then, with their steps."""
         for statement in ("forget_steps", "forget_courses"):
-            await self._store.execute_many(statement, [(_instant(before),)])
+            await self._store.run(statement, [(_instant(before),)])
 
     async def take(self, steps: Iterable[Taken]) -> None:
         """Steps are taken: once each, whatever is said twice."""
         rows = [(*_identity(one), one.repeat, one.step, _text(one)) for one in steps]
-        await self._store.execute_many("add_step", rows)
+        await self._store.run("add_step", rows)
 
     async def steps_of(self, keys: Iterable[str]) -> dict[tuple[str, datetime, str], set[tuple[int, int]]]:
         """(key, first_at, policy) -> (repeat, step) of what was taken, for alerts' keys."""
@@ -101,7 +101,7 @@ class EscalationStore:
 
     async def remove_override(self, override: Override) -> None:
         """Keep that it was removed."""
-        await self._store.execute_many("put_override", [(_text(override), override.number)])
+        await self._store.run("put_override", [(_text(override), override.number)])
 
 
 class EscalationFile:

@@ -144,31 +144,27 @@ class FleetStore:
         self.damaged = self.damaged or failure.code == "tier.damaged"
         return failure
 
-    async def _rows(self, statement: str, read: Callable[[Any], T], *arguments: Any) -> list[T]:
+    async def run(self, statement: str, arguments: Iterable[Sequence[Any]]) -> None:
+        """A named statement, once for each of these arguments."""
+        await self._db.executemany(self._sql[statement], arguments)
+
+    async def rows(self, statement: str, read: Callable[[Any], T], *arguments: Any) -> list[T]:
         """The rows of a statement, each as `read` gives it."""
         try:
             return [read(row) for row in await self._db.execute_fetchall(self._sql[statement], arguments)]
         except (sqlite3.Error, msgspec.DecodeError, ValueError, TypeError) as error:  # what is read does not decode
             raise self._failed(error) from error
 
-    async def rows(self, statement: str, read: Callable[[Any], T], *arguments: Any) -> list[T]:
-        """The rows of a named statement, for the parts of this store that are modules of their own."""
-        return await self._rows(statement, read, *arguments)
-
-    async def execute_many(self, statement: str, rows: Iterable[Sequence[Any]]) -> None:
-        """A named statement without an answer, for the same."""
-        await self._db.executemany(self._sql[statement], rows)
-
     async def stamps(self, endpoints: Iterable[str]) -> dict[str, Stamp]:
         """What is known of these endpoints."""
         wanted = json.dumps(list(endpoints))
         return dict(
-            await self._rows("stamps", lambda row: (row[0], Stamp(row[1], row[2], row[3], json.loads(row[4]))), wanted)
+            await self.rows("stamps", lambda row: (row[0], Stamp(row[1], row[2], row[3], json.loads(row[4]))), wanted)
         )
 
     async def live_alerts(self) -> list[Alert]:
         """All alerts that are not resolved."""
-        return await self._rows("live_alerts", lambda row: _alert(row[0]))
+        return await self.rows("live_alerts", lambda row: _alert(row[0]))
 
     async def put_endpoints(self, rows: Sequence[tuple[Any, ...]]) -> None:
         """Replace endpoint rows, in the column order of the table."""
@@ -194,15 +190,15 @@ class FleetStore:
 
     async def outcomes(self, site: str, since: datetime) -> dict[tuple[str, str], int]:
         """(status, fault code) -> count of a site's endpoints that were observed since then."""
-        return dict(await self._rows("outcomes", lambda row: ((row[0], row[1]), row[2]), site, _instant(since)))
+        return dict(await self.rows("outcomes", lambda row: ((row[0], row[1]), row[2]), site, _instant(since)))
 
     async def concerned(self, site: str, since: datetime) -> dict[str, tuple[str, str]]:
         """Endpoint -> (status, fault code) of those with a fault since then."""
-        return dict(await self._rows("concerned", lambda row: (row[0], (row[1], row[2])), site, _instant(since)))
+        return dict(await self.rows("concerned", lambda row: (row[0], (row[1], row[2])), site, _instant(since)))
 
     async def reported(self) -> list[Reported]:
         """What the machine of each endpoint last said of itself."""
-        return await self._rows("reported", lambda row: Reported(*map(str, row)))
+        return await self.rows("reported", lambda row: Reported(*map(str, row)))
 
     async def put_refusal(self, endpoint: str, at: datetime, refusal: Refusal) -> None:
         """Another machine answered for this endpoint; since when it is so, is kept."""
@@ -214,7 +210,7 @@ class FleetStore:
 
     async def refusals(self) -> dict[str, Refusal]:
         """By endpoint, what the newest refusal saw."""
-        return dict(await self._rows("refusals", lambda row: (row[0], _refusal(row[3]))))
+        return dict(await self.rows("refusals", lambda row: (row[0], _refusal(row[3]))))
 
     async def add_acceptances(self, accepted: Iterable[Acceptance]) -> None:
         """Append to what was accepted."""
@@ -245,20 +241,20 @@ class FleetStore:
 
     async def open_incidents(self) -> list[Incident]:
         """All that are not closed."""
-        return await self._rows("open_incidents", lambda row: _incident(row[0]))
+        return await self.rows("open_incidents", lambda row: _incident(row[0]))
 
     async def members(self, incident: str, most: int) -> list[Alert]:
         """Alerts that are or were of an incident, by key, those of one key newest first."""
-        return await self._rows("members", lambda row: _alert(row[0]), incident, most)
+        return await self.rows("members", lambda row: _alert(row[0]), incident, most)
 
     async def numbered(self, numbers: Iterable[int]) -> dict[int, Alert]:
         """Alerts by the numbers that commands show."""
         wanted = json.dumps(list(numbers))
-        return dict(await self._rows("alerts_by_number", lambda row: (row[0], _alert(row[1])), wanted))
+        return dict(await self.rows("alerts_by_number", lambda row: (row[0], _alert(row[1])), wanted))
 
     async def add_silence(self, silence: Silence) -> int:
         """Append a silence; returns its number."""
-        (number,) = await self._rows(
+        (number,) = await self.rows(
             "add_silence", lambda row: int(row[0]), _instant(silence.ends_at), _encode(silence).decode()
         )
         return number
@@ -270,7 +266,7 @@ class FleetStore:
 
     async def silences(self, now: datetime) -> list[Silence]:
         """Those that have not ended."""
-        return await self._rows("silences", silence_of, _instant(now))
+        return await self.rows("silences", silence_of, _instant(now))
 
     async def add_suppressed(self, record: Iterable[Suppressed]) -> None:
         """Append to the record of what was not told."""
@@ -284,7 +280,7 @@ class FleetStore:
 
     async def acts_after(self, number: int) -> list[Act]:
         """What people did after the act of this number."""
-        return await self._rows("acts_after", act_of, number)
+        return await self.rows("acts_after", act_of, number)
 
     async def put_flaps(self, flaps: Mapping[str, Flap | None]) -> None:
         """Replace or forget when alerts came and went."""
@@ -296,11 +292,11 @@ class FleetStore:
 
     async def flaps(self) -> list[Flap]:
         """All that is remembered of them."""
-        return await self._rows("flaps", lambda row: _flap(row[0]))
+        return await self.rows("flaps", lambda row: _flap(row[0]))
 
     async def mark_of(self, name: str) -> int:
         """How far something has been dealt with; 0 at first."""
-        found = await self._rows("mark", lambda row: int(row[0]), name)
+        found = await self.rows("mark", lambda row: int(row[0]), name)
         return found[0] if found else 0
 
     async def set_mark(self, name: str, number: int) -> None:

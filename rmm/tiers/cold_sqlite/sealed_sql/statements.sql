@@ -52,3 +52,10 @@ LEFT JOIN layout AS l ON l.no = s.layout LEFT JOIN endpoint AS e ON e.no = s.pla
 -- name: everyones_segments
 SELECT e.id, CAST(l.series AS BLOB), s.data FROM segment AS s JOIN endpoint AS e ON e.no = s.place / 16777216
 LEFT JOIN layout AS l ON l.no = s.layout WHERE s.place % 16777216 BETWEEN ? AND ?;
+
+-- name: numbers
+SELECT id, no FROM endpoint;
+
+-- name: segments_at
+SELECT e.id, CAST(l.series AS BLOB), s.data FROM json_each(?) AS wanted JOIN segment AS s ON s.place = wanted.value
+JOIN endpoint AS e ON e.no = s.place / 16777216 LEFT JOIN layout AS l ON l.no = s.layout;

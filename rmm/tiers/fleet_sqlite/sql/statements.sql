@@ -132,3 +132,43 @@ SELECT no, body FROM alert WHERE no IN (SELECT value FROM json_each(?)) ORDER BY
 
 -- name: told_of
 SELECT id, channel, at, sent_at, attempts, result FROM outbox WHERE id >= ?1 || '@' AND id < ?1 || 'A' ORDER BY at, id, channel;
+
+-- name: remembered
+SELECT endpoint, body FROM remembered WHERE endpoint IN (SELECT value FROM json_each(?));
+
+-- name: all_remembered
+SELECT endpoint, body FROM remembered;
+
+-- name: put_remembered
+INSERT INTO remembered (endpoint, body) VALUES (?, ?) ON CONFLICT (endpoint) DO UPDATE SET body = excluded.body;
+
+-- name: add_late
+INSERT INTO late (endpoint, at, epoch, seq, arrived, body) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING;
+
+-- name: late_endpoints
+SELECT endpoint, (SELECT count(*) FROM late AS every WHERE every.endpoint = late.endpoint) FROM late
+WHERE evaluated = 0 GROUP BY endpoint ORDER BY min(no) LIMIT ?;
+
+-- name: late_of
+SELECT no, body FROM late WHERE endpoint = ? ORDER BY at, epoch, seq;
+
+-- name: late_evaluated
+UPDATE late SET evaluated = 1 WHERE endpoint = ? AND evaluated = 0;
+
+-- name: forget_late
+DELETE FROM late WHERE evaluated = 1 AND arrived < ?;
+
+-- name: bound_late
+DELETE FROM late WHERE no IN (SELECT no FROM late WHERE endpoint = ? ORDER BY at DESC LIMIT -1 OFFSET ?);
+
+-- name: alerts_since
+SELECT no, body FROM alert WHERE endpoint = ? AND last_at >= ? AND state NOT IN ('pending', 'firing', 'acknowledged');
+
+-- name: add_ended
+INSERT INTO alert (key, endpoint, state, last_at, body) VALUES (?, ?, ?, ?, ?);
+
+-- name: restate_ended
+UPDATE alert SET last_at = ?, body = ? WHERE no = ?;
+
+-- name: silent
+SELECT id, name, site, coalesce(facts ->> 'os', '') FROM endpoint WHERE observed_at < ?;
