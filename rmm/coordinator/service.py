@@ -206,6 +206,7 @@ class Coordinator:
                 for change in await self._doubles(listed, now):
                     if change.tell:
                         counts[change.tell] += 1
+                await self._store.keep_health(min(self._seen.values()), now)
         self._seen, self._counts = {}, {FIRING: 0, RESOLVED: 0}
         await self._delivery.settle()
         return {name: max(0, count) for name, count in counts.items()}

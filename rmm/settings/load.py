@@ -28,6 +28,7 @@ from rmm.model.settings import (
 )
 from rmm.settings.endpoints import ENDPOINTS, RESERVED, SCHEMES, SHELLS, TRANSPORTS, read_endpoints
 from rmm.settings.fitting import endpoint_idle_problems, file_problems, idle_problems
+from rmm.settings.reports import read_reports
 from rmm.settings.rules import read_rules
 from rmm.settings.sessions import endpoint_problems, site_problems
 from rmm.settings.store import store_problems, whole_retention
@@ -85,6 +86,7 @@ class _Top(msgspec.Struct):
     retention_days: int | None = None  # of samples and of changes
     disk: dict[str, Any] = {}
     archive: dict[str, Any] = {}
+    reports: dict[str, Any] = {}
 
 
 def load_settings(folder: Path, flags: Mapping[str, Any] | None = None) -> Settings:
@@ -125,6 +127,7 @@ def load_settings(folder: Path, flags: Mapping[str, Any] | None = None) -> Setti
         place = ("archive", "after_days")
         problems.append(Problem(document.line(place), dotted(place), "0 to 36500 are allowed"))
     _check_channels(document, top, problems)
+    reports = read_reports(document, top.reports, folder, problems)
     groups = _groups(document, top, problems)
     exceptions = _exceptions(document, top, problems)
     lines = lines_of(str(path), problems)
@@ -162,6 +165,7 @@ def load_settings(folder: Path, flags: Mapping[str, Any] | None = None) -> Setti
         retention=retention,
         disk=disk,
         archive=archive,
+        reports=reports,
     )
 
 

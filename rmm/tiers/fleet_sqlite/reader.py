@@ -17,6 +17,7 @@ from rmm.tiers.fleet_sqlite.writer import SQL, path_of
 from rmm.tiers.migrations import named, tier_error
 
 IDENTITY = 3  # the schema that has refusals and acceptances
+HEALTH = 8  # the schema that has the health of days
 
 _acceptance = msgspec.json.Decoder(Acceptance).decode
 _refusal = msgspec.json.Decoder(Refusal).decode
@@ -32,6 +33,16 @@ class Refused(NamedTuple):
     since: datetime
     at: datetime
     refusal: Refusal
+
+
+class HealthDay(NamedTuple):
+    """The health of an endpoint on a day of UTC: as its last round left it, and the lowest score."""
+
+    day: str
+    endpoint: str
+    score: int
+    lowest: int
+    status: str
 
 
 class FleetFile:
@@ -83,6 +94,11 @@ class FleetFile:
         """Who accepted another machine, oldest first; the newest of an endpoint is the one that counts."""
         first = since.astimezone(UTC).isoformat(timespec="microseconds") if since else ""
         return self._ask("acceptances", lambda row: _acceptance(row[0]), first, schema=IDENTITY)
+
+    def health_days(self, since: datetime, until: datetime) -> list[HealthDay]:
+        """The health of the days that this time touches, oldest first."""
+        days = since.astimezone(UTC).date().isoformat(), until.astimezone(UTC).date().isoformat()
+        return self._ask("health_days", lambda row: HealthDay(*row), *days, schema=HEALTH)
 
 
 def _endpoint(row: sqlite3.Row) -> dict[str, Any]:

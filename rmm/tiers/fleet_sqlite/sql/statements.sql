@@ -84,3 +84,16 @@ INSERT INTO acceptance (endpoint, at, body) VALUES (?, ?, ?);
 
 -- name: acceptances
 SELECT body FROM acceptance WHERE at >= ? ORDER BY no;
+
+-- name: keep_health
+INSERT INTO health_day (day, endpoint, score, lowest, status)
+SELECT substr(observed_at, 1, 10), id, score, score, health FROM endpoint
+WHERE observed_at >= ?1 AND observed_at < ?2 AND health != 'Unknown'
+ON CONFLICT (day, endpoint) DO UPDATE SET score = excluded.score, lowest = min(lowest, excluded.lowest),
+  status = excluded.status;
+
+-- name: forget_health
+DELETE FROM health_day WHERE day < ?;
+
+-- name: health_days
+SELECT day, endpoint, score, lowest, status FROM health_day WHERE day BETWEEN ? AND ? ORDER BY day;
