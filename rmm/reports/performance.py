@@ -70,7 +70,7 @@ def _high(values: list[float]) -> float:
 
 
 def _table(found: Mapping[str, Sequence[Rollup]], names: Mapping[str, str], title: str, how: str) -> Table:
-    whole = ((names[one], together(rollups)) for one, rollups in found.items())
+    whole = ((name, together(found[one])) for one, name in names.items() if one in found)
     most = heapq.nlargest(MOST, whole, key=lambda item: item[1].mean)
     rows = tuple((name, one.mean, one.min, one.max, one.last, one.samples) for name, one in most)
     return Table(title=title, columns=COLUMNS, rows=rows, command=how)

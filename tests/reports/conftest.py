@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,11 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 import sampled
+
+from rmm.app import open_app
+from rmm.model.report import Document
+from rmm.report_run import asked_for, compose
+from rmm.settings.reports import report_names
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +31,12 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same, with something hostile in every text that an endpoint wrote."""
     made: Path = sampled.build(tmp_path_factory.mktemp("hostile"), 12, days=6, hostile=True)
     return made
+
+
+@pytest.fixture(scope="session")
+def documents(hostile: Path) -> Mapping[str, Document]:
+    """Every report of the hostile fleet."""
+    now = datetime.now(UTC)
+    app = open_app(hostile, lambda: "")
+    asked = asked_for(now, now - timedelta(days=5), now, "", "")
+    return {name: compose(app, name, asked) for name in report_names()}

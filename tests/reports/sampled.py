@@ -14,6 +14,7 @@ import yaml
 
 from rmm.app import App, open_app
 from rmm.model.observation import CollectorResult, Fault, Observation, encode_observation
+from rmm.model.report import Asked, Bar, Bars, Column, Document, Figure, Figures, Line, Lines, Table, Text
 from rmm.model.state import CollectorState, EndpointState
 from rmm.resources import shipped
 from rmm.tiers import hot_json
@@ -25,6 +26,7 @@ SITES = ("hq", "berlin")
 GROUPS = ("servers", "clients", 'k"iosk')
 STEP = timedelta(minutes=10)
 Rows = list[dict[str, Any]]
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 PAYLOADS = [
     "<script>alert(1)</script>",
@@ -167,4 +169,25 @@ def state(last: Observation) -> EndpointState:
     return EndpointState(
         endpoint=last.endpoint, name=last.name, site=last.site, observed_at=last.observed_at, status=last.status,
         fault=last.fault, duration_s=last.duration_s, epoch="a", seq=last.seq, collectors=read,
+    )  # fmt: skip
+
+
+def everywhere(text: str) -> Document:
+    """A report with one text in every place that there is, headings and names of lines among them."""
+    columns = (
+        Column(key="a", heading=text),
+        Column(key="b", heading=text, kind="command"),
+        Column(key="c", heading="n", kind="number"),
+    )
+    asked = Asked(now=NOW, since=NOW - timedelta(days=7), until=NOW, site=text, group=text)
+    return Document(
+        name="x", title=text, asked=asked, blocks=(
+            Figures(title=text, items=(Figure(label=text, value=text, unit=text, command=text),)),
+            Table(title=text, columns=columns, rows=((text, text, 50.5), ({text: text}, [text], None)), command=text,
+                  note=text, main=True),
+            Bars(title=text, bars=(Bar(label=text, value=1.0),), unit=text, command=text),
+            Lines(title=text, days=("2026-02-28", "2026-03-01"), unit=text, command=text,
+                  lines=(Line(name=text, values=(1.0, None)),)),
+            Text(text=text),
+        ),
     )  # fmt: skip

@@ -5,20 +5,16 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
-from sampled import PAYLOADS
-from test_forms import documents, everywhere
+from playwright.sync_api import Browser, Dialog, sync_playwright
+from sampled import PAYLOADS, everywhere
 
 from rmm.model.report import Document
 from rmm.report_run import render
 from rmm.settings.reports import report_names
 
 WIDTHS = (1280, 794)  # a screen; A4 at 96 dpi
-
-__all__ = ["documents"]
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +33,14 @@ def check(browser: Browser, path: Path) -> None:
     context = browser.new_context(java_script_enabled=True)
     page = context.new_page()
     asked: list[str] = []
-    said: list[Any] = []
+    said: list[str] = []
+
+    def dismiss(dialog: Dialog) -> None:
+        said.append(dialog.message)
+        dialog.dismiss()
+
     page.on("request", lambda request: asked.append(request.url))
-    page.on("dialog", lambda dialog: (said.append(dialog.message), dialog.dismiss()))
+    page.on("dialog", dismiss)
     for width in WIDTHS:
         page.set_viewport_size({"width": width, "height": 900})
         page.goto(path.as_uri())

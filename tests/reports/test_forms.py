@@ -7,7 +7,7 @@ import io
 import json
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
@@ -16,46 +16,16 @@ from typing import Any
 import openpyxl
 import pypdfium2
 import pytest
-from sampled import PAYLOADS
+from sampled import PAYLOADS, everywhere
 
 from rmm.app import open_app
-from rmm.model.report import Asked, Bar, Bars, Column, Document, Figure, Figures, Line, Lines, Table, Text
+from rmm.model.report import Asked, Column, Document, Table
 from rmm.report_run import asked_for, compose, render
 from rmm.settings.reports import report_names
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 FORMULA = ("=", "+", "-", "@", "＝", "\t", "\r")
 STEERING = {"\x00", "\x1b", "\x07", "\u202e"}
-
-
-@pytest.fixture(scope="session")
-def documents(hostile: Path) -> Mapping[str, Document]:
-    """Every report of the hostile fleet."""
-    now = datetime.now(UTC)
-    app = open_app(hostile, lambda: "")
-    asked = asked_for(now, now - timedelta(days=5), now, "", "")
-    return {name: compose(app, name, asked) for name in report_names()}
-
-
-def everywhere(text: str) -> Document:
-    """A report with one text in every place that there is, headings and names of lines among them."""
-    columns = (
-        Column(key="a", heading=text),
-        Column(key="b", heading=text, kind="command"),
-        Column(key="c", heading="n", kind="number"),
-    )
-    asked = Asked(now=NOW, since=NOW - timedelta(days=7), until=NOW, site=text, group=text)
-    return Document(
-        name="x", title=text, asked=asked, blocks=(
-            Figures(title=text, items=(Figure(label=text, value=text, unit=text, command=text),)),
-            Table(title=text, columns=columns, rows=((text, text, 50.5), ({text: text}, [text], None)), command=text,
-                  note=text, main=True),
-            Bars(title=text, bars=(Bar(label=text, value=1.0),), unit=text, command=text),
-            Lines(title=text, days=("2026-02-28", "2026-03-01"), unit=text, command=text,
-                  lines=(Line(name=text, values=(1.0, None)),)),
-            Text(text=text),
-        ),
-    )  # fmt: skip
 
 
 class Page(HTMLParser):
@@ -132,7 +102,13 @@ def check_pdf(data: bytes) -> pypdfium2.PdfDocument:
     return document
 
 
-CHECKS = {"html": check_html, "csv": check_csv, "xlsx": check_xlsx, "pdf": check_pdf, "json": json.loads}
+CHECKS: dict[str, Callable[[bytes], object]] = {
+    "html": check_html,
+    "csv": check_csv,
+    "xlsx": check_xlsx,
+    "pdf": check_pdf,
+    "json": json.loads,
+}
 
 
 @pytest.mark.parametrize("form", CHECKS)

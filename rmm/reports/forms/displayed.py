@@ -55,8 +55,11 @@ def _figure(one: Any) -> Shown:
 def _table(table: Table) -> Shown:
     places = [number for number, column in enumerate(table.columns) if column.paper]
     columns = [table.columns[place] for place in places]
-    rows = [[_cell(row[place], column) for place, column in zip(places, columns, strict=True)] for row in table.rows]
-    left = len(rows) - MOST_ROWS
+    rows = [
+        [_cell(row[place], column) for place, column in zip(places, columns, strict=True)]
+        for row in table.rows[:MOST_ROWS]
+    ]
+    left = len(table.rows) - MOST_ROWS
     notes = [table.note] if table.note else []
     if left > 0:
         notes.append(f"{left} more rows are in the formats csv, xlsx and json.")
@@ -64,11 +67,12 @@ def _table(table: Table) -> Shown:
         missing = ", ".join(column.heading for column in table.columns if not column.paper)
         notes.append(f"The formats csv, xlsx and json have also: {missing}.")
     return {
-        "type": "table", "title": text_of(table.title), "command": text_of(table.command), "note": text_of(" ".join(notes)),
+        "type": "table", "title": text_of(table.title), "command": text_of(table.command),
+        "note": text_of(" ".join(notes)),
         "columns": [
             {"heading": text_of(c.heading), "right": c.kind in RIGHT, "code": c.kind == "command"} for c in columns
         ],
-        "rows": rows[:MOST_ROWS],
+        "rows": rows,
     }  # fmt: skip
 
 
