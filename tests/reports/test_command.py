@@ -34,7 +34,7 @@ def test_files(lab: Lab, tmp_path: Path) -> None:
     assert b"Executive summary" in (tmp_path / "e.html").read_bytes()
     assert rmm("alerts", *config, "--out", "deep/a.csv", folder=tmp_path).returncode == 0
     assert (tmp_path / "deep" / "a.csv").read_bytes().startswith(b"\xef\xbb\xbfSeverity,")
-    assert rmm("inventory", *config, folder=tmp_path).returncode == 0
+    assert rmm("inventory", *config, "--format", "xlsx", folder=tmp_path).returncode == 0
     (made,) = tmp_path.glob("inventory-*.xlsx")
     book = openpyxl.load_workbook(io.BytesIO(made.read_bytes()))
     assert book["Endpoints"].max_row == 51  # all endpoints, polled or not
