@@ -85,6 +85,9 @@ async def _fill(app: App, days: int, *, hostile: bool) -> None:
                 await tier.store([*history, before, last])
                 states[endpoint.id] = state(last)
                 folded.append(encode_observation(last))
+            if days > 6:  # history as it is kept: days that are merged, hours that are sealed, rows
+                await tier.seal(now - timedelta(hours=3))
+                await tier.merge(now - timedelta(days=2))
         hot_json.write(app.data, site, shard, states, now)
     async with app.coordinator() as coordinator:
         for begin in range(0, len(folded), 500):
