@@ -36,8 +36,8 @@ class Audit:
             counted("Entries by kind", Counter(row["what"] for row in rows), how),
             Table(title="Entries, newest first", columns=COLUMNS, command=how, main=True,
                   rows=tuple(tuple(row[one.key] for one in COLUMNS) for row in reversed(rows))),
-            Text(text="What rmm keeps of this: machines that were accepted for an endpoint (by whom and why), and what was "
-                      "told to which channel. Changes of rmm.yaml and of the vault are not recorded by rmm."),
+            Text(text="What rmm keeps of this: machines that were accepted for an endpoint (by whom and why), and what "
+                      "was told to which channel. Changes of rmm.yaml and of the vault are not recorded by rmm."),
         )  # fmt: skip
 
 
