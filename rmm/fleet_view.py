@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from functools import cached_property
@@ -84,6 +84,36 @@ class FleetView:
             for one in waiting.values():
                 yield from ((one, line) for line in query.lines(_asked(query, one, {}), nothing))
 
+    def several(
+        self, queries: Sequence[Query], *, site: str = "", group: str = ""
+    ) -> Iterator[tuple[int, Endpoint, tuple[Any, ...]]]:
+        """The answers of several queries in one pass: each line with the number of its query and its endpoint."""
+        wanted: dict[str, list[str]] = {}
+        for query in queries:
+            for name, fields in query.fields.items():
+                known = wanted.setdefault(name, [])
+                known += [field for field in fields if field not in known]
+        wanted.pop(ENDPOINT, None)
+        chosen = [
+            one
+            for one in self._app.settings.endpoints
+            if one.enabled and group.casefold() in ("", one.group.casefold())
+        ]
+        pickers = [_pickers(query, wanted) for query in queries]
+        for place in sorted({one.site for one in chosen if site in ("", one.site)}):
+            waiting = {one.id: one for one in chosen if one.site == place}
+            told = max((self._health(query, place) for query in queries), key=len, default={})
+            for known_state in hot_rows.last_states(self._app.data, place, wanted):
+                if one := waiting.pop(known_state.endpoint, None):
+                    state = {**known_state.state, **told.get(one.id, {})}
+                    for number, (query, picked) in enumerate(zip(queries, pickers, strict=True)):
+                        parts = {name: pick(known_state.parts[name]) for name, pick in picked.items()}
+                        yield from ((number, one, line) for line in query.lines(_asked(query, one, state), parts))
+            for one in waiting.values():
+                for number, query in enumerate(queries):
+                    nothing = {n: Part(None, (None,) * len(f)) for n, f in query.fields.items() if n != ENDPOINT}
+                    yield from ((number, one, line) for line in query.lines(_asked(query, one, {}), nothing))
+
     def _health(self, query: Query, site: str) -> dict[str, dict[str, Any]]:
         if _OF_HEALTH.isdisjoint(query.fields.get(ENDPOINT, ())):
             return {}
@@ -150,6 +180,28 @@ class FleetView:
             if self._open is not None:
                 self._open.enter_context(reader.kept_open())
         return self._readers[endpoint.site]
+
+
+def _pickers(query: Query, wanted: Mapping[str, Sequence[str]]) -> dict[str, Callable[[Part], Part]]:
+    """By collector, what takes a query's own fields out of parts that have more."""
+    return {
+        name: _picker([wanted[name].index(field) for field in fields], len(wanted[name]))
+        for name, fields in query.fields.items()
+        if name != ENDPOINT
+    }
+
+
+def _picker(places: Sequence[int], width: int) -> Callable[[Part], Part]:
+    if list(places) == list(range(width)):
+        return lambda part: part
+
+    def picked(row: Sequence[Any]) -> tuple[Any, ...]:
+        return tuple([row[place] for place in places])
+
+    def pick(part: Part) -> Part:
+        return Part(None if part.rows is None else [picked(row) for row in part.rows], picked(part.blank))
+
+    return pick
 
 
 def _asked(query: Query, endpoint: Endpoint, state: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -282,16 +282,6 @@ class Channel(Protocol):
         ...
 
 
-class Report(Protocol):
-    """Renders one report from the fleet's data."""
-
-    name: str
-    title: str
-    formats: tuple[str, ...]  # html, csv, xlsx, json
-
-    def render(self, fleet: FleetReader, format: str, *, now: datetime) -> bytes: ...
-
-
 class HistoryReader(Protocol):
     """Read access to the history of endpoints, wherever its parts lie: what commands, reports and dashboards use.
 

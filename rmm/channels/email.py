@@ -25,7 +25,7 @@ from rmm.model.rule import Notification
 
 _OPTIONS = {"host", "port", "tls", "ca_file", "login", "from", "to", "templates"}
 TLS = ("starttls", "tls", "none")
-_PORTS = {"starttls": 587, "tls": 465, "none": 25}
+PORTS = {"starttls": 587, "tls": 465, "none": 25}
 _ADDRESS = re.compile(r"[^\s@<>,;:\"()\[\]\\]{1,64}@[^\s@<>,;:\"()\[\]\\]{1,255}\Z")
 MOST_ATTACHED = 20 << 20  # bytes of all attachments; many servers take no more than 25 MB, encoded
 
@@ -209,7 +209,7 @@ def build(*, name: str, options: Mapping[str, Any]) -> EmailChannel:
     for one in addresses:
         _address(name, "to", one)
     sender = _address(name, "from", options.get("from"))
-    server = Server(host, port_of(name, options, _PORTS[tls]), tls, text_of(name, options, "ca_file"), login)
+    server = Server(host, port_of(name, options, PORTS[tls]), tls, text_of(name, options, "ca_file"), login)
     folder = text_of(name, options, "templates")
     templates = Templates(Path(folder) if folder else None)
     return EmailChannel(name, server, sender, [str(one) for one in addresses], templates)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -32,6 +31,8 @@ def changes(
     config: Config = None,
     since: Annotated[str, typer.Option(help="How far back (24h, 7d, 4w) or an ISO time.")] = "7d",
     until: Annotated[str, typer.Option(help="An ISO time; without: now.")] = "",
+    site: Annotated[str, typer.Option(help="Only endpoints of this site.")] = "",
+    group: Annotated[str, typer.Option(help="Only endpoints of this group.")] = "",
     collector: Annotated[list[str] | None, typer.Option(help="Only this collector; may be repeated.")] = None,
     everything: Annotated[
         bool, typer.Option("--all", help="States that come and go too, such as those of services, and times.")
@@ -44,19 +45,17 @@ def changes(
     What a collector says for the first time is no change. `identity` tells which other machine was accepted for an
     endpoint, by whom and why.
     """
+    from rmm.changes_view import changed
+
     checked_output(output)
     application = open_app(config)
     wanted = _wanted(application.catalog, collector or (), everything=everything)
     end = time_of(until) if until else datetime.now(UTC)
     begin = time_of(since, end)
-    chosen = [application.targets.endpoint(endpoint)] if endpoint else application.settings.endpoints
-    rows: list[Row] = []
-    for site in sorted({one.site for one in chosen}):
-        names = {one.id: one.name for one in chosen if one.site == site}
-        rows += _of_site(application.data, site, names, wanted, begin, end, everything=everything)
-    if not collector:
-        rows += _accepted(application.data, {one.id: one.name for one in chosen}, begin, end)
-    rows.sort(key=lambda row: (row["at"], row["endpoint"]))
+    if site:
+        application.known_site(site)
+    chosen = application.targets.matching([endpoint] if endpoint else [], site=site, group=group)
+    rows = changed(application.data, chosen, wanted, begin, end, everything=everything, identity=not collector)
     left_out = max(0, len(rows) - most) if most else 0
     _show(rows[left_out:], output, f"nothing has changed since {begin:%Y-%m-%d %H:%M} UTC")
     if left_out and output == "table":
@@ -74,57 +73,9 @@ def _wanted(catalog: Mapping[str, Collector], named: Sequence[str], *, everythin
     return {name: one for name, one in catalog.items() if everything or is_inventory(one.manifest)}
 
 
-def _accepted(data: Path, names: Mapping[str, str], begin: datetime, end: datetime) -> Iterator[Row]:
-    from rmm.cli.quarantine import acceptances
-    from rmm.tiers.fleet_sqlite import FleetFile
-
-    return acceptances(names, [one for one in FleetFile(data).acceptances(begin) if one.at <= end])
-
-
 def _show(rows: Sequence[Row], output: str, empty: str) -> None:
     shown = [_short(row) for row in rows] if output == "table" else rows
     show(shown, COLUMNS, output, empty=empty)
-
-
-def _of_site(
-    data: Any, site: str, names: dict[str, str], wanted: dict[str, Collector], begin: datetime, end: datetime,
-    *, everything: bool,
-) -> Iterator[Row]:  # fmt: skip
-    from rmm.core.change import changing
-    from rmm.tiers.cold_sqlite import ColdReader
-
-    reader = ColdReader(data, site)
-    fields = {name: set(changing(one.manifest)) for name, one in wanted.items()}
-    for identity, touched in sorted(reader.changed(since=begin, until=end).items()):
-        if identity not in names or not touched & wanted.keys():
-            continue
-        found = [
-            change
-            for change in reader.changes(identity, since=begin, until=end)
-            if change["collector"] in wanted and not change["first"]
-        ]
-        for row in _rows(found, None if everything else fields):
-            yield {"at": row.pop("at").isoformat(timespec="seconds"), "endpoint": names[identity], **row}
-
-
-def _rows(found: Sequence[Row], fields: dict[str, set[str]] | None) -> Iterator[Row]:
-    """One row per row that came or went, with its values together, and one per field that changed."""
-    came: dict[tuple[Any, ...], Row] = {}
-    for change in found:
-        place = (change["at"], change["collector"], change["key"])
-        head = {"at": change["at"], "collector": change["collector"], "row": change["key"]}
-        if not change["field"]:
-            what = "removed" if change["value"] is None else "added"
-            row = {**head, "what": what, "field": "", "from": None, "to": None}
-            if what == "added":
-                came[place] = row = {**row, "to": {}}
-            yield row
-        elif place in came:
-            if change["value"] is not None:
-                came[place]["to"][change["field"]] = change["value"]
-        elif fields is None or change["field"] in fields[change["collector"]]:
-            changed: Row = {"what": "changed", "field": change["field"]}
-            yield {**head, **changed, "from": change["before"], "to": change["value"]}
 
 
 def _short(row: Row) -> Row:

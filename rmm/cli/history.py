@@ -29,6 +29,7 @@ STEPS, BY = ("auto", "raw", "hour", "day"), ("mean", "max", "min", "last")
 _ROW = "["
 _METRIC = re.compile(r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*(\[.*\])?", re.DOTALL)
 FIGURES = {"count": "COUNT", "min": "MIN", "mean": "MEAN", "max": "MAX", "last": "LAST"}
+FORECAST = {"per_day": "PER DAY", "days_left": "DAYS LEFT", "fit": "FIT"}
 WHO = {"endpoint": "ENDPOINT", "metric": "METRIC"}
 
 
@@ -73,6 +74,9 @@ def history(
     summary: Annotated[
         bool, typer.Option("--summary", help="One line for each endpoint instead of the points.")
     ] = False,
+    forecast: Annotated[
+        str, typer.Option(help="Also when a straight line through the days reaches this value; implies --summary.")
+    ] = "",
     output: Output = "table",
 ) -> None:
     """Show what a metric was: of one endpoint its points, of several a line each. Also what a text or state was.
@@ -99,8 +103,9 @@ def history(
     found = _series(view, endpoints, metric, span) if numeric is not False else iter(())
     if top:
         found = iter(heapq.nlargest(top, found, key=lambda one: getattr(together(one.points), by)))
-    if top or summary or (output == "table" and (len(endpoints) != 1 or _rows_of(metric))):
-        shown = _lines(found, output, rows=_rows_of(metric))
+    limit = _limit(forecast) if forecast else None
+    if top or summary or limit is not None or (output == "table" and (len(endpoints) != 1 or _rows_of(metric))):
+        shown = _lines(found, output, rows=_rows_of(metric), limit=limit)
     else:
         shown = _points(found, span, output)
     if not shown and not numeric:
@@ -193,7 +198,25 @@ def _expanded(view: FleetView, endpoint: Endpoint, metric: str, span: Span) -> I
             yield name
 
 
-def _lines(found: Iterator[Series], output: str, *, rows: bool) -> bool:
+def _limit(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise ConfigError(f"--forecast {text}: a number is expected", hint="Such as --forecast 100.") from error
+
+
+def _forecast(points: Sequence[Rollup], limit: float) -> dict[str, Any]:
+    """Growth per day, days until the limit, and how well the line fits; nothing of what cannot be said."""
+    from rmm.core.capacity import capacity
+
+    found = capacity([(point.at.timestamp() / 86_400, point.last) for point in points], limit)
+    if found is None:
+        return dict.fromkeys(FORECAST)
+    days = None if found.days is None else round(found.days, 2)
+    return {"per_day": round(found.per_day, 4), "days_left": days, "fit": round(found.fit, 3)}
+
+
+def _lines(found: Iterator[Series], output: str, *, rows: bool, limit: float | None = None) -> bool:
     """Show each series as one line; whether there was any."""
     from rmm.core.trends import together
 
@@ -202,10 +225,12 @@ def _lines(found: Iterator[Series], output: str, *, rows: bool) -> bool:
     for one in found:
         figures = _figures(together(one.points), text=table)
         trend = {"trend": sparkline([point.mean for point in one.points], NARROW)} if table else {}
-        shown.append({"endpoint": one.endpoint.name, "metric": one.metric} | figures | trend)
+        ahead = _forecast(one.points, limit) if limit is not None else {}
+        shown.append({"endpoint": one.endpoint.name, "metric": one.metric} | figures | ahead | trend)
     if shown:
         who = WHO if rows or not table else {"endpoint": "ENDPOINT"}
-        show(shown, who | FIGURES | ({"trend": "TREND"} if table else {}), output)
+        more = FORECAST if limit is not None else {}
+        show(shown, who | FIGURES | more | ({"trend": "TREND"} if table else {}), output)
     return bool(shown)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +14,7 @@ import typer
 from rmm.cli.main import NOTHING
 from rmm.cli.options import Config, Output, PassphraseFile, checked_output, open_app
 from rmm.cli.printing import clean, csv_text, table
-from rmm.errors import ConfigError
+from rmm.errors import ConfigError, RmmError
 
 if TYPE_CHECKING:
     from rmm.app import App
@@ -83,7 +84,19 @@ def poll(
     printer.end(summary)
     sys.stdout.flush()
     application.archive()
+    if application.settings.reports.schedules:
+        _reports(application)
     raise typer.Exit(summary.exit_code)
+
+
+def _reports(application: App) -> None:
+    """Reports that are due; whatever becomes of them, the round was what it was."""
+    from rmm.report_run import run_due
+
+    try:
+        run_due(application, datetime.now(UTC))
+    except RmmError as error:
+        print(f"reports that are due were not made: {error}", file=sys.stderr)
 
 
 def _part(text: str) -> tuple[int, int] | None:

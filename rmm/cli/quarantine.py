@@ -81,19 +81,6 @@ def accept(
     raise typer.Exit(SOME_FAILED if other else 0)
 
 
-def acceptances(names: Mapping[str, str], accepted: list[Acceptance]) -> Iterator[dict[str, Any]]:
-    """Rows of `rmm changes`: one for each evidence that differed. `names` are the endpoints that are wanted, by id."""
-    for one in accepted:
-        if one.endpoint not in names:
-            continue
-        head = {"at": one.at.isoformat(timespec="seconds"), "endpoint": names[one.endpoint], "collector": "identity"}
-        by = f"{one.who}: {one.reason}" if one.reason else one.who
-        for kind in EVIDENCE:
-            before, text = one.refusal.expected.get(kind), one.refusal.seen.get(kind)
-            if text and before != text:
-                yield {**head, "what": "accepted", "row": by, "field": kind, "from": before, "to": text}
-
-
 def _chosen(application: App, names: list[str]) -> dict[str, Refused]:
     refused = _refused(application)
     chosen = {}

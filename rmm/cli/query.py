@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
-from datetime import datetime
 from itertools import islice
 from typing import Annotated, Any
 
@@ -17,7 +15,6 @@ from rmm.errors import ConfigError
 
 app = typer.Typer(rich_markup_mode=None)
 
-Line = tuple[Any, ...]
 HEADINGS = {"endpoint.name": "ENDPOINT", "endpoint.site": "SITE"}
 MOST_LINES = 1_000_000
 NONE = "no row of the last readings meets this"
@@ -40,6 +37,7 @@ def query(
 
     docs/query.md explains the language.
     """
+    from rmm.core.query.answer import answer
     from rmm.fleet_view import FleetView
 
     checked_output(output)
@@ -54,17 +52,9 @@ def query(
     found = list(islice(view.lines(asked, site=site), MOST_LINES + 1))
     if len(found) > MOST_LINES:
         raise ConfigError(f"there are more than {MOST_LINES} rows", hint="Ask for less, or for --count.")
-    found.sort(key=lambda item: item[0].name.casefold())
+    rows = answer(asked, found, count=count, sorted_by=bool(sort))
+    shown = [{name: _readable(value) for name, value in row.items()} for row in rows] if output == "table" else rows
     names = [column.name for column in asked.columns]
-    if count:
-        rows = [(line, len(ids)) for line, ids in _endpoints_of(found).items()]
-        if not sort:
-            rows.sort(key=lambda item: -item[1])
-        rows = asked.sorted(rows, lambda item: item[0])
-        shown = [{**_row(names, line, output), "endpoints": many} for line, many in rows]
-    else:
-        lines = dict.fromkeys(line for _, line in found)  # each once, also where no column tells endpoints apart
-        shown = [_row(names, line, output) for line in asked.sorted(lines, lambda line: line)]
     headings = {name: HEADINGS.get(name, name.upper()) for name in names} | (
         {"endpoints": "ENDPOINTS"} if count else {}
     )
@@ -77,13 +67,6 @@ def _split(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def _endpoints_of(found: Sequence[tuple[Any, Line]]) -> dict[Line, set[str]]:
-    lines: dict[Line, set[str]] = {}
-    for endpoint, line in found:
-        lines.setdefault(line, set()).add(endpoint.id)
-    return lines
-
-
 def _totals(rows: Counter[str], output: str) -> None:
     totals = {"rows": rows.total(), "endpoints": len(rows)}
     if output == "table":
@@ -94,14 +77,6 @@ def _totals(rows: Counter[str], output: str) -> None:
         show([totals], {name: name.upper() for name in totals}, output)
 
 
-def _row(names: Sequence[str], line: Line, output: str) -> dict[str, Any]:
-    return {name: _plain(value, people=output == "table") for name, value in zip(names, line, strict=True)}
-
-
-def _plain(value: Any, *, people: bool) -> Any:
-    """A time as readings have it, and for people a number with the digits that it needs."""
-    from rmm.core.coerce import stamp
-
-    if isinstance(value, datetime):
-        return stamp(value)
-    return figure(value) if people and isinstance(value, float) else value
+def _readable(value: Any) -> Any:
+    """For people a number with the digits that it needs."""
+    return figure(value) if isinstance(value, float) else value

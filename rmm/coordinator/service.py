@@ -218,6 +218,7 @@ class Coordinator:
                 changes += await self._judge(site, min(first, now - ROUND), now, faults)
             if self._seen:
                 changes += await self._doubles(listed, now)
+                await self._store.keep_health(min(self._seen.values()), now)
             changes += self._desk.look_again(now, self._seen.keys(), listed)
             await take_acts(self._store, self._desk)
             self._desk.reconcile(now)

@@ -69,6 +69,43 @@ class ArchiveSettings(msgspec.Struct, frozen=True, kw_only=True):
     after_days: int = 0  # a day is archived when it is so many days old; 0: none is
 
 
+class MailServer(msgspec.Struct, frozen=True, kw_only=True):
+    """Where mail is handed over, and from whom it is. `credential` names one of the vault; empty: no logon."""
+
+    host: str = ""
+    port: int = 0  # 0: 587 for starttls, 465 for tls, 25 for none
+    security: str = "starttls"  # starttls | tls | none
+    sender: str = ""
+    credential: str = ""
+    ca_file: str = ""
+
+
+class ReportSchedule(msgspec.Struct, frozen=True, kw_only=True):
+    """A report that is made again and again, kept in the data folder, and sent where `to` names somebody."""
+
+    id: str
+    report: str
+    every: str = "week"  # day | week | month
+    weekday: str = "monday"  # of week
+    day: int = 1  # of month, 1 to 28
+    at: str = "07:00"  # of `timezone`
+    timezone: str = "UTC"
+    days: int = 0  # how far back; 0: 1 for day, 7 for week, 30 for month
+    formats: tuple[str, ...] = ("html",)
+    site: str = ""
+    group: str = ""
+    to: tuple[str, ...] = ()
+
+
+class ReportSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What reports are measured against, and which are made by schedule."""
+
+    target_pct: float = 99.5  # the uptime that is aimed at
+    gap: int = 1800  # seconds without an observation after which nothing is known of an endpoint
+    mail: MailServer = MailServer()
+    schedules: tuple[ReportSchedule, ...] = ()
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """All of `rmm.yaml`, with paths made absolute, and the endpoints of `endpoints.csv`."""
 
@@ -94,3 +131,4 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     windows: tuple[Window, ...] = ()  # the section `maintenance`
     dependencies: tuple[Dependency, ...] = ()
     alerts: AlertSettings = AlertSettings()
+    reports: ReportSettings = ReportSettings()

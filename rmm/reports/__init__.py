@@ -1,1 +1,1 @@
-"""Reports: one file each, with `build()`; they see the fleet through `ports.FleetReader` alone."""
+"""Reports: one file each, with `build()`; they see the fleet through `sources.Sources`, and know no format."""

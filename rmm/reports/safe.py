@@ -1,4 +1,4 @@
-"""What an endpoint wrote, made harmless for the form it goes into; and the HTML environment."""
+"""What an endpoint wrote, made harmless for the form it goes into."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def csv_bytes(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
     """CSV in UTF-8 with a mark; a text that a spreadsheet would take for a formula gets an apostrophe."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\r\n")
-    writer.writerow(headings)
+    writer.writerow([_guarded(heading) for heading in headings])
     for row in rows:
         writer.writerow([_guarded(cell) for cell in row])
     return text.getvalue().encode("utf-8-sig")
@@ -40,18 +40,6 @@ def _guarded(cell: Any) -> Any:
         return cell
     text = text_of(cell)
     return f"'{text}" if text and text[0] in _FORMULA else text
-
-
-def html_page(template: str, **values: Any) -> bytes:
-    """A template of this folder, everything escaped; it may hold no script and load nothing."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("rmm.reports"), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters["plain"] = text_of
-    return environment.get_template(template).render(**values).encode()
 
 
 def when(now: datetime) -> str:

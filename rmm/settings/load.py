@@ -30,6 +30,7 @@ from rmm.settings.channels import Known, channel_problems, read_inhibitions, rea
 from rmm.settings.endpoints import ENDPOINTS, RESERVED, SCHEMES, SHELLS, TRANSPORTS, read_endpoints
 from rmm.settings.escalation import read_escalation
 from rmm.settings.fitting import endpoint_idle_problems, file_problems, idle_problems
+from rmm.settings.reports import read_reports
 from rmm.settings.rules import read_rules
 from rmm.settings.sessions import endpoint_problems, site_problems
 from rmm.settings.store import store_problems, whole_retention
@@ -97,6 +98,7 @@ class _Top(msgspec.Struct):
     maintenance: list[dict[str, Any]] = []
     dependencies: list[dict[str, Any]] = []
     alerts: dict[str, Any] = {}
+    reports: dict[str, Any] = {}
 
 
 def load_settings(folder: Path, flags: Mapping[str, Any] | None = None) -> Settings:
@@ -141,6 +143,7 @@ def load_settings(folder: Path, flags: Mapping[str, Any] | None = None) -> Setti
     routes = read_routes(document, top.routes, known, problems)
     inhibit = read_inhibitions(document, top.inhibit, known, problems)
     escalation = read_escalation(document, top, top.channels, sites, folder, problems)
+    reports = read_reports(document, top.reports, folder, problems)
     groups = _groups(document, top, problems)
     exceptions = _exceptions(document, top, problems)
     lines = lines_of(str(path), problems)
@@ -186,6 +189,7 @@ def load_settings(folder: Path, flags: Mapping[str, Any] | None = None) -> Setti
         disk=disk,
         archive=archive,
         **alerting._asdict(),
+        reports=reports,
     )
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
+from typing import Any
 
 from rmm.core.alerting.dependencies import Dependencies, Fires
 from rmm.core.alerting.scopes import Place, ScopeIndex
 from rmm.core.alerting.silences import Silences
-from rmm.core.alerting.windows import Span, holding
+from rmm.core.alerting.windows import Span, holding, spans
 from rmm.model.alerting import Dependency, Window
 from rmm.model.incident import Silence, Suppression
 from rmm.model.rule import Alert
@@ -32,6 +33,7 @@ class Context:
         self.dependencies = Dependencies(dependencies)
         self.places = places or {}
         self.silences = Silences()
+        self._whole: dict[tuple[Any, ...], list[Span]] = {}
         self._spans: dict[tuple[str, str], Span | None] = {}
         self._at: datetime | None = None
 
@@ -56,12 +58,37 @@ class Context:
                 found = (one, span)
         return found
 
+    def maintenance(self, place: Place, since: datetime, until: datetime) -> list[Span]:
+        """When windows hold for all that is at a place, cut to a time; they neither overlap nor touch."""
+        if not self._some:
+            return []
+        zone = f"site:{place.site}"
+        found = [one for one in self._windows.find(place) if not one.scope.rule]
+        key = (since, until, tuple((one.name, one.timezone or zone) for one in found))
+        if key not in self._whole:
+            listed = [
+                span for one in found for span in spans(one, since, until, self._zones.get(one.timezone or zone, UTC))
+            ]
+            self._whole[key] = _merged(listed, since, until)
+        return self._whole[key]
+
     def _span(self, window: Window, site: str, at: datetime) -> Span | None:
         zone = window.timezone or f"site:{site}"
         key = (window.name, zone)
         if key not in self._spans:
             self._spans[key] = holding(window, at, self._zones.get(zone, UTC))
         return self._spans[key]
+
+
+def _merged(listed: Sequence[Span], since: datetime, until: datetime) -> list[Span]:
+    found: list[Span] = []
+    for one in sorted(listed):
+        begins, ends = max(one.begins, since), min(one.ends, until)
+        if found and begins <= found[-1].ends:
+            found[-1] = Span(found[-1].begins, max(found[-1].ends, ends))
+        else:
+            found.append(Span(begins, ends))
+    return found
 
 
 def muted(alert: Alert, at: datetime, context: Context, fires: Fires) -> Suppression | None:

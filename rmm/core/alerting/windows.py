@@ -7,6 +7,7 @@ ends four hours later by any stopwatch.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import date, datetime, timedelta, tzinfo
 from functools import lru_cache
 from typing import NamedTuple
@@ -122,6 +123,24 @@ def upcoming(window: Window, at: datetime, zone: tzinfo, *, days: int = 366) -> 
             if _bounded(window, start) and (begins := instant(start, zone)) > at:
                 return Span(begins, begins + timedelta(seconds=window.lasts_s))
     return None
+
+
+def spans(window: Window, since: datetime, until: datetime, zone: tzinfo) -> Iterator[Span]:
+    """All spans that touch a time, whole, in order of their beginning; they may overlap."""
+    if not (window.weekly or window.monthly or window.cron):
+        assert window.begins is not None and window.ends is not None
+        span = Span(instant(window.begins, zone), instant(window.ends, zone))
+        if span.begins < until and since < span.ends:
+            yield span
+        return
+    length = timedelta(seconds=window.lasts_s)
+    day, last = shown(since - length, zone).date() - timedelta(days=1), shown(until, zone).date()
+    while day <= last:
+        for minute in _starts(window, day):
+            start = datetime.combine(day, datetime.min.time()) + timedelta(minutes=minute)
+            if _bounded(window, start) and (begins := instant(start, zone)) < until and since < begins + length:
+                yield Span(begins, begins + length)
+        day += timedelta(days=1)
 
 
 def _bounded(window: Window, start: datetime) -> bool:

@@ -60,6 +60,11 @@ class Query:
         self.fields: dict[str, tuple[str, ...]] = {name: tuple(names) for name, names in binder.fields.items()}
         self._sort_out(conditions)
 
+    @property
+    def collectors(self) -> tuple[str, ...]:
+        """The collectors of whose rows it is true or not, outside any, all and count."""
+        return tuple(self._scope.collectors)
+
     def _sort_out(self, conditions: Sequence[Bound]) -> None:
         """What one collector's rows alone decide is asked of them before they are paired with others."""
         self._first = [one.test for one in conditions if not one.places]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -46,6 +48,29 @@ class SiteHistory(ColdReader):
             if rollups:
                 found[endpoint] = rollups
         return found
+
+    def outcomes(self, *, since: datetime, until: datetime) -> Iterator[tuple[str, list[int], list[str] | str]]:
+        """What became of every poll, in pieces: (endpoint, microseconds in order, the status of each, or one of all).
+
+        Pieces of an endpoint come in no certain order, and what is merged at this moment may be in two of them. Days
+        that the archive alone has are not asked for.
+        """
+        first, last = micros(since), micros(until)
+        for path in self._files():
+            rows: dict[str, list[tuple[int, str]]] = {}
+            for endpoint, at, status in self._everyones(path, "statuses", first, last):
+                rows.setdefault(endpoint, []).append((at, status))
+            for endpoint, found in rows.items():
+                found.sort()
+                yield endpoint, [at for at, _ in found], [status for _, status in found]
+            hours = self._everyones(path, "hours", first // HOUR, last // HOUR)
+            for endpoint, _, data in chain(hours, self._merged(path, "raw", first // DAY, last // DAY)):
+                with self._damage():
+                    at, statuses = Segment(data, 0).outcomes()
+                    low, high = bisect_left(at, first), bisect_right(at, last)
+                    if low < high:
+                        of_all = isinstance(statuses, str) or (low, high) == (0, len(at))
+                        yield endpoint, at[low:high], statuses if of_all else statuses[low:high]
 
     def _unmerged(self, path: Path, wanted: Wanted, first: int, last: int) -> Iterator[tuple[str, Part]]:
         """The wanted samples of the rows and of the sealed hours of a shard's file, by endpoint."""

@@ -182,6 +182,15 @@ class Segment:
                 Seen(*row) for row in zip(self._at, words[0], numbers, *words[1:], map(float, durations), strict=True)
             ]
 
+    def outcomes(self) -> tuple[list[int], list[str] | str]:
+        """(times, the status of each; where all are alike that one alone)."""
+        stored = self._stored
+        with readable:
+            if len(stored.statuses) == 1:
+                return self._at, stored.statuses[0]
+            places = unpack_integers(self._planes.column(3), stored.count)
+            return self._at, [stored.statuses[place] for place in places]
+
     def samples(self, names: Sequence[Name]) -> Samples:
         """All of it."""
         series = {}

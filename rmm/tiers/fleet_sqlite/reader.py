@@ -21,6 +21,7 @@ from rmm.tiers.migrations import tier_error
 IDENTITY = 3  # the schema that has refusals and acceptances
 DELIVERY = 5  # the schema whose outbox has what the stages made of it
 LIFE = 4  # and the one that has incidents, silences, acts and what was not told
+HEALTH = 8  # the schema that has the health of days
 
 _acceptance = msgspec.json.Decoder(Acceptance).decode
 _alert = msgspec.json.Decoder(Alert).decode
@@ -39,6 +40,16 @@ class Refused(NamedTuple):
     since: datetime
     at: datetime
     refusal: Refusal
+
+
+class HealthDay(NamedTuple):
+    """The health of an endpoint on a day of UTC: as its last round left it, and the lowest score."""
+
+    day: str
+    endpoint: str
+    score: int
+    lowest: int
+    status: str
 
 
 class FleetFile:
@@ -139,6 +150,11 @@ class FleetFile:
     def acceptances(self, since: datetime | None = None) -> list[Acceptance]:
         """Who accepted another machine, oldest first; the newest of an endpoint is the one that counts."""
         return self._ask("acceptances", lambda row: _acceptance(row[0]), _text(since), schema=IDENTITY)
+
+    def health_days(self, since: datetime, until: datetime) -> list[HealthDay]:
+        """The health of the days that this time touches, oldest first."""
+        days = since.astimezone(UTC).date().isoformat(), until.astimezone(UTC).date().isoformat()
+        return self._ask("health_days", lambda row: HealthDay(*row), *days, schema=HEALTH)
 
 
 def _text(at: datetime | None) -> str:

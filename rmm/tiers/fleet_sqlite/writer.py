@@ -9,7 +9,7 @@ import logging
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 LOCK_S = 30.0
 MOST_WAL = 256 << 20  # bytes
+HEALTH_DAYS = 120  # for how long the health of a day is kept: the longest report's 90 days, and some
 T = TypeVar("T")
 
 SQL = files("rmm.tiers.fleet_sqlite") / "sql"
@@ -216,6 +217,11 @@ class FleetStore:
         """Append to what was accepted."""
         rows = [(one.endpoint, _instant(one.at), _encode(one).decode()) for one in accepted]
         await self._db.executemany(self._sql["add_acceptance"], rows)
+
+    async def keep_health(self, since: datetime, until: datetime) -> None:
+        """Keep what was observed in this time as the health of its days, and forget old days."""
+        await self._db.execute(self._sql["keep_health"], (_instant(since), _instant(until)))
+        await self._db.execute(self._sql["forget_health"], ((until - timedelta(days=HEALTH_DAYS)).date().isoformat(),))
 
     async def restate(self, rows: Iterable[tuple[str, str]]) -> None:
         """(status, endpoint): what an endpoint is shown as until its next observation."""

@@ -150,3 +150,7 @@ FROM endpoint AS e CROSS JOIN observation AS o ON o.endpoint = e.no LEFT JOIN la
 -- name: everyones_hours
 SELECT e.id, CAST(l.series AS BLOB), h.data FROM hour AS h JOIN endpoint AS e ON e.no = h.place / 16777216
 LEFT JOIN layout AS l ON l.no = h.layout WHERE h.place % 16777216 BETWEEN ? AND ?;
+
+-- name: everyones_statuses
+SELECT e.id, o.at, o.status FROM endpoint AS e CROSS JOIN observation AS o ON o.endpoint = e.no
+WHERE o.at BETWEEN ? AND ?;

@@ -172,3 +172,16 @@ UPDATE alert SET last_at = ?, body = ? WHERE no = ?;
 
 -- name: silent
 SELECT id, name, site, coalesce(facts ->> 'os', '') FROM endpoint WHERE observed_at < ?;
+
+-- name: keep_health
+INSERT INTO health_day (day, endpoint, score, lowest, status)
+SELECT substr(observed_at, 1, 10), id, score, score, health FROM endpoint
+WHERE observed_at >= ?1 AND observed_at < ?2 AND health != 'Unknown'
+ON CONFLICT (day, endpoint) DO UPDATE SET score = excluded.score, lowest = min(lowest, excluded.lowest),
+  status = excluded.status;
+
+-- name: forget_health
+DELETE FROM health_day WHERE day < ?;
+
+-- name: health_days
+SELECT day, endpoint, score, lowest, status FROM health_day WHERE day BETWEEN ? AND ? ORDER BY day;

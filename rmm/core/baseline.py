@@ -1,0 +1,70 @@
+"""Baselines: what an endpoint should be like, as conditions of the query language; and what became of each. Pure.
+
+A check is passed where its condition is true, failed where it is false, and unknown where nothing is known of what it
+asks. It is about the endpoints for which `applies` is true (of the baseline, and of the check where it has its own).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import msgspec
+
+from rmm.core.query.compiled import Query
+from rmm.core.query.schema import ENDPOINT
+
+SEVERITIES = ("high", "medium", "low")
+
+
+class Check(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One demand. `id` is unique within its baseline; `why` and `fix` are for people."""
+
+    id: str
+    title: str
+    condition: str
+    applies: str = ""
+    severity: str = "medium"
+    why: str = ""
+    fix: str = ""
+    reference: str = ""  # where the demand comes from, such as a section of a benchmark
+
+
+class Baseline(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A set of checks."""
+
+    id: str
+    title: str
+    applies: str = ""
+    description: str = ""
+    checks: tuple[Check, ...] = ()
+
+
+class Verdict(NamedTuple):
+    """Ids of the endpoints that a check is about, by what became of it."""
+
+    check: Check
+    passed: frozenset[str]
+    failed: frozenset[str]
+    unknown: frozenset[str]
+
+
+class Conditions(NamedTuple):
+    """The queries of one check."""
+
+    applies: str
+    passed: str
+    failed: str
+
+
+def conditions(baseline: Baseline, check: Check) -> Conditions:
+    """In the query language; what applies and is neither passed nor failed is unknown."""
+    scope = " and ".join(f"({one})" for one in (baseline.applies, check.applies) if one) or "endpoint.id is not null"
+    return Conditions(scope, f"{scope} and ({check.condition})", f"{scope} and not ({check.condition})")
+
+
+def ambiguous(query: Query, keys: dict[str, tuple[str, ...]]) -> Iterator[str]:
+    """Collectors with several rows that a condition asks outside any, all and count: it would be many answers."""
+    for name in query.collectors:
+        if name != ENDPOINT and keys.get(name):
+            yield name
