@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from rmm.model.endpoint import Endpoint
 from rmm.model.state import EndpointState
 from rmm.tiers import hot_json
 from rmm.tiers.fleet_sqlite import BoardFile
+from rmm.tiers.hot_files import hot_files, written
 
 
 class Source:
@@ -51,34 +51,10 @@ class Source:
         site = next((line.site for line in self.board.endpoints if line.id == endpoint), "")
         if not site:
             return None
-        state = (endpoint, [(path, size, at) for path, size, at in _hot_files(self._data / "hot" / site)])
+        state = (endpoint, hot_files(self._data / "hot" / site))
         if state != self._hot[0]:
             self._hot = (state, hot_json.read_endpoint(self._data, site, endpoint))
         return self._hot[1]
-
-
-def written(data: Path) -> dict[str, float]:
-    """Site -> when a file of its hot tier was written last."""
-    try:
-        folders = [entry for entry in os.scandir(data / "hot") if entry.is_dir()]
-    except OSError:
-        return {}
-    return {
-        folder.name: max(found) for folder in folders if (found := [at for *_, at in _hot_files(Path(folder.path))])
-    }
-
-
-def _hot_files(folder: Path) -> list[tuple[str, int, float]]:
-    """(name, bytes, seconds since 1970 of its last change) of each shard's file."""
-    found = []
-    try:
-        for entry in os.scandir(folder):
-            if entry.name.removesuffix(".json").isdigit():
-                stat = entry.stat()
-                found.append((entry.name, stat.st_size, stat.st_mtime))
-    except OSError:
-        return []  # replaced or removed meanwhile
-    return sorted(found)
 
 
 class Part(msgspec.Struct):
