@@ -97,12 +97,12 @@ def _head(content: Content, view: View) -> list[Text]:
     first = Text(no_wrap=True, overflow="ellipsis")
     first.append("rmm top  ", "bold")
     first.append(f"{fleet.endpoints} endpoints  ")
+    first.append(f"score {'-' if fleet.score is None else fleet.score}  ", "bold")
+    pending = sum(alert.state == "pending" for alert in alerts)
+    first.append(f"alerts: {fleet.critical} critical, {fleet.warning} warning, {pending} pending  ")
     for word in WORDS:
         if count := fleet.words.get(word, 0):
             first.append(f"{count} {word}  ", COLOURS[word])
-    first.append(f"score {'-' if fleet.score is None else fleet.score}  ", "bold")
-    pending = sum(alert.state == "pending" for alert in alerts)
-    first.append(f"alerts: {fleet.critical} critical, {fleet.warning} warning, {pending} pending")
     clock = datetime.fromtimestamp(content.now).astimezone().strftime("%H:%M:%S")
     order, reverse = view.order
     said = [f"{clock}  page {PAGES.index(view.page) + 1} {view.page}"]
@@ -123,10 +123,15 @@ def _overview(content: Content, room: int, width: int) -> list[RenderableType]:
     for place, page in enumerate(("sites", "alerts", "slow")):
         share = left // (3 - place)
         fit = max(0, min(len(pages[page]), share - 2))
-        title = f"{page}: {len(pages[page])}" + (f", the first {fit}" if fit < len(pages[page]) else "")
-        texts = [cells(row, page, content.now, content.written) for row in pages[page][:fit]]
-        body += [_line(title, "bold"), _table(page, texts, -1, width)]
-        left -= fit + 2
+        if share < 1:
+            continue
+        title = f"{page}: {len(pages[page])}" + (f", the first {fit}" if 0 < fit < len(pages[page]) else "")
+        body.append(_line(title, "bold"))
+        left -= 1
+        if fit:
+            texts = [cells(row, page, content.now, content.written) for row in pages[page][:fit]]
+            body.append(_table(page, texts, -1, width))
+            left -= fit + 1
     return body
 
 

@@ -46,6 +46,9 @@ class BoardFile:
             except OSError:
                 found.append(None)
                 continue
+            if not stat.st_size:  # a WAL that a reader has made
+                found.append(None)
+                continue
             found.append((stat.st_ino, stat.st_size, stat.st_mtime_ns))
             if abs(time.time() - stat.st_mtime) < YOUNG_S:
                 found.append(time.monotonic_ns())
