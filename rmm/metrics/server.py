@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import gzip
 import logging
+import socket
 import ssl
 import threading
 import time
@@ -33,7 +34,7 @@ log = logging.getLogger(__name__)
 
 MOST = 32
 HEAD = 16 << 10
-HANDSHAKE_S, REQUEST_S, GATHER_S, ANSWER_S = 5.0, 5.0, 20.0, 30.0
+HANDSHAKE_S, REQUEST_S, GATHER_S, ANSWER_S, CLOSE_S = 5.0, 5.0, 20.0, 30.0, 1.0
 FRESH_S = 1.0  # requests within this time get the same values: many who ask do not make many readings
 GZIP_FROM = 1000  # bytes
 
@@ -69,48 +70,63 @@ class MetricsServer:
 
     async def serve(self, place: Place, ready: Callable[[str], None]) -> None:
         """Until cancelled; `ready` is told the address. Raises ConfigError where it cannot listen."""
-        try:
-            server = await asyncio.start_server(self._accept, place.host, place.port, limit=HEAD, backlog=MOST)
-        except OSError as error:
-            raise ConfigError(
-                f"--listen {place.host}:{place.port}: {error.strerror or error}", hint="Choose another address or port."
-            ) from error
-        try:
-            host, port = server.sockets[0].getsockname()[:2]
+        with _listening(place) as listening:
+            host, port = listening.getsockname()[:2]
             shown = f"[{host}]" if ":" in host else host
             ready(f"{'https' if self._tls else 'http'}://{shown}:{port}/metrics")
-            await asyncio.Event().wait()
-        finally:
-            server.close()
-            for task in self._open:
-                task.cancel()
-            await asyncio.gather(*self._open, return_exceptions=True)
+            try:
+                await self._accept(listening)
+            finally:
+                for task in self._open:
+                    task.cancel()
+                await asyncio.gather(*self._open, return_exceptions=True)
 
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if len(self._open) >= MOST:
-            self.dropped += 1
-            writer.transport.abort()
-            return
-        task = asyncio.get_running_loop().create_task(self._heard(reader, writer))
-        self._open.add(task)
-        task.add_done_callback(self._open.discard)
+    async def _accept(self, listening: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                connection, _ = await loop.sock_accept(listening)
+            except OSError:  # no more files may be open, or the client has gone already
+                self.dropped += 1
+                await asyncio.sleep(0.1)
+                continue
+            if len(self._open) >= MOST:
+                self.dropped += 1
+                connection.close()
+                continue
+            task = loop.create_task(self._heard(connection))
+            self._open.add(task)
+            task.add_done_callback(self._open.discard)
 
-    async def _heard(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _heard(self, connection: socket.socket) -> None:
+        """One connection, which is closed when this returns."""
+        writer = None
         try:
+            reader, writer = await self._connected(connection)
             await self._converse(reader, writer)
             writer.close()
+            async with asyncio.timeout(CLOSE_S):
+                await writer.wait_closed()
         except (TimeoutError, OSError, h11.ProtocolError):
             self.dropped += 1
         except Exception:  # a defect must not end the server
             log.exception("a request could not be answered")
         finally:
-            if not writer.transport.is_closing():
+            if writer is not None:
                 writer.transport.abort()
+            connection.close()
+
+    async def _connected(self, connection: socket.socket) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Streams over an accepted connection, after TLS's handshake where there is one."""
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader(limit=HEAD)
+        protocol = asyncio.StreamReaderProtocol(reader)
+        limits = {"ssl_handshake_timeout": HANDSHAKE_S, "ssl_shutdown_timeout": CLOSE_S} if self._tls else {}
+        transport, _ = await loop.connect_accepted_socket(lambda: protocol, connection, ssl=self._tls, **limits)
+        transport.set_write_buffer_limits(0)  # draining is done when the system has all of the answer
+        return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._tls is not None:
-            async with asyncio.timeout(HANDSHAKE_S):
-                await writer.start_tls(self._tls)
         http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD)
         try:
             async with asyncio.timeout(REQUEST_S):
@@ -176,6 +192,18 @@ class MetricsServer:
             return await in_thread(self._gather)
         finally:
             self._made = time.monotonic()
+
+
+def _listening(place: Place) -> socket.socket:
+    family = socket.AF_INET6 if ":" in place.host else socket.AF_INET
+    try:
+        listening = socket.create_server(tuple(place), family=family, backlog=MOST)
+    except OSError as error:
+        raise ConfigError(
+            f"--listen {place.host}:{place.port}: {error.strerror or error}", hint="Choose another address or port."
+        ) from error
+    listening.setblocking(False)
+    return listening
 
 
 async def in_thread(job: Callable[[], T]) -> T:

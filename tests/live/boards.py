@@ -38,7 +38,10 @@ def alert(rule: str, name: str, site: str, *, at: datetime, severity: str = "war
 
 def usual(now: datetime) -> tuple[list[tuple[Any, ...]], list[Alert]]:
     """Six endpoints of two sites, and four alerts."""
-    ago = lambda seconds: now - timedelta(seconds=seconds)  # noqa: E731
+
+    def ago(seconds: float) -> datetime:
+        return now - timedelta(seconds=seconds)
+
     facts = {"cpu_pct": 12.5, "memory_pct": 50, "volumes_max_pct": 75.0, "uptime_s": 3600}
     rows = [
         endpoint("HQ-WEB1", "hq", at=ago(30), facts=facts, duration_s=0.4),

@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 from boards import HOSTILE, alert, build, endpoint, folder, harmless, store
-from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
-from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client import parser
+from prometheus_client.openmetrics import parser as openmetrics_parser
 
 from rmm.metrics.exposition import text
 from rmm.metrics.gather import Gatherer, PerEndpoint
@@ -31,6 +31,8 @@ from rmm.model.round import PollSummary
 from rmm.settings.load import load_settings
 from rmm.tiers.counts_file import counted
 
+openmetrics_families: Any = openmetrics_parser.text_string_to_metric_families
+text_string_to_metric_families: Any = parser.text_string_to_metric_families
 DOCS = Path(__file__).parents[2] / "docs"
 PROCESS = {
     "process_virtual_memory_bytes", "process_resident_memory_bytes", "process_start_time_seconds",
