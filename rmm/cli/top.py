@@ -97,8 +97,7 @@ def _print(source: Source, view: Any, most: int, output: str) -> None:
 
 def _text(source: Source, fleet: SiteLine, pages: dict[str, tuple[int, list[Any]]], now: float, output: str) -> None:
     from rmm.core.board import WORDS
-    from rmm.live.cells import COLUMNS, cells
-    from rmm.live.console import NO_DATA
+    from rmm.live.cells import COLUMNS, NO_DATA, cells
 
     tables = {
         page: [dict(zip(COLUMNS[page], cells(row, page, now, source.written), strict=True)) for row in found]

@@ -14,6 +14,7 @@ from rmm.live.source import part
 from rmm.model.board import Line, LiveAlert
 from rmm.model.state import EndpointState
 
+NO_DATA = "no data yet: `rmm poll` has not stored anything here"
 LONGEST = 200  # characters of a cell; combining ones take no room on a screen, and a machine's text may be full of them
 
 COLUMNS: Mapping[str, tuple[str, ...]] = {

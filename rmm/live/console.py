@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import Any, Self
 
 from rich.console import Console
 from rich.live import Live
@@ -15,13 +17,12 @@ from rich.live import Live
 from rmm.core.board import fleet_line, rows
 from rmm.core.console import Seen, View, order_of, press
 from rmm.errors import RmmError
-from rmm.live.cells import about, collectors
+from rmm.live.cells import NO_DATA, about, collectors
 from rmm.live.keys import Keys, keyboard
 from rmm.live.screen import Content, picture
 from rmm.live.source import Source
 
 TICK_S = 0.25  # how soon a changed size of the terminal shows
-NO_DATA = "no data yet: `rmm poll` has not stored anything here"
 
 
 class Screen:
@@ -86,18 +87,25 @@ class Screen:
         except RmmError as error:
             return str(error), []
         if state is None:
-            return f"the hot tier has nothing of {self.view.opened}", []
+            return f"the hot tier has nothing to read of {self.view.opened}", []
         return about(state, now), collectors(state, now)
 
 
 def watch(source: Source, view: View, *, console: Console | None = None, keys: Keys | None = None) -> None:
-    """Show the fleet until q, Ctrl-C or SIGTERM; the terminal is then as it was. Raises RmmError for SIGTERM."""
+    """Show the fleet until q, Ctrl-C or SIGTERM; the terminal is then as it was.
+
+    Raises KeyboardInterrupt for Ctrl-C and RmmError for SIGTERM.
+    """
     shown = console or Console()
-    with _heeding_sigterm(), _keyboard(keys) as pressed:
+    with _Signals() as signals, _without_log(), _keyboard(keys) as pressed:
         screen = Screen(source, shown, view)
         source.refresh()
         with Live(screen.drawn(time.time()), console=shown, screen=True, auto_refresh=False) as live:
-            _loop(screen, pressed, live, lambda: shown.size)
+            _loop(screen, pressed, live, shown, signals)
+    if signals.received == signal.SIGTERM:
+        raise RmmError("stopped by SIGTERM", code="terminated", hint="")
+    if signals.received:
+        raise KeyboardInterrupt
 
 
 @contextmanager
@@ -109,9 +117,9 @@ def _keyboard(keys: Keys | None) -> Iterator[Keys]:
         yield real
 
 
-def _loop(screen: Screen, keys: Keys, live: Live, size: Callable[[], Any]) -> None:
-    due, drawn = time.monotonic() + screen.view.interval, size()
-    while not screen.view.over:
+def _loop(screen: Screen, keys: Keys, live: Live, console: Console, signals: _Signals) -> None:
+    due, drawn = time.monotonic() + screen.view.interval, console.size
+    while not (screen.view.over or signals.received):
         pressed = keys.wait(max(0.0, min(TICK_S, due - time.monotonic())))
         for key in pressed:
             screen.view = press(screen.view, key, screen.seen)
@@ -122,20 +130,45 @@ def _loop(screen: Screen, keys: Keys, live: Live, size: Callable[[], Any]) -> No
             due = time.monotonic() + screen.view.interval
             if not screen.view.paused:
                 screen.source.refresh()
-        if pressed or looks or size() != drawn:
-            drawn = size()
+        if pressed or looks or console.size != drawn:
+            drawn = console.size
             live.update(screen.drawn(time.time()), refresh=True)
 
 
 @contextmanager
-def _heeding_sigterm() -> Iterator[None]:
-    """SIGTERM leaves the terminal as it was, as Ctrl-C does."""
-
-    def end(number: int, frame: FrameType | None) -> None:
-        raise RmmError("stopped by SIGTERM", code="terminated", hint="")
-
-    before = signal.signal(signal.SIGTERM, end)
+def _without_log() -> Iterator[None]:
+    """What is logged to the same terminal would be written over the screen."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        logging.disable(before)
+
+
+class _Signals:
+    """SIGINT and SIGTERM end the loop at its next turn: raised in the midst of drawing they would leave our screen.
+
+    A second one is raised at once, for a disk that does not answer.
+    """
+
+    def __init__(self) -> None:
+        self.received = 0
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._heed)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, before in self._before.items():
+            signal.signal(number, before)
+
+    def _heed(self, number: int, frame: FrameType | None) -> None:
+        if self.received:
+            raise KeyboardInterrupt
+        self.received = number

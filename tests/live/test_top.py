@@ -16,14 +16,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from boards import HOSTILE, build, folder, harmless, store, usual
 from rich.console import Console
 
 from rmm.core.console import PAGES, View
-from rmm.live.console import NO_DATA, Screen
+from rmm.live.cells import NO_DATA
+from rmm.live.console import Screen
 from rmm.live.source import Source
+from rmm.model.observation import Fault
+from rmm.model.state import CollectorState, EndpointState
 from rmm.settings.load import load_settings
+from rmm.tiers import hot_json
 
 
 def source_of(place: Path) -> Source:
@@ -119,6 +124,41 @@ def test_what_the_store_says_is_shown_and_the_old_board_stays(place: Path, tmp_p
         assert "tier.busy" in "\n".join(drawn(Screen(source, Console(), View()), 150, 30))
         other.execute("ROLLBACK")
     other.close()
+
+
+def test_an_endpoint_is_opened_from_the_hot_tier(tmp_path: Path) -> None:
+    made = build(tmp_path / "conf")
+    at = datetime.now(UTC)
+
+    def result(outcome: str) -> msgspec.Raw:
+        return msgspec.Raw(msgspec.json.encode({"outcome": outcome, "gather_ms": 12.3, "bytes": 99, "readings": []}))
+
+    collectors = {
+        "cpu": CollectorState(attempted_at=at, at=at, result=result("ok")),
+        "dns": CollectorState(attempted_at=at, at=at, result=result("unsupported"), fault=Fault("wmi.class")),
+        "volumes": CollectorState(attempted_at=at, fault=Fault("script.failed", message=HOSTILE)),
+        "x": CollectorState(attempted_at=at, at=at, result=msgspec.Raw(b'{"outcome": 5}')),
+    }
+    state = EndpointState(
+        endpoint="hq-web1", name="HQ-WEB1", site="hq", observed_at=at, status="PARTIAL",
+        fault=Fault("timeout", hint="Wait.", message=HOSTILE), duration_s=1.0, epoch="0", seq=1, failures=3,
+        collectors=collectors,
+    )  # fmt: skip
+    hot_json.write(made / "data", "hq", 0, {"hq-web1": state}, at)
+    source = source_of(made)
+    assert abs(source.written["hq"] - time.time()) < 20
+    screen = Screen(source, Console(), View(page="endpoints", opened="hq-web1"))
+    lines = drawn(screen, 150, 30)
+    assert harmless("\n".join(lines))
+    assert "3 failures in a row" in lines[2]
+    assert [line.split()[0] for line in lines[4:8]] == ["volumes", "cpu", "x", "dns"]
+    assert "script.failed EVIL" in lines[4]
+    first = source.hot("hq-web1")
+    assert source.hot("hq-web1") is first  # not read again
+    hot_json.write(made / "data", "hq", 0, {"hq-web1": msgspec.structs.replace(state, failures=4)}, at)
+    assert "4 failures in a row" in drawn(screen, 150, 30)[2]
+    (made / "data" / "hot" / "hq" / "0.json").write_text("nonsense")
+    assert "the hot tier has nothing to read of hq-web1" in drawn(screen, 150, 30)[2]
 
 
 def test_it_is_read_when_something_was_written(tmp_path: Path) -> None:
@@ -269,7 +309,7 @@ if sys.platform != "win32":
         terminal.press("/hq-sql\r")
         terminal.until("1 to 1 of 1")
         terminal.press("\r")
-        terminal.until("the hot tier has nothing of hq-sql1")
+        terminal.until("the hot tier has nothing to read of hq-sql1")
         terminal.press("\x1b")
         terminal.until("1 to 1 of 1")
         terminal.press("?")
@@ -289,6 +329,19 @@ if sys.platform != "win32":
     def test_it_is_ended(terminal: Terminal, number: signal.Signals, code: int) -> None:
         terminal.process.send_signal(number)
         assert terminal.ended() == code
+
+    def test_what_is_logged_does_not_write_over_the_screen(tmp_path: Path) -> None:
+        made = build(tmp_path / "conf")
+        (made / "data" / "hot" / "hq").mkdir(parents=True)
+        (made / "data" / "hot" / "hq" / "0.json").write_text("nonsense")
+        one = Terminal(made, "--page", "endpoints", "--filter", "hq-web1")
+        one.until("1 to 1 of 1")
+        one.press("\r")
+        assert "is damaged" not in one.until("nothing to read of hq-web1")
+        one.press("q")
+        assert one.ended() == 0
+        assert "is damaged" not in one.text
+        one.close()
 
     def test_what_is_written_steers_nothing_but_the_screen(place: Path) -> None:
         one = Terminal(place, "--page", "endpoints")
