@@ -86,6 +86,8 @@ def test_every_command_is_in_the_help() -> None:
         "doctor",
         "schedule",
         "credentials",
+        "top",
+        "metrics",
     ]
     assert [name for name in names if f"  {name} " not in text] == []
     assert rmm("--version").stdout.startswith("rmm 0.")
