@@ -74,7 +74,6 @@ class Gatherer:
     def _fleet(self, samples: Samples) -> None:
         state = self._file.state()
         if self._read is None or self._read[0] != state:
-            self._read = None
             self._read = (state, self._file.read())
         board = self._read[1]
         now = time.time()
