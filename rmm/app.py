@@ -16,6 +16,7 @@ from rmm.configured import Passphrase
 from rmm.core.shard import selected
 from rmm.errors import ConfigError, RmmError
 from rmm.loop import run
+from rmm.model.counts import Counts
 from rmm.model.endpoint import Endpoint, Secret
 from rmm.model.observation import Observation, decode_observation
 from rmm.model.round import PollRequest, PollSummary
@@ -114,12 +115,14 @@ class App(Telling):
         self, request: PollRequest, *, on_observation: Callable[[Observation], None], config: Path
     ) -> PollSummary:
         """One round: poll, keep, fold, alert."""
+        from rmm.core.counting import note
         from rmm.poller.outlet import BusOutlet
+        from rmm.tiers.counts_file import counted
         from rmm.tiers.room import make_ready, room_faults
 
         make_ready(self.data)
         work = self.work(request)
-        summary = PollSummary(planned=sum(len(shard.endpoints) for shard in work))
+        summary, polled = PollSummary(planned=sum(len(shard.endpoints) for shard in work)), Counts()
         began = time.monotonic()
         if work:
             # Before anything is touched: a wrong passphrase or a missing credential stops the round here.
@@ -127,9 +130,11 @@ class App(Telling):
 
         def seen(observation: Observation) -> None:
             summary.count(observation)
+            note(polled, observation)
             on_observation(observation)
 
         async with self._telling_of_the_disk(), AsyncExitStack() as stack:
+            stack.enter_context(counted(self.data, polled, summary))
             coordinator = await stack.enter_async_context(self.coordinator())
             outlet = await stack.enter_async_context(BusOutlet.open(coordinator.fold))
             await self._relocate(work, outlet)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -13,8 +12,8 @@ from itertools import pairwise
 from math import fsum
 from typing import Any
 
-# C0 and C1 controls, and the marks that reorder text: a machine's own texts may not steer a terminal.
-_STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+from rmm.core.harmless import clean as clean
+
 _FORMULA = "=+-@\t\r"
 _BARS = "▁▂▃▄▅▆▇█"
 COLOURS = {
@@ -23,19 +22,6 @@ COLOURS = {
 }  # fmt: skip
 
 Rows = Sequence[Mapping[str, Any]]
-
-
-def clean(value: Any) -> str:
-    """A value as one line of harmless text."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:.1f}" if abs(value) < 1e15 else f"{value:g}"
-    if isinstance(value, list | tuple):
-        return ", ".join(clean(item) for item in value)
-    return _STEERING.sub(" ", str(value))
 
 
 def show(rows: Rows, columns: Mapping[str, str], output: str, *, empty: str = "nothing to show") -> None:

@@ -14,7 +14,20 @@ from xml.etree import ElementTree
 
 import pytest
 
-HEAVY = ("lxml", "spnego", "psrpcore", "requests", "pypsrp", "winrm", "rich", "asyncssh", "jinja2", "xlsxwriter")
+HEAVY = (
+    "lxml",
+    "spnego",
+    "psrpcore",
+    "requests",
+    "pypsrp",
+    "winrm",
+    "rich",
+    "asyncssh",
+    "jinja2",
+    "xlsxwriter",
+    "prometheus_client",
+    "h11",
+)
 
 
 def rmm(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
@@ -41,6 +54,8 @@ def folder(tmp_path: Path) -> Path:
         ["poll", "--help"],
         ["query", "endpoint.status is null", "--config", "CONF"],
         ["history", "cpu.util_pct", "--config", "CONF"],
+        ["top", "--once", "--config", "CONF"],
+        ["metrics", "list"],
     ],
 )
 def test_start_up_imports_nothing_heavy(arguments: list[str], folder: Path) -> None:
@@ -71,6 +86,8 @@ def test_every_command_is_in_the_help() -> None:
         "doctor",
         "schedule",
         "credentials",
+        "top",
+        "metrics",
     ]
     assert [name for name in names if f"  {name} " not in text] == []
     assert rmm("--version").stdout.startswith("rmm 0.")

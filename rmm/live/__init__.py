@@ -1,0 +1,1 @@
+"""The live view: the fleet on a terminal, as it is now."""

@@ -1,0 +1,1 @@
+"""Metrics of the fleet and of rmm itself, for Prometheus."""
