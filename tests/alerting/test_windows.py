@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rmm.core.alerting.windows import Span, cron, holding, upcoming
+from rmm.core.alerting.windows import Span, cron, holding, spans, upcoming
 from rmm.model.alerting import Window
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -131,3 +131,26 @@ def test_what_holds_is_what_was_to_come(name: str, when: datetime, days: set[int
         then = span.begins
     held = [span for span in spans if span.begins <= now < span.ends]
     assert holding(window, now, zone) == (held[-1] if held else None)
+
+
+@pytest.mark.parametrize(
+    "window",
+    [
+        weekly(5),
+        weekly(5, 6, minute=30, hours=30),
+        Window(name="w", cron="30 1 * * mon-fri", lasts_s=2700),
+        Window(
+            name="w", cron="0 */2 * * *", lasts_s=3 * 3600, begins=datetime(2026, 3, 20), ends=datetime(2026, 3, 27)
+        ),
+        Window(name="w", begins=datetime(2026, 3, 28, 18), ends=datetime(2026, 3, 29, 6)),
+    ],
+)
+def test_spans_are_all_times_at_which_it_holds(window: Window) -> None:
+    since, until = at("2026-03-24T00:10"), at("2026-04-02T23:00")
+    found = list(spans(window, since, until, BERLIN))
+    assert found == sorted(found) and found
+    moment = since
+    while moment < until:
+        inside = any(one.begins <= moment < one.ends for one in found)
+        assert inside == (holding(window, moment, BERLIN) is not None), moment
+        moment += timedelta(minutes=10)

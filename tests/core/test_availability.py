@@ -7,7 +7,20 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rmm.core.availability import DOWN, GAP, MAINTENANCE, UP, Except, Uptime, joined, kind_of, stretch, together, uptime
+from rmm.core.availability import (
+    DOWN,
+    GAP,
+    MAINTENANCE,
+    UP,
+    Except,
+    Uptime,
+    excepting,
+    joined,
+    kind_of,
+    stretch,
+    together,
+    uptime,
+)
 
 LIMIT, END = 100, 2000
 WORDS = ("OK", "PARTIAL", "UNREACHABLE", "TIMEOUT", "AUTH_HELD", "SITE_DOWN", "ACCESS_DENIED")
@@ -76,3 +89,11 @@ def test_maintenance_does_not_count() -> None:
     )
     told = uptime(found, 0, 300, LIMIT, [Except(90, 270, MAINTENANCE)])
     assert told.percent == 100 and told.maintenance == 180
+
+
+def test_of_what_is_unseen_and_maintained_it_is_maintenance() -> None:
+    found = excepting([(0, 10), (20, 40), (50, 60)], [(5, 6), (8, 25), (30, 32), (58, 70)])
+    assert found == [
+        (0, 5, GAP), (5, 6, MAINTENANCE), (6, 8, GAP), (8, 25, MAINTENANCE), (25, 30, GAP), (30, 32, MAINTENANCE),
+        (32, 40, GAP), (50, 58, GAP), (58, 70, MAINTENANCE),
+    ]  # fmt: skip

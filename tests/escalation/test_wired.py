@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import sys
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from world import SETTINGS, SITES, at, person
+from world import BERLIN, SETTINGS, SITES, at, person
 
 from rmm.calendars.lookup import Lookup
 from rmm.channels.memory import MemoryChannel
 from rmm.coordinator import Coordinator
 from rmm.coordinator.escalation import Setup
+from rmm.core.alerting.mute import Context
+from rmm.model.alerting import Window
+from rmm.model.incident import Matcher, Silence
 from rmm.model.observation import encode_observation
 from rmm.model.routing import Inhibition, Route, Routing
 from rmm.model.rule import Rule
 from rmm.settings.rules import shipped_rules
+from rmm.tiers.fleet_sqlite import FleetStore, alone
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "coordinator"))
 
@@ -29,7 +33,7 @@ SOURCE = Rule(id="power", collector="cpu", field="util_pct", where={"core": "_To
 class Site:
     """A coordinator with channels that remember; `poll` is one round that sees a volume so full."""
 
-    def __init__(self, data: Path, routing: Routing) -> None:
+    def __init__(self, data: Path, routing: Routing, context: Context | None = None) -> None:
         self.clock = Time()
         self.clock.at = at("2026-03-09T08:00")
         names = ("board", "mail/anna", "mail/bob", "mail/boss")
@@ -37,6 +41,7 @@ class Site:
         self.seq = 0
         self._data = data
         self._routing = routing
+        self._context = context
         assert {contact.name for one in SETTINGS.people.values() for contact in one.contacts} == set(names[1:])
 
     async def poll(self, used: float, busy: float = 20.0) -> None:
@@ -47,7 +52,7 @@ class Site:
         rows = {"volumes": [{"volume": "C:", "used_pct": used}], "cpu": [{"core": "_Total", "util_pct": busy}]}
         async with Coordinator.open(
             self._data, rules=[*shipped_rules(), DISK, SOURCE], keys=KEYS, channels=[self.channels["board"]],
-            clock=self.clock, routing=self._routing, escalation=setup,
+            clock=self.clock, routing=self._routing, escalation=setup, context=self._context,
         ) as coordinator:  # fmt: skip
             await coordinator.fold([encode_observation(observation("a", self.clock.at, self.seq, **rows))])
             await coordinator.finish()
@@ -114,7 +119,6 @@ async def test_acknowledged_by_a_command_between_two_rounds(tmp_path: Path) -> N
     import msgspec
 
     from rmm.core.alerting.lifecycle import ACKNOWLEDGED, Change
-    from rmm.tiers.fleet_sqlite import FleetStore, alone
 
     site = Site(tmp_path, Routing(routes=ROUTES))
     await site.poll(95.0)
@@ -124,6 +128,46 @@ async def test_acknowledged_by_a_command_between_two_rounds(tmp_path: Path) -> N
     site.clock.at += timedelta(hours=2)
     await site.poll(95.0)
     assert site.told() == {"board": ["00 firing"], "mail/anna": ["00 firing"]}
+
+
+async def test_a_maintenance_window_stops_steps_until_it_ends(tmp_path: Path) -> None:
+    begins = datetime(2026, 3, 9, 8, 10)
+    window = Window(name="w", timezone="Europe/Berlin", begins=begins, ends=begins + timedelta(minutes=30))
+    site = Site(tmp_path, Routing(routes=ROUTES), Context([window], zones={"Europe/Berlin": BERLIN}))
+    for _ in range(8):
+        await site.poll(95.0)
+        site.clock.add(minutes=5)
+    assert site.told() == {"board": ["00 firing"], "mail/anna": ["00 firing"]}
+    await site.poll(95.0)  # at :40 the window ends, and the step of :15 is late
+    assert site.told()["mail/anna"] == ["00 firing", "40 firing"]
+
+
+async def test_a_silence_stops_steps(tmp_path: Path) -> None:
+    site = Site(tmp_path, Routing(routes=ROUTES))
+    await site.poll(95.0)
+    silence = Silence(
+        matchers=(Matcher("rule", "=", "volume_full"),), starts_at=site.clock.at, author="anna", reason="x",
+        ends_at=site.clock.at + timedelta(hours=1),
+    )  # fmt: skip
+    async with FleetStore.open(tmp_path) as store, alone(tmp_path), store.transaction():
+        await store.add_silence(silence)
+    for _ in range(11):
+        site.clock.add(minutes=5)
+        await site.poll(95.0)
+    assert site.told() == {"board": ["00 firing"], "mail/anna": ["00 firing"]}
+    site.clock.add(minutes=6)
+    await site.poll(95.0)
+    assert "01 firing" in site.told()["mail/boss"]
+
+
+async def test_an_incident_is_one_message_to_a_person(tmp_path: Path) -> None:
+    site = Site(tmp_path, Routing(routes=ROUTES))
+    await site.poll(95.0, busy=99.0)
+    await site.poll(20.0, busy=20.0)
+    first, *ends = site.channels["mail/anna"].sent
+    assert sorted(alert.rule for alert in first.alerts) == ["power", "volume_full"]
+    assert [(one.kind, len(one.alerts)) for one in ends] == [("resolved", 2)]
+    assert [one.kind for one in site.channels["board"].sent] == ["firing", "resolved"]
 
 
 def test_contacts_of_the_tests_are_as_settings_make_them() -> None:
