@@ -15,6 +15,7 @@ from rmm.core.alerting.group import digest_at, repeats
 from rmm.core.alerting.pipeline import Known, Unit, plan
 from rmm.core.alerting.retry import next_try
 from rmm.core.alerting.route import DEFAULT, Context, labels, matches
+from rmm.model.incident import Suppression
 from rmm.model.routing import Heard, Inhibition, Route, Routing, Subject, Waiting
 from rmm.model.rule import Alert, Notification
 
@@ -164,6 +165,38 @@ def test_what_fires_on_is_told_again_until_somebody_acknowledges() -> None:
     assert not any(fleet.step(hours=1) for _ in range(48))
     fleet.end("a")
     assert fleet.step() == [("mail", "resolved", ["a"])]
+
+
+def test_a_route_tells_again_in_its_own_time_or_the_fleets() -> None:
+    fleet = Fleet(
+        Route(name="own", channels=("mail",), repeat_interval=4 * 3600, more=True), Route(name="r", channels=("chat",))
+    )
+    fleet.tell(alert("a"))
+    assert fleet.step() == [("chat", "firing", ["a"]), ("mail", "firing", ["a"])]
+    fleet.now += timedelta(hours=1)
+    fleet.tell(alert("a"), "reminder")
+    assert fleet.step() == [("chat", "reminder", ["a"])]
+
+
+def test_an_incident_waits_while_all_of_it_is_muted() -> None:
+    fleet = Fleet(Route(name="r", channels=("mail",), group_wait=60))
+    quiet = {"a", "b"}
+    silence = Suppression("silence", "1", "silenced by anna: x")
+    fleet.context = fleet.context._replace(mutes=lambda one, at: silence if one.key in quiet else None)
+    fleet.tell(alert("a"))
+    (whole,) = fleet._fresh
+    fleet._fresh = [msgspec.structs.replace(whole, alerts=(alert("a"), alert("b")))]
+    fleet.step()
+    assert fleet.step(seconds=60) == [] and fleet.outcomes[whole.id] == ["mail: silence: silenced by anna: x"]
+    quiet.remove("b")
+    assert fleet.step(seconds=60) == [("mail", "firing", ["a", "b"])]
+
+
+def test_what_was_over_before_anybody_knew_has_no_end_to_come() -> None:
+    fleet = Fleet()
+    fleet.tell(alert("a", state="resolved", late=True), "firing")
+    assert fleet.step() == [(name, "firing", ["a"]) for name in ("chat", "mail", "pager")]
+    assert fleet.heard == {}
 
 
 def test_a_digest_tells_of_a_day() -> None:
