@@ -88,6 +88,12 @@ class Escalations:
             for course in known.get(alert.key, ()):
                 if alert.first_at > course.first_at:  # that one is over, and this one has begun since anybody looked
                     await self._close(course, RESOLVED, now, made)
+                elif (
+                    course.ended == ACKNOWLEDGED and alert.state == FIRING
+                ):  # that holds no more: what is left, from now
+                    made.courses.append(
+                        msgspec.structs.replace(course, ended="", ended_at=None, fired_at=now, due_at=now)
+                    )
             made.begun += [
                 Course(key=alert.key, first_at=alert.first_at, policy=name, fired_at=now, site=alert.site, due_at=now)
                 for name in policies

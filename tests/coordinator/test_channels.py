@@ -183,7 +183,7 @@ from rmm.channels.webhook import WebhookChannel
 from rmm.coordinator import Coordinator
 from rmm.model.rule import Rule
 from rmm.settings.rules import shipped_rules
-from rmm.app import SystemClock
+from rmm.loop import SystemClock
 
 class Stopped(WebhookChannel):
     async def send(self, notification, *, deadline):

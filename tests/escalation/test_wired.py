@@ -6,6 +6,7 @@ import sys
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 from world import BERLIN, SETTINGS, SITES, at, person
 
@@ -13,7 +14,9 @@ from rmm.calendars.lookup import Lookup
 from rmm.channels.memory import MemoryChannel
 from rmm.coordinator import Coordinator
 from rmm.coordinator.escalation import Setup
+from rmm.core.alerting.lifecycle import ACKNOWLEDGED, Change
 from rmm.core.alerting.mute import Context
+from rmm.core.alerting.states import acknowledged
 from rmm.model.alerting import Window
 from rmm.model.incident import Matcher, Silence
 from rmm.model.observation import encode_observation
@@ -116,9 +119,6 @@ async def test_warnings_and_other_routes_do_not_escalate(tmp_path: Path) -> None
 
 
 async def test_acknowledged_by_a_command_between_two_rounds(tmp_path: Path) -> None:
-    import msgspec
-
-    from rmm.core.alerting.lifecycle import ACKNOWLEDGED, Change
 
     site = Site(tmp_path, Routing(routes=ROUTES))
     await site.poll(95.0)
@@ -168,6 +168,20 @@ async def test_an_incident_is_one_message_to_a_person(tmp_path: Path) -> None:
     assert sorted(alert.rule for alert in first.alerts) == ["power", "volume_full"]
     assert [(one.kind, len(one.alerts)) for one in ends] == [("resolved", 2)]
     assert [one.kind for one in site.channels["board"].sent] == ["firing", "resolved"]
+
+
+async def test_an_acknowledgement_that_expired_lets_the_rest_go_on(tmp_path: Path) -> None:
+    site = Site(tmp_path, Routing(routes=ROUTES))
+    await site.poll(95.0)
+    until = site.clock.at + timedelta(minutes=30)
+    async with FleetStore.open(tmp_path) as store, alone(tmp_path), store.transaction():
+        (alert,) = await store.live_alerts()
+        await store.put_changes([Change(acknowledged(alert, "anna", site.clock.at, "at it", until))])
+    for _ in range(10):
+        site.clock.add(minutes=5)
+        await site.poll(95.0)
+    assert site.told()["mail/anna"] == ["00 firing", "45 firing"]  # fifteen minutes after it fired again
+    assert "mail/boss" not in site.told()
 
 
 def test_contacts_of_the_tests_are_as_settings_make_them() -> None:
