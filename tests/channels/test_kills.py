@@ -21,7 +21,7 @@ CHILD = """
 import asyncio, json, os, signal, sys
 from contextlib import asynccontextmanager
 from pathlib import Path
-from rmm.app import SystemClock
+from rmm.loop import SystemClock
 from rmm.channels import email, pagerduty, webhook
 from rmm.coordinator import Coordinator
 from rmm.coordinator.stages import Stages
