@@ -81,7 +81,7 @@ def decode_recording(data: bytes, place: str) -> Recording:
     lines = data.split(b"\n")
     try:
         header = _header.decode(lines[0])
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{place}:1: not the header of a recording: {error}", hint=_HINT) from error
     if header.format != FORMAT or header.version != VERSION:
         raise ConfigError(

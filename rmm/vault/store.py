@@ -154,7 +154,7 @@ def _read(path: Path) -> _File:
             code="vault.missing",
             hint="Run `rmm credentials set NAME --username ...`.",
         ) from error
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise VaultError(
             f"{path}: not readable as a vault: {error}", code="vault.damaged", hint="Restore it from a backup."
         ) from error

@@ -248,6 +248,7 @@ async def test_a_file_that_is_none_says_where(lab_in: Callable[..., Any], tmp_pa
         (lines[0], "holds no exchange"),
         (b"", ":1: not the header"),
         (b"\xff\xfe\x00", ":1: not the header"),
+        (b'{"format":"\xb0"}\n', ":1: not the header"),
     ):
         with pytest.raises(ConfigError) as caught:
             Playback(decode_recording(broken, "machine.jsonl"), "machine.jsonl")

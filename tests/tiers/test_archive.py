@@ -165,6 +165,18 @@ async def test_the_next_run_removes_what_a_killed_one_left(tmp_path: Path) -> No
         assert [path.name for path in folder.glob(".*")] == []
 
 
+@pytest.mark.parametrize("damage", [b"\xb0", b'{"', b""])
+async def test_notes_that_are_damaged_are_made_anew(tmp_path: Path, damage: bytes) -> None:
+    async with merged(tmp_path, 1):
+        archiver.run(tmp_path, "hq", FIRST + 9)
+        notes = tmp_path / "archive" / "hq" / "checked.json"
+        content = notes.read_bytes()
+        assert b'"marks":{"0"' in content
+        notes.write_bytes(content.replace(b'"marks":{"0"', b'"marks":{"' + damage + b'"'))
+        archiver.run(tmp_path, "hq", FIRST + 9)
+        assert notes.read_bytes() == content
+
+
 async def test_a_loss_of_power_does_not_take_the_archives_folders(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

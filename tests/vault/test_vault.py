@@ -116,7 +116,9 @@ def test_a_damaged_header_is_refused(path: Path, change: Any) -> None:
 
 def test_rubbish_and_torn_files_are_refused(path: Path) -> None:
     whole = path.read_bytes()
-    for data in (b"", whole[: len(whole) // 2], os.urandom(500), b"[]", b"{" * 5000):
+    flipped = whole.replace(b'"salt": "', b'"salt": "\xb0')
+    assert flipped != whole
+    for data in (b"", whole[: len(whole) // 2], os.urandom(500), flipped, b"[]", b"{" * 5000):
         path.write_bytes(data)
         with pytest.raises(VaultError) as caught:
             Vault.open(path, PASSPHRASE)

@@ -220,7 +220,7 @@ def _mark(path: Path) -> list[int]:
 def _known(folder: Path) -> dict[int, _Week]:
     try:
         return _weeks((folder / _CHECKED).read_bytes())
-    except (OSError, msgspec.DecodeError):
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return {}  # it saves time alone
 
 
