@@ -169,6 +169,7 @@ class FleetView:
     def kept_open(self) -> Iterator[None]:
         """Files of history stay open while this lasts: for many questions, one after the other."""
         with ExitStack() as self._open:
+            self._readers = {}  # those of before keep nothing open
             try:
                 yield
             finally:

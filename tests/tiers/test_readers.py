@@ -229,4 +229,7 @@ def test_few_files_are_kept_open_at_once(tmp_path: Path, monkeypatch: pytest.Mon
         with pytest.raises(sqlite3.ProgrammingError, match="closed"):
             connection.execute("SELECT 1")
     assert files.get(paths[-1]) is connections[-1]
+    paths[-1].unlink()
+    with pytest.raises(sqlite3.OperationalError, match="unable to open"):
+        files.get(paths[-1])
     files.close()

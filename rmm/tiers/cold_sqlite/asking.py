@@ -77,8 +77,8 @@ class OpenFiles:
         self._open: OrderedDict[Path, tuple[int, sqlite3.Connection]] = OrderedDict()
 
     def get(self, path: Path) -> sqlite3.Connection:
-        """Raises sqlite3.Error, OSError."""
-        file = path.stat().st_ino
+        """Raises sqlite3.Error, also where there is no such file any more."""
+        file = path.stat().st_ino if path.exists() else 0
         known = self._open.pop(path, None)
         if known is not None and known[0] != file:
             known[1].close()
