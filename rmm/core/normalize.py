@@ -95,7 +95,7 @@ class Normalizer:
             lists[name] = [i for i in given[: MAX_ROWS + 1] if type(i) is dict] if type(given) is list else []
             plain = UNSUPPORTED if source.optional else UNKNOWN
             reasons[name] = told.get(name, plain)
-        return Context(lists, reasons, observed_at, frozenset(told))
+        return Context(lists, reasons, observed_at, frozenset(told.keys() & lists.keys()))
 
     def _lacks_role(self, context: Context) -> bool:
         """Whether nothing is there of a role that the collector is about, and nobody was kept from looking."""

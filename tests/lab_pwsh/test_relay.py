@@ -201,10 +201,13 @@ async def test_the_end_of_the_lab_is_the_end_of_all_processes(program: str, lab_
 
 async def test_a_spare_process_that_died_is_not_given_to_anybody(lab_of: Make) -> None:
     lab = await lab_of(spare=2)
-    while len(lab.processes()) < 2:
+    while len(lab.pool.waiting) < 2:
         await asyncio.sleep(0.1)
-    for pid in lab.processes():
-        os.kill(pid, signal.SIGKILL)
+    spares = list(lab.pool.waiting)
+    for process in spares:
+        os.kill(process.child.pid, signal.SIGKILL)
+    while any(process.alive for process in spares):
+        await asyncio.sleep(0.05)
     assert (await lab.run("1")).output == (1,)
 
 

@@ -32,7 +32,7 @@ class Pool:
         self.started = 0  # over the run
         self._folder = folder
         self._wanted = spare
-        self._waiting: deque[Process] = deque()
+        self.waiting: deque[Process] = deque()
         self._numbers = itertools.count(1)
         self._filling: asyncio.Task[None] | None = None
 
@@ -56,8 +56,8 @@ class Pool:
     async def take(self) -> Process:
         """A process for whoever has a place. Raises LostError when PowerShell does not start."""
         process = None
-        while self._waiting and process is None:
-            first = self._waiting.popleft()
+        while self.waiting and process is None:
+            first = self.waiting.popleft()
             if first.alive:
                 process = first
             else:
@@ -71,9 +71,9 @@ class Pool:
             self._filling = asyncio.ensure_future(self._fill())
 
     async def _fill(self) -> None:
-        while len(self._waiting) < self._wanted:
+        while len(self.waiting) < self._wanted:
             try:
-                self._waiting.append(await self._start())
+                self.waiting.append(await self._start())
             except LostError:
                 return  # who needs one is told
 
@@ -88,5 +88,5 @@ class Pool:
         if self._filling is not None:
             self._filling.cancel()
             await asyncio.gather(self._filling, return_exceptions=True)
-        await asyncio.gather(*(process.end() for process in self._waiting))
-        self._waiting.clear()
+        await asyncio.gather(*(process.end() for process in self.waiting))
+        self.waiting.clear()
