@@ -23,7 +23,8 @@ app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Who would b
 
 STEPS = {"round": "ROUND", "step": "STEP", "due": "DUE", "tells": "TELLS", "state": "STATE", "note": "NOTE"}
 COURSES = {
-    "alert": "ALERT", "policy": "POLICY", "fired": "SINCE", "steps": "STEPS TAKEN", "ended": "ENDED", "told": "TOLD",
+    "incident": "INCIDENT", "what": "WHAT", "policy": "POLICY", "fired": "SINCE", "steps": "STEPS TAKEN",
+    "ended": "ENDED", "told": "TOLD",
 }  # fmt: skip
 
 
@@ -43,34 +44,39 @@ def list_courses(
     all_: Annotated[bool, typer.Option("--all", help="Those that are over as well.")] = False,
     output: Output = "table",
 ) -> None:
-    """List the alerts that escalate, newest first."""
+    """List the incidents that escalate, newest first."""
+    from rmm.tiers.fleet_sqlite import FleetFile
+
     checked_output(output)
-    file = kept(open_app(config))
+    application = open_app(config)
+    file = kept(application)
+    courses = [one for one in file.courses() if all_ or not one.ended]
+    incidents = FleetFile(application.data).incidents([one.key for one in courses])
     rows = []
-    for course in file.courses():
-        if all_ or not course.ended:
-            taken = file.steps(course)
-            told = sorted({name for one in taken for name in one.told})
-            rows.append(
-                {
-                    "alert": course.key, "policy": course.policy, "fired": _local(course.fired_at, "UTC"),
-                    "steps": len(taken), "ended": course.ended or None, "told": told,
-                }
-            )  # fmt: skip
-    show(rows, COURSES, output, empty="no alert escalates")
+    for course in courses:
+        taken = file.steps(course)
+        told = sorted({name for one in taken for name in one.told})
+        title = clean(incidents[course.key].title) if course.key in incidents else None
+        rows.append(
+            {
+                "incident": course.key, "what": title, "policy": course.policy, "fired": _local(course.fired_at, "UTC"),
+                "steps": len(taken), "ended": course.ended or None, "told": told,
+            }
+        )  # fmt: skip
+    show(rows, COURSES, output, empty="nothing escalates")
 
 
 @app.command("show")
 def show_steps(
-    name: Annotated[str, typer.Argument(metavar="POLICY|ALERT", help="A policy, or an alert's number.")],
+    name: Annotated[
+        str, typer.Argument(metavar="POLICY|ALERT|INCIDENT", help="A policy, an alert's number, or an incident's id.")
+    ],
     config: Config = None,
-    at: Annotated[
-        str, typer.Option(help="When the alert fires, of a policy; of an alert: the time. Without: now.")
-    ] = "",
+    at: Annotated[str, typer.Option(help="Of a policy: when the alert fires; else: the time. Without: now.")] = "",
     site: Annotated[str, typer.Option(help="Of a policy: the site of the alert, for its time zone and holidays.")] = "",
     output: Output = "table",
 ) -> None:
-    """Dry run: every step of a policy, when it is due and whom it tells; of an alert, also what was taken already.
+    """Dry run: every step of a policy, when it is due and whom it tells; of an incident, also what was taken already.
 
     Nobody is told anything. Who is on call is worked out for the moment of each step.
     """
@@ -79,7 +85,12 @@ def show_steps(
     moment = moment_of(at)
     if site:
         application.known_site(site)
-    cases = _of_alert(application, int(name)) if name.isdigit() else [_of_policy(application, name, moment, site)]
+    if name.isdigit():
+        cases = _of_alert(application, int(name))
+    elif courses := kept(application).courses(name):
+        cases = _of_courses(application, courses)
+    else:
+        cases = [_of_policy(application, name, moment, site)]
     rows = [row for case in cases for row in _rows(application, case, moment)]
     show(rows, STEPS, output)
 
@@ -99,13 +110,19 @@ def _of_alert(application: App, number: int) -> list[_Case]:
     alert = next((one for one in listed if one["number"] == number), None)
     if alert is None:
         raise ConfigError(f"there is no alert {number}", hint="`rmm alerts list` shows their numbers.")
-    file, policies = kept(application), application.settings.escalation.policies
     first = datetime.fromisoformat(alert["first_at"])
-    courses = [one for one in file.courses(alert["key"]) if one.first_at == first and one.policy in policies]
-    if not courses:
+    courses = kept(application).courses(alert["incident"] or alert["key"])
+    cases = _of_courses(application, [one for one in courses if alert["incident"] or one.first_at == first])
+    if not cases:
         hint = "`rmm escalation show POLICY` shows what a policy would do. A route names the policy of its alerts."
         raise ConfigError(f"alert {number} does not escalate", hint=hint)
-    return [_Case(policies[one.policy], one.fired_at, one.site, one, file.steps(one)) for one in courses]
+    return cases
+
+
+def _of_courses(application: App, courses: Iterable[Course]) -> list[_Case]:
+    file, policies = kept(application), application.settings.escalation.policies
+    known = [one for one in courses if one.policy in policies]
+    return [_Case(policies[one.policy], one.fired_at, one.site, one, file.steps(one)) for one in known]
 
 
 def _rows(application: App, case: _Case, now: datetime) -> Iterable[dict[str, Any]]:

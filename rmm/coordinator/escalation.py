@@ -1,4 +1,4 @@
-"""Escalation: alerts climb their policies, what is due goes into the outbox, all inside the caller's transaction.
+"""Escalation: incidents climb their policies, what is due goes into the outbox, all inside the caller's transaction.
 
 A step is decided and what it tells is put there in one transaction, so a crash leaves both or neither, and the next
 coordinator goes on from there.
@@ -35,6 +35,7 @@ BATCH = 2000  # courses per transaction
 EXHAUSTED, REMOVED = "exhausted", "removed"
 
 Quiet = Callable[[Alert], str]
+Policies = Callable[[Alert], Collection[str]]
 
 
 class Setup(NamedTuple):
@@ -57,7 +58,7 @@ class _Made:
 
     def call(self, name: str, kind: str, what: str, identity: str, alert: Alert) -> None:
         """Tell somebody of an alert: once for all alerts of an incident of which the same is told now."""
-        self.calls.setdefault((name, kind, f"{alert.incident or alert.key} {what}"), []).append((identity, alert))
+        self.calls.setdefault((name, kind, f"{_subject(alert)} {what}"), []).append((identity, alert))
 
     def messages(self, now: datetime) -> list[tuple[str, Notification]]:
         """What all of it comes to; the first alert's key is that of the message."""
@@ -81,55 +82,68 @@ class Escalations:
     async def begin(self, fired: Sequence[tuple[Alert, Sequence[str]]], now: datetime) -> None:
         """Alerts are told to fire, and by their routes climb these policies. Said twice, it changes nothing."""
         known: dict[str, list[Course]] = {}
-        for course in await self._store.open_of({alert.key for alert, _ in fired}):
+        for course in await self._store.open_of({_subject(alert) for alert, _ in fired}):
             known.setdefault(course.key, []).append(course)
         made = _Made()
         for alert, policies in fired:
-            for course in known.get(alert.key, ()):
-                if alert.first_at > course.first_at:  # that one is over, and this one has begun since anybody looked
-                    await self._close(course, RESOLVED, now, made)
-                elif (
-                    course.ended == ACKNOWLEDGED and alert.state == FIRING
-                ):  # that holds no more: what is left, from now
-                    made.courses.append(
-                        msgspec.structs.replace(course, ended="", ended_at=None, fired_at=now, due_at=now)
-                    )
-            made.begun += [
-                Course(key=alert.key, first_at=alert.first_at, policy=name, fired_at=now, site=alert.site, due_at=now)
-                for name in policies
-            ]
+            climbs = known.setdefault(_subject(alert), [])
+            for course in list(climbs):
+                if not alert.incident and alert.first_at > course.first_at:
+                    await self._close(course, RESOLVED, now, made)  # it is over, and this one has begun meanwhile
+                    climbs.remove(course)
+                elif course.ended == ACKNOWLEDGED and alert.state == FIRING:  # holds no more: what is left, from now
+                    again = msgspec.structs.replace(course, ended="", ended_at=None, fired_at=now, due_at=now)
+                    made.courses.append(again)
+            climbing = {course.policy for course in climbs}
+            begun = [
+                Course(key=_subject(alert), first_at=alert.first_at, policy=name, fired_at=now, site=alert.site,
+                       alert=alert.key, due_at=now)
+                for name in policies if name not in climbing
+            ]  # fmt: skip
+            climbs += begun
+            made.begun += begun
         await self._keep(made, now)
 
-    async def advance(self, now: datetime, quiet: Quiet = lambda _: "") -> list[Taken]:
-        """Take every step that is due, of at most BATCH alerts.
+    async def advance(
+        self, now: datetime, quiet: Quiet = lambda _: "", policies: Policies = lambda _: ()
+    ) -> list[Taken]:
+        """Take every step that is due, of at most BATCH courses.
 
         Args:
             now: the time.
             quiet: why an alert is not to be told now (a silence, a maintenance window), empty where it is; its steps
                 wait, and are due when it ends.
+            policies: those that an alert climbs by its routes now. What else fires in an incident moves nobody.
         """
         courses = await self._store.to_see(now, BATCH)
         if not courses:
             return []
         rosters = self._lookup.rosters(await self._store.overrides(now), now, now)
-        keys = {course.key for course in courses}
-        live = await self._store.live(keys)
-        before = await self._store.steps_of(keys)
+        subjects = {course.key for course in courses}
+        live, still_open = await self._store.live(subjects), await self._store.still_open(subjects)
+        before = await self._store.steps_of(subjects)
         made = _Made()
         for course in courses:
-            alert = live.get(course.key)
+            # Of an alert alone, one that began later is another; its next `begin` starts a course for it.
+            alerts = [
+                one for one in live.get(course.key, ()) if one.key != course.key or one.first_at <= course.first_at
+            ]
+            mine = [one for one in alerts if one.key == course.alert or course.policy in policies(one)]
             policy = self._settings.policies.get(course.policy)
-            # A lower time is that of the same alert: the clock was set back meanwhile.
-            if alert is None or alert.first_at > course.first_at or policy is None:
-                await self._close(course, REMOVED if alert is not None and policy is None else RESOLVED, now, made)
-            elif course.ended:
+            # An incident may be open although nothing of it fires: its end is not believed yet.
+            there = bool(alerts) or course.key in still_open
+            if not there or policy is None:
+                await self._close(course, REMOVED if there else RESOLVED, now, made)
+                continue
+            firing = [one for one in mine if one.state == FIRING and not quiet(one)]
+            if course.ended:
                 pass  # of an older alert of this key: the next `begin` closes it
-            elif alert.state == ACKNOWLEDGED:
+            elif mine and all(one.state == ACKNOWLEDGED for one in mine):
                 made.courses.append(_ended(course, ACKNOWLEDGED, now))
-            elif alert.state != FIRING or quiet(alert):  # pending again: it is its site's trouble
+            elif not firing:  # none, or pending again: it is its site's trouble
                 made.courses.append(msgspec.structs.replace(course, due_at=now + AGAIN))
             else:
-                self._climb(course, policy, alert, before.get(_identity(course), set()), rosters, now, made)
+                self._climb(course, policy, firing, before.get(_identity(course), set()), rosters, now, made)
         await self._keep(made, now)
         await self._store.forget(now - KEEP)
         return made.taken
@@ -139,21 +153,21 @@ class Escalations:
         return await self._store.soonest()
 
     def _climb(
-        self, course: Course, policy: Policy, alert: Alert, before: set[tuple[int, int]],
+        self, course: Course, policy: Policy, alerts: Sequence[Alert], before: set[tuple[int, int]],
         rosters: Mapping[str, Roster], now: datetime, made: _Made,
     ) -> None:  # fmt: skip
         if course.fired_at > now:  # the clock was set back
             course = msgspec.structs.replace(course, fired_at=now)
         hours = self._lookup.hours(course.site)
         due = due_steps(policy, course, hours, before, now)
-        self._take(course, alert, due, rosters, now, made)
+        self._take(course, alerts, due, rosters, now, made)
         due_at = next_due(policy, course, hours, before | {step.identity for step in due})
         course = msgspec.structs.replace(course, due_at=due_at)
         made.courses.append(course if due_at else _ended(course, EXHAUSTED, now))
 
     def _take(
-        self, course: Course, alert: Alert, due: Sequence[Step], rosters: Mapping[str, Roster], now: datetime,
-        made: _Made,
+        self, course: Course, alerts: Sequence[Alert], due: Sequence[Step], rosters: Mapping[str, Roster],
+        now: datetime, made: _Made,
     ) -> None:  # fmt: skip
         """Steps that came due together, such as while nothing ran, tell everybody once: by the last that names them."""
         heard: set[str] = set()
@@ -171,13 +185,15 @@ class Escalations:
                 Taken(key=course.key, first_at=course.first_at, policy=course.policy, repeat=step.repeat,
                       step=step.number, due_at=step.due_at, at=now, told=names, note=note)
             )  # fmt: skip
+            what = f"{course.policy}:{step.repeat}.{step.number}"
             for name in names:
-                made.call(name, FIRING, f"{course.policy}:{step.repeat}.{step.number}", step_key(course, step), alert)
+                for alert in alerts:
+                    made.call(name, FIRING, what, step_key(course, step), alert)
         made.taken += reversed(taken)
         # Channels hear of the end by the stages, people from here.
-        whole = alert.incident or alert.key
+        group = f"{DEFAULT.name}|alert|{course.key}"
         made.heard += [
-            Heard(alert=whole, channel=name, group=f"{DEFAULT.name}|alert|{whole}", route=DEFAULT.name, at=now)
+            Heard(alert=course.key, channel=name, group=group, route=DEFAULT.name, at=now)
             for name in heard & set(self._channels)
         ]
 
@@ -189,12 +205,12 @@ class Escalations:
         made.courses.append(msgspec.structs.replace(ended, closed_at=now))
         if why != RESOLVED or not told:
             return
-        alert = await self._store.ended(course)
-        if alert is None:
-            log.warning("alert %s is gone: who was told of it does not hear of its end", course.key)
-            return
+        alerts = await self._store.ended(course)
+        if not alerts:
+            log.warning("%s is gone: who was told of it does not hear of its end", course.key)
         for name in told:
-            made.call(name, RESOLVED, course.policy, f"{_key(course)}:{RESOLVED}", alert)
+            for alert in alerts:
+                made.call(name, RESOLVED, course.policy, f"{_key(course)}:{RESOLVED}", alert)
 
     async def _keep(self, made: _Made, now: datetime) -> None:
         await self._store.begin(made.begun)
@@ -202,6 +218,11 @@ class Escalations:
         await self._store.take(made.taken)
         await self._outbox.post(made.messages(now))
         await self._outbox.hear(made.heard)
+
+
+def _subject(alert: Alert) -> str:
+    """What climbs: the incident that an alert is part of, else itself."""
+    return alert.incident or alert.key
 
 
 def step_key(course: Course, step: Step) -> str:

@@ -72,7 +72,7 @@ class Stages:
             silence = muted(alert, now, self._context)
             return f"{silence.kind}: {silence.reason}" if silence else ""
 
-        await self._escalations.advance(now, quiet)
+        await self._escalations.advance(now, quiet, lambda alert: policies(alert, self._context))
         return await self._escalations.soonest()
 
     async def _known(self, fresh: Sequence[Notification], now: datetime) -> Known:

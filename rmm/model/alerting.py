@@ -68,7 +68,7 @@ class AlertSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     together: int = 600  # what comes on one endpoint within so long is one incident
     many: int = 5  # a rule that fires on so many endpoints of a site or group within that time is one
-    resolve_after: int = 0  # the end of an incident is told when it has lasted so long
+    resolve_after: int = 600  # the end of an incident is told when it has lasted so long; 0: at once
     starting: int = 300  # after an endpoint's start nothing that its readings show is told for so long
     remind: Remind = Remind()
     absent_after_days: int = 7  # an alert about which nothing was heard for so long is over; 0: never

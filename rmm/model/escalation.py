@@ -130,10 +130,11 @@ class Escalation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Course(msgspec.Struct, frozen=True, kw_only=True):
-    """An alert that climbs a policy: since when, and until when if nobody else is to be told.
+    """An incident that climbs a policy: since when, and until when if nobody else is to be told.
 
-    `key`, `first_at` and `policy` identify it: an alert that fires anew has another `first_at`. It is closed when those
-    who were told have heard of the end, too.
+    `key` is the incident's id; of an alert that is part of none, the alert's key. With `first_at` (of the alert that
+    began it) and `policy` it is the course's identity: an alert that fires anew has another `first_at`. It is closed
+    when those who were told have heard of the end, too.
     """
 
     key: str
@@ -141,6 +142,7 @@ class Course(msgspec.Struct, frozen=True, kw_only=True):
     policy: str
     fired_at: datetime
     site: str = ""
+    alert: str = ""  # the key of the one whose route began it
     ended_at: datetime | None = None
     due_at: datetime | None = None  # when its next step is; None: nothing comes any more
     ended: str = ""  # acknowledged | exhausted (all steps were taken) | resolved | removed (from rmm.yaml)

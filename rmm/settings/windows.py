@@ -72,7 +72,7 @@ class _Dependency(msgspec.Struct, frozen=True, kw_only=True):
 class _Alerts(msgspec.Struct, frozen=True, kw_only=True):
     together: Span = "10m"
     many: int = 5
-    resolve_after: Span = 0
+    resolve_after: Span = "10m"
     starting: Span = "5m"
     remind: dict[str, Span] = {}
     absent_after_days: int = 7

@@ -15,7 +15,7 @@ from rmm.settings.rules import shipped_rules
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from folding import CPU, DISK, KEYS, Opener, Time
+from folding import AT_ONCE, CPU, DISK, KEYS, Opener, Time
 
 
 @pytest.fixture
@@ -37,6 +37,7 @@ def opened(tmp_path: Path, clock: Time, channel: MemoryChannel) -> Opener:
             keys=KEYS,
             channels=[channel] if channels is None else channels,
             clock=clock,
+            settings=AT_ONCE,
         )
 
     return make

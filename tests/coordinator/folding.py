@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from rmm.coordinator import Coordinator
+from rmm.model.alerting import AlertSettings
 from rmm.model.observation import CollectorResult, Fault, Observation, encode_observation
 from rmm.model.rule import Rule
 
+AT_ONCE = AlertSettings(resolve_after=0)  # each end is told in the round that sees it
 START = datetime(2026, 3, 1, tzinfo=UTC)
 CPU = Rule(
     id="cpu_high",

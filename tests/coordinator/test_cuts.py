@@ -14,18 +14,18 @@ from typing import Any
 
 import aiosqlite
 import pytest
-from folding import KEYS, START, Time, content, encoded
+from folding import AT_ONCE, KEYS, START, Time, content, encoded
 
 from rmm.channels.memory import MemoryChannel
 from rmm.coordinator import Coordinator
 from rmm.core.alerting.mute import Context
-from rmm.model.alerting import AlertSettings, Window
+from rmm.model.alerting import Window
 from rmm.model.rule import Rule
 from rmm.settings.rules import shipped_rules
 
 RULES = [*shipped_rules(), Rule(id="volume_full", collector="volumes", field="used_pct", warning=80, critical=90)]
 WINDOW = Window(name="w", weekly=tuple(range(7)), at=(0,), lasts_s=11 * 60)
-SETTINGS = AlertSettings()
+SETTINGS = AT_ONCE
 # What three endpoints of two sites show in each round: a window that ends, an incident that gets worse, one that ends.
 USED = [(99, 10, 85), (99, 10, 85), (99, 85, 99), (99, 10, 10), (10, 10, 10)]
 

@@ -9,7 +9,7 @@ from typing import Any
 import aiosqlite
 import msgspec
 import pytest
-from folding import CPU, DISK, KEYS, START, Opener, Time, encoded
+from folding import AT_ONCE, CPU, DISK, KEYS, START, Opener, Time, encoded
 
 from rmm.channels.memory import MemoryChannel
 from rmm.coordinator import Coordinator
@@ -66,7 +66,7 @@ def routed(tmp_path: Path, clock: Time) -> Any:
     def make(channels: list[Channel], *routes: Route, inhibit: tuple[Inhibition, ...] = ()) -> Any:
         return Coordinator.open(
             tmp_path / "data", rules=[*shipped_rules(), CPU, DISK], keys=KEYS, channels=channels, clock=clock,
-            routing=Routing(routes=routes, inhibit=inhibit),
+            routing=Routing(routes=routes, inhibit=inhibit), settings=AT_ONCE,
         )  # fmt: skip
 
     return make

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from folding import CPU, DISK, KEYS, START, Time, content, encoded
 
@@ -29,7 +30,8 @@ from rmm.tiers.migrations import migrate
 
 SERVICE = Rule(id="service_down", collector="services", field="state", op="!=", critical="running")
 RULES = [*shipped_rules(), CPU, DISK, SERVICE]
-QUIET = AlertSettings(remind=Remind(critical=0, warning=0))
+PATIENT = AlertSettings(remind=Remind(critical=0, warning=0))
+QUIET = msgspec.structs.replace(PATIENT, resolve_after=0)
 FULL, FREE = [{"volume": "C:", "used_pct": 99.0}], [{"volume": "C:", "used_pct": 10.0}]
 
 
@@ -116,28 +118,42 @@ async def test_what_is_still_stopped_long_after_a_start_is_told(fleet: Fleet) ->
     assert [kind for kind, _ in fleet.told()] == ["firing"]
 
 
-async def test_a_flapping_service_is_one(fleet: Fleet) -> None:
+async def flap(fleet: Fleet) -> None:
     """For six hours every other poll finds it stopped; then it runs."""
     for number in range(72):
         state = "stopped" if number % 2 == 0 else "running"
         await fleet.round([("a", "OK", {"services": [{"name": "sql", "state": state}]})])
-    assert [kind for kind, _ in fleet.told()] == ["firing", "resolved", "firing"]
-    assert fleet.told()[2][1].startswith("flapping: ")
-    assert fleet.untold()["flapping"] == 34
+
+
+async def test_a_flapping_service_is_one(fleet: Fleet) -> None:
+    fleet.settings = PATIENT
+    await flap(fleet)
+    assert [kind for kind, _ in fleet.told()] == ["firing"]
+    assert fleet.untold() == {"flapping": 35}
     for _ in range(12):
         await fleet.round([("a", "OK", {"services": [{"name": "sql", "state": "running"}]})])
-    assert [kind for kind, _ in fleet.told()] == ["firing", "resolved", "firing", "resolved"]
-    first, again = (channel.incident for channel in (fleet.channel.sent[2], fleet.channel.sent[3]))
-    assert first is not None and again is not None and first.id == again.id
+    assert [kind for kind, _ in fleet.told()] == ["firing", "resolved"]
+    assert fleet.told()[1][1].startswith("flapping: ")
+    first, last = (one.incident for one in fleet.channel.sent)
+    assert first is not None and last is not None and first.id == last.id
 
 
-async def test_with_a_wait_for_the_end_a_flapping_service_is_one_incident(fleet: Fleet) -> None:
-    fleet.settings = AlertSettings(resolve_after=600, remind=Remind(critical=0))
-    for number in range(72):
-        state = "stopped" if number % 2 == 0 else "running"
-        await fleet.round([("a", "OK", {"services": [{"name": "sql", "state": state}]})])
-    assert len({one.incident.id for one in fleet.channel.sent if one.incident}) == 1
-    assert [kind for kind, _ in fleet.told()] == ["firing", "firing"]  # the second says that it flaps
+async def test_where_each_end_is_told_at_once_flapping_is_seen_at_the_third_turn(fleet: Fleet) -> None:
+    await flap(fleet)
+    assert [kind for kind, _ in fleet.told()] == ["firing", "resolved", "firing"]
+    assert fleet.told()[2][1].startswith("flapping: ")
+
+
+async def test_an_end_is_told_when_it_has_lasted(fleet: Fleet) -> None:
+    """With the alert that ended, and when that was."""
+    fleet.settings = PATIENT
+    for rows in ({"volumes": FULL}, {"volumes": FREE}, {}):
+        await fleet.round([("a", "OK", rows)])
+    assert [kind for kind, _ in fleet.told()] == ["firing"]
+    await fleet.round([("a", "OK", {})])
+    assert [kind for kind, _ in fleet.told()] == ["firing", "resolved"]
+    (over,) = fleet.channel.sent[1].alerts
+    assert over.resolved_at == fleet.clock.at - timedelta(minutes=10)
 
 
 async def test_a_maintenance_window_is_none_and_no_burst_after_it(fleet: Fleet) -> None:

@@ -93,14 +93,18 @@ def test_the_whole_program_tells_whoever_is_on_call(folder: Path, run: Run) -> N
     asyncio.run(fire(folder))
     data = folder / "data"
     lines = [json.loads(line) for line in (data / "bob.log").read_text().splitlines()]
-    (told,) = [one for one in lines if one["alerts"][0]["rule"] == "full"]  # volumes has rules of its own as well
+    (told,) = lines  # volumes has a rule of its own as well: one incident
+    assert {one["rule"] for one in told["alerts"]} == {"full", "volume_full"}
     assert told["id"].endswith(":escalation:critical:0.1")
     assert (data / "board.log").exists() and not (data / "anna.log").exists() and not (data / "eve.log").exists()
     code, out, _ = run("rmm escalation list -o json")
-    assert code == 0 and next(one["told"] for one in json.loads(out) if one["alert"] == "full|srv-1|C:") == ["mail/bob"]
+    (one,) = json.loads(out)
+    assert code == 0 and one["told"] == ["mail/bob"] and "(and 1 more on SRV-1)" in one["what"]
     listed = json.loads(run("rmm alerts list -o json")[1])
-    number = next(one["number"] for one in listed if one["rule"] == "full")
-    steps = json.loads(run(f"rmm escalation show {number} -o json")[1])
+    numbers = {alert["number"] for alert in listed if alert["incident"] == one["incident"]}
+    assert len(numbers) == 2
+    steps, *others = (json.loads(run(f"rmm escalation show {name} -o json")[1]) for name in (one["incident"], *numbers))
+    assert others == [steps, steps]
     assert [one["state"].split()[0] for one in steps] == ["taken"] + ["planned"] * 5
     assert steps[0]["tells"] == steps[1]["tells"] == ["mail/bob"]
     assert run("rmm notify test mail/anna")[0] == 0

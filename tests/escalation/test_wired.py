@@ -17,7 +17,7 @@ from rmm.coordinator.escalation import Setup
 from rmm.core.alerting.lifecycle import ACKNOWLEDGED, Change
 from rmm.core.alerting.mute import Context
 from rmm.core.alerting.states import acknowledged
-from rmm.model.alerting import Window
+from rmm.model.alerting import AlertSettings, Window
 from rmm.model.incident import Matcher, Silence
 from rmm.model.observation import encode_observation
 from rmm.model.routing import Inhibition, Route, Routing
@@ -27,7 +27,7 @@ from rmm.tiers.fleet_sqlite import FleetStore, alone
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "coordinator"))
 
-from folding import DISK, KEYS, Time, observation
+from folding import AT_ONCE, DISK, KEYS, Time, observation
 
 ROUTES = (Route(name="r", match={"severity": "critical"}, channels=("board",), escalation="standard"),)
 SOURCE = Rule(id="power", collector="cpu", field="util_pct", where={"core": "_Total"}, critical=95)
@@ -36,7 +36,9 @@ SOURCE = Rule(id="power", collector="cpu", field="util_pct", where={"core": "_To
 class Site:
     """A coordinator with channels that remember; `poll` is one round that sees a volume so full."""
 
-    def __init__(self, data: Path, routing: Routing, context: Context | None = None) -> None:
+    def __init__(
+        self, data: Path, routing: Routing, context: Context | None = None, settings: AlertSettings = AT_ONCE
+    ) -> None:
         self.clock = Time()
         self.clock.at = at("2026-03-09T08:00")
         names = ("board", "mail/anna", "mail/bob", "mail/boss")
@@ -45,6 +47,7 @@ class Site:
         self._data = data
         self._routing = routing
         self._context = context
+        self._settings = settings
         assert {contact.name for one in SETTINGS.people.values() for contact in one.contacts} == set(names[1:])
 
     async def poll(self, used: float, busy: float = 20.0) -> None:
@@ -55,7 +58,7 @@ class Site:
         rows = {"volumes": [{"volume": "C:", "used_pct": used}], "cpu": [{"core": "_Total", "util_pct": busy}]}
         async with Coordinator.open(
             self._data, rules=[*shipped_rules(), DISK, SOURCE], keys=KEYS, channels=[self.channels["board"]],
-            clock=self.clock, routing=self._routing, escalation=setup, context=self._context,
+            clock=self.clock, routing=self._routing, escalation=setup, context=self._context, settings=self._settings,
         ) as coordinator:  # fmt: skip
             await coordinator.fold([encode_observation(observation("a", self.clock.at, self.seq, **rows))])
             await coordinator.finish()
@@ -168,6 +171,32 @@ async def test_an_incident_is_one_message_to_a_person(tmp_path: Path) -> None:
     assert sorted(alert.rule for alert in first.alerts) == ["power", "volume_full"]
     assert [(one.kind, len(one.alerts)) for one in ends] == [("resolved", 2)]
     assert [one.kind for one in site.channels["board"].sent] == ["firing", "resolved"]
+
+
+async def test_a_flapping_alert_climbs_on_where_it_was(tmp_path: Path) -> None:
+    """Nobody is called anew each time it comes back, and nobody is left uncalled because it went in between."""
+    site = Site(tmp_path, Routing(routes=ROUTES), settings=AlertSettings())
+    for used in [95.0, 20.0, 95.0, 20.0] + [95.0] * 7:
+        await site.poll(used)
+        site.clock.add(minutes=5)
+    assert site.told() == {
+        "board": ["00 firing", "45 firing"],
+        "mail/anna": ["00 firing", "20 firing"],  # the step of :15 waited until it was there again
+        "mail/boss": ["45 firing"],
+    }
+
+
+async def test_who_joins_an_incident_keeps_it_climbing(tmp_path: Path) -> None:
+    """The alert that began it is over, another of the same incident is not."""
+    site = Site(tmp_path, Routing(routes=ROUTES))
+    await site.poll(95.0)
+    site.clock.add(minutes=5)
+    await site.poll(95.0, busy=99.0)
+    for _ in range(2):
+        site.clock.add(minutes=5)
+        await site.poll(20.0, busy=99.0)
+    assert site.told() == {"board": ["00 firing"], "mail/anna": ["00 firing", "15 firing"]}
+    assert [one.rule for one in site.channels["mail/anna"].sent[1].alerts] == ["power"]
 
 
 async def test_an_acknowledgement_that_expired_lets_the_rest_go_on(tmp_path: Path) -> None:

@@ -195,11 +195,11 @@ class Incidents:
                 self._touched.add(name)
 
     def flaps(self, incident: str, flapping: bool) -> None:
-        """One of its members comes and goes, or none does any more; the first is told, once."""
+        """One of its members comes and goes, or none does any more. Its title says so; that alone is not told."""
         known = self.open.get(incident)
         if known is not None and known.flapping is not flapping:
             self.open[incident] = msgspec.structs.replace(known, flapping=flapping)
-            self.touch(incident, again=flapping)
+            self.touch(incident)
 
     def reconcile(self, now: datetime) -> tuple[list[Tell], list[Alert]]:
         """What is to be told of all that changed, and the members that this tells of for the first time."""

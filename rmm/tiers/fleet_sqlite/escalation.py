@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
+from rmm.core.alerting.incidents import MOST_TOLD
 from rmm.model.escalation import Course, Override, Taken
 from rmm.model.rule import Alert
 from rmm.tiers.fleet_sqlite.reader import FleetFile
@@ -44,28 +45,38 @@ class EscalationStore:
         await self._store.run("put_course", rows)
 
     async def to_see(self, now: datetime, most: int) -> list[Course]:
-        """Courses with something to do: a step is due, their alert fires no more, or the clock was set back."""
+        """Courses with something to do: a step is due, what they are about is over, or the clock was set back."""
         return await self._store.rows("courses_to_see", lambda row: _course(row[0]), _instant(now), most)
 
-    async def open_of(self, keys: Iterable[str]) -> list[Course]:
-        """The courses of alerts' keys that are not closed."""
-        return await self._store.rows("open_courses_of", lambda row: _course(row[0]), json.dumps(list(keys)))
+    async def open_of(self, subjects: Iterable[str]) -> list[Course]:
+        """The courses of these incidents or alerts (`Course.key`) that are not closed."""
+        return await self._store.rows("open_courses_of", lambda row: _course(row[0]), json.dumps(list(subjects)))
 
     async def soonest(self) -> datetime | None:
         """When the next step of any course is."""
         (found,) = await self._store.rows("soonest_course", lambda row: row[0])
         return datetime.fromisoformat(found) if found else None
 
-    async def live(self, keys: Iterable[str]) -> dict[str, Alert]:
-        """Live alerts of these keys."""
-        found = await self._store.rows("live_of", lambda row: _alert(row[0]), json.dumps(list(keys)))
-        return {alert.key: alert for alert in found}
+    async def live(self, subjects: Collection[str]) -> dict[str, list[Alert]]:
+        """Live alerts of these incidents or keys, by which of them they are of."""
+        found: dict[str, list[Alert]] = {}
+        for alert in await self._store.rows("live_of", lambda row: _alert(row[0]), json.dumps(list(subjects))):
+            for subject in (alert.incident, alert.key):
+                if subject in subjects:
+                    found.setdefault(subject, []).append(alert)
+        return found
 
-    async def ended(self, course: Course) -> Alert | None:
-        """The alert of a course that is over; None where it is not known any more."""
-        endpoint = course.key.split("|", 2)[1] if "|" in course.key else ""
-        found = await self._store.rows("ended_alerts", lambda row: _alert(row[0]), endpoint, course.key)
-        return next((alert for alert in found if alert.first_at <= course.first_at), None)
+    async def still_open(self, subjects: Iterable[str]) -> set[str]:
+        """Those of them that are open incidents."""
+        return set(await self._store.rows("still_open", lambda row: str(row[0]), json.dumps(list(subjects))))
+
+    async def ended(self, course: Course) -> list[Alert]:
+        """The alerts of a course that is over, the newest of each key; none where they are not known any more."""
+        newest: dict[str, Alert] = {}
+        for alert in await self._store.rows("ended_alerts", lambda row: _alert(row[0]), course.key, 2 * MOST_TOLD):
+            if alert.key != course.key or alert.first_at <= course.first_at:
+                newest.setdefault(alert.key, alert)
+        return [newest[key] for key in sorted(newest)]
 
     async def forget(self, before: datetime) -> None:
         """Delete courses that were closed before then, with their steps."""
@@ -78,7 +89,7 @@ class EscalationStore:
         await self._store.run("add_step", rows)
 
     async def steps_of(self, keys: Iterable[str]) -> dict[tuple[str, datetime, str], set[tuple[int, int]]]:
-        """(key, first_at, policy) -> (repeat, step) of what was taken, for alerts' keys."""
+        """(key, first_at, policy) -> (repeat, step) of what was taken, for courses' keys."""
         found: dict[tuple[str, datetime, str], set[tuple[int, int]]] = {}
         for one in await self._store.rows("steps_of", lambda row: _taken(row[0]), json.dumps(list(keys))):
             found.setdefault((one.key, one.first_at, one.policy), set()).add((one.repeat, one.step))
@@ -116,7 +127,7 @@ class EscalationFile:
         return [one for one in found if removed or one.removed_at is None]
 
     def courses(self, key: str = "", most: int = 1000) -> list[Course]:
-        """Courses, of one alert's key or of all, newest first."""
+        """Courses, of one incident (or alert's key) or of all, newest first."""
         return self._ask("courses_of", lambda row: _course(row[0]), key, most)
 
     def steps(self, course: Course) -> list[Taken]:

@@ -5,11 +5,22 @@ INSERT INTO escalation (key, first_at, policy, fired_at, due_at, body) VALUES (?
 UPDATE escalation SET fired_at = ?, due_at = ?, ended = ?, closed_at = ?, body = ? WHERE key = ? AND first_at = ? AND policy = ?;
 
 -- name: courses_to_see
-SELECT body FROM escalation e WHERE closed_at = '' AND (
-  ended = '' AND (due_at <= ?1 OR fired_at > ?1 OR NOT EXISTS (
-    SELECT 1 FROM alert a WHERE a.key = e.key AND a.state IN ('pending', 'firing', 'acknowledged') AND a.state = 'firing'))
-  OR ended != '' AND NOT EXISTS (
-    SELECT 1 FROM alert a WHERE a.key = e.key AND a.state IN ('pending', 'firing', 'acknowledged')))
+SELECT body FROM escalation e WHERE closed_at = '' AND CASE ended
+  WHEN '' THEN due_at <= ?1 OR fired_at > ?1 OR NOT EXISTS (
+      SELECT 1 FROM alert a
+      WHERE a.state = 'firing' AND (a.incident = e.key AND a.incident != '' OR a.key = e.key)
+    ) AND (
+      EXISTS (
+        SELECT 1 FROM alert a
+        WHERE a.state = 'acknowledged' AND (a.incident = e.key AND a.incident != '' OR a.key = e.key)
+      ) OR NOT EXISTS (SELECT 1 FROM incident i WHERE i.id = e.key AND i.state = 'open')
+    )
+  ELSE NOT EXISTS (
+      SELECT 1 FROM alert a
+      WHERE a.state IN ('pending', 'firing', 'acknowledged')
+        AND (a.incident = e.key AND a.incident != '' OR a.key = e.key)
+    ) AND NOT EXISTS (SELECT 1 FROM incident i WHERE i.id = e.key AND i.state = 'open')
+  END
 ORDER BY key, first_at, policy LIMIT ?2;
 
 -- name: open_courses_of
@@ -19,7 +30,13 @@ SELECT body FROM escalation WHERE closed_at = '' AND key IN (SELECT value FROM j
 SELECT min(due_at) FROM escalation WHERE closed_at = '' AND ended = '' AND due_at != '';
 
 -- name: live_of
-SELECT body FROM alert WHERE key IN (SELECT value FROM json_each(?)) AND state IN ('pending', 'firing', 'acknowledged');
+SELECT body FROM alert
+WHERE state IN ('pending', 'firing', 'acknowledged') AND (
+  incident != '' AND incident IN (SELECT value FROM json_each(?1)) OR key IN (SELECT value FROM json_each(?1)))
+ORDER BY no;
+
+-- name: still_open
+SELECT id FROM incident WHERE state = 'open' AND id IN (SELECT value FROM json_each(?));
 
 -- name: courses_of
 SELECT body FROM escalation WHERE ? IN ('', key) ORDER BY first_at DESC, key, policy LIMIT ?;
@@ -50,5 +67,6 @@ UPDATE oncall_override SET body = ? WHERE no = ?;
 SELECT no, body FROM oncall_override WHERE until > ? ORDER BY no;
 
 -- name: ended_alerts
-SELECT body FROM alert WHERE endpoint = ? AND key = ? AND state NOT IN ('pending', 'firing', 'acknowledged')
-ORDER BY no DESC LIMIT 10;
+SELECT body FROM alert
+WHERE (incident = ?1 AND incident != '' OR key = ?1) AND state NOT IN ('pending', 'firing', 'acknowledged')
+ORDER BY no DESC LIMIT ?2;
