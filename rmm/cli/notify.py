@@ -59,7 +59,7 @@ def _channel_row(name: str, options: Mapping[str, Any], fared: Mapping[str, Any]
         "oldest": fared.get("oldest", ""),
         "failures": fared.get("failures", 0),
         "not_before": fared.get("not_before", ""),
-        "last": ago(fared["at"]) if fared.get("at") else "",
+        "last": ago(fared["sent_at"]) if fared.get("sent_at") else "",
         "result": fared.get("result", ""),
     }
 
@@ -70,6 +70,7 @@ def _route_line(route: Route) -> str:
     extra += [f"grouped by {', '.join(route.group_by)}"] if route.group_by else []
     extra += [f"{key} {getattr(route, key):g} s" for key in ("group_wait", "group_interval", "repeat_interval")
               if getattr(route, key)]  # fmt: skip
+    extra += [f"escalation {route.escalation}"] if route.escalation else []
     extra += ["and on"] if route.more else []
     return f"{route.name}: {wanted} -> {', '.join((', '.join(route.channels) or 'nobody', *extra))}"
 

@@ -68,7 +68,7 @@ def _past(known: Known) -> Iterator[Step]:
     if known.incident is not None:
         yield from _of_incident(known.incident)
     for row in known.told:
-        kind = str(row["id"]).rpartition(":")[2]
+        kind = _kind(str(row["id"]))
         if row["sent_at"]:
             yield Step(datetime.fromisoformat(row["sent_at"]), f"told to channel {row['channel']}: {kind}")
         else:
@@ -85,8 +85,20 @@ def _past(known: Known) -> Iterator[Step]:
         yield Step(alert.resolved_at, text + silent)
 
 
+def _kind(identity: str) -> str:
+    """What a notification was about, from its id: `...:firing`, `...:escalation:POLICY:ROUND.STEP`, `...:resolved`."""
+    before, _, kind = identity.rpartition(":")
+    _, found, policy = before.rpartition(":escalation:")
+    if not found:
+        return kind
+    number, _, step = kind.partition(".")
+    told = f"step {step}" + (f", round {int(number) + 1}" if number != "0" else "") if step else kind
+    return f"{told} of policy {policy}"
+
+
 def _of_incident(incident: Incident) -> Iterator[Step]:
-    yield Step(incident.opened_at, f"incident {incident.id} opened: {incident.title}; {incident.count} alerts in all")
+    members = f"{incident.count} alert{'s' * (incident.count != 1)} in all"
+    yield Step(incident.opened_at, f"incident {incident.id} opened: {incident.title}; {members}")
     if incident.closed_at is not None:
         yield Step(incident.closed_at, f"incident {incident.id} closed")
 
@@ -103,7 +115,11 @@ def _now(known: Known, settings: AlertSettings, now: datetime) -> Iterator[str]:
     elif alert.state == ARCHIVED:
         yield "it is archived"
     elif alert.state in LIVE:
-        yield f"it is {alert.state}; seen {alert.count} times, last at {alert.last_at.isoformat(timespec='seconds')}"
+        seen = f"seen {alert.count} time{'s' * (alert.count != 1)}"
+        yield f"it is {alert.state}; {seen}, last at {alert.last_at.isoformat(timespec='seconds')}"
+    elif incident is not None and alert.key in incident.lingers:
+        until = incident.lingers[alert.key].isoformat(timespec="seconds")
+        yield f"its end is told when it has lasted until {until}"
     if alert.state in LIVE and alert.suppressed is not None:
         yield f"nobody is told of it now ({alert.suppressed.kind}): {_why(alert.suppressed)}"
     if alert.state == ACKNOWLEDGED and alert.ack is not None:

@@ -71,7 +71,12 @@ ON CONFLICT (name) DO UPDATE SET failures = excluded.failures, not_before = excl
 SELECT name, failures, not_before, at, result FROM channel;
 
 -- name: open_counts
-SELECT channel, count(*), min(at) FROM outbox WHERE sent_at = '' AND gave_up = '' GROUP BY channel;
+SELECT channel, count(*) FROM outbox WHERE sent_at = '' AND gave_up = '' GROUP BY channel;
+
+-- name: fared
+SELECT channel, count(*) FILTER (WHERE sent_at = '' AND gave_up = ''),
+  coalesce(min(at) FILTER (WHERE sent_at = '' AND gave_up = ''), ''), max(sent_at)
+FROM outbox GROUP BY channel;
 
 -- name: give_up_old
 UPDATE outbox SET gave_up = ?1, result = 'given up: ' ||
