@@ -7,7 +7,7 @@ import contextlib
 import json
 import logging
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from importlib.resources import files
@@ -89,6 +89,21 @@ async def alone(data: Path) -> AsyncIterator[None]:
         lock.__exit__(None, None, None)
 
 
+async def _whole(statement: Awaitable[Any]) -> None:
+    """A statement to its end, also when the caller is cancelled: it runs in the connection's thread all the same, and a
+    transaction that began after nobody waited for it would keep every other process from writing.
+    """
+    running = asyncio.ensure_future(statement)
+    try:
+        await asyncio.shield(running)
+    except asyncio.CancelledError:
+        while not running.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait((running,))
+        running.exception()  # seen, or asyncio complains
+        raise
+
+
 class FleetStore:
     """Statements of the coordinator; each call inside `transaction`."""
 
@@ -129,14 +144,14 @@ class FleetStore:
         """
         try:
             await bounded_wal(self._db, self._path, MOST_WAL)
-            await self._db.execute("BEGIN IMMEDIATE")
             try:
+                await _whole(self._db.execute("BEGIN IMMEDIATE"))
                 yield
             except BaseException:
                 if self._db.in_transaction:  # some failures, such as a full disk, roll back by themselves
-                    await self._db.execute("ROLLBACK")
+                    await _whole(self._db.execute("ROLLBACK"))
                 raise
-            await self._db.execute("COMMIT")
+            await _whole(self._db.execute("COMMIT"))
         except sqlite3.Error as error:
             raise self._failed(error) from error
 
