@@ -135,8 +135,8 @@ def test_rules_that_speak_of_what_is_not_there_are_refused(rmm: Rmm, folder: Pat
     create(folder / "credentials.vault", "x", {"polling": ("u", "p")})
     done = rmm("poll", "--config", str(folder), RMM_PASSPHRASE="x")
     assert done.returncode == 2
-    assert "rules: a: collector: there is no 'cpv'" in done.stderr
-    assert "rules: b: field: cpu has no 'x'" in done.stderr
+    assert "own.yaml:2: rules[0].collector: " in done.stderr and "'cpv'" in done.stderr
+    assert "own.yaml:3: rules[1].field: " in done.stderr and "'x'" in done.stderr
 
 
 def test_doctor_climbs_the_whole_ladder(lab: Any, rmm: Rmm) -> None:

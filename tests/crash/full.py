@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import shutil
 import subprocess
@@ -132,6 +133,7 @@ def _same(was: Tree, now: Tree) -> bool:
 def _shortage(disk: Path, room: int) -> Iterator[None]:
     filler = disk / "filler"
     if room == READ_ONLY:
+        gc.collect()  # an error that is still about may keep a cursor, and with it a file that was closed, open
         assert not _mount("-o", "remount,ro", str(disk))
     else:
         stat = os.statvfs(disk)
