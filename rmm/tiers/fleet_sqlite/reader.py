@@ -137,9 +137,7 @@ class FleetFile:
         return self._ask("decisions", dict, most, schema=DELIVERY)
 
     def channels(self) -> dict[str, dict[str, Any]]:
-        """How each channel fares: failures, not_before, at (of the last), result; what is open for it and the oldest of
-        that; and when it took something last: sent_at, as far back as the log goes.
-        """
+        """How each channel fares: failures, not_before, at (of the last), result; open, oldest; sent_at (the last)."""
         found = {row["name"]: dict(row) for row in self._ask("channels", dict, schema=DELIVERY)}
         for name, count, oldest, sent_at in self._ask("fared", tuple, schema=DELIVERY):
             found.setdefault(name, {"name": name}).update(open=count, oldest=oldest, sent_at=sent_at)

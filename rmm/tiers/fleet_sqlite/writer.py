@@ -90,8 +90,10 @@ async def alone(data: Path) -> AsyncIterator[None]:
 
 
 async def _whole(statement: Awaitable[Any]) -> None:
-    """A statement to its end, also when the caller is cancelled: it runs in the connection's thread all the same, and a
-    transaction that began after nobody waited for it would keep every other process from writing.
+    """A statement to its end, also when the caller is cancelled.
+
+    It runs in the connection's thread all the same, and a transaction that began when nobody waited for it any more
+    would keep every other process from writing.
     """
     running = asyncio.ensure_future(statement)
     try:
