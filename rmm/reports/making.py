@@ -132,4 +132,4 @@ def mean(values: Iterable[float]) -> float | None:
 
 
 def _label(value: Any) -> str:
-    return "unknown" if value is None else str(value).removeprefix("Microsoft ")
+    return "unknown" if value is None else str(value).replace("Microsoft Windows", "Windows", 1)

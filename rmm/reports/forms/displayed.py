@@ -9,6 +9,7 @@ from typing import Any
 from rmm.model.report import Bars, Block, Column, Document, Figures, Lines, Table, Text
 from rmm.reports.safe import text_of, when
 
+TIGHT, WIDE, ROOM = 20, 40, 70  # characters of columns on paper
 MOST_ROWS = 500
 MOST_TEXT = 160  # characters in a cell
 RIGHT = ("number", "bytes", "percent")
@@ -70,10 +71,26 @@ def _table(table: Table) -> Shown:
         "type": "table", "title": text_of(table.title), "command": text_of(table.command),
         "note": text_of(" ".join(notes)),
         "columns": [
-            {"heading": text_of(c.heading), "right": c.kind in RIGHT, "code": c.kind == "command"} for c in columns
+            {"heading": text_of(c.heading), "right": c.kind in RIGHT, "code": c.kind == "command", **share}
+            for c, share in zip(columns, _shares(columns, rows), strict=True)
         ],
         "rows": rows,
     }  # fmt: skip
+
+
+def _shares(columns: Sequence[Column], rows: Sequence[Sequence[Shown]]) -> list[Shown]:
+    """How columns share the paper: `tight` ones are as wide as what is in them, the others in proportion to `width`.
+
+    Numbers are tight, then the narrowest texts, as long as there is room for the others.
+    """
+    longest = [max([len(c.heading), *(len(row[n]["text"]) for row in rows)]) for n, c in enumerate(columns)]
+    room = ROOM - sum(longest[n] for n, c in enumerate(columns) if c.kind in RIGHT)
+    shares: list[Shown] = [{"width": WIDE, "tight": c.kind in RIGHT} for c in columns]
+    for length, number in sorted((length, n) for n, length in enumerate(longest) if columns[n].kind not in RIGHT):
+        if columns[number].kind != "command":
+            room -= length
+            shares[number] = {"width": min(WIDE, max(8, length)), "tight": length <= TIGHT and room >= 0}
+    return shares
 
 
 def _cell(value: Any, column: Column) -> Shown:
