@@ -44,8 +44,15 @@ async def play(data: Path, clock: Time, channel: MemoryChannel, number: int) -> 
                     volumes=[{"volume": "C:", "used_pct": used}])
             for n, used in enumerate(USED[number])
         ]  # fmt: skip
+        batch.append(encoded("e3", clock.at, number + 1, "OK", "s3", volumes=[{"volume": "C:", "used_pct": 10}]))
+        if number == 2:  # two of this endpoint were under way for some minutes
+            batch += [
+                encoded("e3", clock.at - timedelta(minutes=late), 100 - late, "OK", "s3",
+                        volumes=[{"volume": "C:", "used_pct": used}])
+                for late, used in ((3, 99), (2, 10))
+            ]  # fmt: skip
         await coordinator.fold(batch)
-        await coordinator.finish(listed={"e0", "e1", "e2"})
+        await coordinator.finish(listed={"e0", "e1", "e2", "e3"})
 
 
 def whole(data: Path) -> dict[str, list[tuple[Any, ...]]]:
@@ -62,7 +69,10 @@ async def test_a_cut_after_every_statement(
     for number in range(len(USED)):
         await play(tmp_path / "whole", clock, channel, number)
     expected = whole(tmp_path / "whole")
-    assert (len(expected["outbox"]), len(expected["suppressed"]), len(expected["incident"])) == (5, 3, 3)
+    assert (len(expected["outbox"]), len(expected["suppressed"]), len(expected["incident"])) == (6, 3, 3)
+    assert [(key, state) for key, state, _, body in expected["alert"] if '"late":true' in body] == [
+        ("volume_full|e3|C:", "resolved")
+    ]
     told = {one.id for one in channel.sent}
     left = [0]
 
