@@ -45,13 +45,14 @@ async def play(data: Path, clock: Time, channel: MemoryChannel, number: int) -> 
             for n, used in enumerate(USED[number])
         ]  # fmt: skip
         batch.append(encoded("e3", clock.at, number + 1, "OK", "s3", volumes=[{"volume": "C:", "used_pct": 10}]))
-        if number == 2:  # two of this endpoint were under way for some minutes
-            batch += [
-                encoded("e3", clock.at - timedelta(minutes=late), 100 - late, "OK", "s3",
-                        volumes=[{"volume": "C:", "used_pct": used}])
-                for late, used in ((3, 99), (2, 10))
-            ]  # fmt: skip
         await coordinator.fold(batch)
+        if number == 2:  # two of this endpoint were under way for some minutes
+            late = [
+                encoded("e3", clock.at - timedelta(minutes=ago), 100 - ago, "OK", "s3",
+                        volumes=[{"volume": "C:", "used_pct": used}])
+                for ago, used in ((3, 99), (2, 10))
+            ]  # fmt: skip
+            await coordinator.fold(late)
         await coordinator.finish(listed={"e0", "e1", "e2", "e3"})
 
 
