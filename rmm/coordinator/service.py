@@ -335,11 +335,14 @@ def _waits(rule: Rule) -> bool:
     return not rule.collector or rule.field == SKEW
 
 
-def _restated(concerned: Mapping[str, tuple[str, str]], found: Sequence[Trouble]) -> list[tuple[str, str]]:
-    """(status, endpoint) of those whose fault is a trouble of their site."""
-    return [
-        (one.status, endpoint)
-        for endpoint, (status, code) in concerned.items()
-        for one in found
-        if code and site_trouble.explains(one, status, code)
-    ]
+def _restated(
+    concerned: Mapping[str, tuple[str, str]], found: Sequence[Trouble]
+) -> list[tuple[str, int, str, str, str]]:
+    """`FleetStore.restate`'s rows of the endpoints whose fault is a trouble of their site."""
+    rows = []
+    for endpoint, (status, code) in concerned.items():
+        for one in found:
+            if code and site_trouble.explains(one, status, code):
+                score, word, reasons = health(one.status, (), {})
+                rows.append((one.status, score, word, _encode(reasons).decode(), endpoint))
+    return rows

@@ -205,6 +205,8 @@ async def test_a_site_that_is_down_is_one_alert(
             await one_round(coordinator, clock, 60)
         assert told(channel) == [("firing", "site_down||hq")]
         assert [alert["rule"] for alert in FleetFile(tmp_path / "data").alerts()] == ["site_down"]
+        shown = {(one["status"], one["health_status"]) for one in FleetFile(tmp_path / "data").endpoints()}
+        assert shown == {("SITE_DOWN", "Unknown")}  # of the machines themselves nothing is known
         # The link is back; two machines stayed behind, and they are told now.
         await one_round(coordinator, clock, 2)
         assert sorted(told(channel)[1:]) == [

@@ -240,8 +240,8 @@ class FleetStore:
         await self._db.execute(self._sql["keep_health"], (_instant(since), _instant(until)))
         await self._db.execute(self._sql["forget_health"], ((until - timedelta(days=HEALTH_DAYS)).date().isoformat(),))
 
-    async def restate(self, rows: Iterable[tuple[str, str]]) -> None:
-        """(status, endpoint): what an endpoint is shown as until its next observation."""
+    async def restate(self, rows: Iterable[tuple[str, int, str, str, str]]) -> None:
+        """(status, score, health word, reasons as JSON, endpoint): what it is shown as until its next observation."""
         await self._db.executemany(self._sql["restate"], list(rows))
 
     async def add_notifications(self, notifications: Iterable[Notification]) -> None:

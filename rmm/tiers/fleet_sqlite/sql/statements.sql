@@ -37,7 +37,7 @@ SELECT id, name, site, coalesce(facts ->> 'uuid', ''), coalesce(facts ->> 'compu
   coalesce(facts ->> 'installation', ''), coalesce(facts ->> 'machine_sid', '') FROM endpoint;
 
 -- name: restate
-UPDATE endpoint SET status = ? WHERE id = ?;
+UPDATE endpoint SET status = ?, score = ?, health = ?, reasons = ? WHERE id = ?;
 
 
 -- name: endpoints
