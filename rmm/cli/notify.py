@@ -175,12 +175,15 @@ def _decision_row(row: Mapping[str, Any]) -> dict[str, Any]:
 
 @app.command()
 def serve(
-    token: Annotated[str, typer.Option(help="Credential of the vault whose secret is the token of who pushes.")],
     config: Config = None,
     passphrase_file: PassphraseFile = None,
+    token: Annotated[
+        str,
+        typer.Option(help="Credential of the vault whose secret is the token of who pushes; without: nobody may push."),
+    ] = "",
     listen: Annotated[str, typer.Option(help="Address and port, on loopback.")] = "127.0.0.1:9093",
 ) -> None:
-    """Take alerts from Prometheus and Grafana as Alertmanager does (API v2), and deliver between rounds."""
+    """Deliver and escalate between rounds, and take alerts as Alertmanager does (API v2) where there is a --token."""
     host, _, port = listen.rpartition(":")
     if not port.isdigit() or not 0 <= int(port) <= 65_535:
         raise ConfigError(f"--listen {listen}: an address and a port are expected, such as 127.0.0.1:9093")
@@ -193,8 +196,12 @@ def serve(
 async def _serve(application: App, host: str, port: int, token: str) -> None:
     from rmm.coordinator.alert_api import AlertApi
 
-    secret = application.credential(token).secret
+    secret = application.credential(token).secret if token else None
     async with application.coordinator() as coordinator:
+        if secret is None:
+            print("delivering between rounds; nothing is listened to without --token", flush=True)
+            await coordinator.delivery.run()
+            return
         api = AlertApi(application.data, coordinator, secret, list(application.channel_options), application.clock)
         delivering = asyncio.create_task(coordinator.delivery.run())
         try:

@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 DELIVERY_S = 10.0  # one channel, one notification
 FINISH_S = 15.0  # how long the end of a round waits for channels; the rest is delivered by the next
 LAST_S = 3.0  # and for groups that are due so soon
+LOOK_S = 5.0  # a channel that failed meanwhile is due at a moment of which nobody tells `_run`
 POLL_S = 0.5  # how often is looked for what other processes decided, and for channels that another one held
 PAGE = 500
 REFUSED = 3  # messages in a row that a channel may refuse before it is left alone
@@ -124,9 +125,9 @@ class Delivery:
             self._wake.clear()
             await self._step()
             moments = [at for at in (self._soonest, *self._retries.values()) if at is not None]
-            left = (min(moments) - self._clock.now()).total_seconds() if moments else 60.0
+            left = (min(moments) - self._clock.now()).total_seconds() if moments else LOOK_S
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), min(60.0, max(0.05, left)))
+                await asyncio.wait_for(self._wake.wait(), min(LOOK_S, max(0.05, left)))
 
     async def _step(self) -> None:
         """The stages, then a worker for each channel, so that a slow one delays no other."""

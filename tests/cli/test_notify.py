@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -127,9 +128,23 @@ def test_trying_again(folder: Path) -> None:
     assert json.loads(line)["alerts"][0]["rule"] == "volume_full"
 
 
-def test_serving_needs_a_token_and_loopback(folder: Path) -> None:
-    done = rmm("notify", "serve", "--config", str(folder))
-    assert done.returncode == 2 and "--token" in done.stderr
+def test_without_a_token_serving_only_delivers(folder: Path) -> None:
+    """What no channel took goes out at its time, without a round and without a port."""
+    (folder / "rmm.yaml").write_text(settings("log, file: other.log}"))
+    command = [sys.executable, "-m", "rmm", "notify", "serve", "--config", str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as serving:
+        try:
+            assert serving.stdout is not None
+            assert "nothing is listened to" in serving.stdout.readline()
+            until = time.monotonic() + 60
+            while not (folder / "data" / "other.log").exists() and time.monotonic() < until:
+                time.sleep(0.1)
+        finally:
+            serving.terminate()
+    assert (folder / "data" / "other.log").exists()
+
+
+def test_serving_alerts_needs_loopback(folder: Path) -> None:
     environment = {"RMM_PASSPHRASE": "p", "PATH": "/usr/bin"}
     secret = rmm("credentials", "set", "push", "--username", "push", "-c", str(folder), input="t\n", env=environment)
     assert secret.returncode == 0, secret.stderr
