@@ -43,6 +43,8 @@ class Site:
         (self.config / "rules" / "at-once.yaml").write_text(AT_ONCE)
         self.data = self.config / "data"
         self.of_polls = OF_POLLS
+        # Each end is told in the round that sees it.
+        self.settings(lambda document: document.update(alerts={"resolve_after": 0}))
         if poll:
             self.settings(lambda document: document["poll"].update(poll))
 
