@@ -26,6 +26,7 @@ from rmm.reports.sources import HealthOfDay, Rows
 from rmm.settings.baselines import read_baselines, shipped_baselines
 from rmm.tiers.cold_sqlite import ColdReader, SiteHistory
 from rmm.tiers.fleet_sqlite import FleetFile
+from rmm.tiers.fleet_sqlite.escalation import EscalationFile
 
 if TYPE_CHECKING:
     from rmm.app import App
@@ -208,6 +209,7 @@ class ReportView:
             if one.at <= until and one.endpoint in names
         ]  # fmt: skip
         rows += self._acts(since, until)
+        rows += self._on_call(since, until)
         rows += self._told(since, until)
         rows.sort(key=lambda row: (row["at"], row["what"], row["about"]))
         return rows
@@ -221,6 +223,22 @@ class ReportView:
             for one in self._file.acts(most=MOST_ALERTS)
             if since <= one.at <= until and (whole or (one.key and one.key.split("|", 2)[1] in self._ids))
         ]  # fmt: skip
+
+    def _on_call(self, since: datetime, until: datetime) -> Rows:
+        """Who took a rota by command, and who ended that; rotas are of the whole fleet."""
+        found: Rows = []
+        for one in [] if self._site or self._group else EscalationFile(self._file).overrides(since, removed=True):
+            span = "from {} until {}".format(*(at.isoformat(timespec="minutes") for at in (one.since, one.until)))
+            about = f"{one.rota}: {one.person} {span}"
+            for at, who, what, why in (
+                (one.made_at, one.author, "on call taken over", one.reason),
+                (one.removed_at, one.removed_by, "taking over ended", ""),
+            ):
+                if at is not None and since <= at <= until:
+                    found.append(
+                        {"at": at.isoformat(timespec="seconds"), "who": who, "what": what, "about": about, "why": why}
+                    )
+        return found
 
     def _told(self, since: datetime, until: datetime) -> Rows:
         if self._site or self._group:  # who was told of what is not kept by site

@@ -111,6 +111,16 @@ def test_the_whole_program_tells_whoever_is_on_call(folder: Path, run: Run) -> N
     assert json.loads((data / "anna.log").read_text())["test"]
 
 
+def test_the_audit_log_has_who_took_a_rota(run: Run) -> None:
+    assert run('rmm oncall override add servers bob --until +1h --reason "I take it" --author bob')[0] == 0
+    assert run("rmm oncall override remove 1")[0] == 0
+    taken, ended = json.loads(run("rmm audit -o json")[1])
+    assert (taken["who"], taken["what"], taken["why"]) == ("bob", "on call taken over", "I take it")
+    assert ended["what"] == "taking over ended" and ended["who"] and ended["about"] == taken["about"]
+    assert taken["about"].startswith("servers: bob from 20")
+    assert json.loads(run("rmm audit -o json --until 2026-01-02T00:00+00:00 --since 2026-01-01T00:00+00:00")[1]) == []
+
+
 def test_output_for_programs(run: Run) -> None:
     code, out, _ = run("rmm oncall show --at 2026-12-24T12:00+01:00 --days 1 -o csv")
     rows = list(csv.DictReader(io.StringIO(out)))
