@@ -259,27 +259,28 @@ class ReportView:
 
     @cached_property
     def _baselines(self) -> dict[str, Baseline]:
-        own, problems = read_baselines(Path(self._app.settings.folder) / "baselines")
-        if problems:
-            raise ConfigError(problems=tuple(problems))
-        found = {one.id: one for one in (*shipped_baselines(), *own)}
-        if wrong := [text for one in found.values() for text in self._wrong(one)]:
+        own = read_baselines(Path(self._app.settings.folder) / "baselines")
+        if own.problems:
+            raise ConfigError(problems=tuple(own.problems))
+        found = {one.id: one for one in (*shipped_baselines(), *own.baselines)}
+        if wrong := [text for one in found.values() for text in self._wrong(one, own.places)]:
             raise ConfigError(problems=tuple(wrong))
         return found
 
-    def _wrong(self, one: Baseline) -> list[str]:
+    def _wrong(self, one: Baseline, places: Mapping[tuple[str, str], str]) -> list[str]:
         keys = {name: known.manifest.key for name, known in self._app.catalog.items()}
         found = []
         for check in one.checks:
             asked = self._app.settings.collectors.disable
+            place = places.get((one.id, check.id), f"baseline {one.id}: {check.id}")
             try:
                 query = self._view.compiled(baseline.conditions(one, check).passed, columns=["endpoint"])
             except ConfigError as error:
                 if not any(f"{name}." in check.condition for name in asked):
-                    found.append(f"baseline {one.id}: {check.id}: {error}")
+                    found.append(f"{place}: {error}")
                 continue
             found += [
-                f"baseline {one.id}: {check.id}: {name} has several rows: ask any(...), all(...) or count(...) of them"
+                f"{place}: {name} has several rows: ask any(...), all(...) or count(...) of them"
                 for name in baseline.ambiguous(query, keys)
             ]
         return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rmm.core.baseline import SEVERITIES, Baseline, Check
 from rmm.document import Document, Problem, checked, dotted, lines_of, read_document
@@ -16,10 +16,19 @@ _ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}\Z")
 MOST_CHECKS = 500
 
 
-def read_baselines(folder: Path) -> tuple[list[Baseline], list[str]]:
-    """The baselines of a folder's YAML files, and the problems found; whether conditions make sense is not asked."""
+class Read(NamedTuple):
+    """What a folder holds. `problems` are `file:line: key: text`; `places` is (baseline, check) -> `file:line: key`."""
+
+    baselines: list[Baseline]
+    problems: list[str]
+    places: dict[tuple[str, str], str]
+
+
+def read_baselines(folder: Path) -> Read:
+    """The baselines of a folder's YAML files; whether conditions make sense is not asked."""
     found: list[Baseline] = []
     lines: list[str] = []
+    places: dict[tuple[str, str], str] = {}
     for path in sorted(folder.glob("*.yaml")) if folder.is_dir() else ():
         try:
             document = read_document(path.read_text(encoding="utf-8-sig"))
@@ -32,8 +41,11 @@ def read_baselines(folder: Path) -> tuple[list[Baseline], list[str]]:
             problems.append(Problem(document.line(("id",)), "id", f"{one.id!r} is another file's too"))
         elif one is not None:
             found.append(one)
+            for index, check in enumerate(one.checks):
+                key = ("checks", index, "condition")
+                places[one.id, check.id] = f"{path}:{document.line(key)}: {dotted(key)}"
         lines += lines_of(str(path), problems)
-    return found, lines
+    return Read(found, lines, places)
 
 
 def _baseline(document: Document, problems: list[Problem]) -> Baseline | None:
@@ -80,7 +92,7 @@ def _checks(document: Document, given: list[Any], problems: list[Problem]) -> It
 
 def shipped_baselines() -> list[Baseline]:
     """The baselines that come with rmm."""
-    found, problems = read_baselines(shipped("config") / "baselines")
-    if problems:
-        raise ConfigError(problems=tuple(problems))
-    return found
+    found = read_baselines(shipped("config") / "baselines")
+    if found.problems:
+        raise ConfigError(problems=tuple(found.problems))
+    return found.baselines

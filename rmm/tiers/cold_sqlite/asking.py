@@ -78,7 +78,10 @@ class OpenFiles:
 
     def get(self, path: Path) -> sqlite3.Connection:
         """Raises sqlite3.Error, also where there is no such file any more."""
-        file = path.stat().st_ino if path.exists() else 0
+        try:
+            file = path.stat().st_ino
+        except OSError:
+            file = 0
         known = self._open.pop(path, None)
         if known is not None and known[0] != file:
             known[1].close()
