@@ -252,6 +252,29 @@ class BusError(RmmError):
     """The bus did not take or deliver a message."""
 
     code = "bus"
+    hint = "The broker cannot be reached or refused; polling goes on, and what was observed waits in the spool."
+
+
+class BusFull(BusError):
+    """The bus holds as much of this subject as it may, until some of it is acknowledged."""
+
+    code = "bus.full"
+
+
+class KeyTaken(RmmError):
+    """Somebody else wrote the key first."""
+
+    code = "key.taken"
+
+
+class EnvelopeError(RmmError):
+    """An envelope, receipt, token or bundle that is not what it should be; `code` says how.
+
+    Codes: envelope.format, envelope.schema, envelope.signature, envelope.site, envelope.size.
+    """
+
+    code = "envelope.format"
+    hint = "Nothing of it was taken. Who sent it is in the audit log of the hub."
 
 
 class LeaseLost(RmmError):

@@ -3,95 +3,244 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
-from rmm.errors import BusError
+from rmm.errors import BusError, BusFull, KeyTaken
+from rmm.ports import Keyed, Told
 
-CAPACITY = 256  # messages per subject; a publisher waits when the subscriber is further behind
-MOST_UNACKNOWLEDGED = 4096  # delivered and not acknowledged; the publisher waits here too, so memory is bounded
+log = logging.getLogger(__name__)
+
+CAPACITY = 256  # messages of a subject that are not acknowledged
+MOST_TOLD = 1024  # that a listener has not taken; the oldest are lost then
+
+Reply = Callable[[str, bytes], Awaitable[bytes]]
+
+
+def matches(pattern: str, subject: str) -> bool:
+    """Whether a subject is one of a pattern: `*` stands for a word, `>` at the end for one or more."""
+    wanted, words = pattern.split("."), subject.split(".")
+    if wanted[-1] == ">":
+        wanted = wanted[:-1]
+        if len(words) <= len(wanted):
+            return False
+        words = words[: len(wanted)]
+    return len(wanted) == len(words) and all(one in ("*", word) for one, word in zip(wanted, words, strict=True))
 
 
 class MemoryDelivery:
     """`ports.Delivery`."""
 
-    __slots__ = ("_topic", "acknowledged", "data")
+    __slots__ = ("_bus", "attempt", "data", "gone", "number", "subject")
 
-    def __init__(self, topic: _Topic, data: bytes) -> None:
-        self._topic = topic
+    def __init__(self, bus: MemoryBus, number: int, subject: str, data: bytes) -> None:
+        self._bus = bus
+        self.number = number
+        self.subject = subject
         self.data = data
-        self.acknowledged = False
+        self.attempt = 0
+        self.gone = False
 
     async def ack(self) -> None:
         """Never deliver this message again; idempotent, and right also after a redelivery."""
-        if not self.acknowledged:
-            self.acknowledged = True
-            await self._topic.forget(self)
+        if not self.gone:
+            self.gone = True
+            self._bus.forget(self)
 
-
-class _Topic:
-    """One subject: messages in order, those in flight first when a subscriber begins anew."""
-
-    def __init__(self) -> None:
-        self.waiting: deque[MemoryDelivery] = deque()
-        self.flying: dict[int, MemoryDelivery] = {}
-        self.changed = asyncio.Condition()
-
-    async def forget(self, delivery: MemoryDelivery) -> None:
-        self.flying.pop(id(delivery), None)
-        async with self.changed:
-            self.changed.notify_all()
+    async def later(self, delay_s: float) -> None:
+        """Deliver it again, not before so many seconds."""
+        asyncio.get_running_loop().call_later(delay_s, self._bus.put_back, self)
 
 
 class MemoryBus:
-    """`ports.Bus` for one process. One subscriber per subject at a time."""
+    """`ports.Bus` for one process."""
 
-    def __init__(self, capacity: int = CAPACITY, most_unacknowledged: int = MOST_UNACKNOWLEDGED) -> None:
-        self._topics: dict[str, _Topic] = {}
+    def __init__(self, capacity: int = CAPACITY) -> None:
         self._capacity = capacity
-        self._most_unacknowledged = most_unacknowledged
+        self._waiting: list[MemoryDelivery] = []  # in order of their numbers
+        self._open: dict[str, int] = {}  # subject -> messages that are not acknowledged
+        self._number = 0
+        self._changed = asyncio.Event()
+        self._listeners: list[tuple[str, deque[Told], asyncio.Event]] = []
+        self._answering: list[tuple[str, Reply]] = []
+        self._buckets: dict[str, MemoryKeys] = {}
         self._closed = False
 
-    def _topic(self, subject: str) -> _Topic:
-        return self._topics.setdefault(subject, _Topic())
+    def _check(self) -> None:
+        if self._closed:
+            raise BusError("the bus is closed")
 
     async def publish(self, subject: str, data: bytes) -> None:
-        """Hand over a message; waits while the subscriber is too far behind. Raises BusError after `aclose`."""
-        topic = self._topic(subject)
+        """Hand over a message. Raises BusFull when nobody acknowledges, BusError after `aclose`."""
+        self._check()
+        if self._open.get(subject, 0) >= self._capacity:
+            raise BusFull(f"{self._capacity} messages of {subject} are not acknowledged")
+        self._number += 1
+        self._open[subject] = self._open.get(subject, 0) + 1
+        self._waiting.append(MemoryDelivery(self, self._number, subject, data))
+        self._wake()
 
-        def room() -> bool:
-            return len(topic.waiting) < self._capacity and len(topic.flying) < self._most_unacknowledged
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
 
-        async with topic.changed:
-            await topic.changed.wait_for(lambda: self._closed or room())
-            if self._closed:
-                raise BusError("the bus is closed")
-            topic.waiting.append(MemoryDelivery(topic, data))
-            topic.changed.notify_all()
+    def forget(self, delivery: MemoryDelivery) -> None:
+        """It is acknowledged."""
+        left = self._open.get(delivery.subject, 0) - 1
+        if left > 0:
+            self._open[delivery.subject] = left
+        else:
+            self._open.pop(delivery.subject, None)
+        if delivery in self._waiting:
+            self._waiting.remove(delivery)
 
-    async def subscribe(self, subject: str) -> AsyncIterator[MemoryDelivery]:
-        """Messages in order, unacknowledged ones of an earlier subscription first; ends when the bus is closed.
+    def put_back(self, delivery: MemoryDelivery) -> None:
+        """It waits again, where it was in the order."""
+        if not delivery.gone and delivery not in self._waiting:
+            self._waiting.append(delivery)
+            self._waiting.sort(key=lambda one: one.number)
+            self._wake()
 
-        After `aclose` what is queued is still delivered.
-        """
-        topic = self._topic(subject)
-        topic.waiting.extendleft(reversed(topic.flying.values()))
-        topic.flying.clear()
-        while True:
-            async with topic.changed:
-                await topic.changed.wait_for(lambda: self._closed or bool(topic.waiting))
-                if not topic.waiting:
+    @asynccontextmanager
+    async def subscribe(self, pattern: str) -> AsyncIterator[AsyncIterator[MemoryDelivery]]:
+        """Messages in order; they end when the bus is closed and all that was queued is delivered."""
+        flying: dict[int, MemoryDelivery] = {}
+
+        async def messages() -> AsyncIterator[MemoryDelivery]:
+            while True:
+                changed = self._changed
+                found = next((one for one in self._waiting if matches(pattern, one.subject)), None)
+                if found is not None:
+                    self._waiting.remove(found)
+                    found.attempt += 1
+                    for number in [number for number, one in flying.items() if one.gone]:
+                        del flying[number]
+                    flying[found.number] = found
+                    yield found
+                elif self._closed:
                     return
-                delivery = topic.waiting.popleft()
-                topic.changed.notify_all()
-                if delivery.acknowledged:
-                    continue  # late, by the subscriber before
-                topic.flying[id(delivery)] = delivery
-            yield delivery
+                else:
+                    await changed.wait()
+
+        try:
+            yield messages()
+        finally:
+            for one in flying.values():
+                self.put_back(one)
+
+    async def tell(self, subject: str, data: bytes) -> None:
+        """Say something to whoever listens now."""
+        self._check()
+        for pattern, queue, event in self._listeners:
+            if matches(pattern, subject):
+                queue.append(Told(subject, data))
+                event.set()
+
+    @asynccontextmanager
+    async def hear(self, pattern: str) -> AsyncIterator[AsyncIterator[Told]]:
+        """What is told while this lasts."""
+        self._check()
+        queue: deque[Told] = deque(maxlen=MOST_TOLD)
+        event = asyncio.Event()
+        listener = (pattern, queue, event)
+        self._listeners.append(listener)
+
+        async def heard() -> AsyncIterator[Told]:
+            while True:
+                while queue:
+                    yield queue.popleft()
+                if self._closed:
+                    return
+                event.clear()
+                await event.wait()
+
+        try:
+            yield heard()
+        finally:
+            self._listeners.remove(listener)
+
+    async def ask(self, subject: str, data: bytes, *, timeout_s: float) -> bytes:
+        """One question, one answer."""
+        self._check()
+        reply = next((reply for pattern, reply in self._answering if matches(pattern, subject)), None)
+        if reply is None:
+            raise BusError(f"nobody answers {subject}", code="bus.nobody")
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await reply(subject, data)
+        except TimeoutError as error:
+            raise BusError(f"no answer to {subject} in {timeout_s:g} s", code="bus.timeout") from error
+        except Exception as error:
+            log.warning("a question about %s was not answered: %s", subject, error)
+            raise BusError(f"no answer to {subject}", code="bus.timeout") from error
+
+    @asynccontextmanager
+    async def answer(self, pattern: str, reply: Reply) -> AsyncIterator[None]:
+        """Answer questions while this lasts."""
+        self._check()
+        mine = (pattern, reply)
+        self._answering.append(mine)
+        try:
+            yield
+        finally:
+            self._answering.remove(mine)
+
+    def keys(self, bucket: str, *, ttl_s: float = 0.0) -> MemoryKeys:
+        """A bucket of keys."""
+        return self._buckets.setdefault(bucket, MemoryKeys(self, ttl_s))
+
+    def check(self) -> None:
+        """BusError once it is closed."""
+        self._check()
 
     async def aclose(self) -> None:
         """Take no more messages; let subscribers take what is queued, and end. Idempotent."""
         self._closed = True
-        for topic in list(self._topics.values()):
-            async with topic.changed:
-                topic.changed.notify_all()
+        self._wake()
+        for _, _, event in self._listeners:
+            event.set()
+
+
+class MemoryKeys:
+    """`ports.Keys`."""
+
+    def __init__(self, bus: MemoryBus, ttl_s: float) -> None:
+        self._bus = bus
+        self._ttl = ttl_s
+        self._kept: dict[str, tuple[Keyed, float]] = {}
+        self._revision = 0
+
+    def _now(self) -> float:
+        now = asyncio.get_running_loop().time()
+        if self._ttl:
+            self._kept = {key: one for key, one in self._kept.items() if now - one[1] < self._ttl}
+        return now
+
+    async def get(self, key: str) -> Keyed | None:
+        self._bus.check()
+        self._now()
+        found = self._kept.get(key)
+        return found[0] if found else None
+
+    async def _is(self, key: str, after: int) -> None:
+        known = await self.get(key)
+        if (known.revision if known else 0) != after:
+            raise KeyTaken(f"{key} was written by somebody else")
+
+    async def put(self, key: str, value: bytes, *, after: int) -> int:
+        await self._is(key, after)
+        self._revision += 1
+        self._kept[key] = (Keyed(value, self._revision), self._now())
+        return self._revision
+
+    async def drop(self, key: str, *, after: int) -> None:
+        await self._is(key, after)
+        self._revision += 1
+        self._kept.pop(key, None)
+
+    async def all(self, pattern: str) -> dict[str, Keyed]:
+        self._bus.check()
+        self._now()
+        return {key: one for key, (one, _) in self._kept.items() if matches(pattern, key)}

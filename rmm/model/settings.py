@@ -106,6 +106,26 @@ class ReportSettings(msgspec.Struct, frozen=True, kw_only=True):
     schedules: tuple[ReportSchedule, ...] = ()
 
 
+class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The section `hub`: how the hub of several sites works. Seconds for times."""
+
+    database: str = ""  # postgresql://...; empty: fleet.sqlite in the data folder
+    urls: tuple[str, ...] = ("tls://localhost:4222",)  # how sites reach the broker: tls:// or wss://
+    silent_after: float = 90.0  # without a word of a collector it is down, without one of all a site is
+    slow_after: float = 120.0  # what waits longer at a site, while it is heard, is a slow link
+    rate: int = 0  # observations per second that one site may have taken; 0: 20 times its share of the fleet
+
+
+class SiteSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The section `forward`: what a site collector keeps for the hub, and how it is handed over."""
+
+    spool_gb: float = 4.0  # of what is not committed at the hub; oldest metrics go first
+    spool_days: float = 7.0
+    keep_hours: float = 48.0  # of what is committed, should the hub be restored from a backup
+    rate: float = 200.0  # observations per second while it catches up
+    tick: float = 5.0  # seconds between two looks at what is due
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """All of `rmm.yaml`, with paths made absolute, and the endpoints of `endpoints.csv`."""
 
@@ -132,3 +152,5 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     dependencies: tuple[Dependency, ...] = ()
     alerts: AlertSettings = AlertSettings()
     reports: ReportSettings = ReportSettings()
+    hub: HubSettings = HubSettings()
+    forward: SiteSettings = SiteSettings()
