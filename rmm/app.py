@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from rmm.poller.kit import Kit
     from rmm.poller.round import ShardWork
     from rmm.poller.tally import Tally
-    from rmm.ports import AuthGate, ShardStore, Transport
+    from rmm.ports import AuthGate, Outlet, ShardStore, Transport
 
 log = logging.getLogger(__name__)
 
@@ -112,16 +112,26 @@ class App(Telling):
         return recorded(self.targets.target(endpoint), file, names=names, now=self.clock.now)
 
     async def poll(
-        self, request: PollRequest, *, on_observation: Callable[[Observation], None], config: Path
+        self,
+        request: PollRequest,
+        *,
+        on_observation: Callable[[Observation], None],
+        config: Path,
+        around: Callable[[Outlet], Outlet] = lambda outlet: outlet,
+        shards: Collection[int] | None = None,
     ) -> PollSummary:
-        """One round: poll, keep, fold, alert."""
+        """One round: poll, keep, fold, alert.
+
+        `around` puts something about the way to the coordinator, `shards` are the only ones that may be polled: both
+        are for a site collector, which hands on what it sees and shares its site's shards with others.
+        """
         from rmm.core.counting import note
         from rmm.poller.outlet import BusOutlet
         from rmm.tiers.counts_file import counted
         from rmm.tiers.room import make_ready, room_faults
 
         make_ready(self.data)
-        work = self.work(request)
+        work = [one for one in self.work(request) if shards is None or one.shard in shards]
         summary, polled = PollSummary(planned=sum(len(shard.endpoints) for shard in work)), Counts()
         began = time.monotonic()
         if work:
@@ -136,13 +146,14 @@ class App(Telling):
         async with self._telling_of_the_disk(), AsyncExitStack() as stack:
             stack.enter_context(counted(self.data, polled, summary))
             coordinator = await stack.enter_async_context(self.coordinator())
-            outlet = await stack.enter_async_context(BusOutlet.open(coordinator.fold))
+            local = await stack.enter_async_context(BusOutlet.open(coordinator.fold))
+            outlet = around(local)
             await self._relocate(work, outlet)
             if self.settings.poll.workers > 1 and len(work) > 1:
                 tally = await self._poll_in_workers(request, work, outlet, seen, config)
             else:
                 tally = await self.poll_here(request, work, outlet, seen)
-            await outlet.drain()
+            await local.drain()
             summary.skipped, summary.faults = tally.skipped, (*tally.faults, *room_faults(self.settings, tally.faults))
             listed = {endpoint.id for endpoint in self.settings.endpoints if endpoint.enabled}
             counts = await coordinator.finish(summary.faults, listed)
