@@ -1,4 +1,4 @@
-"""Envelopes and receipts as they travel: encoded, compressed, signed; and read again, as if an enemy had sent them. Pure.
+"""Envelopes and receipts as they travel: encoded, compressed, signed; read as if an enemy had sent them. Pure.
 
 A signed message is a MessagePack map of at most 15 fields (a fixmap of one byte, MessagePack specification, "Map format
 family") whose last field is `signature`, 64 bytes of Ed25519 (RFC 8032). It is over a context and the map without that
@@ -69,7 +69,7 @@ def pressed(data: bytes) -> bytes:
 
 
 def unpressed(data: bytes, size: int, most: int = MOST_BODY) -> bytes:
-    """What was compressed, of which `size` bytes are promised. EnvelopeError where more, less or something else comes."""
+    """What was compressed, of which `size` bytes are promised. EnvelopeError where something else comes."""
     try:
         declared = zstandard.frame_content_size(data)
         if not 0 <= size <= most or declared not in (-1, size):
@@ -233,4 +233,4 @@ def _are_marks(marks: Marks) -> bool:
         if not end + 1 < first <= last:
             return False
         end = last
-    return 0 <= marks.high and end < LAST
+    return marks.high >= 0 and end < LAST
