@@ -94,6 +94,8 @@ def uncommitted_from(books: Books) -> int:
 def accept(books: Books, receipt: Receipt) -> tuple[Books, News] | None:
     """The books after a receipt, and what it changes; None for one that is older than what is known.
 
+    The newest once more changes nothing.
+
     Starts of the hub have no order. So one that is new is believed, and one that was there before only when it writes
     later than what came since, as several workers of a hub do; the times of one start are not compared, for clocks are
     set.
@@ -101,7 +103,7 @@ def accept(books: Books, receipt: Receipt) -> tuple[Books, News] | None:
     begun = receipt.hub != books.hub
     if not begun:
         if receipt.number <= books.number:
-            return None
+            return (books, News(False, (), ())) if receipt.number == books.number else None
     elif receipt.hub in books.retired and books.heard is not None and receipt.at <= books.heard:
         return None
     marks = {

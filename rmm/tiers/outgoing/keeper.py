@@ -65,7 +65,7 @@ class OutgoingLog:
         """See `Log.newest`."""
         return await self._run(lambda one: one.newest())
 
-    async def read(self, places: Sequence[int]) -> list[tuple[str, Entry]]:
+    async def read(self, places: Sequence[int]) -> list[tuple[int, str, Entry]]:
         """See `Log.read`."""
         return await self._run(lambda one: one.read(places))
 
@@ -155,7 +155,7 @@ async def open_outgoing(data: Path, site: str, settings: SiteSettings) -> AsyncI
 
         def make() -> Log:
             try:
-                return Log(SqliteShelf(path), settings, new_epoch())
+                return _open(path, settings)
             except TierError as error:
                 if error.code != "tier.damaged":
                     raise
@@ -164,7 +164,7 @@ async def open_outgoing(data: Path, site: str, settings: SiteSettings) -> AsyncI
         def renew() -> Log:
             _set_aside(path)
             asyncio.run(prepare(path))  # in the log's own thread, which has no event loop
-            return Log(SqliteShelf(path), settings, new_epoch())
+            return _open(path, settings)
 
         outgoing = OutgoingLog(make, renew)
         try:
@@ -172,6 +172,15 @@ async def open_outgoing(data: Path, site: str, settings: SiteSettings) -> AsyncI
             yield outgoing
         finally:
             await outgoing.aclose()
+
+
+def _open(path: Path, settings: SiteSettings) -> Log:
+    shelf = SqliteShelf(path)
+    try:
+        return Log(shelf, settings, new_epoch())
+    except BaseException:
+        shelf.close()  # or Windows does not let it be renamed
+        raise
 
 
 def in_memory(shelf: Shelf, settings: SiteSettings, epoch: str = "") -> OutgoingLog:

@@ -106,12 +106,13 @@ class Log:
         """The newest observation of each endpoint that is not committed, the newest of all first."""
         return [row for row in self._shelf.newest() if not is_committed(self._books.marks, row.place)]
 
-    def read(self, places: Sequence[int]) -> list[tuple[str, Entry]]:
-        """Entries with the names of their epochs, by place; what is not there any more is left out.
+    def read(self, places: Sequence[int]) -> list[tuple[int, str, Entry]]:
+        """Entries with their places and the names of their epochs, in order; what is not there any more is left out.
 
         One that cannot be read is given up here, and nothing else stops.
         """
-        return [(self._books.names[number_of(one.row.place)[0]], _entry(one)) for one in self._shelf.read(places)]
+        found = self._shelf.read(places)
+        return [(one.row.place, self._books.names[number_of(one.row.place)[0]], _entry(one)) for one in found]
 
     def cover(self, receipt: Receipt) -> News | None:
         """What a receipt says; None for one that is older than what is known. Stored with the next change."""

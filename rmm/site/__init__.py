@@ -1,0 +1,1 @@
+"""The site collector's side of the link to the hub."""
