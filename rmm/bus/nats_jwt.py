@@ -1,4 +1,4 @@
-"""The claims of NATS as JWT (version 2, `ed25519-nkey`): operator, account, user. Pure but for the time that it is given.
+"""The claims of NATS as JWT (version 2, `ed25519-nkey`): operator, account, user. Pure: time is an argument.
 
 As in github.com/nats-io/jwt. A server that trusts the operator's key admits what the operator signed an account for,
 and what the account, or one of its signing keys, signed a user for.
