@@ -7,9 +7,6 @@ that lies beside what it opens protects nothing.
 
 from __future__ import annotations
 
-import base64
-import hashlib
-from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -18,7 +15,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from rmm.bus import nkeys
-from rmm.bus.nats_jwt import Permissions, UserLimits, account_jwt, operator_jwt, user_jwt
+from rmm.bus.nats_jwt import UserLimits, account_jwt, operator_jwt, user_jwt
+from rmm.bus.subjects import Permissions
 from rmm.durable import replace_file
 from rmm.errors import ConfigError
 from rmm.hub.certificates import Pair, client_pair, new_authority
