@@ -7,6 +7,7 @@ that lies beside what it opens protects nothing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -15,19 +16,20 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from rmm.bus import nkeys
+from rmm.bus.login import Login
 from rmm.bus.nats_jwt import UserLimits, account_jwt, operator_jwt, user_jwt
-from rmm.bus.subjects import Permissions
+from rmm.bus.subjects import HUB_INBOX, Permissions, hub_permissions
 from rmm.durable import replace_file
 from rmm.errors import ConfigError
 from rmm.hub.certificates import Pair, client_pair, new_authority
-from rmm.hub.registry import FILE as REGISTRY
 from rmm.hub.registry import Registry, RegistryFile
 from rmm.model.enrolment import Verify
 
 FORMAT = 1
 FOLDER = "hub"
-AUTHORITY, HUB_CERTIFICATE, HUB_KEY, CA = "authority.json", "hub.crt", "hub.key", "ca.crt"
+AUTHORITY = "authority.json"
 ACCOUNT_NAME, SYSTEM_NAME = "RMM", "SYS"
+_SYSTEM_LASTS = timedelta(days=1)
 _HUB_DAYS = 20 * 365  # its key lies beside that of the authority which made it
 
 
@@ -40,6 +42,7 @@ class _Secrets(msgspec.Struct, frozen=True, kw_only=True):
     account: str  # the account RMM: used once, to name it
     account_signer: str  # signs its users
     hub: str  # the hub's own user
+    certificate: Pair  # of the hub
     signer: str  # receipts, bundles, grants
     clients: Pair  # who signs the certificates of brokers towards clients, and of clients
     routes: Pair  # who signs those of brokers among each other: a client's must be worth nothing there
@@ -67,6 +70,7 @@ class Authority:
             )
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         folder.chmod(0o700)
+        clients = new_authority("rmm sites", now)
         secrets = _Secrets(
             made_at=now,
             operator=nkeys.new_seed(nkeys.OPERATOR),
@@ -75,13 +79,10 @@ class Authority:
             account_signer=nkeys.new_seed(nkeys.ACCOUNT),
             hub=nkeys.new_seed(nkeys.USER),
             signer=Ed25519PrivateKey.generate().private_bytes_raw().hex(),
-            clients=new_authority("rmm sites", now),
+            clients=clients,
+            certificate=client_pair(clients, "hub", now, now + timedelta(days=_HUB_DAYS)),
             routes=new_authority("rmm brokers", now),
         )
-        own = client_pair(secrets.clients, "hub", now, now + timedelta(days=_HUB_DAYS))
-        replace_file(folder / CA, secrets.clients.certificate.encode(), private=True)
-        replace_file(folder / HUB_CERTIFICATE, own.certificate.encode(), private=True)
-        replace_file(folder / HUB_KEY, own.key.encode(), private=True)
         RegistryFile(folder).write(Registry())
         # The last one: without it there is no authority yet, and `init` may be run again.
         encoded = msgspec.json.format(msgspec.json.encode(secrets))
@@ -198,6 +199,40 @@ class Authority:
             expires=expires,
             permissions=permissions,
             limits=limits,
+        )
+
+    def login(self, urls: Sequence[str], now: datetime, proxy: str = "") -> Login:
+        """How the hub logs on at the broker, as a user of the account RMM."""
+        jwt = self.user_claims(
+            nkeys.public_key(self._secrets.hub), name="hub", now=now, expires=None, permissions=hub_permissions()
+        )
+        return self._login(urls, jwt, self._secrets.hub, HUB_INBOX, proxy)
+
+    def system_login(self, urls: Sequence[str], now: datetime, lasts: timedelta = _SYSTEM_LASTS) -> Login:
+        """How the hub logs on in the system account: to tell servers of new claims, and to see how they are set."""
+        seed = nkeys.new_seed(nkeys.USER)
+        jwt = user_jwt(
+            self._secrets.system,
+            nkeys.public_key(seed),
+            account=self.system_account,
+            name="hub (system)",
+            now=now,
+            expires=now + lasts,
+            permissions=Permissions(("$SYS.REQ.>",), (f"{HUB_INBOX}.>",)),
+        )
+        return self._login(urls, jwt, seed, HUB_INBOX, proxy="")
+
+    def _login(self, urls: Sequence[str], jwt: str, seed: str, inbox: str, proxy: str) -> Login:
+        return Login(
+            urls=tuple(urls),
+            jwt=jwt,
+            seed=seed,
+            ca_file=self._secrets.clients.certificate,
+            cert_file=self._secrets.certificate.certificate,
+            key_file=self._secrets.certificate.key,
+            inbox=inbox,
+            name="hub",
+            proxy=proxy,
         )
 
 

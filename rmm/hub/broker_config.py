@@ -70,7 +70,13 @@ def servers_of(hosts: Sequence[str], count: int, ports: Ports, listen: str) -> l
 
 
 def write_brokers(
-    authority: Authority, servers: Sequence[Server], out: Path, now: datetime, *, place: str = "", room: Room = Room()
+    authority: Authority,
+    servers: Sequence[Server],
+    out: Path,
+    now: datetime,
+    *,
+    place: str = "",
+    room: Room | None = None,
 ) -> list[Path]:
     """Write the folders; returns the configuration files.
 
@@ -99,7 +105,7 @@ def write_brokers(
                 "routes.crt": pair.certificate,
                 "routes.key": pair.key,
             }
-        files[CONFIG] = _text(authority, server, servers, there, now, room)
+        files[CONFIG] = _text(authority, server, servers, there, now, room or Room())
         for name, text in files.items():
             replace_file(folder / name, text.encode(), private=True)
         made.append(folder / CONFIG)

@@ -94,9 +94,7 @@ def answer_enrolment(
     return _answering("enrol", authority, clock, told, enrol)
 
 
-def answer_renewal(
-    authority: Authority, urls: Sequence[str], clock: Clock, told: Told = lambda _: None
-) -> Reply:
+def answer_renewal(authority: Authority, urls: Sequence[str], clock: Clock, told: Told = lambda _: None) -> Reply:
     """For `bus.answer(RENEWAL, ...)`: a collector's next certificate and login. Arguments as of `answer_enrolment`."""
 
     def renew(subject: str, data: bytes, now: datetime) -> tuple[Grant, Outcome]:

@@ -6,19 +6,21 @@ are void, and keep it on their disks. When no broker can be reached they are tol
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 
+from rmm.bus.asking import Asks, open_asker
 from rmm.bus.nats_jwt import Claims, decode
 from rmm.errors import BusError, ConfigError
 from rmm.hub.authority import Authority
 from rmm.hub.enrolment import LIFE
 from rmm.hub.registry import Collector
-from rmm.ports import Bus
 
 _ANSWER_S = 5.0
+_LASTS = timedelta(minutes=5)  # of the login for it
 
 
 def revoke(authority: Authority, site: str, collector: str, now: datetime) -> list[Collector]:
@@ -42,7 +44,13 @@ def revoke(authority: Authority, site: str, collector: str, now: datetime) -> li
     return revoked
 
 
-async def push_claims(bus: Bus, authority: Authority, now: datetime) -> None:
+async def tell_brokers(authority: Authority, urls: Sequence[str], now: datetime) -> None:
+    """`push_claims` over its own connection: by `rmm hub revoke`, and at each start of the hub. Raises BusError."""
+    async with open_asker(authority.system_login(urls, now, _LASTS)) as bus:
+        await push_claims(bus, authority, now)
+
+
+async def push_claims(bus: Asks, authority: Authority, now: datetime) -> None:
     """Tell the brokers who is void; they throw those out at once. `bus`: of the system account.
 
     What the brokers know to be void stays so, although the registry may have come from a backup. Raises BusError.
@@ -56,7 +64,7 @@ async def push_claims(bus: Bus, authority: Authority, now: datetime) -> None:
         raise BusError(f"the broker did not take the account's new claims: {reason}", code="bus.claims")
 
 
-async def _current(bus: Bus, authority: Authority) -> Claims | None:
+async def _current(bus: Asks, authority: Authority) -> Claims | None:
     """The account's claims as the brokers have them; None where they have none that the operator has signed."""
     subject = f"$SYS.REQ.ACCOUNT.{authority.account}.CLAIMS.LOOKUP"
     found = (await bus.ask(subject, b"", timeout_s=_ANSWER_S)).decode("ascii", "replace")

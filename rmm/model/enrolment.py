@@ -32,7 +32,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")  # of a site, collector o
 
 _PREFIX = "rmm1."
 _CHECK = 8  # bytes of SHA-256 in front of a token: it was copied whole
-_WRONG_TOKEN = "Copy the whole token, from `rmm1.` to its end, or ask for a new one: `rmm hub invite`."
+_COPY = "Copy the whole token, from `rmm1.` to its end, or ask for a new one: `rmm hub invite`."
 
 
 class Token(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,12 +114,12 @@ def decode_token(text: str) -> Token:
     """The token in a text; white space in it is ignored. Raises EnvelopeError (token.format, token.schema)."""
     text = "".join(text.split())
     if not text.startswith(_PREFIX) or len(text) > MOST_BYTES:
-        raise EnvelopeError("this is no token of rmm", code="token.format", hint=_WRONG_TOKEN)
+        raise EnvelopeError("this is no token of rmm", code="token.format", hint=_COPY)
     text = text[len(_PREFIX) :]
     try:
         data = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
         if hashlib.sha256(data[_CHECK:]).digest()[:_CHECK] != data[:_CHECK]:
-            raise EnvelopeError("the token is damaged or not whole", code="token.format", hint=_WRONG_TOKEN)
+            raise EnvelopeError("the token is damaged or not whole", code="token.format", hint=_COPY)
         schema = msgspec.msgpack.decode(data[_CHECK:], type=dict[str, Any]).get("schema")
         if schema not in (SCHEMA, SCHEMA + 1):
             raise EnvelopeError(
@@ -129,7 +129,7 @@ def decode_token(text: str) -> Token:
             )
         return msgspec.msgpack.decode(data[_CHECK:], type=Token)
     except (msgspec.DecodeError, binascii.Error, ValueError) as error:
-        raise EnvelopeError("the token is damaged", code="token.format", hint=_WRONG_TOKEN) from error
+        raise EnvelopeError("the token is damaged", code="token.format", hint=_COPY) from error
 
 
 def seal_question(question: Question, sign: Sign, proof_key: bytes = b"") -> bytes:

@@ -8,9 +8,6 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-import tempfile
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -21,7 +18,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from rmm import __version__
 from rmm.bus import nkeys, subjects
-from rmm.bus.jetstream import Login
+from rmm.bus.asking import Asks, Opener, open_asker
+from rmm.bus.login import Login
 from rmm.core.token_keys import tls_key
 from rmm.durable import disk_code, fsync_folder, make_folder
 from rmm.errors import BusError, ConfigError, EnvelopeError, TierError
@@ -36,14 +34,12 @@ from rmm.model.enrolment import (
     opened,
     seal_question,
 )
-from rmm.ports import Bus, Clock
+from rmm.ports import Clock
 from rmm.site.identity import FOLDER, Identity, Keys, write
 
 CLOCKS = timedelta(minutes=5)  # between the hub's clock and this one
 _ASK_S = 10.0
 _TRIES = 3
-
-Opener = Callable[[Login], AbstractAsyncContextManager[Bus]]
 
 _HINTS = {
     "enrol.used": "A token is good for one collector: run `rmm hub invite SITE` at the hub for another one.",
@@ -56,7 +52,9 @@ _HINTS = {
 }
 
 
-async def enroll(token: Token, config: Path, *, open_bus: Opener, clock: Clock, host: str, proxy: str = "") -> Identity:
+async def enroll(
+    token: Token, config: Path, *, clock: Clock, host: str, proxy: str = "", connect: Opener = open_asker
+) -> Identity:
     """Make this machine a collector of the token's site.
 
     Raises:
@@ -80,13 +78,12 @@ async def enroll(token: Token, config: Path, *, open_bus: Opener, clock: Clock, 
         version=__version__,
     )
     asked = seal_question(question, keys.envelope.sign, derived(token.secret, "proof"))
-    with tempfile.TemporaryDirectory(prefix="rmm-enroll-") as place:
-        login = _login(token, Path(place), proxy)
-        try:
-            async with open_bus(login) as bus:
-                data = await _ask(bus, subjects.enroll(token.invitation), asked)
-        except BusError as error:
-            raise _unreachable(error, login) from error
+    login = _login(token, proxy)
+    try:
+        async with connect(login) as bus:
+            data = await _ask(bus, subjects.enroll(token.invitation), asked)
+    except BusError as error:
+        raise _unreachable(error, login) from error
     grant = granted(data, question, _verifier(token.hub))
     if grant.site != token.site:
         raise EnvelopeError("the hub's answer is for another site", code="envelope.site")
@@ -94,7 +91,7 @@ async def enroll(token: Token, config: Path, *, open_bus: Opener, clock: Clock, 
     return Identity.load(config)
 
 
-async def renew(bus: Bus, identity: Identity, clock: Clock) -> Identity:
+async def renew(bus: Asks, identity: Identity, clock: Clock) -> Identity:
     """Get the next certificate and login, over a bus that is open; the caller opens it again with the new login.
 
     Raises EnvelopeError (enrol.revoked, ...), BusError and TierError; what there is goes on being good.
@@ -110,9 +107,7 @@ async def renew(bus: Bus, identity: Identity, clock: Clock) -> Identity:
         nonce=secrets.token_bytes(16),
         version=__version__,
     )
-    data = await bus.ask(
-        subjects.ask(identity.site, "renew"), seal_question(question, identity.sign), timeout_s=_ASK_S
-    )
+    data = await bus.ask(subjects.ask(identity.site, "renew"), seal_question(question, identity.sign), timeout_s=_ASK_S)
     return identity.renewed(granted(data, question, identity.verify_hub))
 
 
@@ -160,8 +155,8 @@ def _check_time(token: Token, now: datetime) -> None:
         )
 
 
-def _login(token: Token, place: Path, proxy: str) -> Login:
-    """The token's own login, with its files in a folder that goes again."""
+def _login(token: Token, proxy: str) -> Login:
+    """The token's own login."""
     key = tls_key(derived(token.secret, "tls")).private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
@@ -170,24 +165,20 @@ def _login(token: Token, place: Path, proxy: str) -> Login:
         authority = x509.load_der_x509_certificate(token.authority).public_bytes(serialization.Encoding.PEM)
     except ValueError as error:
         raise EnvelopeError("the token's certificates cannot be read", code="token.format") from error
-    pem, ca = place / "token.pem", place / "ca.crt"
-    pem.touch(0o600)
-    pem.write_bytes(key + certificate)
-    ca.write_bytes(authority)
     return Login(
         urls=token.urls,
         jwt=token.jwt,
         seed=nkeys.seed_text(nkeys.USER, derived(token.secret, "user")),
-        ca_file=str(ca),
-        cert_file=str(pem),
-        key_file=str(pem),
+        ca_file=authority.decode(),
+        cert_file=certificate.decode(),
+        key_file=key.decode(),
         name=f"invitation {token.invitation}",
         proxy=proxy,
         inbox=subjects.enroll_inbox(token.invitation),
     )
 
 
-async def _ask(bus: Bus, subject: str, data: bytes) -> bytes:
+async def _ask(bus: Asks, subject: str, data: bytes) -> bytes:
     """One question, asked again when the answer is lost: the hub knows it by its keys."""
     for _ in range(_TRIES - 1):
         try:

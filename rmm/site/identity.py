@@ -1,13 +1,13 @@
 """Who this site collector is: three keys that were made here and never leave, and what the hub gave for them.
 
-In the folder `site` of the configuration, readable by its owner alone: `identity.json` with the envelope key, the
-broker's user and what the hub said; `tls.pem` with the key for TLS and its certificate; `ca.crt`, who signs the
-broker's. A renewal keeps the keys, so that any mix of old and new files that a crash may leave works.
+In the folder `site` of the configuration, one file that its owner alone may read and that is replaced as a whole.
+Keys are not sealed: a collector has to start unattended. Whoever steals the disk has this collector's identity until
+the hub revokes it, and nobody else's.
 """
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -18,14 +18,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from rmm.bus import nkeys, subjects
-from rmm.bus.jetstream import Login
+from rmm.bus.login import Login
 from rmm.durable import replace_file
 from rmm.errors import ConfigError, EnvelopeError
 from rmm.model.enrolment import Grant
 
 FORMAT = 1
 FOLDER = "site"
-IDENTITY, TLS, CA = "identity.json", "tls.pem", "ca.crt"
+IDENTITY = "identity.json"
 
 
 class _File(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +38,9 @@ class _File(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     user: str  # the seed of the broker's user
     jwt: str
+    tls: str  # PEM, the private key
+    certificate: str  # PEM
+    authority: str  # PEM: who signs the broker's certificate
     given_at: datetime
     expires_at: datetime
     format: int = FORMAT
@@ -79,7 +82,7 @@ class Identity:
             content = msgspec.json.decode(path.read_bytes(), type=_File)
             envelope = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(content.key))
             nkeys.private_key(content.user)
-            tls = serialization.load_pem_private_key((folder / TLS).read_bytes(), None)
+            tls = serialization.load_pem_private_key(content.tls.encode(), None)
         except FileNotFoundError as error:
             raise ConfigError(
                 f"{config}: this is no site collector",
@@ -137,9 +140,9 @@ class Identity:
             urls=self.urls,
             jwt=self._content.jwt,
             seed=self._content.user,
-            ca_file=str(self.folder / CA),
-            cert_file=str(self.folder / TLS),
-            key_file=str(self.folder / TLS),
+            ca_file=self._content.authority,
+            cert_file=self._content.certificate,
+            key_file=self._content.tls,
             name=f"{self.site}/{self.collector}",
             proxy=proxy,
             inbox=subjects.site_inbox(self.site),
@@ -154,7 +157,7 @@ class Identity:
 
 
 def write(folder: Path, keys: Keys, grant: Grant, hub: bytes) -> None:
-    """The files of an identity; `folder` may be a new one. Raises EnvelopeError for a grant of other keys."""
+    """The file of an identity; `folder` may be a new one. Raises EnvelopeError for a grant of other keys."""
     public = keys.tls.public_key()
     try:
         given = x509.load_pem_x509_certificate(grant.certificate.encode())
@@ -174,11 +177,12 @@ def write(folder: Path, keys: Keys, grant: Grant, hub: bytes) -> None:
         key=keys.envelope.private_bytes_raw().hex(),
         user=keys.user,
         jwt=grant.jwt,
+        tls=pem.decode(),
+        certificate=grant.certificate,
+        authority=grant.authority,
         given_at=grant.at,
         expires_at=grant.expires_at,
     )
-    replace_file(folder / CA, grant.authority.encode(), private=True)
-    replace_file(folder / TLS, pem + grant.certificate.encode(), private=True)
     replace_file(folder / IDENTITY, msgspec.json.format(msgspec.json.encode(content)) + b"\n", private=True)
 
 
