@@ -5,12 +5,17 @@ The first needs no stream and may use none; the second is in the system account,
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
 
-from rmm.bus.link import Link
+from rmm.bus.link import WAIT_S, Link
 from rmm.bus.login import Login
+from rmm.errors import BusError
+
+_LOOK_S = 0.1
+_FINAL = ("bus.refused", "bus.tls", "bus.version", "bus.proxy")  # trying again does not help
 
 
 class Asks(Protocol):
@@ -39,11 +44,24 @@ class _Asker:
 
 @asynccontextmanager
 async def open_asker(login: Login) -> AsyncIterator[Asks]:
-    """Connect; BusError with the reason when that takes too long, or the broker refuses."""
+    """Connect; BusError with the reason when the broker refuses, or cannot be reached for some seconds."""
     link = Link(login)
     link.start()
     try:
-        await link.ready()
+        await _connected(link)
         yield _Asker(link)
     finally:
         await link.aclose()
+
+
+async def _connected(link: Link) -> None:
+    loop = asyncio.get_running_loop()
+    until = loop.time() + WAIT_S
+    while True:
+        try:
+            await link.ready(_LOOK_S)
+            return
+        except BusError as error:
+            trouble = link.trouble
+            if loop.time() > until or (trouble is not None and trouble.code in _FINAL):
+                raise trouble or error from error

@@ -39,6 +39,8 @@ CLOCKS = timedelta(minutes=5)  # how far a site's clock may be off when it is en
 _EARLY = timedelta(hours=1)  # a renewal within is the same one again: its answer was lost
 _LIMITS = UserLimits(payload=1 << 20, subscriptions=100)
 _KEY_SIZE = 32
+_SILENT = timedelta(hours=1)
+_MOST_TOLD = 1024
 
 Reply = Callable[[str, bytes], Awaitable[bytes]]
 ENROLMENT, RENEWAL = "rmm.enroll.*", "rmm.ask.*.renew"  # the patterns that they answer
@@ -77,6 +79,7 @@ def answer_enrolment(
 
     def enrol(subject: str, data: bytes, now: datetime) -> tuple[Grant, Outcome]:
         id = subject.rsplit(".", 1)[-1]
+        _invited(authority.registry.read(), id, data)  # nobody else is worth the lock
         with authority.registry.turn() as registry:
             invitation, question = _invited(registry, id, data)
             collector = _enrolled(registry, invitation, question)
@@ -131,6 +134,8 @@ def _answering(
     told: Told,
     decide: Callable[[str, bytes, datetime], tuple[Grant, Outcome]],
 ) -> Reply:
+    quiet = _Quiet()
+
     async def reply(subject: str, data: bytes) -> bytes:
         now = clock.now()
         try:
@@ -140,16 +145,34 @@ def _answering(
             site = subjects.site_of(subject)
             outcome = Outcome(what=what, at=now, site=site, refused=error.code, detail=f"{subject}: {error}")
             grant = Grant(nonce=_nonce_of(data), at=now, refused=error.code, reason=str(error))
-            log.warning("%s was refused (%s): %s", subject, error.code, error)
         except RmmError as error:
             # Ours, and not the site's: it may ask again.
-            log.warning("%s could not be answered: %s", subject, error)
             outcome = Outcome(what=what, at=now, site=subjects.site_of(subject), refused=error.code, detail=str(error))
             grant = Grant(nonce=_nonce_of(data), at=now, refused="enrol.hub", reason="the hub cannot do it at present")
-        told(outcome)
+        if not outcome.refused or quiet.first(subject, outcome.refused, now):
+            if outcome.refused:
+                log.warning("%s was refused (%s): %s", subject, outcome.refused, outcome.detail)
+            told(outcome)
         return seal_grant(grant, authority.sign)
 
     return reply
+
+
+class _Quiet:
+    """One word an hour of who is refused for one reason, however often it asks."""
+
+    def __init__(self) -> None:
+        self._told: dict[tuple[str, str], datetime] = {}
+
+    def first(self, subject: str, code: str, now: datetime) -> bool:
+        """Whether this is to be told."""
+        last = self._told.get((subject, code))
+        if last is not None and timedelta(0) <= now - last < _SILENT:
+            return False
+        if len(self._told) >= _MOST_TOLD:
+            self._told.clear()
+        self._told[subject, code] = now
+        return True
 
 
 def _nonce_of(data: bytes) -> bytes:
