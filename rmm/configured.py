@@ -16,7 +16,7 @@ from rmm.model.endpoint import Credential, Endpoint
 from rmm.model.settings import Settings
 from rmm.resources import shipped
 from rmm.settings.keyfiles import check_key_file
-from rmm.settings.load import VAULT
+from rmm.settings.places import VAULT
 from rmm.settings.rules import shipped_rules, unfitting
 from rmm.settings.targets import Targets
 
@@ -51,7 +51,10 @@ class Configured:
     def _found(self) -> dict[str, Collector]:
         from rmm.catalog.load import load_catalog
 
-        return load_catalog([shipped("collectors"), *(Path(name) for name in self.settings.collectors.folders)])
+        own = [Path(name) for name in self.settings.collectors.folders]
+        if self.settings.bundle:
+            return load_catalog([shipped("collectors")], lenient=own)
+        return load_catalog([shipped("collectors"), *own])
 
     @cached_property
     def catalog(self) -> dict[str, Collector]:
