@@ -105,7 +105,7 @@ def shipped_rules() -> list[Rule]:
 
 def unfitting(
     rules: Iterable[Rule],
-    overrides: Iterable[Override],
+    overrides: Mapping[int, Override],
     places: Mapping[str, Places],
     every: Mapping[str, Rule],
     manifests: Mapping[str, Manifest],
@@ -113,7 +113,7 @@ def unfitting(
 ) -> list[str]:
     """What is wrong with the configuration's own rules and overrides beside everything else.
 
-    `rules` and `overrides` are looked at, and are at these `places`; `every` has all rules by id, also those of
+    `rules` and `overrides` (by their number) are looked at, and are at these `places`; `every` has all rules by id, also those of
     collectors that are disabled, `manifests` and `schema` are of those that are not.
     """
 
@@ -132,6 +132,6 @@ def unfitting(
         problems += [told(rule.id, key, text) for key, text in misfits(rule, manifest)]
         if rule.when:
             problems += [told(rule.id, key, text) for key, text in when_problems(rule, schema)]
-    for number, override in enumerate(overrides):
+    for number, override in overrides.items():
         problems += [told(f"override {number}", key, text) for key, text in override_problems(override, every)]
     return problems

@@ -11,10 +11,11 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 
 from rmm.core.authentication import unfit
+from rmm.core.filenames import RESERVED
 from rmm.document import Path as Place
 from rmm.document import checked
 from rmm.model.endpoint import Endpoint, Group, Site, TlsException
-from rmm.settings.endpoints import RESERVED, SCHEMES, SHELLS, TRANSPORTS
+from rmm.settings.endpoints import SCHEMES, SHELLS, TRANSPORTS
 from rmm.settings.fitting import file_problems, idle_problems
 from rmm.settings.sessions import site_problems
 from rmm.settings.sheet import Sheet
@@ -158,7 +159,5 @@ def _exception(one: TlsException) -> Iterable[tuple[str, str]]:
 
 def absolute(site: Site, folder: Path) -> Site:
     """The site with the paths of its files made absolute."""
-    files = {
-        key: str((folder / value).resolve()) for key in FILES if (value := getattr(site, key))
-    }
+    files = {key: str((folder / value).resolve()) for key in FILES if (value := getattr(site, key))}
     return msgspec.structs.replace(site, **files) if files else site
