@@ -99,7 +99,7 @@ class App(Telling):
                 clock=self.clock,
                 epoch=epoch,
                 accepted={one.endpoint: one for one in FleetFile(self.data).acceptances()},
-                changed_at=changed_at(Path(self.settings.folder)),
+                changed_at=changed_at(self.settings),
             )
         finally:
             for used in transports.values():
@@ -247,6 +247,7 @@ class App(Telling):
                 shards=[(shard.site, shard.shard) for shard in work[number::count]],
                 poll=msgspec.json.encode(self.settings.poll),
                 epoch=f"{epoch[:-2]}{number:02x}",
+                bundle=self.settings.bundle,
             )
             for number in range(count)
         ]
