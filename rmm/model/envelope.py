@@ -18,6 +18,11 @@ OBSERVATION, AUDIT, ROUND, DROPPED = "observation", "audit", "round", "dropped" 
 ENVELOPE_CONTEXT, RECEIPT_CONTEXT = b"rmm envelope 1\0", b"rmm receipt 1\0"
 
 
+def _schema() -> int:
+    """A default that `omit_defaults` does not leave out: a reader of another version would put its own in its place."""
+    return SCHEMA
+
+
 Span = tuple[int, int]  # first and last, both part of it
 
 
@@ -102,8 +107,8 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     marks: dict[str, Marks]  # by epoch
     wanted: dict[str, tuple[Span, ...]] = {}
     refused: dict[str, int] = {}  # reason -> envelopes and observations of this site that were refused
-    schema: int = SCHEMA
-    signature: bytes = b""
+    schema: int = msgspec.field(default_factory=_schema)
+    signature: bytes = b""  # the last field that is sent, of whatever version
 
 
 class Beat(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
