@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iter
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
@@ -81,7 +81,7 @@ class Coordinator:
         context: Context | None = None,
         routing: Routing = NO_ROUTES,
         escalation: Setup | None = None,
-    ) -> AsyncIterator[Coordinator]:
+    ) -> AsyncIterator[Self]:
         """With its database; `keys` is collector name -> key fields. What an earlier run left undelivered is sent."""
         async with FleetStore.open(data) as store:
             coordinator = cls(
@@ -137,9 +137,7 @@ class Coordinator:
     async def take(self, observations: Iterable[Observation], within: Within | None = None) -> None:
         """`fold` for observations that are decoded; `within` adds to the transaction. Raises TierError as it does."""
         now = self._clock.now()  # what is ahead of it counts as older than all that is not
-        ordered = sorted(
-            observations, key=lambda o: (not is_ahead(o.observed_at, now), o.observed_at, o.epoch, o.seq)
-        )
+        ordered = sorted(observations, key=lambda o: (not is_ahead(o.observed_at, now), o.observed_at, o.epoch, o.seq))
         async with self._turn():
             changes = await self._fold(ordered, now)
             if within is not None:
@@ -330,13 +328,15 @@ class Coordinator:
 
     def _site_changes(self, site: str, found: Sequence[Trouble], now: datetime) -> list[Change]:
         changes = []
-        live = (alert for alert in self._desk.live.get("", {}).values() if alert.site == site)
-        known = {alert.rule: alert for alert in live if alert.rule not in site_trouble.WATCHED}
+        live = self._desk.live.get("", {}).values()
+        known = {alert.rule: alert for alert in live if alert.site == site and alert.rule not in site_trouble.WATCHED}
         for one in found:
             before = known.pop(one.rule, None)
             alert = site_trouble.site_alert(one.rule, site, one.summary, one.concerned, now, before)
             changes.append(Change(alert, "" if before else FIRING))
         for alert in known.values():
+            if site_trouble.is_ours(alert):
+                continue
             ended = msgspec.structs.replace(alert, state=RESOLVED, resolved_at=now, last_at=now)
             changes.append(Change(ended, RESOLVED))
         return changes

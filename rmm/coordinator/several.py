@@ -9,6 +9,7 @@ from typing import Any
 from rmm.coordinator.keeping import grow_old, keep, take_acts
 from rmm.coordinator.service import ROUND, Coordinator
 from rmm.model.observation import Fault
+from rmm.model.rule import Alert
 
 
 class SitesCoordinator(Coordinator):
@@ -22,6 +23,11 @@ class SitesCoordinator(Coordinator):
     def seen(self) -> Mapping[str, datetime]:
         """Sites of which something was taken since they were judged, and its time."""
         return self._seen
+
+    @property
+    def of_none(self) -> Mapping[str, Alert]:
+        """Live alerts of no endpoint, by key, as this process last knew them."""
+        return self._desk.live.get("", {})
 
     async def judge(self, ended: Mapping[str, Sequence[Fault]], listed: Collection[str] = ()) -> None:
         """The rounds of these sites are over, with what the collectors found wrong with themselves.

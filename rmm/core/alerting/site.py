@@ -80,6 +80,11 @@ WATCHED = frozenset({COLLECTOR_DOWN, LINK_SLOW, OFFSET, CERTIFICATE, SPOOL})
 RULES = frozenset({RULE, BUDGET, "collector_disk", "collector_skew", *WATCHED, *(kind.rule for kind in KINDS)})
 
 
+def is_ours(alert: Alert) -> bool:
+    """Whether the hub decides of it; `site_down` is also what a round finds that has most endpoints out of reach."""
+    return alert.rule in WATCHED or (alert.rule == RULE and isinstance(alert.value, str))
+
+
 def site_alert(rule: str, site: str, summary: str, value: int, now: datetime, known: Alert | None) -> Alert:
     """The one alert of a trouble."""
     return Alert(
