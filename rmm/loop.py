@@ -6,6 +6,7 @@ import asyncio
 import gc
 import signal
 import sys
+import threading
 import time
 from datetime import UTC, datetime
 from typing import Any
@@ -62,7 +63,8 @@ def run(main: Any) -> Any:
 
 async def _until_terminated(main: Any) -> Any:
     """As `main`, which SIGTERM cancels like Ctrl-C does: what was read is kept, sessions are closed."""
-    if sys.platform == "win32":  # which ends a process without a word to it
+    # Windows ends a process without a word to it, and the main thread alone hears of signals.
+    if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
         result = await main
     else:
         result = await _heeding_sigterm(main)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from rmm.configured import Configured
@@ -15,23 +15,34 @@ from rmm.model.routing import Routing, Subject
 from rmm.plugins import build
 
 if TYPE_CHECKING:
-    from rmm.coordinator import Coordinator
+    from rmm.coordinator import Coordinator, SitesCoordinator
     from rmm.coordinator.escalation import Setup
     from rmm.core.alerting.mute import Context
     from rmm.ports import Channel
+
+C = TypeVar("C", bound="Coordinator")
 
 
 class Telling(Configured):
     """The part of the configuration by which alerts are told."""
 
-    @asynccontextmanager
-    async def coordinator(self) -> AsyncIterator[Coordinator]:
+    def coordinator(self) -> AbstractAsyncContextManager[Coordinator]:
         """The coordinator of this data folder, with the configured channels."""
         from rmm.coordinator import Coordinator
 
+        return self._coordinator(Coordinator)
+
+    def sites_coordinator(self) -> AbstractAsyncContextManager[SitesCoordinator]:
+        """The same for what sites send, whose rounds end each at its own time."""
+        from rmm.coordinator import SitesCoordinator
+
+        return self._coordinator(SitesCoordinator)
+
+    @asynccontextmanager
+    async def _coordinator(self, kind: type[C]) -> AsyncIterator[C]:
         channels, escalation = self.channels(), self.escalation()
         keys = {name: collector.manifest.key for name, collector in self.catalog.items()}
-        async with Coordinator.open(
+        async with kind.open(
             self.data, rules=self.rulebook, keys=keys, channels=channels, clock=self.clock,
             settings=self.settings.alerts, context=self.alert_context(), routing=self.routing(), escalation=escalation,
         ) as coordinator:  # fmt: skip

@@ -2,5 +2,6 @@
 
 from rmm.coordinator.delivery import tell_fault
 from rmm.coordinator.service import Coordinator
+from rmm.coordinator.several import SitesCoordinator
 
-__all__ = ["Coordinator", "tell_fault"]
+__all__ = ["Coordinator", "SitesCoordinator", "tell_fault"]

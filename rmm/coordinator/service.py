@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
@@ -41,6 +41,7 @@ ROUND = timedelta(minutes=15)  # how old a status may be to speak for its site
 SKEW = "clock_skew_s"  # the field whose alerts may be the collector's own clock
 
 NO_ROUTES = Routing()  # everything to every channel
+Within = Callable[[FleetStore], Awaitable[None]]  # what is written in the same transaction
 _encode = msgspec.json.Encoder().encode
 
 
@@ -80,7 +81,7 @@ class Coordinator:
         context: Context | None = None,
         routing: Routing = NO_ROUTES,
         escalation: Setup | None = None,
-    ) -> AsyncIterator[Coordinator]:
+    ) -> AsyncIterator[Self]:
         """With its database; `keys` is collector name -> key fields. What an earlier run left undelivered is sent."""
         async with FleetStore.open(data) as store:
             coordinator = cls(
@@ -131,10 +132,16 @@ class Coordinator:
                 observations.append(decode_observation(data))
             except msgspec.DecodeError as error:
                 log.warning("an observation that cannot be read is left out: %s", error)
+        await self.take(observations)
+
+    async def take(self, observations: Iterable[Observation], within: Within | None = None) -> None:
+        """`fold` for observations that are decoded; `within` adds to the transaction. Raises TierError as it does."""
         now = self._clock.now()  # what is ahead of it counts as older than all that is not
-        observations.sort(key=lambda o: (not is_ahead(o.observed_at, now), o.observed_at, o.epoch, o.seq))
+        ordered = sorted(observations, key=lambda o: (not is_ahead(o.observed_at, now), o.observed_at, o.epoch, o.seq))
         async with self._turn():
-            changes = await self._fold(observations, now)
+            changes = await self._fold(ordered, now)
+            if within is not None:
+                await within(self._store)
         for change in changes:
             if change.tell:
                 self._counts[change.tell] += 1
@@ -195,11 +202,18 @@ class Coordinator:
         async with self._writing:
             return await self._store.live_alerts()
 
-    async def change(self, decide: Callable[[Mapping[str, Alert]], Iterable[Change]]) -> None:
-        """Changes of alerts of no endpoint; `decide` is given those that live, by key. Durable on return."""
+    async def change(
+        self, decide: Callable[[Mapping[str, Alert]], Iterable[Change]], within: Within | None = None
+    ) -> None:
+        """Changes of alerts of no endpoint; `decide` is given those that live, by key. Durable on return.
+
+        `within`, called after it, adds to the transaction.
+        """
         now = self._clock.now()
         async with self._turn():
             await self._keep(decide(self._desk.live.get("", {})), now)
+            if within is not None:
+                await within(self._store)
             self._desk.reconcile(now)
             await keep(self._store, self._desk, now)
         self.delivery.start()
@@ -314,12 +328,15 @@ class Coordinator:
 
     def _site_changes(self, site: str, found: Sequence[Trouble], now: datetime) -> list[Change]:
         changes = []
-        known = {alert.rule: alert for alert in self._desk.live.get("", {}).values() if alert.site == site}
+        live = self._desk.live.get("", {}).values()
+        known = {alert.rule: alert for alert in live if alert.site == site and alert.rule not in site_trouble.WATCHED}
         for one in found:
             before = known.pop(one.rule, None)
             alert = site_trouble.site_alert(one.rule, site, one.summary, one.concerned, now, before)
             changes.append(Change(alert, "" if before else FIRING))
         for alert in known.values():
+            if site_trouble.is_ours(alert):
+                continue
             ended = msgspec.structs.replace(alert, state=RESOLVED, resolved_at=now, last_at=now)
             changes.append(Change(ended, RESOLVED))
         return changes

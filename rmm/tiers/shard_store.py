@@ -93,34 +93,46 @@ class ShardStore:
 
     async def recover(self) -> None:
         """Fold what the last process left in the spool into hot and cold, and keep it for the coordinator."""
-        missing, size = 0, 0
         self._left_up_to = self._spool.mark
-        for record in self._spool.replay():
-            if self._spool.missing > missing:  # cold may have stored what hot does not know of
-                missing = self._spool.missing
+        self._left = await self._replay(self._spool, self._spool.replay())
+        for name in [name for name, state in self._states.items() if is_ahead(state.observed_at, self._now())]:
+            self._states[name] = brought_back(self._states[name], self._now())
+            self._unwritten.add(name)
+        if self._left:
+            log.info("shard %s/%d: %d observations recovered", self._site, self._shard, self._left)
+        if self._left or self._unwritten:
+            await self.flush()
+
+    async def take_over(self, spool: Spool, up_to: int) -> int:
+        """Fold what another spool of this shard holds up to a mark; returns how many observations that were.
+
+        After a `flush` that did not postpone it, that spool may release it. Raises TierError.
+        """
+        return await self._replay(spool, spool.replay(up_to))
+
+    async def _replay(self, spool: Spool, records: Iterator[bytes]) -> int:
+        """Fold records of a spool into hot and cold; returns how many could be read."""
+        missing, size, count = 0, 0, 0
+        for record in records:
+            if spool.missing > missing:  # cold may have stored what hot does not know of
+                missing = spool.missing
                 self._doubt_digests(self._states)
             try:
                 observation = decode_observation(record)
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
                 log.warning("a spooled observation of shard %s/%d is unreadable: %s", self._site, self._shard, error)
-                self._spool.set_aside(record)
+                spool.set_aside(record)
                 self._unusable.add(zlib.crc32(record))
                 continue
-            self._left += 1
+            count += 1
             self._fold(observation, None)
             size += len(record)
             if len(self._queue) >= BATCH or size >= MOST_BYTES:
                 await self._drain()
                 size = 0
-        for name in [name for name, state in self._states.items() if is_ahead(state.observed_at, self._now())]:
-            self._states[name] = brought_back(self._states[name], self._now())
-            self._unwritten.add(name)
-        if self._spool.missing > missing:
+        if spool.missing > missing:
             self._doubt_digests(self._states)
-        if self._left:
-            log.info("shard %s/%d: %d observations recovered", self._site, self._shard, self._left)
-        if self._left or self._unwritten:
-            await self.flush()
+        return count
 
     def _doubt_digests(self, endpoints: Iterable[str]) -> None:
         """Do not believe what hot says that cold has: it has other values, or lacks some, of these endpoints.

@@ -138,15 +138,18 @@ class Spool:
     def _segments(self) -> list[Path]:
         return sorted(path for path in self._folder.glob("*.spool") if path.stem.isdigit())
 
-    def replay(self) -> Iterator[bytes]:
+    def replay(self, up_to: int | None = None) -> Iterator[bytes]:
         """Every intact record that is not released, oldest first. Raises TierError when a segment cannot be read.
+
+        `up_to`: only of the segments up to that mark, while later ones are written.
 
         A torn tail is what a crash leaves: it was never acknowledged, so it is counted and passed over. A record whose
         CRC is wrong is damage: it is counted and copied to a side file, and the rest goes on.
         """
         self.damaged = self.torn = 0
         for path in self._segments():
-            yield from self._records(path)
+            if up_to is None or int(path.stem) <= up_to:
+                yield from self._records(path)
 
     def again(self, mark: int) -> Iterator[bytes]:
         """The intact records of the segments up to `mark`, which a replay has seen already. Raises TierError.

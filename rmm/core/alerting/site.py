@@ -72,7 +72,17 @@ def explains(trouble: Trouble, status: str, code: str) -> bool:
 
 
 BUDGET = "collector_budget"  # told before anything happens
-RULES = frozenset({RULE, BUDGET, "collector_disk", "collector_skew", *(kind.rule for kind in KINDS)})
+
+# What the hub finds by itself, of sites and their collectors; no round of a site decides about these.
+COLLECTOR_DOWN, LINK_SLOW, OFFSET = "collector_down", "link_slow", "collector_offset"
+CERTIFICATE, SPOOL = "collector_certificate", "collector_spool"
+WATCHED = frozenset({COLLECTOR_DOWN, LINK_SLOW, OFFSET, CERTIFICATE, SPOOL})
+RULES = frozenset({RULE, BUDGET, "collector_disk", "collector_skew", *WATCHED, *(kind.rule for kind in KINDS)})
+
+
+def is_ours(alert: Alert) -> bool:
+    """Whether the hub decides of it; `site_down` is also what a round finds that has most endpoints out of reach."""
+    return alert.rule in WATCHED or (alert.rule == RULE and isinstance(alert.value, str))
 
 
 def site_alert(rule: str, site: str, summary: str, value: int, now: datetime, known: Alert | None) -> Alert:

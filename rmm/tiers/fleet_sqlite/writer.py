@@ -62,7 +62,8 @@ def path_of(data: Path) -> Path:
 
 def statements() -> dict[str, str]:
     """All named statements, by name."""
-    texts = ((SQL / file).read_text(encoding="utf-8") for file in ("statements.sql", "delivery.sql", "escalation.sql"))
+    names = ("statements.sql", "delivery.sql", "escalation.sql", "sites.sql")
+    texts = ((SQL / file).read_text(encoding="utf-8") for file in names)
     return {name: statement for text in texts for name, statement in named(text).items()}
 
 

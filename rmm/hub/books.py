@@ -1,0 +1,181 @@
+"""What the hub remembers of each site: what is committed, fences, what was refused. As the database has it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import NamedTuple
+
+import msgspec
+
+from rmm.core.marks import added, covers, gaps
+from rmm.model.envelope import Entry, Marks, Span
+from rmm.model.incident import Act
+from rmm.model.sites import EpochMarks, Fence, Refused
+from rmm.tiers.fleet_sqlite import FleetStore
+from rmm.tiers.fleet_sqlite.sites import SiteStore
+
+KEPT = timedelta(days=30)  # epochs of which nothing came: longer than a site's spool and what it keeps behind it
+MOST_EPOCHS = 1000  # of a site, in a receipt
+MOST_WANTED = 64  # gaps of an epoch, in a receipt
+
+HUB = "hub"  # who, in the audit log
+REFUSED = "refused"
+
+Epoch = tuple[str, str]  # site, epoch
+
+
+class Numbered(NamedTuple):
+    """An entry with the epoch that its number is of."""
+
+    site: str
+    epoch: str
+    entry: Entry
+    act: Act | None = None  # that is in it
+
+
+class Books:
+    """One per process. `commit` writes in the transaction of the caller; `committed` is for after it."""
+
+    def __init__(self) -> None:
+        self._marks: dict[str, dict[str, EpochMarks]] = {}
+        self._fences: dict[tuple[str, int], Fence] = {}
+        self._moved: set[tuple[str, int]] = set()  # fences that are to be written
+        self._refused: dict[str, Counter[str]] = {}
+        self._uncounted: Counter[tuple[str, str]] = Counter()  # (site, reason), not written yet
+        self._acts: list[Act] = []
+        self._told: dict[tuple[str, str], datetime] = {}  # when the audit log last had that reason of that site
+        self._fresh: list[EpochMarks] = []  # what the last commit wrote: marks, counts, how many acts
+        self._counted: Counter[tuple[str, str]] = Counter()
+        self._acted = 0
+
+    async def load(self, store: FleetStore, sites: Iterable[str]) -> None:
+        """All that the database has. Inside a transaction."""
+        database = SiteStore(store)
+        self._put(await database.marks(sites))
+        self._fences = {(one.site, one.shard): one for one in await database.fences()}
+        for one in await database.refused():
+            self._refused.setdefault(one.site, Counter())[one.reason] = one.number
+
+    def _put(self, rows: Iterable[EpochMarks]) -> None:
+        for one in rows:
+            epochs = self._marks.setdefault(one.site, {})
+            epochs.pop(one.epoch, None)  # what grew last is at the end
+            epochs[one.epoch] = one
+
+    def has(self, site: str, epoch: str, number: int) -> bool:
+        """Whether the entry of this number is committed."""
+        known = self._marks.get(site, {}).get(epoch)
+        return known is not None and covers(known.marks, number)
+
+    def marks(self, site: str) -> dict[str, Marks]:
+        """What is committed of each epoch, of the newest ones."""
+        epochs = self._marks.get(site, {})
+        return {epoch: epochs[epoch].marks for epoch in list(epochs)[-MOST_EPOCHS:]}
+
+    def wanted(self, site: str) -> dict[str, tuple[Span, ...]]:
+        """The gaps of these epochs, oldest first."""
+        found = {epoch: tuple(islice(gaps(marks), MOST_WANTED)) for epoch, marks in self.marks(site).items()}
+        return {epoch: spans for epoch, spans in found.items() if spans}
+
+    def refused(self, site: str) -> Mapping[str, int]:
+        """Reason -> how often."""
+        return self._refused.get(site, {})
+
+    def refuse(self, site: str, reason: str, text: str, now: datetime, count: int = 1) -> bool:
+        """Count what is refused; whether nothing was said of that reason of that site in this hour."""
+        self._refused.setdefault(site, Counter())[reason] += count
+        self._uncounted[site, reason] += count
+        before = self._told.get((site, reason))
+        if before is not None and timedelta(0) <= now - before < timedelta(hours=1):
+            return False
+        self._told[site, reason] = now
+        detail = f"of site {site}: {text}"[:500]
+        self._acts.append(Act(at=now, who=HUB, what=REFUSED, reason=reason, detail=detail))
+        return True
+
+    @property
+    def unwritten(self) -> bool:
+        """Whether something was refused that the database does not know of."""
+        return bool(self._uncounted)
+
+    def is_stale(self, site: str, entry: Entry) -> bool:
+        """Whether it was written under a lease after the next one had begun; what is newer is remembered."""
+        if not entry.fence:
+            return False  # a site whose collectors need no leases
+        place = site, entry.shard
+        known = self._fences.get(place)
+        at = entry.at.astimezone(UTC)
+        if known is not None and entry.fence < known.fence:
+            return at > known.since
+        if known is None or entry.fence > known.fence or at < known.since:
+            self._fences[place] = Fence(site, entry.shard, entry.fence, at)
+            self._moved.add(place)
+        return False
+
+    async def commit(self, store: FleetStore, entries: Collection[Numbered], now: datetime) -> None:
+        """Write the numbers of these entries, what people did at the site, and what was refused meanwhile."""
+        database = SiteStore(store)
+        sites = {one.site for one in entries}
+        known = {(one.site, one.epoch): one.marks for one in await database.marks(sites)} if sites else {}
+        grown: dict[Epoch, list[Span]] = {}
+        acts: list[Act] = []
+        for one in entries:
+            entry, place = one.entry, (one.site, one.epoch)
+            if one.act is not None and not covers(known.get(place, Marks()), entry.seq):
+                acts.append(one.act)
+            grown.setdefault(place, []).append((entry.seq, entry.seq + entry.count - 1))
+        fresh = [
+            EpochMarks(site, epoch, now, _with(known.get((site, epoch), Marks()), spans))
+            for (site, epoch), spans in grown.items()
+        ]
+        await database.put_marks(fresh)
+        await database.put_fences(self._fences[place] for place in self._moved)
+        self._fresh, self._counted, self._acted = fresh, Counter(self._uncounted), len(self._acts)
+        acts += self._acts
+        await database.add_refused(Refused(*place, now, count) for place, count in self._counted.items())
+        await store.add_acts(acts)
+
+    def committed(self) -> None:
+        """The transaction of the last `commit` is durable."""
+        self._put(self._fresh)
+        self._uncounted -= self._counted
+        del self._acts[: self._acted]
+        self._moved.clear()
+        self._fresh, self._counted, self._acted = [], Counter(), 0
+
+    async def forget(self, store: FleetStore, now: datetime) -> None:
+        """Forget epochs of which nothing came for KEPT. Inside a transaction; a receipt may still have them."""
+        await SiteStore(store).forget_marks(now - KEPT)
+        for site, epochs in self._marks.items():
+            self._marks[site] = {name: one for name, one in epochs.items() if one.at >= now - KEPT}
+
+
+def _with(marks: Marks, spans: list[Span]) -> Marks:
+    """With all of these spans, of which those that touch are put together first."""
+    joined: list[Span] = []
+    for first, last in sorted(spans):
+        if joined and first <= joined[-1][1] + 1:
+            joined[-1] = joined[-1][0], max(last, joined[-1][1])
+        else:
+            joined.append((first, last))
+    for first, last in joined:
+        marks = added(marks, first, last)
+    return marks
+
+
+_act = msgspec.json.Decoder(Act).decode
+
+
+def act_of(site: str, entry: Entry) -> Act:
+    """What somebody did at a site, as the hub's audit log has it: it concerns no alert of the hub.
+
+    Raises msgspec.MsgspecError.
+    """
+    one = _act(entry.body)
+    return Act(
+        at=one.at, who=f"{one.who[:100]} at {site}", what=f"{one.what[:40]} (site)", reason=one.reason[:500],
+        detail=" ".join(filter(None, (one.key[:300], one.detail[:500]))),
+    )  # fmt: skip

@@ -1,0 +1,76 @@
+"""When the coordinator judges a site, and what it does as time passes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING
+
+from rmm.errors import LeaseLost, TierError
+
+if TYPE_CHECKING:
+    from rmm.coordinator import SitesCoordinator
+    from rmm.hub.books import Books
+    from rmm.hub.ingest import Ingest
+    from rmm.ports import Clock
+    from rmm.tiers.fleet_sqlite import FleetStore
+
+log = logging.getLogger(__name__)
+
+LOOK_S = 1.0
+PATIENCE_S = 120.0  # a site that sends observations and no end of a round is judged after that
+PASS_S = 15.0
+FORGET_S = 3600.0
+
+
+class Rounds:
+    """One per process. `listed`: ids of all endpoints that the configuration has."""
+
+    def __init__(
+        self, coordinator: SitesCoordinator, ingest: Ingest, books: Books, clock: Clock, listed: Collection[str],
+        sites: Iterable[str],
+    ) -> None:  # fmt: skip
+        self._coordinator = coordinator
+        self._ingest = ingest
+        self._books = books
+        self._clock = clock
+        self._listed = listed
+        self._began = clock.monotonic()
+        # What an earlier process took and did not judge waits for the first end of a round, or as long as any.
+        self._waiting = dict.fromkeys(sites, self._began)
+        self._passed = self._began
+        self._forgot = float("-inf")
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            try:
+                await self.look()
+            except (TierError, LeaseLost) as error:
+                log.debug("judging waits: %s", error)
+
+    async def look(self) -> None:
+        """What is due now. Raises TierError and LeaseLost, and then it is due still."""
+        at = self._clock.monotonic()
+        for site in self._coordinator.seen:
+            self._waiting.setdefault(site, at)
+        ended = dict(self._ingest.ended)
+        late = {site: () for site, since in self._waiting.items() if at - since > PATIENCE_S}
+        if due := {**late, **ended}:
+            await self._coordinator.judge(due, self._listed)
+            for site, faults in ended.items():
+                if self._ingest.ended.get(site) == faults:
+                    del self._ingest.ended[site]
+            for site in due:
+                self._waiting.pop(site, None)
+        if at - self._passed >= PASS_S:
+            await self._coordinator.pass_time(self._listed)
+            self._passed = at
+        if at - self._forgot >= FORGET_S:
+            await self._coordinator.change(lambda _: (), self._forget)
+            self._forgot = at
+
+    async def _forget(self, store: FleetStore) -> None:
+        await self._books.forget(store, self._clock.now())
