@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import cache
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -26,7 +27,7 @@ from rmm.cli.installing import (
     task_words,
     units_folder,
 )
-from rmm.cli.options import Config, Output, PassphraseFile, checked_output, folder_of, open_app
+from rmm.cli.options import Config, Output, PassphraseFile, checked_output, folder_of, passphrase_from
 from rmm.cli.printing import show as print_rows
 from rmm.errors import ConfigError
 from rmm.site import install as forms
@@ -98,20 +99,18 @@ def run(
     While the hub cannot be reached, polling goes on; what was observed waits in the data folder.
     """
     from rmm.app import run as run_loop
+    from rmm.settings.load import load_own
     from rmm.site_run import run_site
 
     folder = folder_of(config)
+    secret = cache(lambda: passphrase_from(folder, passphrase_file))
     if not service:
-        return int(run_loop(run_site(lambda: open_app(folder, passphrase_file), folder, _say)))
+        return int(run_loop(run_site(folder, secret, _say)))
     from rmm.site.control import STOP, ask_to
     from rmm.site.windows_service import serve
 
-    data = Path(open_app(folder, passphrase_file).settings.data)
-    serve(
-        forms.NAME,
-        lambda: int(run_loop(run_site(lambda: open_app(folder, passphrase_file), folder, _say))),
-        lambda: ask_to(data, STOP),
-    )
+    data = load_own(folder).data
+    serve(forms.NAME, lambda: int(run_loop(run_site(folder, secret, _say))), lambda: ask_to(data, STOP))
     return 0
 
 
@@ -146,22 +145,22 @@ def _row(known: Status) -> dict[str, Any]:
         "configuration": beat.bundle,
         "endpoints": beat.endpoints,
         "shards": ", ".join(str(one) for one in beat.shards),
-        "last_round": _text(beat.polled_at),
+        "last_round": _time(beat.polled_at),
         "link": known.link,
-        "link_since": _text(known.link_since),
+        "link_since": _time(known.link_since),
         "trouble": known.trouble,
-        "last_receipt": _text(known.acknowledged_at),
+        "last_receipt": _time(known.acknowledged_at),
         "waiting": beat.spooled,
         "waiting_mb": round(beat.spool_bytes / 1e6, 1),
-        "oldest": _text(beat.oldest),
+        "oldest": _time(beat.oldest),
         "dropped": beat.dropped,
-        "certificate_until": _text(beat.expires_at),
+        "certificate_until": _time(beat.expires_at),
         "problems": "; ".join(beat.problems),
-        "written": f"{_text(beat.at)} ({max(0, round((now - beat.at).total_seconds()))} s ago)",
+        "written": f"{_time(beat.at)} ({max(0, round((now - beat.at).total_seconds()))} s ago)",
     }
 
 
-def _text(at: datetime | None) -> str:
+def _time(at: datetime | None) -> str:
     return at.isoformat(sep=" ", timespec="seconds") if at else ""
 
 
@@ -206,7 +205,9 @@ def _waiting(known: Status | None) -> str:
 
 
 def _data(config: Path | None) -> Path:
-    return Path(open_app(folder_of(config)).settings.data)
+    from rmm.settings.load import load_own
+
+    return load_own(folder_of(config)).data
 
 
 @app.command()
