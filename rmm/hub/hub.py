@@ -8,12 +8,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from rmm.coordinator import SitesCoordinator
 from rmm.core.alerting.link import Limits
 from rmm.core.sealing import KeyOf, Sign, unseal
 from rmm.core.share import Shares
 from rmm.errors import RmmError
 from rmm.hub.books import Books
+from rmm.hub.folding import Folding
 from rmm.hub.history import History, Keeping
 from rmm.hub.ingest import Ingest, Place
 from rmm.hub.receipts import Receipts
@@ -59,7 +59,7 @@ class Hub:
     """Use `Hub.open`, then `run`."""
 
     def __init__(
-        self, coordinator: SitesCoordinator, history: History, plan: Plan, trust: Trust, clock: Clock,
+        self, coordinator: Folding, history: History, plan: Plan, trust: Trust, clock: Clock,
         on_trouble: Callable[[RmmError | None], None],
     ) -> None:  # fmt: skip
         sites = plan.place.sites
@@ -76,13 +76,12 @@ class Hub:
             known=lambda site, collector: trust.key_of(site, collector) is not None, quiet=self.ingest.heard,
         )  # fmt: skip
         self.rounds = Rounds(coordinator, self.ingest, self.books, clock, plan.listed, sites)
-        self._coordinator = coordinator
         self._sites = sites
 
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, data: Path, coordinator: SitesCoordinator, plan: Plan, trust: Trust, clock: Clock, *,
+        cls, data: Path, coordinator: Folding, plan: Plan, trust: Trust, clock: Clock, *,
         on_trouble: Callable[[RmmError | None], None] = lambda _: None,
     ) -> AsyncIterator[Hub]:  # fmt: skip
         """With what an earlier process left; at the end what was taken goes into history. Raises TierError."""
@@ -105,7 +104,6 @@ class Hub:
                 group.create_task(self.watch.run(bus)),
                 group.create_task(self.rounds.run()),
                 group.create_task(self.history.run()),
-                group.create_task(self._coordinator.delivery.run()),
             ]
             await self.ingest.run(bus)
             for task in others:

@@ -23,10 +23,10 @@ from typing import NamedTuple
 import msgspec
 
 from rmm.bus.subjects import UP, site_of
-from rmm.coordinator import SitesCoordinator
 from rmm.core.share import Shares
 from rmm.errors import BusError, EnvelopeError, LeaseLost, RmmError, TierError
 from rmm.hub.books import Books, Numbered, act_of
+from rmm.hub.folding import Folding
 from rmm.hub.history import History, Item
 from rmm.model.envelope import AUDIT, OBSERVATION, ROUND, Entry, Envelope, RoundEnd
 from rmm.model.observation import Fault, Observation, decode_observation
@@ -84,7 +84,7 @@ class Ingest:
     """
 
     def __init__(
-        self, coordinator: SitesCoordinator, history: History, books: Books, *,
+        self, coordinator: Folding, history: History, books: Books, *,
         unseal: Callable[[bytes, str], Envelope], place: Place, shares: Shares, clock: Clock,
         room: Callable[[], None] = lambda: None, on_taken: Callable[[Iterable[str]], None] = lambda _: None,
         on_trouble: Callable[[RmmError | None], None] = lambda _: None,

@@ -5,16 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Collection, Iterable
-from typing import TYPE_CHECKING
 
 from rmm.errors import LeaseLost, TierError
-
-if TYPE_CHECKING:
-    from rmm.coordinator import SitesCoordinator
-    from rmm.hub.books import Books
-    from rmm.hub.ingest import Ingest
-    from rmm.ports import Clock
-    from rmm.tiers.fleet_sqlite import FleetStore
+from rmm.hub.books import Books
+from rmm.hub.folding import Folding
+from rmm.hub.ingest import Ingest
+from rmm.ports import Clock
+from rmm.tiers.fleet_sqlite import FleetStore
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +25,7 @@ class Rounds:
     """One per process. `listed`: ids of all endpoints that the configuration has."""
 
     def __init__(
-        self, coordinator: SitesCoordinator, ingest: Ingest, books: Books, clock: Clock, listed: Collection[str],
+        self, coordinator: Folding, ingest: Ingest, books: Books, clock: Clock, listed: Collection[str],
         sites: Iterable[str],
     ) -> None:  # fmt: skip
         self._coordinator = coordinator

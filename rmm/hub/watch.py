@@ -15,13 +15,13 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping
 import msgspec
 
 from rmm.bus.subjects import site_of
-from rmm.coordinator import SitesCoordinator
 from rmm.core.alerting.lifecycle import FIRING, Change
 from rmm.core.alerting.link import FORGOTTEN, Found, Known, Lags, Limits, changes, troubles
 from rmm.core.alerting.site import RULE
 from rmm.core.health import health
 from rmm.errors import BusError, RmmError
 from rmm.hub.books import Books
+from rmm.hub.folding import Folding
 from rmm.model.envelope import Beat
 from rmm.model.observation import SITE_DOWN
 from rmm.model.rule import Alert
@@ -55,7 +55,7 @@ class Watch:
     """
 
     def __init__(
-        self, coordinator: SitesCoordinator, books: Books, *, sites: Collection[str], limits: Limits, clock: Clock,
+        self, coordinator: Folding, books: Books, *, sites: Collection[str], limits: Limits, clock: Clock,
         known: Callable[[str, str], bool], quiet: Mapping[str, float],
     ) -> None:  # fmt: skip
         self._coordinator = coordinator

@@ -42,6 +42,7 @@ FIELDS = {
 KEYS: dict[str, tuple[str, ...]] = {"cpu": ("core",), "services": ("service",)}
 CPU = Rule(id="cpu_high", collector="cpu", field="util_pct", where={"core": "_Total"}, warning=80, critical=95)
 AT_ONCE = AlertSettings(resolve_after=0)
+LIMITS = Limits(90.0, 120.0, 4 << 30)
 FOREVER = Retention(samples=0, changes=0, hourly=0, daily=0)
 
 
@@ -158,7 +159,7 @@ class Site:
 
 def plan(
     sites: Collection[str], owners: dict[str, str], clock: Time, *, rate: Callable[[str], float] = lambda _: 1e6,
-    room: Callable[[], None] = lambda: None, limits: Limits = Limits(90.0, 120.0, 4 << 30),
+    room: Callable[[], None] = lambda: None, limits: Limits = LIMITS,
 ) -> Plan:  # fmt: skip
     return Plan(
         Place(sites, owners, lambda _site, endpoint: shard_of(endpoint, 2)),

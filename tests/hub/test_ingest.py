@@ -29,7 +29,7 @@ from hubside import (
 )
 
 from rmm.bus.memory import MemoryBus
-from rmm.coordinator import service
+from rmm.coordinator import facts, service
 from rmm.core.sealing import open_receipt
 from rmm.errors import RmmError, TierError
 from rmm.hub import ingest
@@ -289,7 +289,7 @@ async def test_a_full_disk_takes_nothing_says_so_once_and_goes_on(
 async def test_one_observation_that_breaks_the_fold_stops_nothing(
     tmp_path: Path, clock: Time, keys: Keys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = service.facts_of
+    real = facts.facts_of
 
     def facts_of(one: Observation, before: dict[str, object]) -> dict[str, object]:
         if one.endpoint == "berlin-3":
