@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rmm.cli.main import SOME_FAILED
-from rmm.cli.options import Config, Output, checked_output, folder_of, open_app, who
+from rmm.cli.options import (
+    Config,
+    Output,
+    PassphraseFile,
+    checked_output,
+    folder_of,
+    open_app,
+    passphrase_from,
+    who,
+)
 from rmm.cli.printing import show
 from rmm.errors import BusError, ConfigError, LeaseLost, TierError
 
@@ -42,6 +53,49 @@ def init(config: Config = None) -> None:
     authority = Authority.create(folder_of(config), SystemClock().now())
     print(f"made {authority.folder}; keep a copy of it in a safe place, `rmm store backup` has none")
     print("next: `rmm hub config` for the broker, then `rmm hub invite SITE`")
+
+
+@app.command()
+def run(
+    config: Config = None,
+    passphrase_file: PassphraseFile = None,
+    metrics: Annotated[
+        str,
+        typer.Option(
+            metavar="ADDRESS:PORT", help="Serve metrics for Prometheus there, without TLS; see `rmm metrics`."
+        ),
+    ] = "",
+) -> int:
+    """Take what sites send, keep it, raise and deliver alerts, make reports, until it is stopped.
+
+    Without a broker it waits for one. A changed configuration is used as soon as it is a good one.
+    """
+    from rmm.app import run as run_loop
+    from rmm.hub_service import serve_hub
+
+    folder = folder_of(config)
+    secret = cache(lambda: passphrase_from(folder, passphrase_file))
+    return int(run_loop(serve_hub(folder, secret, lambda text: print(text, flush=True), _sides(metrics))))
+
+
+def _sides(listen: str) -> Callable[[App], tuple[Callable[[], Awaitable[None]], ...]]:
+    """What serves beside the hub."""
+    if not listen:
+        return lambda _: ()
+    from rmm.metrics.access import check_exposure, place_of
+    from rmm.metrics.exposition import available
+    from rmm.metrics.gather import Gatherer
+    from rmm.metrics.server import MetricsServer
+
+    available()
+    place = place_of(listen)
+    check_exposure(place, tls=False, authentication=False, insecure=False)
+
+    def of(application: App) -> tuple[Callable[[], Awaitable[None]], ...]:
+        server = MetricsServer(Gatherer(application.settings).gather, None, None)
+        return (lambda: server.serve(place, ready=lambda at: print(f"metrics: {at}", flush=True)),)
+
+    return of
 
 
 @app.command("config")
