@@ -1,4 +1,4 @@
-"""The claims of NATS as JWT (version 2, `ed25519-nkey`): operator, account, user. Pure but for the time that it is given.
+"""The claims of NATS as JWT (version 2, `ed25519-nkey`): operator, account, user. Pure: time is an argument.
 
 As in github.com/nats-io/jwt. A server that trusts the operator's key admits what the operator signed an account for,
 and what the account, or one of its signing keys, signed a user for.
@@ -15,20 +15,12 @@ from typing import Any
 import msgspec
 
 from rmm.bus import nkeys
+from rmm.bus.subjects import Permissions
 from rmm.errors import BusError
 
 _HEADER = {"typ": "JWT", "alg": "ed25519-nkey"}
 _VERSION = 2
 _ANY = -1  # no limit
-EVERYBODY = "*"  # as the key of a revocation
-
-
-class Permissions(msgspec.Struct, frozen=True):
-    """What a user may publish and subscribe to, as subjects; `replies`: it may answer what it was asked."""
-
-    publish: tuple[str, ...] = ()
-    subscribe: tuple[str, ...] = ()
-    replies: bool = False
 
 
 class UserLimits(msgspec.Struct, frozen=True):
@@ -75,13 +67,13 @@ def account_jwt(
         name: for people.
         now: when it is issued; a server keeps the newer of two, by the second.
         signing_keys: public keys that may sign users in the account's place.
-        jetstream_bytes: what its streams may take on disk, -1 for all there is; 0 is an account without JetStream.
+        jetstream_bytes: what its streams may take, -1 for all there is; 0 is an account without JetStream.
         revoked: user's public key -> unix time: users that were issued then or before are refused.
     """
     streams = _ANY if jetstream_bytes else 0
     limits = {
         "subs": _ANY, "data": _ANY, "payload": _ANY, "imports": _ANY, "exports": _ANY, "wildcards": True,
-        "conn": _ANY, "leaf": 0, "mem_storage": 0, "disk_storage": jetstream_bytes, "streams": streams,
+        "conn": _ANY, "leaf": 0, "mem_storage": jetstream_bytes, "disk_storage": jetstream_bytes, "streams": streams,
         "consumer": streams,
     }  # fmt: skip
     nats: dict[str, Any] = {"limits": limits, "default_permissions": {"pub": {}, "sub": {}}, "type": "account"}
@@ -124,8 +116,6 @@ def user_jwt(
         # A list of allowed subjects that is empty allows everything.
         nats["pub"] = {"allow": list(permissions.publish)} if permissions.publish else {"deny": [">"]}
         nats["sub"] = {"allow": list(permissions.subscribe)} if permissions.subscribe else {"deny": [">"]}
-        if permissions.replies:
-            nats["resp"] = {"max": 1, "ttl": 10_000_000_000}
     if nkeys.public_key(signer) != account:
         nats["issuer_account"] = account
     return _signed(signer, user, name, nats, now, expires)
