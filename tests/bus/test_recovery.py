@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,9 @@ class Traffic:
         self.confirmed: set[bytes] = set()
         self.acknowledged: set[bytes] = set()
         self.stop = asyncio.Event()
+
+    def has(self, count: int) -> bool:
+        return len(self.confirmed) > count
 
     async def publish(self, site: str) -> None:
         number = 0
@@ -138,8 +142,8 @@ async def test_a_cluster_whose_servers_are_killed_in_turn_loses_nothing() -> Non
             for one in (*three.servers, three.servers[0]):
                 await asyncio.sleep(1.0)
                 one.kill()
-                before = len(traffic.confirmed)
-                await until(lambda before=before: len(traffic.confirmed) > before + 20, 30)  # two of three go on
+                enough = len(traffic.confirmed) + 20
+                await until(partial(traffic.has, enough), 30)  # two of three go on
                 await asyncio.to_thread(one.start)
 
         await traffic.run(faults)
@@ -215,11 +219,10 @@ async def test_listeners_and_questions_go_on_after_a_restart(caplog: Any) -> Non
             broker.kill()
             await until(lambda: not other.connected)
             began = time.monotonic()
-            for call in (other.tell("rmm.beat.a", b"lost"), other.publish("rmm.up.a", b"lost")):
-                with pytest.raises(BusError) as error:
-                    await call
-                assert error.value.code in ("bus.down", "bus.timeout", "bus.unreachable", "bus")
-            assert time.monotonic() - began < 12
+            calls = (other.tell("rmm.beat.a", b"lost"), other.publish("rmm.up.a", b"lost"))
+            said = await asyncio.gather(*calls, return_exceptions=True)
+            assert [one.code for one in said if isinstance(one, BusError)] == ["bus.down", "bus.down"]
+            assert time.monotonic() - began < 7
             assert not bus.connected
             assert bus.trouble is not None
             await asyncio.to_thread(broker.start)
