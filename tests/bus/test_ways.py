@@ -54,11 +54,8 @@ class Authority:
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
         )
         if ca:
-            usage = dict.fromkeys(
-                ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement")
-                + ("encipher_only", "decipher_only"),
-                False,
-            )
+            unused = "digital_signature content_commitment key_encipherment data_encipherment key_agreement"
+            usage = dict.fromkeys(f"{unused} encipher_only decipher_only".split(), False)
             builder = builder.add_extension(x509.KeyUsage(key_cert_sign=True, crl_sign=True, **usage), critical=True)
         if hosts:
             names: list[x509.GeneralName] = [x509.DNSName(host) for host in hosts if not host[0].isdigit()]
@@ -356,9 +353,7 @@ async def test_an_old_server_is_refused_with_the_reason(version: str) -> None:
     assert "2.11" in error.hint
 
 
-@pytest.mark.parametrize(
-    "said", [b"", b"garbage\r\n", b"INFO {\r\n", b"INFO []\r\n", b"HTTP/1.1 400 Bad Request\r\n\r\n"]
-)
+@pytest.mark.parametrize("said", [b"", b"garbage\r\n", b"INFO {\r\n", b"INFO []\r\n", b"HTTP/1.1 400 Bad\r\n\r\n"])
 async def test_what_is_no_broker_is_refused(said: bytes) -> None:
     async def other(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(said)
