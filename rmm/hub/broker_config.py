@@ -156,7 +156,7 @@ def _text(
         "  type: full",
         f"  dir: {json.dumps(f'{there}/accounts')}",
         "  allow_delete: false",
-        '  interval: "2m"',
+        '  interval: "5s"  # after which a server that was away asks the others what it missed',
         "}",
         "resolver_preload: {",
         f"  {authority.system_account}: {json.dumps(authority.system_claims())}",
