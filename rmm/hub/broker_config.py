@@ -106,6 +106,8 @@ def write_brokers(
                 "routes.key": pair.key,
             }
         files[CONFIG] = _text(authority, server, servers, there, now, room or Room())
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o700)
         for name, text in files.items():
             replace_file(folder / name, text.encode(), private=True)
         made.append(folder / CONFIG)

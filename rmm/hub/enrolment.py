@@ -247,6 +247,7 @@ def _new(registry: Registry, invitation: Invitation, question: Question, now: da
         expires_at=now + LIFE,
         host=question.host[:255],
         version=question.version[:64],
+        urls=invitation.urls,
     )
 
 
@@ -271,6 +272,6 @@ def _granted(
             permissions=subjects.site_permissions(collector.site),
             limits=_LIMITS,
         ),
-        urls=tuple(urls),
+        urls=collector.urls or tuple(urls),
         expires_at=collector.expires_at,
     )

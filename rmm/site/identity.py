@@ -43,6 +43,7 @@ class _File(msgspec.Struct, frozen=True, kw_only=True):
     authority: str  # PEM: who signs the broker's certificate
     given_at: datetime
     expires_at: datetime
+    proxy: str = ""  # through which the broker is reached; may have a password
     format: int = FORMAT
 
 
@@ -134,7 +135,7 @@ class Identity:
             return False
         return True
 
-    def login(self, proxy: str = "") -> Login:
+    def login(self) -> Login:
         """How to log on at the broker."""
         return Login(
             urls=self.urls,
@@ -144,7 +145,7 @@ class Identity:
             cert_file=self._content.certificate,
             key_file=self._content.tls,
             name=f"{self.site}/{self.collector}",
-            proxy=proxy,
+            proxy=self._content.proxy,
             inbox=subjects.site_inbox(self.site),
         )
 
@@ -152,11 +153,11 @@ class Identity:
         """With what the hub gave anew, on disk. Raises EnvelopeError for a grant that is not for this, TierError."""
         if (grant.site, grant.collector) != (self.site, self.collector):
             raise EnvelopeError("the hub's answer is for another collector", code="envelope.site")
-        write(self.folder, self.keys, grant, bytes.fromhex(self._content.hub))
+        write(self.folder, self.keys, grant, bytes.fromhex(self._content.hub), self._content.proxy)
         return Identity.load(self.folder.parent)
 
 
-def write(folder: Path, keys: Keys, grant: Grant, hub: bytes) -> None:
+def write(folder: Path, keys: Keys, grant: Grant, hub: bytes, proxy: str = "") -> None:
     """The file of an identity; `folder` may be a new one. Raises EnvelopeError for a grant of other keys."""
     public = keys.tls.public_key()
     try:
@@ -182,6 +183,7 @@ def write(folder: Path, keys: Keys, grant: Grant, hub: bytes) -> None:
         authority=grant.authority,
         given_at=grant.at,
         expires_at=grant.expires_at,
+        proxy=proxy,
     )
     replace_file(folder / IDENTITY, msgspec.json.format(msgspec.json.encode(content)) + b"\n", private=True)
 

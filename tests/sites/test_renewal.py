@@ -6,10 +6,12 @@ import asyncio
 import secrets
 from datetime import timedelta
 
+import msgspec
 import pytest
-from sites_world import Clock, World, link, open_asker
+from sites_world import Clock, World, link
 
 from rmm.bus import nkeys, subjects
+from rmm.bus.asking import open_asker
 from rmm.errors import BusError, EnvelopeError, TierError
 from rmm.hub.authority import verifier
 from rmm.hub.enrolment import LIFE, answer_enrolment, answer_renewal
@@ -68,8 +70,6 @@ async def test_what_has_expired_gets_no_connection(world: World) -> None:
     expired = await enrolled_at(world, timedelta(days=91))
     fresh = await enrolled_at(world, timedelta(days=0))
     login, good = expired.login(), fresh.login()
-    import msgspec
-
     certificate = msgspec.structs.replace(good, cert_file=login.cert_file, key_file=login.key_file)
     jwt = msgspec.structs.replace(good, jwt=login.jwt, seed=login.seed)
     for wrong in (login, certificate, jwt):

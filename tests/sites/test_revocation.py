@@ -10,9 +10,10 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from sites_world import World, brokers, link, open_asker
+from sites_world import World, brokers, link
 
 from rmm.bus import subjects
+from rmm.bus.asking import open_asker
 from rmm.bus.link import Link
 from rmm.bus.login import Login
 from rmm.errors import BusError, ConfigError, EnvelopeError
