@@ -87,7 +87,7 @@ async def enroll(
     grant = granted(data, question, _verifier(token.hub))
     if grant.site != token.site:
         raise EnvelopeError("the hub's answer is for another site", code="envelope.site")
-    _place(config, keys, grant, token.hub, proxy)
+    _place(config, keys, grant, token.hub)
     return Identity.load(config)
 
 
@@ -216,14 +216,14 @@ def _verifier(key: bytes) -> Verify:
     return verify
 
 
-def _place(config: Path, keys: Keys, grant: Grant, hub: bytes, proxy: str) -> None:
+def _place(config: Path, keys: Keys, grant: Grant, hub: bytes) -> None:
     """Write the folder beside its place, and move it there as a whole."""
     temporary = config / f".{FOLDER}.{os.getpid()}.tmp"
     try:
         make_folder(config)
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(mode=0o700)
-        write(temporary, keys, grant, hub, proxy)
+        write(temporary, keys, grant, hub)
         temporary.rename(config / FOLDER)
         fsync_folder(config)
     except OSError as error:

@@ -43,7 +43,6 @@ class _File(msgspec.Struct, frozen=True, kw_only=True):
     authority: str  # PEM: who signs the broker's certificate
     given_at: datetime
     expires_at: datetime
-    proxy: str = ""  # through which the broker is reached; may have a password
     format: int = FORMAT
 
 
@@ -135,7 +134,7 @@ class Identity:
             return False
         return True
 
-    def login(self) -> Login:
+    def login(self, proxy: str = "") -> Login:
         """How to log on at the broker."""
         return Login(
             urls=self.urls,
@@ -145,7 +144,7 @@ class Identity:
             cert_file=self._content.certificate,
             key_file=self._content.tls,
             name=f"{self.site}/{self.collector}",
-            proxy=self._content.proxy,
+            proxy=proxy,
             inbox=subjects.site_inbox(self.site),
         )
 
@@ -153,11 +152,11 @@ class Identity:
         """With what the hub gave anew, on disk. Raises EnvelopeError for a grant that is not for this, TierError."""
         if (grant.site, grant.collector) != (self.site, self.collector):
             raise EnvelopeError("the hub's answer is for another collector", code="envelope.site")
-        write(self.folder, self.keys, grant, bytes.fromhex(self._content.hub), self._content.proxy)
+        write(self.folder, self.keys, grant, bytes.fromhex(self._content.hub))
         return Identity.load(self.folder.parent)
 
 
-def write(folder: Path, keys: Keys, grant: Grant, hub: bytes, proxy: str = "") -> None:
+def write(folder: Path, keys: Keys, grant: Grant, hub: bytes) -> None:
     """The file of an identity; `folder` may be a new one. Raises EnvelopeError for a grant of other keys."""
     public = keys.tls.public_key()
     try:
@@ -183,7 +182,6 @@ def write(folder: Path, keys: Keys, grant: Grant, hub: bytes, proxy: str = "") -
         authority=grant.authority,
         given_at=grant.at,
         expires_at=grant.expires_at,
-        proxy=proxy,
     )
     replace_file(folder / IDENTITY, msgspec.json.format(msgspec.json.encode(content)) + b"\n", private=True)
 

@@ -253,7 +253,7 @@ async def test_a_flood_of_wrong_questions_is_told_once(world: World) -> None:
     reply = answer_enrolment(world.authority, world.sites, world.urls, world.clock, world.outcomes.append)
     for _n in range(50):
         await reply(subjects.enroll(token.invitation), b"?")
-    assert [one.refused for one in world.outcomes] == ["envelope.format"]
+    assert [(one.site, one.refused) for one in world.outcomes] == [("berlin", "envelope.format")]
     world.clock.off = timedelta(hours=2)
     await reply(subjects.enroll(token.invitation), b"?")
     assert len(world.outcomes) == 2
