@@ -48,8 +48,12 @@ class World:
         self.at(self.now + delay, what)
 
     def run(self, until: float, done: Callable[[], bool] = lambda: False) -> None:
+        since, count = self.now, 0
         while self._events and self._events[0][0] <= until and not done():
             self.now, _, what = heapq.heappop(self._events)
+            since, count = (since, count + 1) if since == self.now else (self.now, 0)
+            if count > 10_000:
+                raise RuntimeError(f"time stands still at {self.now}")
             what()
         if not done():
             self.now = until
