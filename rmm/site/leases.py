@@ -161,7 +161,7 @@ class Leases:
                 await self._look()
         except (BusError, TimeoutError) as error:
             self._tenure.failed(self._clock())
-            log.debug("the leases of %s: %s", self._site, error or "the broker does not answer")
+            log.debug("the leases of %s: %s", self._site, str(error) or "no answer in time")
         except RmmError as error:
             log.warning("the leases of %s: %s", self._site, error)
         except Exception:
