@@ -6,6 +6,7 @@ import ssl
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 import msgspec
@@ -47,8 +48,8 @@ class Login(msgspec.Struct, frozen=True, kw_only=True):
         # Without anything that is secret: this ends up in tracebacks.
         return f"Login(urls={[place(url)[1:] for url in self.urls]!r}, name={self.name!r})"
 
-    def __rich_repr__(self) -> object:
-        yield "name", self.name
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("name", self.name)]
 
 
 def place(url: str) -> tuple[SplitResult, str, int]:
