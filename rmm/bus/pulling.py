@@ -306,6 +306,8 @@ class Puller:
         delivery = JetDelivery(self, message, place, attempt, now)
         self._held[place] = delivery
         self._waiting.append(delivery)
+        if len(self._waiting) > 1 and place < self._waiting[-2].place:  # one that comes again goes before newer ones
+            self._waiting = deque(sorted(self._waiting, key=lambda one: one.place))
         self._bytes += len(delivery.data)
         self._arrived.set()
 
@@ -373,9 +375,10 @@ class Puller:
         if self._link.client is None:
             return
         await self._say_rest()
-        if self._acked:
-            with contextlib.suppress(BusError):
-                await self._purge(self._now())
+        with contextlib.suppress(BusError):
+            # Asked for its state, the server also drops the pull that nobody waits for any more; it would try that with
+            # the first message that is given back, and then put it behind the others.
+            await self._purge(self._now())
         for one in sorted(self._held.values(), key=lambda held: held.place):
             await self._link.send(one.reply, b"-NAK")
         self._held.clear()
