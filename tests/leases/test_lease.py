@@ -50,14 +50,14 @@ class Collector:
 
     def turn(self, now: float) -> None:
         if not self.linked and not self.deaf:
-            self.tenure.failed(now)
+            self.tenure.failed(now, now)
             return
         for shard, claim, revision in self.tenure.renewals(now):
             written = self.bucket.put(f"shard.{shard}", claim, revision, now)
             if not self.deaf:
                 self.renewed(shard, claim, written, now)
         if self.deaf:
-            self.tenure.failed(now)
+            self.tenure.failed(now, now)
         else:
             self.look(now)
 
@@ -270,7 +270,7 @@ def test_a_start_without_a_broker_holds_what_was_held_last() -> None:
     again = Collector("a", bucket, one.tenure.remembered(), life=1)
     again.linked = False
     assert again.may(0, now) is None
-    now = settle([again], now, 20)
+    now = settle([again], now, 30)
     assert again.may(0, now) == (OFFLINE, one.tenure.remembered().held[0])
     again.linked = True
     again.turn(now)
