@@ -1,4 +1,4 @@
-"""A hub with the sites hq and berlin, in which everything that may be said of a site is said of both; and Ed25519 keys."""
+"""A hub with the sites hq and berlin, in which all that may be said of a site is said of both; and Ed25519 keys."""
 
 from __future__ import annotations
 

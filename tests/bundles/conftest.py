@@ -27,7 +27,8 @@ def key() -> Key:
 
 @pytest.fixture
 def hub(tmp_path: Path) -> Path:
-    return write_hub(tmp_path / "hub-config")
+    folder: Path = write_hub(tmp_path / "hub-config")
+    return folder
 
 
 @pytest.fixture

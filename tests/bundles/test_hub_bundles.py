@@ -199,7 +199,7 @@ def test_a_hub_that_is_killed_never_uses_a_number_twice(hub: Path) -> None:
 
     seen: list[int] = []
     program = MAKER.format(tests=str(Path(__file__).parent), hub=str(hub))
-    for turn in range(4):
+    for turn in range(3):
         process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
         for _ in range(2 + turn):

@@ -18,9 +18,12 @@ from rmm.errors import EnvelopeError
 from rmm.model.bundle import BUNDLE_CONTEXT, MOST_BYTES, SCHEMA, Sealed
 
 HOSTILE = [
-    "../rmm.yaml", "..", ".", "", "/etc/passwd", "rules/../../x", "a/./b", "a//b", "a/", "C:\\x", "C:/x", "c:", "a\\..\\b",
-    "\\\\server\\share", "//server/share", "rmm.yaml:stream", "con", "CON.yaml", "rules/nul", "aux.a.b", "com1", "lpt9.txt",
-    "a.", "a ", " a", "a./b", ".hidden", "rules/.x", "a\x00b", "a\nb", "~/x", "$HOME", "%APPDATA%", "a*", "a?", "ä", "a/b" * 40,
+    "../rmm.yaml", "..", ".", "", "/etc/passwd", "rules/../../x", "a/./b", "a//b", "a/", "C:\\x", "C:/x", "c:",
+    "a\\..\\b",
+    "\\\\server\\share", "//server/share", "rmm.yaml:stream", "con", "CON.yaml",
+    "rules/nul", "aux.a.b", "com1", "lpt9.txt",
+    "a.", "a ", " a", "a./b", ".hidden", "rules/.x", "a\x00b", "a\nb", "~/x", "$HOME", "%APPDATA%", "a*", "a?", "ä",
+    "a/b" * 40,
     "a" * 65, "1/2/3/4/5/6/7", "…/x", "a\u202eb", "файл", "-/..", "..\\x", "a/..\\b",
 ]  # fmt: skip
 
@@ -45,7 +48,9 @@ def refused(data: bytes, key: Key, site: str = "hq") -> EnvelopeError:
 
 
 def test_what_is_sealed_is_opened_as_the_same(key: Key) -> None:
-    bundle = bundle_of(7, files={"rmm.yaml": b"a", "rules/a.yaml": b"", "collectors/0/x/collect.ps1": bytes(range(256))})
+    bundle = bundle_of(
+        7, files={"rmm.yaml": b"a", "rules/a.yaml": b"", "collectors/0/x/collect.ps1": bytes(range(256))}
+    )
     assert open_bundle(seal_bundle(bundle, key.sign), "hq", key.verify) == bundle
 
 
@@ -122,7 +127,7 @@ def test_one_version_older_and_newer_are_read_and_others_say_who_is_behind(key: 
     for schema in (SCHEMA - 1, SCHEMA, SCHEMA + 1):
         opened = open_bundle(raw(key, schema=schema, something_new={"a": [1]}), "hq", key.verify)
         assert (opened.schema, opened.files) == (schema, {"rmm.yaml": b"x"})
-    newer = refused(raw(key, schema=SCHEMA + 2, size="of another form"), key)
+    newer = refused(raw(key, schema=SCHEMA + 2, made_at="of another form"), key)
     assert newer.code == "envelope.schema"
     assert "at the site" in newer.hint
     assert "at the hub" in refused(raw(key, schema=SCHEMA - 2), key).hint

@@ -50,7 +50,16 @@ def test_nothing_of_other_sites_and_no_secret_is_in_it(hub: Path) -> None:
     }  # fmt: skip
     whole = b"\n".join((*(name.encode() for name in files), *files.values()))
     sealed = (hub / "credentials.vault").read_bytes()
-    for secret in ("correct horse", "battery staple", "poller", "root", "PRIVATE KEY", "passphrase", *SECRETS, *FOREIGN):
+    for secret in (
+        "correct horse",
+        "battery staple",
+        "poller",
+        "root",
+        "PRIVATE KEY",
+        "passphrase",
+        *SECRETS,
+        *FOREIGN,
+    ):
         assert secret.encode() not in whole, secret
     assert not any(sealed[at : at + 24] in whole for at in range(0, len(sealed) - 24, 24))
 
@@ -175,7 +184,8 @@ def test_host_keys_are_those_of_the_hosts() -> None:
 
     text = "\n".join([
         "# all", "", "host-a,10.0.0.1 ssh-rsa KEY1 me@host-b", "HOST-A ssh-rsa KEY2", "host-b ssh-rsa KEY3",
-        "@cert-authority *.corp,!bad.corp ssh-rsa KEY4", "@revoked host-b ssh-rsa KEY5", f"{hashed('host-a')} ssh-rsa KEY6",
+        "@cert-authority *.corp,!bad.corp ssh-rsa KEY4", "@revoked host-b ssh-rsa KEY5",
+        f"{hashed('host-a')} ssh-rsa KEY6",
         f"{hashed('host-b')} ssh-rsa KEY7", f"{hashed('[host-c]:2222')} ssh-rsa KEY8", "[host-c]:2222 ssh-rsa KEY9",
         "!host-a ssh-rsa KEY10", "host-a ssh-rsa", "|1|x|y ssh-rsa KEY11",
     ])  # fmt: skip
@@ -189,9 +199,11 @@ def test_host_keys_are_those_of_the_hosts() -> None:
 PLAIN = st.recursive(
     st.one_of(
         st.none(), st.booleans(), st.integers(-(10**20), 10**20), st.floats(allow_nan=False, allow_infinity=False),
-        st.text(max_size=20), st.sampled_from(["no", "1e5", "012", "12:30", "null", "~", "0x1F", "=x", "- a", "2027-01-31"]),
+        st.text(max_size=20), st.sampled_from(["no", "1e5", "012", "12:30", "null", "~", "0x1F",
+        "=x", "- a", "2027-01-31"]),
     ),
-    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(st.text(min_size=1, max_size=8), inner, max_size=4)),
+    lambda inner: st.one_of(st.lists(inner, max_size=4),
+        st.dictionaries(st.text(min_size=1, max_size=8), inner, max_size=4)),
     max_leaves=12,
 )  # fmt: skip
 

@@ -24,7 +24,8 @@ from rmm.site.bundle import TRIAL, Bundles
 
 def plain(place: Path, key: Key, **options: Any) -> Bundles:
     """Of a site that takes whatever is signed."""
-    return bundles_of(place, key, **{"check": lambda _: (), **options})
+    made: Bundles = bundles_of(place, key, **{"check": lambda _: (), **options})
+    return made
 
 
 def number(place: Path) -> str:
@@ -313,7 +314,7 @@ STEPS = ("open", "fsync", "mkdir", "replace", "rmdir", "unlink", "close")
 
 @pytest.fixture
 def crashing(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Iterator[int]]:
-    """Dies before the nth thing that is done to a file; after that nothing is done any more, as when a process is gone."""
+    """Dies before the nth thing that is done to a file; after that nothing is done, as when a process is gone."""
     state = {"left": -1, "dead": False}
 
     def guarded(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
