@@ -15,12 +15,16 @@ import pytest
 from bundling import edit, usable
 from typer.testing import CliRunner
 
+from rmm import worker
 from rmm.cli.main import build
 from rmm.configured import Configured
 from rmm.errors import ConfigError
 from rmm.hub.bundle import preview
 from rmm.model.endpoint import Secret
+from rmm.model.observation import decode_observation
+from rmm.model.round import PollRequest
 from rmm.model.settings import SiteSettings
+from rmm.poller.frames import Order
 from rmm.report_view import ReportView
 from rmm.settings.load import load_own, load_settings
 from rmm.settings.places import find_folder, has_settings, is_configured
@@ -29,6 +33,11 @@ from rmm.settings.unpacking import unpack
 from rmm.vault import Vault
 
 Run = Callable[..., str]
+UNREACHABLE = {
+    "rmm.yaml": b"sites: [{id: hq, credential: polling, shards: 2}]\npoll: {workers: 2, connect_timeout: 1}\n",
+    "endpoints.csv": b"Id,ComputerName,IPAddress,Port,SiteId\n"
+    + b"".join(f"e{n},E{n},127.0.0.1,{n},hq\n".encode() for n in range(1, 7)),
+}
 
 
 @pytest.fixture
@@ -248,25 +257,35 @@ def test_the_folder_is_found_where_it_has_a_bundle(site: Path, monkeypatch: pyte
     assert find_folder(None) != Path("config")
 
 
-def test_a_worker_goes_on_with_the_bundle_of_the_main_process(site: Path) -> None:
-    from rmm.poller.frames import Order
+class Taken:
+    """An outlet that counts."""
 
-    old = load_settings(site).bundle
-    order = Order(config=str(site), passphrase="", request=b"", shards=[], poll=b"", epoch="", bundle=old)
-    files = {"rmm.yaml": b"sites: [{id: hq, timezone: UTC}]", "endpoints.csv": b"ComputerName,SiteId\n"}
-    use(site, 2, files)
-    again = msgspec.msgpack.decode(msgspec.msgpack.encode(order), type=Order)
-    assert len(load_settings(Path(again.config), bundle=Path(again.bundle)).endpoints) == 2
-    assert load_settings(site).endpoints == ()
+    def __init__(self) -> None:
+        self.endpoints: list[str] = []
+
+    async def publish(self, site: str, shard: int, data: bytes) -> None:
+        self.endpoints.append(decode_observation(data).endpoint)
+
+    async def committed(self, site: str, shard: int) -> bool:
+        return True
+
+
+async def test_a_worker_goes_on_with_the_bundle_of_the_main_process(tmp_path: Path) -> None:
+    use(tmp_path, 1, UNREACHABLE)
+    Vault.open_or_create(tmp_path / "credentials.vault", "secret").set("polling", "u", Secret("p"))
+    settings = load_settings(tmp_path)
+    use(tmp_path, 2, {"rmm.yaml": b"sites: [{id: hq}]", "endpoints.csv": b"ComputerName,SiteId\n"})
+    order = Order(
+        config=str(tmp_path), passphrase="secret", request=msgspec.json.encode(PollRequest()), epoch="0" * 16,
+        shards=[("hq", 0), ("hq", 1)], poll=msgspec.json.encode(settings.poll), bundle=settings.bundle,
+    )  # fmt: skip
+    taken = Taken()
+    await worker._poll(order, taken)  # type: ignore[arg-type]
+    assert len(taken.endpoints) == 6
 
 
 def test_a_round_runs_with_a_bundle_in_worker_processes(tmp_path: Path) -> None:
-    files = {
-        "rmm.yaml": b"sites: [{id: hq, credential: polling, shards: 2}]\npoll: {workers: 2, connect_timeout: 1}\n",
-        "endpoints.csv": b"Id,ComputerName,IPAddress,Port,SiteId\n"
-        + b"".join(f"e{n},E{n},127.0.0.1,{n},hq\n".encode() for n in range(1, 7)),
-    }
-    use(tmp_path, 1, files)
+    use(tmp_path, 1, UNREACHABLE)
     (tmp_path / "site.yaml").write_text("poll: {timeout: 5}\n")
     Vault.open_or_create(tmp_path / "credentials.vault", "secret").set("polling", "u", Secret("p"))
     done = subprocess.run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,10 @@ def test_a_bomb_is_not_unpacked(key: Key) -> None:
     assert len(bomb) < 100_000
     for size in (1000, MOST_BYTES, MOST_BYTES + 1, 300 << 20, 0, -1, 1 << 62):
         assert refused(raw(key, body=bomb, size=size), key).code in ("envelope.size", "envelope.format")
+    tracemalloc.start()
+    refused(raw(key, body=bomb, size=1000), key)
+    assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    tracemalloc.stop()
     streamed = zstandard.ZstdCompressor().compressobj()  # without the size in the frame's head
     data = streamed.compress(bytes(100 << 20)) + streamed.flush()
     assert refused(raw(key, body=data, size=1000), key).code == "envelope.size"

@@ -367,6 +367,8 @@ async def test_a_crash_at_any_step_of_taking_one_leaves_the_old_or_the_new(
         running = active_version(place)
         assert running in (before, version)
         seen.add(running == version)
+        if running == version:  # it is on trial, also when the process that switched is gone
+            assert (bundles._state().trial, bundles._state().highest) == (TRIAL, version)
         folder = place / "bundles" / str(running)
         assert sorted(path.name for path in folder.rglob("*")) == ["a.yaml", "rmm.yaml", "rules"]
         assert not list((place / "bundles").glob(".new*"))
