@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -65,8 +66,8 @@ class Time:
 class Key:
     """Of a collector, or of the hub."""
 
-    def __init__(self) -> None:
-        self._key = Ed25519PrivateKey.generate()
+    def __init__(self, raw: bytes) -> None:
+        self._key = Ed25519PrivateKey.from_private_bytes(raw)
         self._public = self._key.public_key()
 
     def sign(self, data: bytes) -> bytes:
@@ -83,9 +84,10 @@ class Key:
 class Keys:
     """All collectors' keys, and the hub's."""
 
-    def __init__(self, *collectors: tuple[str, str]) -> None:
-        self.hub = Key()
-        self.of = {one: Key() for one in collectors}
+    def __init__(self, *collectors: tuple[str, str], seed: int | None = None) -> None:
+        dice = random.Random(seed)
+        self.hub = Key(dice.randbytes(32))
+        self.of = {one: Key(dice.randbytes(32)) for one in collectors}
         self.revoked: set[tuple[str, str]] = set()
 
     def key_of(self, site: str, collector: str) -> Verify | None:
