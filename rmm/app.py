@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -26,12 +26,27 @@ from rmm.settings.targets import changed_at
 from rmm.telling import Telling
 
 if TYPE_CHECKING:
+    from rmm.coordinator import Coordinator
     from rmm.poller.kit import Kit
     from rmm.poller.round import ShardWork
     from rmm.poller.tally import Tally
-    from rmm.ports import AuthGate, ShardStore, Transport
+    from rmm.ports import AuthGate, Fence, Outlet, ShardStore, Transport
 
 log = logging.getLogger(__name__)
+
+
+class SiteCollector(NamedTuple):
+    """What a site collector makes different about a round.
+
+    Attributes:
+        shards: that it holds; no other is polled.
+        fence: whether it still does.
+        outlet: given the way to the coordinator of this process, and that coordinator, the one that hands on as well.
+    """
+
+    shards: Collection[int]
+    fence: Fence
+    outlet: Callable[[Outlet, Coordinator], AbstractAsyncContextManager[Outlet]]
 
 
 class App(Telling):
@@ -99,7 +114,7 @@ class App(Telling):
                 clock=self.clock,
                 epoch=epoch,
                 accepted={one.endpoint: one for one in FleetFile(self.data).acceptances()},
-                changed_at=changed_at(Path(self.settings.folder)),
+                changed_at=changed_at(self.settings),
             )
         finally:
             for used in transports.values():
@@ -112,16 +127,21 @@ class App(Telling):
         return recorded(self.targets.target(endpoint), file, names=names, now=self.clock.now)
 
     async def poll(
-        self, request: PollRequest, *, on_observation: Callable[[Observation], None], config: Path
+        self,
+        request: PollRequest,
+        *,
+        on_observation: Callable[[Observation], None],
+        config: Path,
+        collector: SiteCollector | None = None,
     ) -> PollSummary:
-        """One round: poll, keep, fold, alert."""
+        """One round: poll, keep, fold, alert. `collector`: of a site, which hands on what is seen."""
         from rmm.core.counting import note
         from rmm.poller.outlet import BusOutlet
         from rmm.tiers.counts_file import counted
         from rmm.tiers.room import make_ready, room_faults
 
         make_ready(self.data)
-        work = self.work(request)
+        work = [one for one in self.work(request) if collector is None or one.shard in collector.shards]
         summary, polled = PollSummary(planned=sum(len(shard.endpoints) for shard in work)), Counts()
         began = time.monotonic()
         if work:
@@ -136,13 +156,17 @@ class App(Telling):
         async with self._telling_of_the_disk(), AsyncExitStack() as stack:
             stack.enter_context(counted(self.data, polled, summary))
             coordinator = await stack.enter_async_context(self.coordinator())
-            outlet = await stack.enter_async_context(BusOutlet.open(coordinator.fold))
+            local = await stack.enter_async_context(BusOutlet.open(coordinator.fold))
+            outlet: Outlet = local
+            if collector is not None:
+                outlet = await stack.enter_async_context(collector.outlet(local, coordinator))
             await self._relocate(work, outlet)
             if self.settings.poll.workers > 1 and len(work) > 1:
                 tally = await self._poll_in_workers(request, work, outlet, seen, config)
             else:
-                tally = await self.poll_here(request, work, outlet, seen)
-            await outlet.drain()
+                fence = collector.fence if collector is not None else None
+                tally = await self.poll_here(request, work, outlet, seen, fence=fence)
+            await local.drain()
             summary.skipped, summary.faults = tally.skipped, (*tally.faults, *room_faults(self.settings, tally.faults))
             listed = {endpoint.id for endpoint in self.settings.endpoints if endpoint.enabled}
             counts = await coordinator.finish(summary.faults, listed)
@@ -202,6 +226,7 @@ class App(Telling):
         outlet: Any,
         on_observation: Callable[[Observation], None],
         epoch: str = "",
+        fence: Fence | None = None,
     ) -> Tally:
         """Poll in this process."""
         from rmm.poller.round import Round
@@ -209,7 +234,7 @@ class App(Telling):
         async with self.kit(epoch or secrets.token_hex(8), polls=True) as kit:
             one = Round(
                 kit, data=self.data, open_store=self._open_store, outlet=outlet, on_observation=on_observation,
-                mode=request.mode,
+                mode=request.mode, fence=fence,
             )  # fmt: skip
             await one.run(work)
             return one.tally
@@ -236,6 +261,7 @@ class App(Telling):
                 shards=[(shard.site, shard.shard) for shard in work[number::count]],
                 poll=msgspec.json.encode(self.settings.poll),
                 epoch=f"{epoch[:-2]}{number:02x}",
+                bundle=self.settings.bundle,
             )
             for number in range(count)
         ]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from rmm.core.rulebook import Rulebook
+from rmm.core.rulebook import Rulebook, like
 from rmm.core.shard import shard_of
 from rmm.errors import ConfigError
 from rmm.loop import SystemClock
@@ -16,16 +17,18 @@ from rmm.model.endpoint import Credential, Endpoint
 from rmm.model.settings import Settings
 from rmm.resources import shipped
 from rmm.settings.keyfiles import check_key_file
-from rmm.settings.load import VAULT
+from rmm.settings.places import VAULT
 from rmm.settings.rules import shipped_rules, unfitting
 from rmm.settings.targets import Targets
 
 if TYPE_CHECKING:
     from rmm.core.query import Schema
     from rmm.model.collector import Collector
-    from rmm.model.rule import Rule
+    from rmm.model.rule import Override, Rule
     from rmm.tiers.cold_sqlite import CollectorFields
     from rmm.vault import Vault
+
+log = logging.getLogger(__name__)
 
 PASSPHRASE_FILE = "passphrase"  # noqa: S105 - the name of a file; a lab has one beside its vault
 
@@ -51,7 +54,10 @@ class Configured:
     def _found(self) -> dict[str, Collector]:
         from rmm.catalog.load import load_catalog
 
-        return load_catalog([shipped("collectors"), *(Path(name) for name in self.settings.collectors.folders)])
+        own = [Path(name) for name in self.settings.collectors.folders]
+        if self.settings.bundle:
+            return load_catalog([shipped("collectors")], lenient=own)
+        return load_catalog([shipped("collectors"), *own])
 
     @cached_property
     def catalog(self) -> dict[str, Collector]:
@@ -62,7 +68,9 @@ class Configured:
             for name in (*self.settings.collectors.disable, *self.settings.collectors.interval)
             if name not in found
         ]
-        if unknown:
+        if unknown and self.settings.bundle:  # the hub is newer, and has collectors that are not here
+            log.warning("collectors of the hub that are not here: %s", ", ".join(unknown))
+        elif unknown:
             names = ", ".join(sorted(found))
             raise ConfigError(f"rmm.yaml: collectors: there is no {', '.join(unknown)}; there are {names}")
         return {name: found[name] for name in found if name not in self.settings.collectors.disable}
@@ -80,10 +88,17 @@ class Configured:
         rules = {rule.id: rule for rule in shipped_rules()}
         for collector in self.catalog.values():
             rules |= {rule.id: rule for rule in collector.manifest.rules}
-        rules |= {rule.id: rule for rule in self.settings.rules}
+        rules |= {rule.id: rule for rule in self._own_rules}
         if problems := self.rule_problems(rules):
             raise ConfigError(problems=tuple(problems))
         return tuple(rules.values())
+
+    @property
+    def _own_rules(self) -> list[Rule]:
+        """The configuration's own rules; without those of collectors that only a newer hub has."""
+        if not self.settings.bundle:
+            return list(self.settings.rules)
+        return [rule for rule in self.settings.rules if not rule.collector or rule.collector in self._found]
 
     def rule_problems(self, every: Mapping[str, Rule]) -> list[str]:
         """The configuration's own rules speak of what exists; those of a disabled collector may stay.
@@ -91,7 +106,7 @@ class Configured:
         `every`: all rules by id. Returns `file:line: key: text` of each problem.
         """
         disabled = self.settings.collectors.disable
-        own = [rule for rule in self.settings.rules if rule.collector not in disabled]
+        own = [rule for rule in self._own_rules if rule.collector not in disabled]
         names = {rule.id for rule in own}
         # What other collectors have is known only here.
         own += [
@@ -99,8 +114,15 @@ class Configured:
         ]
         known = {**every, **{rule.id: rule for rule in self._rules_of_disabled}}
         manifests = {name: one.manifest for name, one in self.catalog.items()}
-        overrides, places = self.settings.overrides, self.settings.rule_places
-        return unfitting(own, overrides, places, known, manifests, self.schema)
+        places = self.settings.rule_places
+        return unfitting(own, self._own_overrides(known), places, known, manifests, self.schema)
+
+    def _own_overrides(self, known: Mapping[str, Rule]) -> dict[int, Override]:
+        """The configuration's own by their number; without those of rules that only a newer hub has."""
+        given = dict(enumerate(self.settings.overrides))
+        if not self.settings.bundle:
+            return given
+        return {n: one for n, one in given.items() if any(like(one.rule, name) for name in known)}
 
     @cached_property
     def _rules_of_disabled(self) -> list[Rule]:
@@ -144,6 +166,23 @@ class Configured:
             check_key_file(credential)
             self._credentials[name] = credential
         return self._credentials[name]
+
+    def proved(self) -> tuple[str, ...]:
+        """Look at all that a round needs, also credentials. Returns what is worth telling.
+
+        Raises ConfigError, CatalogError or VaultError where a round could not begin.
+        """
+        from rmm.settings.baselines import read_baselines
+
+        settings = self.settings
+        baselines = read_baselines(Path(settings.source) / "baselines", lenient=bool(settings.bundle))
+        if baselines.problems:
+            raise ConfigError(problems=tuple(baselines.problems))
+        _ = self.rulebook, self.intervals()
+        named = {self.targets.credential_of(one) for one in settings.endpoints if one.enabled}
+        for name in sorted(named - {""}):
+            self.credential(name)
+        return (*settings.ignored, *baselines.ignored)
 
     def shard(self, endpoint: Endpoint) -> int:
         """The endpoint's storage shard within its site."""

@@ -32,11 +32,16 @@ class Problem(NamedTuple):
 
 
 class Document(NamedTuple):
-    """A parsed file. `lines` maps the path of every key and item to its line."""
+    """A parsed file. `lines` maps the path of every key and item to its line.
+
+    `ignored` is a list where unknown keys are no mistake, because a newer version may have written the file: what is
+    ignored of it is noted there.
+    """
 
     data: Any
     lines: dict[Path, int]
     problems: list[Problem]
+    ignored: list[Problem] | None = None
 
     def line(self, path: Path) -> int:
         """The line of `path`, or of the nearest place above it."""
@@ -45,12 +50,15 @@ class Document(NamedTuple):
         return self.lines.get(path, 1)
 
 
-def read_document(text: str) -> Document:
-    """Parse one YAML document. `no`, `12:30` and `012` stay text; only true, false, null and decimals are more."""
+def read_document(text: str, *, lenient: bool = False) -> Document:
+    """Parse one YAML document. `no`, `12:30` and `012` stay text; only true, false, null and decimals are more.
+
+    `lenient`: keys that are not known are noted and ignored.
+    """
     import yaml
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    document = Document(None, {}, [])
+    document = Document(None, {}, [], [] if lenient else None)
     try:
         node = yaml.compose(text, Loader=loader)
     except RecursionError:
@@ -132,6 +140,9 @@ def checked(
     before = len(problems)
     for key, value in values.items():
         line, name = document.line((*place, key)), dotted((*place, key))
+        if key not in known and document.ignored is not None:
+            document.ignored.append(Problem(line, name, "unknown here, and ignored"))
+            continue
         if key not in known:
             near = difflib.get_close_matches(key, known, 1)
             meant = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(known))}"

@@ -27,6 +27,17 @@ class SystemClock:
         return time.monotonic()
 
 
+def awake() -> float:
+    """Seconds of a clock that nobody sets, and which goes on while the machine sleeps.
+
+    Linux: CLOCK_BOOTTIME, as CLOCK_MONOTONIC stands still meanwhile. macOS: CLOCK_MONOTONIC goes on, and is not what
+    `time.monotonic` reads. Windows: `time.monotonic` (GetTickCount64, since 3.13 QueryPerformanceCounter) counts sleep.
+    """
+    if sys.platform == "win32":
+        return time.monotonic()
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
 def run(main: Any) -> Any:
     """Run a coroutine on the fastest event loop that is installed."""
     # Readings are many small dictionaries without cycles: looking for cycles after every 700 costs a tenth of a round.

@@ -353,6 +353,17 @@ class Outlet(Protocol):
         ...
 
 
+class Fence(Protocol):
+    """The right to poll a shard and to write what was seen; see `rmm.core.lease`."""
+
+    def fence_of(self, site: str, shard: int) -> int:
+        """The fence under which this shard may be polled and written now; 0 where there is no other collector.
+
+        Raises LeaseLost as soon as it may not. It costs no question to anybody, and is asked before every step.
+        """
+        ...
+
+
 class Channel(Protocol):
     """Delivers notifications. A retry belongs to the caller; `send` says by its error whether one can help."""
 

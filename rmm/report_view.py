@@ -259,7 +259,8 @@ class ReportView:
 
     @cached_property
     def _baselines(self) -> dict[str, Baseline]:
-        own = read_baselines(Path(self._app.settings.folder) / "baselines")
+        settings = self._app.settings
+        own = read_baselines(Path(settings.source) / "baselines", lenient=bool(settings.bundle))
         if own.problems:
             raise ConfigError(problems=tuple(own.problems))
         found = {one.id: one for one in (*shipped_baselines(), *own.baselines)}

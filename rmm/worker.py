@@ -78,7 +78,7 @@ async def _listen(pipe: WorkerPipe, outlet: PipeOutlet, work: asyncio.Future[Tal
 
 
 async def _poll(order: Order, outlet: PipeOutlet) -> Tally:
-    settings = load_settings(Path(order.config))
+    settings = load_settings(Path(order.config), bundle=Path(order.bundle) if order.bundle else None)
     settings = msgspec.structs.replace(settings, poll=msgspec.json.decode(order.poll, type=PollSettings))
     app = App(settings, lambda: order.passphrase)
     request = msgspec.json.decode(order.request, type=PollRequest)

@@ -33,7 +33,7 @@ def matches(pattern: str, subject: str) -> bool:
 class MemoryDelivery:
     """`ports.Delivery`."""
 
-    __slots__ = ("_bus", "attempt", "data", "gone", "number", "subject")
+    __slots__ = ("_bus", "attempt", "data", "given_back", "gone", "number", "subject")
 
     def __init__(self, bus: MemoryBus, number: int, subject: str, data: bytes) -> None:
         self._bus = bus
@@ -42,6 +42,7 @@ class MemoryDelivery:
         self.data = data
         self.attempt = 0
         self.gone = False
+        self.given_back = False  # by `later`: it comes by itself
 
     async def ack(self) -> None:
         """Never deliver this message again; idempotent, and right also after a redelivery."""
@@ -51,6 +52,7 @@ class MemoryDelivery:
 
     async def later(self, delay_s: float) -> None:
         """Deliver it again, not before so many seconds."""
+        self.given_back = True
         asyncio.get_running_loop().call_later(delay_s, self._bus.put_back, self)
 
 
@@ -98,6 +100,7 @@ class MemoryBus:
 
     def put_back(self, delivery: MemoryDelivery) -> None:
         """It waits again, where it was in the order."""
+        delivery.given_back = False
         if not delivery.gone and delivery not in self._waiting:
             self._waiting.append(delivery)
             self._waiting.sort(key=lambda one: one.number)
@@ -128,7 +131,8 @@ class MemoryBus:
             yield messages()
         finally:
             for one in flying.values():
-                self.put_back(one)
+                if not one.given_back:
+                    self.put_back(one)
 
     async def tell(self, subject: str, data: bytes) -> None:
         """Say something to whoever listens now."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,24 +12,28 @@ from rmm.document import Document, Problem, dotted, read_document
 from rmm.errors import CatalogError
 from rmm.model.collector import Collector, Manifest
 
+log = logging.getLogger(__name__)
+
 MANIFEST, WINDOWS, LINUX = "collector.yaml", "collect.ps1", "collect.sh"
 MAX_FILE = 512 << 10
 
 
-def load_catalog(folders: Sequence[Path]) -> dict[str, Collector]:
+def load_catalog(folders: Sequence[Path], *, lenient: Sequence[Path] = ()) -> dict[str, Collector]:
     """All collectors of `folders`, by name, in the order of the folders and then of the names.
+
+    In manifests of `lenient` folders, which are more of them, keys that are not known are ignored.
 
     Raises:
         CatalogError: with every problem; then no collector can be used.
     """
     collectors: dict[str, Collector] = {}
     problems: list[str] = []
-    for folder in folders:
+    for folder in (*folders, *lenient):
         if not folder.is_dir():
             problems.append(f"{folder}: no such folder")
             continue
         for place in sorted(path for path in folder.iterdir() if (path / MANIFEST).is_file()):
-            collector, found = read_collector(place)
+            collector, found = read_collector(place, lenient=folder in lenient)
             problems += found
             if collector is None:
                 continue
@@ -42,7 +47,7 @@ def load_catalog(folders: Sequence[Path]) -> dict[str, Collector]:
     return collectors
 
 
-def read_collector(folder: Path) -> tuple[Collector | None, list[str]]:
+def read_collector(folder: Path, *, lenient: bool = False) -> tuple[Collector | None, list[str]]:
     """One folder: the collector (None where nothing can be made of it) and its problems as `file:line: key: text`."""
     path = folder / MANIFEST
     try:
@@ -50,12 +55,14 @@ def read_collector(folder: Path) -> tuple[Collector | None, list[str]]:
         scripts = {name: _text(folder / name) if (folder / name).is_file() else "" for name in (WINDOWS, LINUX)}
     except (OSError, ValueError) as error:
         return None, [f"{path}: cannot be read: {error}"]
-    document = read_document(text)
+    document = read_document(text, lenient=lenient)
     manifest, problems = build_manifest(document)
     if manifest is not None:
         found = manifest_problems(manifest, folder.name, has_windows=bool(scripts[WINDOWS]), linux=bool(scripts[LINUX]))
         problems += [Problem(document.line(place), dotted(place), message) for place, message in found]
     lines = [_shown(path, problem) for problem in sorted(set(problems))]
+    for problem in document.ignored or ():
+        log.warning("%s", _shown(path, problem))
     if manifest is None or lines:
         return None, lines
     return Collector(manifest=manifest, folder=str(folder), windows=scripts[WINDOWS], linux=scripts[LINUX]), []

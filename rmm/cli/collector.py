@@ -44,12 +44,12 @@ def list_collectors(config: Config = None, output: Output = "table") -> None:
     from rmm.catalog.load import load_catalog
     from rmm.catalog.pages import forms_of
     from rmm.resources import shipped
-    from rmm.settings.load import SETTINGS
+    from rmm.settings.places import has_settings
 
     checked_output(output)
     folder = folder_of(config)
     # Without a configuration the shipped ones are listed: that is what a new user wants to see.
-    configured = config is not None or (folder / SETTINGS).is_file()
+    configured = config is not None or has_settings(folder)
     catalog = open_app(config).catalog if configured else load_catalog([shipped("collectors")])
     rows = []
     for collector in catalog.values():
@@ -76,10 +76,10 @@ def check(
     from rmm.catalog.check import check_folders
     from rmm.catalog.powershell import VARIABLE, find_powershell
     from rmm.resources import shipped
-    from rmm.settings.load import SETTINGS
+    from rmm.settings.places import has_settings
 
     wanted = list(folders or [shipped("collectors")])
-    if not folders and (config is not None or (folder_of(config) / SETTINGS).is_file()):
+    if not folders and (config is not None or has_settings(folder_of(config))):
         wanted += [Path(name) for name in open_app(config).settings.collectors.folders]
     powershell = find_powershell()
     if not powershell:
@@ -240,9 +240,9 @@ def jea(
     from rmm.catalog.jea import GROUP, profile, write_profile
     from rmm.catalog.load import load_catalog
     from rmm.resources import shipped
-    from rmm.settings.load import SETTINGS
+    from rmm.settings.places import has_settings
 
-    configured = config is not None or (folder_of(config) / SETTINGS).is_file()
+    configured = config is not None or has_settings(folder_of(config))
     catalog = open_app(config).catalog if configured else load_catalog([shipped("collectors")])
     for path in write_profile(out, profile(catalog.values(), group=group or GROUP)):
         print(path)

@@ -44,12 +44,12 @@ def set_credential(
     """Add or replace a credential. Its secret is asked for, or read from standard input; it is never an argument."""
     from rmm.model.endpoint import Credential, Secret
     from rmm.settings.keyfiles import check_key_file
-    from rmm.settings.load import SETTINGS, VAULT
+    from rmm.settings.places import VAULT, is_configured
     from rmm.vault import Vault
 
     kind, key, certificate = _kind(key_file, keytab, ccache, certificate, agent=agent)
     folder = folder_of(config)
-    if not (folder / SETTINGS).is_file():
+    if not is_configured(folder):
         raise ConfigError(f"{folder}: is not a configuration folder", hint=f"Run `rmm init --config {folder}` first.")
     check_key_file(Credential(name=name, username=username, secret=Secret(""), kind=kind, key_file=key))
     path = folder / VAULT
@@ -102,7 +102,7 @@ def _check_certificate(name: str, username: str, secret: str, certificate: str, 
 @app.command("list")
 def list_credentials(config: Config = None, output: Output = "table") -> None:
     """Show names and accounts, and what lock-out protection holds; needs no passphrase, shows no secret."""
-    from rmm.settings.load import VAULT
+    from rmm.settings.places import VAULT
     from rmm.vault import Vault
 
     names = Vault.names(folder_of(config) / VAULT)
@@ -139,7 +139,7 @@ def release(
 ) -> None:
     """End what lock-out protection holds of this account: one logon is tried, and if it is good, all are."""
     from rmm.poller import held
-    from rmm.settings.load import VAULT
+    from rmm.settings.places import VAULT
     from rmm.vault import Vault
 
     names = Vault.names(folder_of(config) / VAULT)
@@ -167,7 +167,7 @@ def remove(
     passphrase_file: PassphraseFile = None,
 ) -> None:
     """Forget a credential."""
-    from rmm.settings.load import VAULT
+    from rmm.settings.places import VAULT
     from rmm.vault import Vault
 
     folder = folder_of(config)

@@ -38,6 +38,11 @@ def import_file(
     from rmm.settings.endpoints import ENDPOINTS, merged, read_import, write_endpoints
 
     application = open_app(config)
+    if application.settings.bundle and not dry_run:
+        raise ConfigError(
+            f"{application.settings.source}: the endpoint list is the hub's",
+            hint="Import at the hub; `rmm site run` fetches the list from there.",
+        )
     rows = read_import(file, application.settings.sites)
     result, counts = merged(application.settings.endpoints, rows)
     for row in rows:

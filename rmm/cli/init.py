@@ -25,12 +25,18 @@ def init(
     from rmm.durable import replace_file
     from rmm.resources import shipped
     from rmm.settings.endpoints import ENDPOINTS, csv_of
-    from rmm.settings.load import SAFE, SETTINGS
+    from rmm.settings.places import SETTINGS, is_enrolled
+    from rmm.settings.sites import SAFE
 
     folder = config or Path("config")
     if (folder / SETTINGS).exists():
         raise ConfigError(
             f"{folder / SETTINGS}: exists already", hint="It is left alone. Name another folder with --config."
+        )
+    if is_enrolled(folder):
+        raise ConfigError(
+            f"{folder}: is that of a site, whose configuration comes from the hub",
+            hint="`rmm site run` fetches it. Name another folder with --config for another installation.",
         )
     if sys.stdin.isatty() and not no_input:
         site = typer.prompt("Id of the first site", default=site)

@@ -39,7 +39,7 @@ OUTPUTS = ("table", "json", "ndjson", "csv")
 
 def folder_of(config: Path | None) -> Path:
     """The configuration folder."""
-    from rmm.settings.load import find_folder
+    from rmm.settings.places import find_folder
 
     return find_folder(config)
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import shlex
-import subprocess
 import sys
 from html import escape
 from pathlib import Path
@@ -13,8 +11,19 @@ from typing import Annotated
 
 import typer
 
+from rmm.cli.installing import (
+    exec_start,
+    has_systemd,
+    kind_of,
+    put,
+    show,
+    systemctl,
+    task_account,
+    task_words,
+    units_folder,
+)
 from rmm.cli.options import Config, folder_of
-from rmm.errors import ConfigError, RmmError
+from rmm.errors import ConfigError
 
 app = typer.Typer(
     rich_markup_mode=None, no_args_is_help=True, help="A round every few minutes, by the platform's own scheduler."
@@ -34,11 +43,7 @@ File = Annotated[
 @app.command("print")
 def print_schedule(config: Config = None, every: Every = 5, kind: Kind = "", passphrase_file: File = None) -> None:
     """Print what `install` would set up: Task Scheduler XML, systemd units, or a cron line."""
-    made = files(_kind(kind), folder_of(config), every, passphrase_file)
-    for name, text in made.items():
-        if len(made) > 1:  # a single file is printed as it is, to be redirected
-            print(f"# {name}")
-        print(text)
+    show(files(_kind(kind), folder_of(config), every, passphrase_file))
 
 
 @app.command()
@@ -57,54 +62,21 @@ def install(
             "a crontab is not edited by rmm", hint=f"Add this line with `crontab -e`: {next(iter(made.values()))}"
         )
     folder = _folder(wanted)
-    for name, text in made.items():
-        print(f"{'would write' if dry_run else 'writing'} {folder / name}")
-        if not dry_run:
-            folder.mkdir(parents=True, exist_ok=True)
-            # schtasks wants UTF-16 with a mark, which is also what it exports.
-            (folder / name).write_text(text, encoding="utf-16" if wanted == "windows" else "utf-8")
-    for command in _commands(wanted, folder):
-        print(f"{'would run' if dry_run else 'running'} {shlex.join(command)}")
-        if not dry_run:
-            _run(command)
-
-
-def _run(command: list[str]) -> None:
-    try:
-        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
-    except OSError as error:
-        raise RmmError(
-            f"{command[0]}: {error.strerror}",
-            code="schedule",
-            hint="`rmm schedule print` shows what to set up by hand.",
-        ) from error
-    if done.returncode != 0:
-        hint = "`rmm schedule print` shows what to set up by hand."
-        raise RmmError(f"{shlex.join(command)}: {(done.stderr or done.stdout).strip()}", code="schedule", hint=hint)
+    put(made, folder, _commands(wanted, folder), dry_run=dry_run)
 
 
 def _kind(kind: str) -> str:
-    if not kind:
-        return "windows" if sys.platform == "win32" else "systemd" if Path("/run/systemd/system").is_dir() else "cron"
-    if kind not in KINDS:
-        raise ConfigError(f"--kind {kind}: there are {', '.join(KINDS)}")
-    return kind
+    return kind_of(kind, KINDS, "windows" if sys.platform == "win32" else "systemd" if has_systemd() else "cron")
 
 
 def _folder(kind: str) -> Path:
-    if kind == "windows":
-        return Path(os.environ.get("TEMP", "."))
-    home = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
-    return (
-        Path("/etc/systemd/system") if hasattr(os, "geteuid") and os.geteuid() == 0 else Path(home) / "systemd" / "user"
-    )
+    return Path(os.environ.get("TEMP", ".")) if kind == "windows" else units_folder()
 
 
 def _commands(kind: str, folder: Path) -> list[list[str]]:
     if kind == "windows":
         return [["schtasks", "/Create", "/TN", NAME, "/XML", str(folder / f"{NAME}.xml"), "/F"]]
-    scope = [] if folder == Path("/etc/systemd/system") else ["--user"]
-    return [["systemctl", *scope, "daemon-reload"], ["systemctl", *scope, "enable", "--now", f"{NAME}.timer"]]
+    return [systemctl("daemon-reload"), systemctl("enable", "--now", f"{NAME}.timer")]
 
 
 def arguments(folder: Path, passphrase_file: Path | None) -> list[str]:
@@ -133,7 +105,7 @@ def files(kind: str, folder: Path, every: int, passphrase_file: Path | None) -> 
 
 
 def _units(command: list[str], every: int) -> dict[str, str]:
-    line = " ".join(_quoted(word) for word in [sys.executable, *command])
+    line = exec_start(command)
     service = (
         "[Unit]\nDescription=rmm: poll the fleet\nAfter=network-online.target\nWants=network-online.target\n\n"
         f"[Service]\nType=oneshot\nExecStart={line}\nSuccessExitStatus=3\nNice=5\n"
@@ -147,16 +119,8 @@ def _units(command: list[str], every: int) -> dict[str, str]:
     return {f"{NAME}.service": service, f"{NAME}.timer": timer}
 
 
-def _quoted(word: str) -> str:
-    """A word of ExecStart: systemd.syntax(7) and its specifiers."""
-    text = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
-    return f'"{text}"' if any(mark in text for mark in " \t\"'") else text
-
-
 def _task(command: list[str], every: int) -> str:
     # S4U: runs whether or not the account is logged on, and no password of it is stored.
-    words = escape(subprocess.list2cmdline(command), quote=False)
-    account = escape("\\".join(filter(None, [os.environ.get("USERDOMAIN", ""), getpass.getuser()])), quote=False)
     return f"""<?xml version="1.0" encoding="UTF-16"?>
 <Task version="1.2" xmlns="http://schemas.microsoft.com/windows/2004/02/mit/task">
   <RegistrationInfo>
@@ -175,7 +139,7 @@ def _task(command: list[str], every: int) -> str:
   </Triggers>
   <Principals>
     <Principal id="Author">
-      <UserId>{account}</UserId>
+      <UserId>{task_account()}</UserId>
       <LogonType>S4U</LogonType>
       <RunLevel>LeastPrivilege</RunLevel>
     </Principal>
@@ -191,7 +155,7 @@ def _task(command: list[str], every: int) -> str:
   <Actions Context="Author">
     <Exec>
       <Command>{escape(sys.executable, quote=False)}</Command>
-      <Arguments>{words}</Arguments>
+      <Arguments>{task_words(command)}</Arguments>
     </Exec>
   </Actions>
 </Task>"""

@@ -89,3 +89,9 @@ def described(wanted: Silence) -> str:
     matchers = " ".join(f'{one.label}{one.op}"{one.value}"' for one in wanted.matchers)
     begins, ends = (at.isoformat(timespec="minutes") for at in (wanted.starts_at, wanted.ends_at))
     return f"{matchers} from {begins} until {ends}"
+
+
+async def note(data: Path, act: Act) -> None:
+    """Keep what somebody did that changes nothing here, such as a revocation. Raises LeaseLost and TierError."""
+    async with _turn(data) as store:
+        await store.add_acts([act])

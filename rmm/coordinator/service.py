@@ -42,6 +42,8 @@ SKEW = "clock_skew_s"  # the field whose alerts may be the collector's own clock
 
 NO_ROUTES = Routing()  # everything to every channel
 Within = Callable[[FleetStore], Awaitable[None]]  # what is written in the same transaction
+Folded = Callable[[Collection[str], Collection[str]], None]
+"""Told after each fold: the ids of its observations, and those of them with which an alert began or ended."""
 _encode = msgspec.json.Encoder().encode
 
 
@@ -63,6 +65,7 @@ class Coordinator:
         self._seen: dict[str, datetime] = {}  # site of this round -> its first observation
         self._version = -1  # of the database when the desk was given what it has
         self._counts = {FIRING: 0, RESOLVED: 0}
+        self.on_folded: Folded = lambda _ids, _alerted: None
         self._writing = asyncio.Lock()  # one transaction at a time on the one connection
         by_name = {channel.name: channel for channel in channels}
         self.delivery = Delivery(data, store, by_name, routing, clock, self._turns(), self._desk.muted, escalation)
@@ -145,6 +148,8 @@ class Coordinator:
         for change in changes:
             if change.tell:
                 self._counts[change.tell] += 1
+        concerned = {change.alert.endpoint for change in changes if change.tell or change.alert.state == RESOLVED}
+        self.on_folded([one.id for one in ordered], {one.id for one in ordered if one.endpoint in concerned})
         self.delivery.start()
 
     async def _fold(self, observations: Sequence[Observation], now: datetime) -> list[Change]:

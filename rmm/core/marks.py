@@ -6,16 +6,58 @@ beyond a gap is remembered too, and nothing is sent twice for it.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
+from operator import itemgetter
 
 from rmm.model.envelope import Marks, Span
 
 MOST_SPANS = 4096  # beyond the high-water mark; a span that does not fit is forgotten, and is sent again
 
+_begin = itemgetter(0)
+
 
 def covers(marks: Marks, number: int) -> bool:
     """Whether the number is committed."""
-    return 1 <= number <= marks.high or any(first <= number <= last for first, last in marks.above)
+    if number <= marks.high or not marks.above:
+        return 1 <= number <= marks.high
+    place = bisect_right(marks.above, number, key=_begin)
+    return place > 0 and number <= marks.above[place - 1][1]
+
+
+def includes(marks: Marks, first: int, last: int) -> bool:
+    """Whether all numbers of a span are committed."""
+    if last <= marks.high or not marks.above:
+        return first >= 1 and last <= marks.high
+    place = bisect_right(marks.above, first, key=_begin)
+    return place > 0 and last <= marks.above[place - 1][1]
+
+
+def spans(marks: Marks) -> Iterator[Span]:
+    """All that is committed, ascending."""
+    if marks.high:
+        yield 1, marks.high
+    yield from marks.above
+
+
+def minus(marks: Marks, other: Marks) -> Iterator[Span]:
+    """What is committed by `marks` and not by `other`, ascending."""
+    missing = gaps(other, last_of(marks))
+    gap = next(missing, None)
+    for first, last in spans(marks):
+        while gap is not None and gap[1] < first:
+            gap = next(missing, None)
+        while gap is not None and gap[0] <= last:
+            yield max(first, gap[0]), min(last, gap[1])
+            if gap[1] > last:
+                break
+            gap = next(missing, None)
+
+
+def clipped(marks: Marks, last: int) -> Marks:
+    """Without the numbers behind `last`."""
+    above = tuple((begin, min(end, last)) for begin, end in marks.above if begin <= last)
+    return Marks(min(marks.high, last), above)
 
 
 def last_of(marks: Marks) -> int:

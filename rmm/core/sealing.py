@@ -1,4 +1,4 @@
-"""Envelopes and receipts as they travel: encoded, compressed, signed; and read again, as if an enemy had sent them. Pure.
+"""Envelopes and receipts as they travel: encoded, compressed, signed; read as if an enemy had sent them. Pure.
 
 A signed message is a MessagePack map of at most 15 fields (a fixmap of one byte, MessagePack specification, "Map format
 family") whose last field is `signature`, 64 bytes of Ed25519 (RFC 8032). It is over a context and the map without that
@@ -9,7 +9,6 @@ twice in the same way. Who holds the keys is the caller's business.
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Callable
 from datetime import datetime
 from itertools import pairwise
@@ -43,19 +42,10 @@ _FIXMAP, _MOST_FIELDS = 0x80, 15
 T = TypeVar("T")
 
 
-class _Own(threading.local):
-    """Contexts of zstd are not to be shared between threads."""
-
-    def __init__(self) -> None:
-        self.press = zstandard.ZstdCompressor(level=LEVEL).compress
-        self.unpress = zstandard.ZstdDecompressor().decompress
-
-
 class _Version(msgspec.Struct):
     schema: int
 
 
-_own = _Own()
 _encode = msgspec.msgpack.Encoder().encode
 _version = msgspec.msgpack.Decoder(_Version).decode
 _sealed = msgspec.msgpack.Decoder(Sealed).decode
@@ -65,16 +55,16 @@ _entries = msgspec.msgpack.Decoder(tuple[Entry, ...]).decode
 
 def pressed(data: bytes) -> bytes:
     """Compressed."""
-    return _own.press(data)
+    return zstandard.ZstdCompressor(level=LEVEL).compress(data)  # which is not to be shared between threads
 
 
 def unpressed(data: bytes, size: int, most: int = MOST_BODY) -> bytes:
-    """What was compressed, of which `size` bytes are promised. EnvelopeError where more, less or something else comes."""
+    """What was compressed, of which `size` bytes are promised. EnvelopeError where something else comes."""
     try:
         declared = zstandard.frame_content_size(data)
         if not 0 <= size <= most or declared not in (-1, size):
             raise EnvelopeError(f"{size} bytes are promised, {declared} declared, {most} allowed", code="envelope.size")
-        found = _own.unpress(data, max_output_size=max(size, 1), allow_extra_data=False)
+        found = zstandard.ZstdDecompressor().decompress(data, max_output_size=max(size, 1), allow_extra_data=False)
     except zstandard.ZstdError as error:
         raise EnvelopeError(f"cannot be decompressed: {error}") from error
     if len(found) != size:
@@ -233,4 +223,4 @@ def _are_marks(marks: Marks) -> bool:
         if not end + 1 < first <= last:
             return False
         end = last
-    return 0 <= marks.high and end < LAST
+    return marks.high >= 0 and end < LAST

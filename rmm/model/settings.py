@@ -124,12 +124,19 @@ class SiteSettings(msgspec.Struct, frozen=True, kw_only=True):
     keep_hours: float = 48.0  # of what is committed, should the hub be restored from a backup
     rate: float = 200.0  # observations per second while it catches up
     tick: float = 5.0  # seconds between two looks at what is due
+    proxy: str = ""  # http://[user:password@]host:port, through which the broker is reached; never in a bundle
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """All of `rmm.yaml`, with paths made absolute, and the endpoints of `endpoints.csv`."""
+    """All of `rmm.yaml`, with paths made absolute, and the endpoints of `endpoints.csv`.
+
+    At a site whose configuration comes from the hub these are in a bundle. The vault, the identity and what the site
+    says itself stay in `folder`; what `rmm.yaml` stands beside is in `source`.
+    """
 
     folder: str  # the configuration folder
+    bundle: str = ""  # the folder of the bundle that is used, if any
+    ignored: tuple[str, ...] = ()  # keys of the bundle that are not known, as `file:line: key: text`
     data: str  # the data folder
     sites: dict[str, Site]
     endpoints: tuple[Endpoint, ...]
@@ -154,3 +161,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     reports: ReportSettings = ReportSettings()
     hub: HubSettings = HubSettings()
     forward: SiteSettings = SiteSettings()
+
+    @property
+    def source(self) -> str:
+        """The folder of rmm.yaml, the endpoint list, rules and baselines."""
+        return self.bundle or self.folder

@@ -31,6 +31,7 @@ class Order(msgspec.Struct, tag="order"):
     shards: list[tuple[str, int]]
     poll: bytes  # PollSettings, JSON: flags of the main process apply here too
     epoch: str
+    bundle: str = ""  # the main process's own: a newer one may have come meanwhile
 
 
 class Observed(msgspec.Struct, tag="observed"):

@@ -20,9 +20,10 @@ import msgspec
 
 from rmm.core import authguard
 from rmm.core.authguard import CANARY, GO, HELD, SUSPECT, WAIT, Allowance, Answer, Flight
-from rmm.errors import AuthError, AuthHeld, RmmError, TlsError
+from rmm.errors import AuthError, AuthHeld, LeaseLost, RmmError, TlsError
 from rmm.model.endpoint import Credential
 from rmm.model.settings import LockoutSettings
+from rmm.poller.fencing import before_logon
 from rmm.poller.guardfile import GuardFile, key_of
 from rmm.ports import Clock
 
@@ -72,6 +73,11 @@ class Gate:
             book = self._books[account] = _Book(file, credential.username, self._clock, self._limits_now)
         flight = await book.board(credential.version, host)
         attempt = _Attempt(book, flight)
+        try:
+            before_logon()
+        except LeaseLost:  # while it waited: nothing leaves for a shard that is another collector's by now
+            attempt.unsent()
+            raise
         try:
             yield attempt
         except AuthError as error:

@@ -10,25 +10,26 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 from asyncio_pool import AioPool
 
 from rmm.core import schedule
-from rmm.core.coerce import shown
 from rmm.durable import hold
 from rmm.errors import RmmError
 from rmm.model.endpoint import Endpoint
 from rmm.model.observation import COLLECTOR_FAULT, TIMEOUT, Fault, Observation
 from rmm.model.state import EndpointState
+from rmm.poller.due import Due, ShardWork, broken, was_slow
+from rmm.poller.fencing import Fencing
 from rmm.poller.journal import VisitJournal
 from rmm.poller.kit import Kit
 from rmm.poller.lanes import Countdown, SlowLane, open_files, sizes
 from rmm.poller.tally import Tally
 from rmm.poller.visit import Visitor, shells_left
 from rmm.poller.watch import STALLED, Watch, postponed
-from rmm.ports import Outlet, Session, ShardStore
+from rmm.ports import Fence, Outlet, ShardStore
 
 log = logging.getLogger(__name__)
 
@@ -38,14 +39,6 @@ MOST_TAILS = 4  # shards that stay open for their slow endpoints alone, beside t
 TIMED = frozenset({"tcp.timeout", "dns.failure"})  # beside the status TIMEOUT: what a clock of ours may have decided
 
 OpenStore = Callable[[str, int], AbstractAsyncContextManager[ShardStore]]
-
-
-class ShardWork(msgspec.Struct, frozen=True):
-    """One shard of one site with the endpoints to visit."""
-
-    site: str
-    shard: int
-    endpoints: tuple[Endpoint, ...]
 
 
 class Round:
@@ -60,8 +53,10 @@ class Round:
         outlet: Outlet,
         on_observation: Callable[[Observation], None],
         mode: str,
+        fence: Fence | None = None,
     ) -> None:
         self._kit = kit
+        self._fencing = Fencing(fence, self._dropped)
         self._visitor = Visitor(kit)
         self._data = data
         self._open_store = open_store
@@ -69,7 +64,7 @@ class Round:
         self._on_observation = on_observation
         self._mode = mode
         self._journals: dict[tuple[str, int], VisitJournal] = {}
-        self._visits: set[asyncio.Task[Observation]] = set()
+        self._visits: dict[asyncio.Task[Observation], tuple[str, int]] = {}  # and the shard of each
         self._closing: set[asyncio.Task[None]] = set()
         self._failure: BaseException | None = None
         self._postponed: RmmError | None = None
@@ -110,7 +105,7 @@ class Round:
                 path = self._data / "locks" / f"{shard.site}-{shard.shard}.lock"
                 locks.enter_context(hold(path, f"shard {shard.shard} of site {shard.site}"))
                 journal = VisitJournal(path.with_suffix(".visits"))
-                self._journals[shard.site, shard.shard] = locks.enter_context(journal)
+                self._journals[shard.key] = locks.enter_context(journal)
             pool: AioPool = AioPool(size=concurrency)
             largest = max((len(shard.endpoints) for shard in work), default=1)
             room = asyncio.Semaphore(1 + -(-concurrency // max(1, largest)))
@@ -138,11 +133,11 @@ class Round:
         closing.add_done_callback(self._closing.discard)
         closing.add_done_callback(lambda task: self._note_failure(task, ready))
         store = await ready
-        slow: list[_Due] = []
+        slow: list[Due] = []
         try:
             async for one in self._started(shard, store, fast, all_done):
                 all_done.add()
-                if _was_slow(one.state):
+                if was_slow(one.state):
                     slow.append(one)
                     continue
                 fast.add()
@@ -157,7 +152,7 @@ class Round:
 
     async def _started(
         self, shard: ShardWork, store: ShardStore, fast: Countdown, all_done: Countdown
-    ) -> AsyncIterator[_Due]:
+    ) -> AsyncIterator[Due]:
         """The shard's endpoints on which something is due, each when its turn comes."""
         starts = schedule.spread((endpoint.id for endpoint in shard.endpoints), self._kit.poll.stagger)
         endpoints = {endpoint.id: endpoint for endpoint in shard.endpoints}
@@ -170,8 +165,10 @@ class Round:
                 self.tally.skipped += 1
                 continue
             await asyncio.sleep(max(0.0, began + offset - asyncio.get_running_loop().time()))
+            if not self._fencing.may(*shard.key):
+                return
             turn = self._kit.clock.monotonic()
-            yield _Due(endpoints[name], shard, seq, due, state, store, fast, all_done, turn, [])
+            yield Due(endpoints[name], shard, seq, due, state, store, fast, all_done, turn, [])
 
     def _due(self, endpoint: Endpoint, state: EndpointState | None) -> tuple[str, ...]:
         now = self._kit.clock.now()
@@ -198,7 +195,8 @@ class Round:
             place.callback(room.release)
             async with self._open_store(shard.site, shard.shard) as store:
                 for data in store.pending():
-                    await self._outlet.publish(shard.site, shard.shard, data)
+                    if self._fencing.may(*shard.key):
+                        await self._outlet.publish(*shard.key, data)
                 ready.set_result(store)
                 try:
                     await fast.wait()
@@ -210,14 +208,15 @@ class Round:
                         await all_done.wait()
                 finally:
                     await store.flush()
-                if await self._outlet.committed(shard.site, shard.shard):
+                # Of a shard that was lost the spool may have what was not handed over: it is, when it is held again.
+                if self._fencing.may(*shard.key) and await self._outlet.committed(*shard.key):
                     await store.release()
             if store.postponed is not None:
                 self._postponed = store.postponed
 
-    async def _job(self, one: _Due) -> None:
+    async def _job(self, one: Due) -> None:
         """One endpoint in the fast lane. It never raises: asyncio-pool would keep the slot."""
-        if self._stopping:
+        if self._stopping or not self._fencing.may(*one.shard.key):
             one.all_done.done()
         else:
             visit, began = self._begin(one)
@@ -227,7 +226,7 @@ class Round:
                 await self._finish(visit, began, one)
         one.fast.done()
 
-    async def _slowly(self, one: _Due) -> None:
+    async def _slowly(self, one: Due) -> None:
         """One endpoint that was slow before: in the slow lane from the beginning."""
         task = asyncio.current_task()
         assert task is not None
@@ -240,35 +239,31 @@ class Round:
                 raise
             finally:
                 self._queued.discard(task)
-            await self._finish(*self._begin(one), one)
+            if self._fencing.may(*one.shard.key):
+                await self._finish(*self._begin(one), one)
+            else:
+                one.all_done.done()
 
-    def _begin(self, one: _Due) -> tuple[asyncio.Task[Observation], float]:
+    def _begin(self, one: Due) -> tuple[asyncio.Task[Observation], float]:
         """Start a visit; returns it with the time at which it began."""
         journal = self._journal_of(one)
         journal.begun(one.endpoint.id)
         orphans, began = one.endpoint.id in journal.unclean, self._kit.clock.monotonic()
-        visit = asyncio.create_task(
-            self._visitor.visit(
-                one.endpoint,
-                one.shard.shard,
-                one.seq,
-                one.collectors,
-                one.state,
-                orphans=orphans,
-                waited_s=began - one.turn,
-                opened=one.sessions,
-            )
-        )
-        self._visits.add(visit)
+        visiting = self._visitor.visit(
+            one.endpoint, one.shard.shard, one.seq, one.collectors, one.state,
+            orphans=orphans, waited_s=began - one.turn, opened=one.sessions,
+        )  # fmt: skip
+        visit = asyncio.create_task(visiting, context=self._fencing.context(*one.shard.key))
+        self._visits[visit] = one.shard.key
         return visit, began
 
-    def _journal_of(self, one: _Due) -> VisitJournal:
-        return self._journals[one.shard.site, one.shard.shard]
+    def _journal_of(self, one: Due) -> VisitJournal:
+        return self._journals[one.shard.key]
 
-    async def _finish(self, visit: asyncio.Task[Observation], began: float, one: _Due) -> None:
+    async def _finish(self, visit: asyncio.Task[Observation], began: float, one: Due) -> None:
         """From the end of a visit to its acknowledgement."""
         try:
-            observation = await self._outcome(visit, one.endpoint, one.shard, one.seq)
+            observation = await self._outcome(visit, one)
             if self._left_clean(observation, one):
                 self._journal_of(one).left(one.endpoint.id)
             if observation is not None:
@@ -276,10 +271,10 @@ class Round:
         except Exception as error:  # also a defect of ours: who waits for this endpoint's end would wait for ever
             self._fail(error)
         finally:
-            self._visits.discard(visit)
+            self._visits.pop(visit, None)
             one.all_done.done()
 
-    def _left_clean(self, observation: Observation | None, one: _Due) -> bool:
+    def _left_clean(self, observation: Observation | None, one: Due) -> bool:
         """Whether no shell of ours can be left: those of this visit are deleted, those of an earlier process too."""
         orphans = one.endpoint.id in self._journal_of(one).unclean
         reaped = observation is not None and "shells_reaped" in observation.telemetry
@@ -292,10 +287,13 @@ class Round:
         task.add_done_callback(self._aside.discard)
         return task
 
-    async def _keep_one(self, observation: Observation, one: _Due) -> None:
+    async def _keep_one(self, observation: Observation, one: Due) -> None:
+        if not self._fencing.may(*one.shard.key):
+            return
         data = await one.store.acknowledge(observation, self._not_before(observation, one.state))
         self._on_observation(observation)
-        await self._outlet.publish(one.shard.site, one.shard.shard, data)
+        if self._fencing.may(*one.shard.key):
+            await self._outlet.publish(*one.shard.key, data)
 
     def _judged(self, observation: Observation, began: float) -> Observation:
         """A timeout while the collector itself stood still is the collector's."""
@@ -309,29 +307,15 @@ class Round:
         fault = Fault(STALLED, "R0", "The site collector stood still meanwhile.", observation.fault.message)
         return msgspec.structs.replace(observation, status=COLLECTOR_FAULT, fault=fault)
 
-    async def _outcome(
-        self, visit: asyncio.Task[Observation], endpoint: Endpoint, shard: ShardWork, seq: int
-    ) -> Observation | None:
+    async def _outcome(self, visit: asyncio.Task[Observation], one: Due) -> Observation | None:
         try:
             return await visit
         except asyncio.CancelledError:
             return None
         except Exception as error:
             # A defect of ours must cost one observation, not the round; it is logged with its traceback.
-            log.exception("poll of %s failed inside rmm", endpoint.id)
-            return Observation(
-                endpoint=endpoint.id,
-                name=endpoint.name,
-                site=shard.site,
-                shard=shard.shard,
-                observed_at=self._kit.clock.now(),
-                duration_s=0.0,
-                status=COLLECTOR_FAULT,
-                fault=Fault("internal", "R0", RmmError.hint, shown(f"{type(error).__name__}: {error}", 500)),
-                collectors={},
-                epoch=self._kit.epoch,
-                seq=seq,
-            )
+            log.exception("poll of %s failed inside rmm", one.endpoint.id)
+            return broken(one, error, self._kit.epoch, self._kit.clock.now())
 
     def _not_before(self, observation: Observation, state: EndpointState | None) -> datetime | None:
         if observation.fault is None:
@@ -360,6 +344,15 @@ class Round:
         if self._failure is not None:
             raise self._failure
 
+    def drop(self, site: str, shard: int) -> None:
+        """The lease of a shard is lost: what runs of it is cancelled, and nothing more of it is polled or kept."""
+        self._fencing.drop(site, shard)
+
+    def _dropped(self, site: str, shard: int) -> None:
+        for visit, key in self._visits.items():
+            if key == (site, shard):
+                visit.cancel()
+
     async def _stop(self) -> None:
         """Cancel what still runs; visits get a moment to delete their shells, shards to write what they hold."""
         self._stopping = True
@@ -378,21 +371,4 @@ class Round:
             await asyncio.wait(closing)
 
 
-def _was_slow(state: EndpointState | None) -> bool:
-    """Whether the last poll ran out of time after it was connected."""
-    return state is not None and state.status == TIMEOUT
-
-
-class _Due(NamedTuple):
-    """One endpoint on which something is due, and whom its end concerns."""
-
-    endpoint: Endpoint
-    shard: ShardWork
-    seq: int
-    collectors: tuple[str, ...]
-    state: EndpointState | None
-    store: ShardStore
-    fast: Countdown
-    all_done: Countdown
-    turn: float  # monotonic time at which it was to begin
-    sessions: list[Session]  # that its visit has opened
+__all__ = ["OpenStore", "Round", "ShardWork"]

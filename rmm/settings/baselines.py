@@ -17,21 +17,29 @@ MOST_CHECKS = 500
 
 
 class Read(NamedTuple):
-    """What a folder holds. `problems` are `file:line: key: text`; `places` is (baseline, check) -> `file:line: key`."""
+    """What a folder holds. `problems` are `file:line: key: text`; `places` is (baseline, check) -> `file:line: key`.
+
+    `ignored`: keys that are not known, where that is no mistake.
+    """
 
     baselines: list[Baseline]
     problems: list[str]
     places: dict[tuple[str, str], str]
+    ignored: list[str]
 
 
-def read_baselines(folder: Path) -> Read:
-    """The baselines of a folder's YAML files; whether conditions make sense is not asked."""
+def read_baselines(folder: Path, *, lenient: bool = False) -> Read:
+    """The baselines of a folder's YAML files; whether conditions make sense is not asked.
+
+    `lenient`: a key that is not known is ignored.
+    """
     found: list[Baseline] = []
     lines: list[str] = []
+    ignored: list[str] = []
     places: dict[tuple[str, str], str] = {}
     for path in sorted(folder.glob("*.yaml")) if folder.is_dir() else ():
         try:
-            document = read_document(path.read_text(encoding="utf-8-sig"))
+            document = read_document(path.read_text(encoding="utf-8-sig"), lenient=lenient)
         except (OSError, UnicodeDecodeError) as error:
             lines.append(f"{path}:1: cannot be read: {error}")
             continue
@@ -45,7 +53,8 @@ def read_baselines(folder: Path) -> Read:
                 key = ("checks", index, "condition")
                 places[one.id, check.id] = f"{path}:{document.line(key)}: {dotted(key)}"
         lines += lines_of(str(path), problems)
-    return Read(found, lines, places)
+        ignored += lines_of(str(path), document.ignored or ())
+    return Read(found, lines, places, ignored)
 
 
 def _baseline(document: Document, problems: list[Problem]) -> Baseline | None:

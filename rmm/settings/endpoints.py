@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from rmm.core.filenames import RESERVED
 from rmm.core.identity import own_uuid
 from rmm.durable import replace_file
 from rmm.errors import ConfigError
@@ -52,8 +53,6 @@ CONFIGURATION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
 _YES, _NO = ("", "true", "yes", "1", "y"), ("false", "no", "0", "n")
 _FORMULA = "=+-@\t\r\x00"
 _GUARDED = frozenset(_FORMULA + "'")  # an apostrophe is guarded as well, so that taking one away is always right
-# Windows keeps these for devices, with any ending; ids and sites name files.
-RESERVED = frozenset({"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))})
 
 
 class Row(msgspec.Struct):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from rmm.model.endpoint import Endpoint, Site
@@ -41,7 +41,7 @@ def idle_problems(site: Site, endpoints: Sequence[Endpoint]) -> Iterable[tuple[s
         yield "auth", f"ssh logs on by its credential (key, agent, password), not by {site.auth}: leave it out"
 
 
-def endpoint_idle_problems(endpoints: Iterable[Endpoint], sites: dict[str, Site], path: Path) -> Iterable[str]:
+def endpoint_idle_problems(endpoints: Iterable[Endpoint], sites: Mapping[str, Site], path: Path) -> Iterable[str]:
     """Endpoints that ask for a shell which their transport does not have."""
     for one in endpoints:
         site = sites.get(one.site)

@@ -18,33 +18,42 @@ Places = Mapping[str, str]  # key of a rule, or nothing for itself -> `file:line
 
 
 class RuleFiles(NamedTuple):
-    """What the YAML files of a folder say, and where; `problems` as `file:line: key: text`."""
+    """What the YAML files of a folder say, and where; `problems` as `file:line: key: text`.
+
+    `ignored`: keys that are not known, where that is no mistake.
+    """
 
     rules: list[Rule]
     overrides: list[Override]
     places: dict[str, Places]  # of rules by id, of overrides by `override N` (from 0)
     problems: list[str]
+    ignored: list[str]
 
 
-def read_rules(folder: Path) -> RuleFiles:
-    """The rules and overrides of a folder's YAML files, and what is wrong with each by itself."""
-    found = RuleFiles([], [], {}, [])
+def read_rules(folder: Path, *, lenient: bool = False) -> RuleFiles:
+    """The rules and overrides of a folder's YAML files, and what is wrong with each by itself.
+
+    `lenient`: a key that is not known is ignored.
+    """
+    found = RuleFiles([], [], {}, [], [])
     for path in sorted(folder.glob("*.yaml")) if folder.is_dir() else ():
         try:
-            document = read_document(path.read_text(encoding="utf-8-sig"))
+            document = read_document(path.read_text(encoding="utf-8-sig"), lenient=lenient)
         except (OSError, UnicodeDecodeError) as error:
             found.problems.append(f"{path}:1: cannot be read: {error}")
             continue
         problems = list(document.problems)
         _read(document, str(path), found, problems)
         found.problems.extend(lines_of(str(path), problems))
+        found.ignored.extend(lines_of(str(path), document.ignored or ()))
     return found
 
 
 def _read(document: Document, file: str, found: RuleFiles, problems: list[Problem]) -> None:
     if isinstance(document.data, dict):
         unknown = document.data.keys() - {"rules", "overrides"}
-        problems += [Problem(document.line((key,)), key, "unknown key; known are overrides, rules") for key in unknown]
+        whither = problems if document.ignored is None else document.ignored
+        whither += [Problem(document.line((key,)), key, "unknown key; known are overrides, rules") for key in unknown]
     for place, value in _items(document, "rules", problems):
         if (values := checked(document, place, Rule, value, problems)) is None:
             continue
@@ -96,7 +105,7 @@ def shipped_rules() -> list[Rule]:
 
 def unfitting(
     rules: Iterable[Rule],
-    overrides: Iterable[Override],
+    overrides: Mapping[int, Override],
     places: Mapping[str, Places],
     every: Mapping[str, Rule],
     manifests: Mapping[str, Manifest],
@@ -104,7 +113,7 @@ def unfitting(
 ) -> list[str]:
     """What is wrong with the configuration's own rules and overrides beside everything else.
 
-    `rules` and `overrides` are looked at, and are at these `places`; `every` has all rules by id, also those of
+    `rules` and `overrides` (by their number) are looked at, and are at these `places`; `every` has all rules by id, also those of
     collectors that are disabled, `manifests` and `schema` are of those that are not.
     """
 
@@ -123,6 +132,6 @@ def unfitting(
         problems += [told(rule.id, key, text) for key, text in misfits(rule, manifest)]
         if rule.when:
             problems += [told(rule.id, key, text) for key, text in when_problems(rule, schema)]
-    for number, override in enumerate(overrides):
+    for number, override in overrides.items():
         problems += [told(f"override {number}", key, text) for key, text in override_problems(override, every)]
     return problems

@@ -16,7 +16,7 @@ from rmm.model.endpoint import Credential, Endpoint, Site, Target
 from rmm.model.settings import Settings
 from rmm.ports import Clock
 from rmm.settings.endpoints import ENDPOINTS
-from rmm.settings.load import SETTINGS, VAULT
+from rmm.settings.places import LOCAL, SETTINGS, VAULT
 
 log = logging.getLogger(__name__)
 
@@ -24,12 +24,13 @@ PORTS = {"http": 5985, "https": 5986}
 SSH_PORT = 22
 
 
-def changed_at(folder: Path) -> datetime | None:
+def changed_at(settings: Settings) -> datetime | None:
     """When settings, endpoint list or credentials were changed last; None where there are none."""
+    folder, source = Path(settings.folder), Path(settings.source)
     times = []
-    for name in (SETTINGS, ENDPOINTS, VAULT):
+    for path in (source / SETTINGS, source / ENDPOINTS, folder / LOCAL, folder / VAULT):
         with contextlib.suppress(OSError):
-            times.append((folder / name).stat().st_mtime)
+            times.append(path.stat().st_mtime)
     return datetime.fromtimestamp(max(times), UTC) if times else None
 
 

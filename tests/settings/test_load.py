@@ -16,7 +16,15 @@ from rmm.document import read_document
 from rmm.errors import ConfigError
 from rmm.model.alerting import AlertSettings
 from rmm.model.endpoint import Site
-from rmm.model.settings import CollectorSettings, DiskSettings, LockoutSettings, PollSettings, Retention
+from rmm.model.settings import (
+    CollectorSettings,
+    DiskSettings,
+    HubSettings,
+    LockoutSettings,
+    PollSettings,
+    Retention,
+    SiteSettings,
+)
 from rmm.resources import shipped
 from rmm.settings.load import ENVIRONMENT, SETTINGS, load_settings
 from rmm.settings.rules import shipped_rules
@@ -52,7 +60,7 @@ def test_the_shipped_file_loads_and_mentions_every_setting(write: Write) -> None
     settings = load_settings(write(text))
     assert settings.poll == PollSettings()
     assert list(settings.sites) == ["hq"]
-    for kind in (PollSettings, CollectorSettings, Retention, DiskSettings, Site):
+    for kind in (PollSettings, CollectorSettings, Retention, DiskSettings, Site, HubSettings, SiteSettings):
         missing = [field.name for field in msgspec.structs.fields(kind) if f"{field.name}:" not in text]
         assert missing == [], kind
     assert [key for key in ("data:", "channels:", "retention_days:") if key not in text] == []
@@ -76,6 +84,8 @@ def test_what_is_commented_out_is_the_default(write: Write) -> None:
     assert settings.routes[1].repeat_interval == 4 * 3600
     assert len(settings.inhibit) == 1
     assert settings.alerts == AlertSettings()
+    assert settings.hub == HubSettings()
+    assert settings.forward == SiteSettings()
     assert [one.name for one in settings.windows] == ["patching", "second tuesday", "backup", "move"]
     assert len(settings.dependencies) == 3
 

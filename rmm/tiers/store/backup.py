@@ -41,7 +41,7 @@ PIECE = 1 << 20
 TRIES = 3
 ROOM = 1.05  # of what is copied has to be free
 # Of the configuration what cannot be had again. The vault is sealed; rmm.yaml may have the addresses of webhooks.
-CONFIGURATION = ("rmm.yaml", "endpoints.csv", "credentials.vault", "rules/*.yaml")
+CONFIGURATION = ("rmm.yaml", "site.yaml", "endpoints.csv", "credentials.vault", "rules/*.yaml")
 
 Told = Callable[[str], None]
 

@@ -1,0 +1,189 @@
+"""The bus over NATS JetStream: what is published is in a stream on the broker's disk before it is confirmed.
+
+`prepare` (in `rmm.bus.provision`) makes the streams, for the hub; sites make nothing. Durability is the broker's
+(`sync_interval: always`), and the site's outgoing log does not trust it: what the broker confirms is not committed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from nats.aio.msg import Msg
+
+from rmm.bus import subjects
+from rmm.bus.api import stored
+from rmm.bus.keyvalue import JetStreamKeys
+from rmm.bus.link import WAIT_S, Link, Listening
+from rmm.bus.login import Login
+from rmm.bus.pulling import Puller
+from rmm.errors import BusError
+from rmm.ports import Told
+
+__all__ = ["MAX_MESSAGE", "JetStreamBus", "Login", "open_bus"]
+
+log = logging.getLogger(__name__)
+
+MAX_MESSAGE = 512 << 10  # bytes of one message in the stream
+MOST_TOLD = 1024  # that a listener has not taken; the oldest are lost then
+MOST_ANSWERS, MOST_QUESTIONS = 16, 256  # answered at the same time, and waiting for it; more get no answer
+ANSWER_S = 30.0  # for one answer
+
+Reply = Callable[[str, bytes], Awaitable[bytes]]
+
+
+class JetStreamBus:
+    """`ports.Bus` over one connection; make it with `open_bus`."""
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection now."""
+        return self.link.client is not None
+
+    @property
+    def trouble(self) -> BusError | None:
+        """Why there is no connection."""
+        return self.link.trouble
+
+    async def publish(self, subject: str, data: bytes) -> None:
+        """Into the stream. Raises BusFull when the subject has its share, BusError after 5 s without a broker."""
+        self.link.check()
+        if len(data) > MAX_MESSAGE:
+            raise BusError(f"{len(data)} bytes for {subject} are too many", code="bus.size")
+        stored((await self.link.request(subject, data, timeout_s=WAIT_S)).data, subject)
+
+    @asynccontextmanager
+    async def subscribe(self, pattern: str) -> AsyncIterator[Puller]:
+        """Messages in order; two patterns that overlap take each other's messages away."""
+        async with Puller(self.link, pattern).running() as messages:
+            yield messages
+
+    async def tell(self, subject: str, data: bytes) -> None:
+        """Say something to whoever listens now. Raises BusError after 5 s without a broker."""
+        self.link.check()
+        await self.link.send(subject, data)
+
+    @asynccontextmanager
+    async def hear(self, pattern: str) -> AsyncIterator[_Heard]:
+        """What is told while this lasts, also over a lost connection, but not what was told meanwhile."""
+        heard = _Heard(self.link)
+        self.link.at_end.add(heard.end)
+        try:
+            async with self.link.listening(Listening(pattern, heard.arrived)):
+                yield heard
+        finally:
+            self.link.at_end.discard(heard.end)
+
+    async def ask(self, subject: str, data: bytes, *, timeout_s: float) -> bytes:
+        """One question, one answer. Raises BusError (bus.nobody, bus.timeout, bus.down) without one."""
+        self.link.check()
+        return bytes((await self.link.request(subject, data, timeout_s=timeout_s)).data)
+
+    @asynccontextmanager
+    async def answer(self, pattern: str, reply: Reply) -> AsyncIterator[None]:
+        """Answer questions while this lasts; of all who answer this pattern one is asked."""
+        answering = _Answering(self.link, reply)
+        queue = f"answer-{subjects.durable(pattern)}"
+        try:
+            async with self.link.listening(Listening(pattern, answering.asked, queue=queue)):
+                yield
+        finally:
+            await answering.aclose()
+
+    def keys(self, bucket: str, *, ttl_s: float = 0.0) -> JetStreamKeys:
+        """A bucket of keys. `ttl_s` in whole seconds, rounded up."""
+        return JetStreamKeys(self.link, bucket, ttl_s)
+
+    async def aclose(self) -> None:
+        """Close the connection; what iterates ends. Idempotent."""
+        await self.link.aclose()
+
+
+@asynccontextmanager
+async def open_bus(login: Login, *, wait_s: float = 10.0, patient: bool = False) -> AsyncIterator[JetStreamBus]:
+    """The bus, connected; it reconnects for as long as it is open.
+
+    Without a connection after `wait_s`: BusError that says why, or, when `patient`, the bus as it is, which goes on
+    trying: a site needs no broker to poll. Raises BusError at once for a login that cannot be used.
+    """
+    link = Link(login)
+    link.start()
+    bus = JetStreamBus(link)
+    try:
+        try:
+            await link.ready(wait_s)
+        except BusError:
+            if not patient:
+                raise
+        yield bus
+    finally:
+        await bus.aclose()
+
+
+class _Heard:
+    """What was told and is not taken yet."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._queue: deque[Told] = deque(maxlen=MOST_TOLD)
+        self._event = asyncio.Event()
+
+    async def arrived(self, message: Msg) -> None:
+        self._queue.append(Told(message.subject, message.data))
+        self._event.set()
+
+    def end(self) -> None:
+        self._event.set()
+
+    def __aiter__(self) -> _Heard:
+        return self
+
+    async def __anext__(self) -> Told:
+        while not self._queue:
+            if self._link.closed:
+                raise StopAsyncIteration
+            self._event.clear()
+            await self._event.wait()
+        return self._queue.popleft()
+
+
+class _Answering:
+    """Answers a few questions at a time, so that a slow one does not hold up the others."""
+
+    def __init__(self, link: Link, reply: Reply) -> None:
+        self._link = link
+        self._reply = reply
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._room = asyncio.Semaphore(MOST_ANSWERS)
+
+    async def asked(self, message: Msg) -> None:
+        # Whoever asks chooses where the answer goes, and it goes there with our permissions.
+        if not message.reply.startswith("_INBOX."):
+            log.warning("a question about %s wants its answer at %.80r: refused", message.subject, message.reply)
+            return
+        if len(self._tasks) >= MOST_QUESTIONS:
+            log.warning("too many questions at once: one about %s is not answered", message.subject)
+            return
+        task = asyncio.create_task(self._answer(message))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _answer(self, message: Msg) -> None:
+        try:
+            async with self._room, asyncio.timeout(ANSWER_S):
+                data = await self._reply(message.subject, message.data)
+                await self._link.send(message.reply, data)
+        except Exception as error:
+            log.warning("a question about %s was not answered: %s", message.subject, str(error) or type(error).__name__)
+
+    async def aclose(self) -> None:
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,154 @@
+"""`rmm hub run`: the hub of a configuration folder with its broker, its authority and what it hands out."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from rmm.app import App
+from rmm.bus.jetstream import JetStreamBus, open_bus
+from rmm.bus.provision import prepare
+from rmm.configured import Passphrase
+from rmm.coordinator.acts import note
+from rmm.durable import hold
+from rmm.errors import BusError, RmmError
+from rmm.hub.authority import Authority
+from rmm.hub.bundle import Bundles, bundle_answers
+from rmm.hub.enrolment import ENROLMENT, RENEWAL, Outcome, answer_enrolment, answer_renewal
+from rmm.hub.hub import Reply, Trust
+from rmm.hub_run import run_hub
+from rmm.model.incident import Act
+from rmm.settings.load import load_settings
+from rmm.settings.targets import changed_at
+
+log = logging.getLogger(__name__)
+
+LOOK_S = 5.0  # between two looks at the configuration
+RETRY_S = (1.0, 15.0)  # between two looks for a broker, at first and at most
+BROKER_S = 10.0  # for one of them
+CLUSTER = 3  # servers from which on there are three copies of what the broker keeps
+
+Say = Callable[[str], None]
+Side = Callable[[], Awaitable[None]]
+
+
+async def serve_hub(folder: Path, passphrase: Passphrase, say: Say, sides: Callable[[App], tuple[Side, ...]]) -> int:
+    """Until cancelled; a configuration that was changed is read again, and used when it is a good one.
+
+    `sides`: what else serves beside it. Raises ConfigError and LeaseLost where it cannot begin, BusError for a broker
+    that is reached and cannot be trusted with anything.
+    """
+    authority = Authority.open(folder)
+    app = App(load_settings(folder), passphrase)
+    with hold(app.data / "locks" / "hub.lock", "the hub of this folder"):
+        while True:
+            app = await _life(folder, app, authority, passphrase, say, sides(app))
+            say("the configuration was changed: it is used from now on")
+
+
+async def _life(
+    folder: Path, app: App, authority: Authority, passphrase: Passphrase, say: Say, sides: tuple[Side, ...]
+) -> App:
+    """Until the configuration is another one, which is returned."""
+    told: asyncio.Queue[Outcome] = asyncio.Queue(1000)
+    running = asyncio.create_task(
+        run_hub(
+            app,
+            lambda: _broker(app, authority, say),
+            Trust(authority.public_key_of, authority.sign),
+            answers=_answers(folder, app, authority, told),
+            sides=(lambda: _record(app, told), *sides),
+            ready=lambda: say(f"the hub of {len(app.settings.sites)} sites is at work"),
+        )
+    )
+    changed = asyncio.create_task(_changed(folder, app, passphrase))
+    try:
+        await asyncio.wait((running, changed), return_when=asyncio.FIRST_COMPLETED)
+        if running.done():
+            running.result()
+            raise BusError("the connection to the broker was closed")
+        return changed.result()
+    finally:
+        for task in (running, changed):
+            task.cancel()
+        await asyncio.gather(running, changed, return_exceptions=True)
+
+
+def _answers(folder: Path, app: App, authority: Authority, told: asyncio.Queue[Outcome]) -> Mapping[str, Reply]:
+    """Who answers questions of sites; receipts, the ingest does itself."""
+    urls, sites = app.settings.hub.urls, app.settings.sites
+
+    def hear(outcome: Outcome) -> None:
+        with contextlib.suppress(asyncio.QueueFull):  # the log has it
+            told.put_nowait(outcome)
+
+    return {
+        ENROLMENT: answer_enrolment(authority, sites, urls, app.clock, hear),
+        RENEWAL: answer_renewal(authority, urls, app.clock, hear),
+        "rmm.ask.*.bundle": bundle_answers(Bundles(folder, authority.sign, now=app.clock.now)),
+    }
+
+
+@asynccontextmanager
+async def _broker(app: App, authority: Authority, say: Say) -> AsyncIterator[JetStreamBus]:
+    """The bus, as soon as there is a broker, with its streams; looked for again and again.
+
+    Raises BusError for a broker that promises too little.
+    """
+    urls = app.settings.hub.urls
+    wait_s, silent = RETRY_S[0], True
+    while True:
+        try:
+            async with contextlib.AsyncExitStack() as stack:
+                bus = await stack.enter_async_context(open_bus(authority.login(urls, app.clock.now()), wait_s=BROKER_S))
+                system = authority.system_login(urls, app.clock.now())
+                await prepare(
+                    bus, sites=list(app.settings.sites), replicas=3 if len(urls) >= CLUSTER else 1, system=system
+                )
+                stack_open = stack.pop_all()
+            break
+        except BusError as error:
+            if error.code in ("bus.durability", "bus.url", "bus.tls"):
+                raise
+            if silent:
+                say(f"no broker yet, it is looked for again: {error}")
+                silent = False
+            await asyncio.sleep(wait_s)
+            wait_s = min(2 * wait_s, RETRY_S[1])
+    async with stack_open:
+        yield bus
+
+
+async def _changed(folder: Path, app: App, passphrase: Passphrase) -> App:
+    """Waits for another configuration that is a good one; what is wrong with one is told once."""
+    before = changed_at(app.settings)
+    while True:
+        await asyncio.sleep(LOOK_S)
+        now = changed_at(app.settings)
+        if now == before:
+            continue
+        before = now
+        try:
+            other = App(load_settings(folder), passphrase)
+            _ = other.rulebook, other.routing()
+        except RmmError as error:
+            log.error("the configuration was changed and cannot be used, the one before counts: %s", error)  # noqa: TRY400
+            continue
+        return other
+
+
+async def _record(app: App, told: asyncio.Queue[Outcome]) -> None:
+    """Enrolments and renewals, granted or refused, go into the audit log."""
+    while True:
+        one = await told.get()
+        what = f"refuse {one.what}" if one.refused else one.what
+        detail = " ".join(filter(None, (one.refused, one.detail)))
+        act = Act(at=one.at, who=f"{one.site}/{one.collector}".rstrip("/"), what=what, detail=detail)
+        try:
+            await note(app.data, act)
+        except RmmError as error:
+            log.warning("the audit log lacks %s of %s: %s", what, one.site, error)

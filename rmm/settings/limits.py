@@ -1,0 +1,63 @@
+"""Between which limits the numbers of a section may be, and the forms of its texts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from rmm.model.settings import HubSettings, SiteSettings
+from rmm.settings.sheet import Section
+
+POLL = {
+    "concurrency": (1, 500),
+    "workers": (1, 64),
+    "timeout": (1, 3600),
+    "connect_timeout": (0.1, 120),
+    "stagger": (0, 3600),
+    "max_output": (1 << 10, 1 << 30),
+}
+LOCKOUT = {"budget": (1, 10), "parallel": (1, 500), "window": (1, 604_800), "duration": (1, 604_800)}
+ARCHIVE = {"after_days": (0, 36_500)}
+HUB = {"silent_after": (5, 86_400), "slow_after": (5, 604_800), "rate": (0, 1_000_000)}
+FORWARD = {
+    "spool_gb": (0.01, 1_000_000),
+    "spool_days": (0.01, 3650),
+    "keep_hours": (0, 8760),
+    "rate": (1, 1_000_000),
+    "tick": (0.1, 300),
+}
+MOST_URLS = 16
+_HOST = r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9]([A-Za-z0-9._-]{0,252}))"
+_BROKER = re.compile(rf"(tls://{_HOST}(:\d{{1,5}})?|wss://{_HOST}(:\d{{1,5}})?(/[!-~]*)?)\Z")
+_PROXY = re.compile(rf"http://([!-.0-?A-~]+@)?{_HOST}:(\d{{1,5}})/?\Z")
+_DATABASE = re.compile(r"postgres(ql)?://[!-~]+\Z")
+
+
+def within(section: Section, limits: Mapping[str, tuple[float, float]]) -> None:
+    """Note each number that is out of its limits."""
+    for key, (low, high) in limits.items():
+        if not low <= getattr(section.value, key) <= high:
+            section.wrong(key, f"{low:.10g} to {high:.10g} are allowed")
+
+
+def check_hub(section: Section) -> None:
+    """The section `hub`. A value that may hold a password is not shown."""
+    hub: HubSettings = section.value
+    within(section, HUB)
+    if hub.database and not _DATABASE.match(hub.database):
+        section.wrong(
+            "database", "postgresql://USER@HOST:PORT/NAME is expected; leave it out for the file fleet.sqlite"
+        )
+    if not 1 <= len(hub.urls) <= MOST_URLS:
+        section.wrong("urls", f"1 to {MOST_URLS} addresses of brokers are expected, such as tls://hub.example.org:4222")
+    for url in hub.urls:
+        if not _BROKER.match(url) or "@" in url:
+            section.wrong("urls", f"{url!r} is not tls://HOST:PORT or wss://HOST:PORT: sites come with certificates")
+
+
+def check_forward(section: Section) -> None:
+    """The section `forward`. A proxy's URL is not shown: it may hold a password."""
+    forward: SiteSettings = section.value
+    within(section, FORWARD)
+    if forward.proxy and not _PROXY.match(forward.proxy):
+        section.wrong("proxy", "http://HOST:PORT is expected, or http://USER:PASSWORD@HOST:PORT")

@@ -1,0 +1,89 @@
+"""What keeps a site collector running: a unit of systemd, a service of Windows, or a scheduled task that starts with it.
+
+The two for Windows were never seen there; what they are made of is documented (sc.exe, Task Scheduler schema 1.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+NAME = "rmm-site"
+SYSTEMD, SERVICE, TASK = "systemd", "windows-service", "windows-task"
+KINDS = (SYSTEMD, SERVICE, TASK)
+
+
+def unit(exec_start: str, *, account: str = "") -> str:
+    """A unit that is started at boot and again when it fails; whoever stops it has it stopped.
+
+    TimeoutStopSec leaves visits the time to delete their shells on endpoints.
+    """
+    user = f"User={account}\n" if account else ""
+    return (
+        "[Unit]\nDescription=rmm: site collector\nAfter=network-online.target\nWants=network-online.target\n"
+        "StartLimitIntervalSec=0\n\n"
+        f"[Service]\nType=exec\n{user}ExecStart={exec_start}\nRestart=on-failure\nRestartSec=5\nSuccessExitStatus=143\n"
+        "TimeoutStopSec=30\nNice=5\nNoNewPrivileges=yes\nLimitNOFILE=16384\n\n"
+        "[Install]\nWantedBy=multi-user.target default.target\n"
+    )
+
+
+def service_commands(program: str, account: str) -> list[list[str]]:
+    """The commands that make and start the service. `program`: the whole command line, quoted as Windows does it."""
+    return [
+        ["sc.exe", "create", NAME, "binPath=", program, "start=", "delayed-auto", "obj=", account],
+        ["sc.exe", "description", NAME, "rmm: polls the endpoints of this site and forwards to the hub"],
+        ["sc.exe", "failure", NAME, "reset=", "86400", "actions=", "restart/5000/restart/30000/restart/60000"],
+        ["sc.exe", "start", NAME],
+    ]
+
+
+def task(account: str, command: str, words: str) -> str:
+    """A task that starts with the machine and, every five minutes, where it does not run; all escaped for XML."""
+    return f"""<?xml version="1.0" encoding="UTF-16"?>
+<Task version="1.2" xmlns="http://schemas.microsoft.com/windows/2004/02/mit/task">
+  <RegistrationInfo>
+    <Description>rmm: site collector</Description>
+    <URI>\\{NAME}</URI>
+  </RegistrationInfo>
+  <Triggers>
+    <BootTrigger>
+      <Enabled>true</Enabled>
+      <Delay>PT30S</Delay>
+    </BootTrigger>
+    <TimeTrigger>
+      <Repetition>
+        <Interval>PT5M</Interval>
+        <StopAtDurationEnd>false</StopAtDurationEnd>
+      </Repetition>
+      <StartBoundary>2020-01-01T00:00:00</StartBoundary>
+      <Enabled>true</Enabled>
+    </TimeTrigger>
+  </Triggers>
+  <Principals>
+    <Principal id="Author">
+      <UserId>{account}</UserId>
+      <LogonType>S4U</LogonType>
+      <RunLevel>LeastPrivilege</RunLevel>
+    </Principal>
+  </Principals>
+  <Settings>
+    <MultipleInstancesPolicy>IgnoreNew</MultipleInstancesPolicy>
+    <DisallowStartIfOnBatteries>false</DisallowStartIfOnBatteries>
+    <StopIfGoingOnBatteries>false</StopIfGoingOnBatteries>
+    <StartWhenAvailable>true</StartWhenAvailable>
+    <ExecutionTimeLimit>PT0S</ExecutionTimeLimit>
+    <Enabled>true</Enabled>
+  </Settings>
+  <Actions Context="Author">
+    <Exec>
+      <Command>{command}</Command>
+      <Arguments>{words}</Arguments>
+    </Exec>
+  </Actions>
+</Task>"""
+
+
+def words(folder: str, passphrase_file: str, *, service: bool = False) -> Sequence[str]:
+    """The command that is kept running, without the interpreter."""
+    extra = ["--passphrase-file", passphrase_file] if passphrase_file else []
+    return ["-m", "rmm", "site", "run", "--config", folder, *extra, *(["--service"] if service else [])]

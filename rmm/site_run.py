@@ -1,0 +1,354 @@
+"""`rmm site run`: the parts of a site collector put together, from its start to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from rmm import __version__
+from rmm.app import App, SiteCollector
+from rmm.bus.jetstream import JetStreamBus, open_bus
+from rmm.configured import Passphrase
+from rmm.durable import hold
+from rmm.errors import RmmError
+from rmm.loop import SystemClock
+from rmm.model.envelope import AUDIT as AUDIT_ENTRY
+from rmm.model.envelope import ROUND, Beat, RoundEnd
+from rmm.model.incident import Act
+from rmm.model.lease import BUCKET, Terms
+from rmm.model.outgoing import AUDIT, Item, Spooled
+from rmm.model.round import PollRequest, PollSummary
+from rmm.settings.load import load_own, load_settings
+from rmm.settings.places import has_settings
+from rmm.settings.targets import changed_at
+from rmm.site import control, enrolling
+from rmm.site.bundle import Bundles
+from rmm.site.control import DRAIN, STOP, Status
+from rmm.site.forwarder import Forwarder
+from rmm.site.identity import Identity
+from rmm.site.leases import Leases
+from rmm.site.outlet import ForwardingOutlet
+from rmm.tiers.fleet_sqlite import FleetFile
+from rmm.tiers.outgoing import open_outgoing, spooled_at
+
+if TYPE_CHECKING:
+    from rmm.coordinator import Coordinator
+    from rmm.ports import Outlet
+
+log = logging.getLogger(__name__)
+
+AGAIN = "again"  # how a life may end beside STOP and DRAIN: another configuration or certificate counts
+LOOK_S = 0.5  # between two looks at what is asked for
+SHOW_S = 2.0  # between two writes of the status
+FETCH_S, FIRST_FETCH_S = 60.0, 5.0  # between two questions for a configuration; while there is none
+LONGEST_S, SHORTEST_S = 300.0, 15.0  # between the starts of two rounds, whatever the intervals of collectors
+DRAIN_S = 240.0  # for handing over what waits
+BROKER_S = 2.0  # for the first connection; what comes later is used when it is there
+ACTS = timedelta(hours=24)  # how far back a start looks for what people did; what was handed on is not twice
+
+Say = Callable[[str], None]
+
+
+async def run_site(folder: Path, passphrase: Passphrase, say: Say) -> int:
+    """Poll and forward until somebody asks for the end; returns the exit code.
+
+    Raises ConfigError where the folder is not that of an enrolled collector, and LeaseLost where one runs already.
+    """
+    Identity.load(folder)
+    data = load_own(folder).data
+    with hold(control.lock_of(data), "the site collector of this folder"):
+        control.take_request(data)  # of one that has ended
+        while True:
+            life = _Life(folder, data, passphrase, say)
+            ending = await life.run()
+            if ending != AGAIN:
+                return 0
+
+
+class _Life:
+    """From a start to the end, or to the next configuration or certificate."""
+
+    def __init__(self, folder: Path, data: Path, passphrase: Passphrase, say: Say) -> None:
+        self._folder = folder
+        self._data = data
+        self._passphrase = passphrase
+        self._say = say
+        self._clock = SystemClock()
+        self._identity = Identity.load(folder)
+        self._started = self._clock.now()
+        self._bundles = Bundles(
+            folder, self._identity.site, verify=self._identity.verify_hub, check=self._check, refused=self._refused
+        )
+        self._app: App | None = None
+        self._ending = ""
+        self._ends = asyncio.Event()
+        self._doing = "starting"
+        self._polled_at: datetime | None = None
+        self._trouble = ""  # of the last round
+        self._link: tuple[str, datetime] = ("down", self._started)
+        self._audit: list[Item] = []  # that is not in the outgoing log yet
+        self._seen_act = 0
+        self._forwarder: Forwarder
+        self._leases: Leases
+
+    def _check(self, bundle: Path) -> Sequence[str]:
+        return App(load_settings(self._folder, bundle=bundle), self._passphrase).proved()
+
+    def _end(self, how: str) -> None:
+        if self._ending != STOP:
+            self._ending = how
+        self._ends.set()
+
+    async def run(self) -> str:
+        """How it ended."""
+        self._bundles.recover()
+        forward = load_own(self._folder).forward
+        if has_settings(self._folder):
+            self._app = App(load_settings(self._folder), self._passphrase)
+            forward = self._app.settings.forward
+        site, collector = self._identity.site, self._identity.collector
+        shards = self._app.settings.sites[site].shards if self._app else 0
+        async with AsyncExitStack() as stack:
+            outgoing = await stack.enter_async_context(open_outgoing(self._data, site, forward))
+            login = self._identity.login(forward.proxy)
+            bus = await stack.enter_async_context(open_bus(login, wait_s=BROKER_S, patient=True))
+            self._forwarder = Forwarder(
+                bus, outgoing, site=site, collector=collector, sign=self._identity.sign,
+                verify=self._identity.verify_hub, clock=self._clock, settings=forward, describe=self._beat,
+            )  # fmt: skip
+            terms = Terms()
+            keys = bus.keys(BUCKET, ttl_s=terms.ttl)
+            self._leases = Leases(keys, site, collector, shards, terms=terms, data=self._data)
+            await stack.enter_async_context(self._leases.running())
+            beside = [
+                asyncio.create_task(one)
+                for one in (self._forwarder.run(), self._configure(bus), self._show(bus), self._heed())
+            ]
+            try:
+                await self._live(beside)
+            finally:
+                for task in beside:
+                    task.cancel()
+                await asyncio.gather(*beside, return_exceptions=True)
+        await self._write("ended", None)
+        return self._ending
+
+    async def _live(self, beside: Sequence[asyncio.Task[None]]) -> None:
+        """Rounds until the end is asked for; then what has to be done before it. Raises what a task failed with."""
+        rounds = asyncio.create_task(self._rounds())
+        ends = asyncio.create_task(self._ends.wait())
+        waiting = {rounds, ends, *beside}
+        try:
+            while not rounds.done() and not ends.done():
+                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()
+            if self._ending == STOP:
+                self._doing = "stopping"
+                rounds.cancel()
+            elif self._ending == DRAIN:
+                self._doing = "draining"
+            await asyncio.wait((rounds,))
+            if not rounds.cancelled():
+                rounds.result()
+        finally:
+            ends.cancel()
+            rounds.cancel()
+            await asyncio.gather(rounds, ends, return_exceptions=True)
+        if self._ending == DRAIN and not await self._forwarder.drain(DRAIN_S):
+            self._say(f"the hub did not take everything in {DRAIN_S:.0f} s; the rest waits for the next start")
+
+    # Rounds.
+
+    async def _rounds(self) -> None:
+        while not self._ending:
+            began = self._clock.monotonic()
+            if self._app is not None and self._leases.held():
+                self._doing = "polling"
+                await self._round(self._app)
+                self._doing = "waiting"
+            else:
+                self._doing = "waiting for a configuration" if self._app is None else "waiting for a lease"
+            await self._pause(began)
+
+    async def _pause(self, began: float) -> None:
+        """Until the next round is due, or the end is asked for."""
+        while not self._ending:
+            period = self._period() if self._leases.held() else LOOK_S
+            left = began + period - self._clock.monotonic()
+            if left <= 0:
+                return
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(left, LOOK_S)):
+                    await self._ends.wait()
+
+    def _period(self) -> float:
+        """Seconds between the starts of two rounds: what the collector that comes most often asks for."""
+        if self._app is None:
+            return LOOK_S
+        shortest = min(self._app.intervals().values(), default=LONGEST_S)
+        return max(self._app.settings.forward.tick, min(LONGEST_S, max(SHORTEST_S, shortest)))
+
+    async def _round(self, app: App) -> None:
+        """One round over the shards that are held; whatever becomes of it, the next one comes."""
+        held = self._leases.held()
+        began, error = self._clock.now(), None
+        try:
+            with contextlib.ExitStack() as using:
+                for shard in held:
+                    using.enter_context(self._leases.using(shard))
+                summary = await app.poll(
+                    PollRequest(mode="due", sites=(self._identity.site,)),
+                    on_observation=lambda _: None,
+                    config=self._folder,
+                    collector=SiteCollector(held, self._leases, self._outlet),
+                )
+            await self._told(summary, began)
+        except RmmError as failed:
+            error = failed
+            log.warning("a round failed: %s", failed)
+        self._trouble = f"the last round failed: {error}" if error else ""
+        self._polled_at = self._clock.now()
+        if self._bundles.tried(error):
+            self._end(AGAIN)
+        await asyncio.to_thread(app.archive)
+
+    @asynccontextmanager
+    async def _outlet(self, local: Outlet, coordinator: Coordinator) -> AsyncIterator[Outlet]:
+        async with ForwardingOutlet.open(
+            local, self._forwarder.append, self._clock, fence_of=self._leases.fence_of, judged=True
+        ) as outlet:
+            coordinator.on_folded = outlet.folded
+            yield outlet
+
+    async def _told(self, summary: PollSummary, began: datetime) -> None:
+        """The end of a round goes to the hub, and what people did here."""
+        items = self._acts()
+        if summary.tried or summary.faults:
+            faults = tuple((one.code, one.retry, one.hint, one.message) for one in summary.faults)
+            end = RoundEnd(
+                began=began, ended=self._clock.now(), planned=summary.planned, tried=summary.tried, faults=faults
+            )
+            items.append(
+                Item(id=f"round/{secrets.token_hex(8)}", kind=ROUND, at=end.ended, body=msgspec.json.encode(end))
+            )
+            self._say(
+                f"{end.ended:%H:%M:%S} {summary.polled} of {summary.tried} endpoints polled in "
+                f"{summary.duration_s:.1f} s; {summary.firing} alerts new, {summary.resolved} resolved"
+            )
+        if items:
+            await self._forwarder.append(items)
+            self._audit.clear()
+
+    def _acts(self) -> list[Item]:
+        """What people did at this site since the last look, and what was refused."""
+        found = [one for one in FleetFile(self._data).acts(since=self._started - ACTS) if one.number > self._seen_act]
+        self._seen_act = max((one.number for one in found), default=self._seen_act)
+        return [*self._audit, *(self._item(one, f"act/{self._identity.collector}/{one.number}") for one in found)]
+
+    def _item(self, act: Act, name: str) -> Item:
+        return Item(id=name, kind=AUDIT_ENTRY, grade=AUDIT, at=act.at, body=msgspec.json.encode(act))
+
+    def _refused(self, why: str) -> None:
+        """A configuration is refused: that goes into the hub's audit log."""
+        act = Act(
+            at=self._clock.now(), who=f"{self._identity.site}/{self._identity.collector}", what="refuse", detail=why
+        )
+        self._audit.append(self._item(act, f"refuse/{secrets.token_hex(8)}"))
+        del self._audit[:-16]
+
+    # What goes on beside the rounds.
+
+    async def _configure(self, bus: JetStreamBus) -> None:
+        """Fetch configurations, renew the certificate, notice what was changed here."""
+        before = changed_at(self._app.settings) if self._app else None
+        while not self._ending:
+            if await self._bundles.pull(bus):
+                self._say(f"configuration {self._bundles.running} counts from now on")
+                self._end(AGAIN)
+                return
+            if self._app is not None and changed_at(self._app.settings) != before:
+                self._say("the files of this site were changed: they are read again")
+                self._end(AGAIN)
+                return
+            if self._clock.now() >= self._identity.renews_at and await self._renew(bus):
+                self._end(AGAIN)
+                return
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(FETCH_S if self._app is not None else FIRST_FETCH_S):
+                    await self._ends.wait()
+
+    async def _renew(self, bus: JetStreamBus) -> bool:
+        try:
+            await enrolling.renew(bus, self._identity, self._clock)
+        except RmmError as error:
+            log.warning("the certificate was not renewed, it is good until %s: %s", self._identity.expires_at, error)
+            return False
+        self._say("the certificate was renewed")
+        return True
+
+    async def _heed(self) -> None:
+        """Requests of other processes."""
+        while not self._ending:
+            if asked := control.take_request(self._data):
+                self._say(f"asked to {asked}")
+                self._end(asked)
+                return
+            await asyncio.sleep(LOOK_S)
+
+    async def _show(self, bus: JetStreamBus) -> None:
+        while True:
+            await self._write(self._doing, bus)
+            await asyncio.sleep(SHOW_S)
+
+    async def _write(self, doing: str, bus: JetStreamBus | None) -> None:
+        link = "up" if bus is not None and bus.connected and self._forwarder.reached else "down"
+        if link != self._link[0]:
+            self._link = (link, self._clock.now())
+        trouble = bus.trouble if bus is not None and link == "down" else None
+        spooled = await asyncio.to_thread(spooled_at, self._data, self._identity.site) or Spooled()
+        beat = msgspec.structs.replace(
+            self._beat(), spooled=spooled.entries, spool_bytes=spooled.bytes, oldest=spooled.oldest,
+            dropped=spooled.dropped,
+        )  # fmt: skip
+        status = Status(
+            pid=os.getpid(), beat=beat, link=link, link_since=self._link[1], trouble=str(trouble) if trouble else "",
+            acknowledged_at=spooled.heard, doing=doing,
+        )  # fmt: skip
+        await asyncio.to_thread(control.write_status, self._data, status)
+
+    def _beat(self) -> Beat:
+        """What is said of this collector; the forwarder adds what waits."""
+        held = self._leases.held()
+        problems = (*self._bundles.problems, *((self._trouble,) if self._trouble else ()))
+        return Beat(
+            site=self._identity.site,
+            collector=self._identity.collector,
+            at=self._clock.now(),
+            version=__version__,
+            started_at=self._started,
+            bundle=self._bundles.running,
+            shards=tuple(held),
+            endpoints=self._endpoints(held),
+            expires_at=self._identity.expires_at.astimezone(UTC),
+            polled_at=self._polled_at,
+            problems=problems,
+        )
+
+    def _endpoints(self, held: Collection[int]) -> int:
+        if self._app is None:
+            return 0
+        site = self._identity.site
+        return sum(
+            one.enabled and one.site == site and self._app.shard(one) in held for one in self._app.settings.endpoints
+        )
