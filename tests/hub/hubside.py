@@ -46,6 +46,9 @@ AT_ONCE = AlertSettings(resolve_after=0)
 LIMITS = Limits(90.0, 120.0, 4 << 30)
 FOREVER = Retention(samples=0, changes=0, hourly=0, daily=0)
 
+SITES = ("berlin", "lyon")
+OWNERS = {f"{site}-{n}": site for site in SITES for n in range(6)}
+
 
 class Time:
     """`ports.Clock`, moved by the test."""
@@ -115,6 +118,31 @@ def observation(
         fault=None if status == "OK" else Fault(code, "R1", "hint", "message"),
         collectors=results if status == "OK" else {}, epoch="00" * 8, seq=seq,
     )  # fmt: skip
+
+
+def observed(rounds: int = 6) -> list[Observation]:
+    found = []
+    for number in range(rounds):
+        for place, (endpoint, site) in enumerate(OWNERS.items()):
+            at = START + timedelta(minutes=5 * number, seconds=place)
+            busy = 97.0 if endpoint == "lyon-3" and number >= 4 else 12.0
+            services = 5 + (number if endpoint == "berlin-1" else 0)
+            found.append(observation(site, endpoint, at, number + 1, busy=busy, services=services))
+    return found
+
+
+class Given:
+    """A delivery of no bus."""
+
+    def __init__(self, subject: str, data: bytes) -> None:
+        self.subject, self.data, self.attempt = subject, data, 1
+        self.acked = False
+
+    async def ack(self) -> None:
+        self.acked = True
+
+    async def later(self, delay_s: float) -> None:
+        raise AssertionError(delay_s)
 
 
 class Site:

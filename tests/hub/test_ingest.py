@@ -11,6 +11,8 @@ from pathlib import Path
 import msgspec
 import pytest
 from hubside import (
+    OWNERS,
+    SITES,
     START,
     Keys,
     Receiver,
@@ -22,6 +24,7 @@ from hubside import (
     hub,
     idle,
     observation,
+    observed,
     plan,
     rows,
     running,
@@ -36,20 +39,6 @@ from rmm.hub import ingest
 from rmm.model.envelope import Marks
 from rmm.model.incident import Act
 from rmm.model.observation import Observation, encode_observation
-
-SITES = ("berlin", "lyon")
-OWNERS = {f"{site}-{n}": site for site in SITES for n in range(6)}
-
-
-def observed(rounds: int = 6) -> list[Observation]:
-    found = []
-    for number in range(rounds):
-        for place, (endpoint, site) in enumerate(OWNERS.items()):
-            at = START + timedelta(minutes=5 * number, seconds=place)
-            busy = 97.0 if endpoint == "lyon-3" and number >= 4 else 12.0
-            services = 5 + (number if endpoint == "berlin-1" else 0)
-            found.append(observation(site, endpoint, at, number + 1, busy=busy, services=services))
-    return found
 
 
 def sites(keys: Keys, observations: list[Observation]) -> list[Site]:

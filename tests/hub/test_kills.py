@@ -13,8 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hubside import Keys, Site, Time, checksum, embedded, fleet, rows
-from test_ingest import SITES, observed
+from hubside import SITES, Keys, Site, Time, checksum, embedded, fleet, observed, rows
 
 ROUNDS = 20
 VICTIM = Path(__file__).with_name("victim.py")

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hubside import START, Keys, Site, Time, coordinator, observation, plan, rows
+from hubside import START, Given, Keys, Site, Time, coordinator, observation, plan, rows
 
 from rmm.channels.memory import MemoryChannel
 from rmm.hub.hub import Hub
@@ -17,20 +17,6 @@ from rmm.model.envelope import Beat
 from rmm.ports import Told
 
 OWNERS = {f"{site}-{n}": site for site in ("berlin", "lyon") for n in range(12)}
-
-
-class Given:
-    """A delivery of no bus."""
-
-    def __init__(self, subject: str, data: bytes) -> None:
-        self.subject, self.data, self.attempt = subject, data, 1
-        self.acked = False
-
-    async def ack(self) -> None:
-        self.acked = True
-
-    async def later(self, delay_s: float) -> None:
-        raise AssertionError(delay_s)
 
 
 class World:

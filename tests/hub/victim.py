@@ -13,13 +13,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from hubside import Keys, Time, hub, plan
+from hubside import OWNERS, SITES, Keys, Time, hub, plan
 
 from rmm.channels.memory import MemoryChannel
 from rmm.hub import history
-
-SITES = ("berlin", "lyon")
-OWNERS = {f"{site}-{n}": site for site in SITES for n in range(6)}
 
 
 class FileDelivery:
@@ -50,6 +47,7 @@ async def main(folder: Path) -> None:
                 await opened.ingest.take([FileDelivery(path) for path in waiting[n : n + 3]])
                 await opened.rounds.look()
         keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
 
 
 if __name__ == "__main__":
