@@ -121,6 +121,7 @@ class _Life:
         async with AsyncExitStack() as stack:
             outgoing = await stack.enter_async_context(open_outgoing(self._data, site, forward))
             login = self._identity.login(forward.proxy)
+            login = msgspec.structs.replace(login, urls=forward.urls or login.urls)
             bus = await stack.enter_async_context(open_bus(login, wait_s=BROKER_S, patient=True))
             self._forwarder = Forwarder(
                 bus, outgoing, site=site, collector=collector, sign=self._identity.sign,

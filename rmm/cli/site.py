@@ -51,6 +51,10 @@ def enroll(
     proxy: Annotated[
         str, typer.Option(metavar="URL", help="http://[USER:PASSWORD@]HOST:PORT of a proxy that allows CONNECT.")
     ] = "",
+    url: Annotated[
+        list[str] | None,
+        typer.Option(help="How this machine reaches the broker, where it is another way than the hub names."),
+    ] = None,
     output: Output = "table",
 ) -> None:
     """Make this machine a collector of a site: keys are made here, and the hub gives a certificate and a login.
@@ -65,14 +69,36 @@ def enroll(
     checked_output(output)
     folder = folder_of(config)
     given = decode_token(_text(token))
-    identity = run(ask(given, folder, clock=SystemClock(), host=socket.gethostname(), proxy=proxy))
+    identity = run(
+        ask(given, folder, clock=SystemClock(), host=socket.gethostname(), proxy=proxy, urls=tuple(url or ()))
+    )
+    noted = _note_way(folder, proxy, url or [])
     if output != "table":
         row = {"site": identity.site, "collector": identity.collector, "folder": str(identity.folder)}
         print(json.dumps(row | {"expires_at": identity.expires_at.isoformat(timespec="seconds")}))
         return
     print(f"this machine is collector {identity.collector} of site {identity.site}; its keys are in {identity.folder}")
     print(f"certificate and login last until {identity.expires_at:%Y-%m-%d} and are renewed by `rmm site run`")
+    if noted:
+        print(noted)
     print("next: `rmm credentials set NAME --username ...` for the site's accounts, then `rmm site run`")
+
+
+def _note_way(folder: Path, proxy: str, urls: list[str]) -> str:
+    """How the broker was reached is how it will be: into site.yaml, where there is none yet. Returns what to tell."""
+    import yaml
+
+    from rmm.durable import replace_file
+    from rmm.settings.places import LOCAL
+
+    way = {key: value for key, value in (("proxy", proxy), ("urls", urls)) if value}
+    if not way:
+        return ""
+    file, text = folder / LOCAL, yaml.safe_dump({"forward": way})
+    if file.exists():
+        return f"put this into {file}:\n{text.rstrip()}"
+    replace_file(file, text.encode(), private=True)  # a proxy's URL may hold a password
+    return f"{file} says how the broker is reached"
 
 
 def _text(token: str) -> str:
@@ -129,7 +155,7 @@ def status(config: Config = None, output: Output = "table") -> int:
     row = {"running": running, **(_row(known) if known else {})}
     if output == "table":
         for name, value in row.items():
-            print(f"{name.replace('_', ' '):<16}{'' if value is None else value}")
+            print(f"{name.replace('_', ' '):<19}{'' if value is None else value}")
     else:
         print_rows([row], {name: name for name in row}, output)
     return 0 if running else NOT_RUNNING

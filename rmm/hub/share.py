@@ -30,6 +30,7 @@ from rmm.settings.rules import shipped_rules
 
 TRIES = 3
 MOST_FILE = 16 << 20
+WAYS = frozenset({"proxy", "urls"})  # of `forward`: how one site reaches the broker
 WHOLE = ("poll", "collectors", "lockout", "retention", "retention_days", "alerts", "forward")  # the same at every site
 REPORTS = ("target_pct", "gap")
 NOBODY = "-"  # the id of no endpoint
@@ -101,7 +102,7 @@ class Configuration:
         top["maintenance"] = list(around.scoped("maintenance", self._top.get("maintenance") or (), name="name"))
         top["dependencies"] = list(around.dependencies(self._top.get("dependencies") or ()))
         top["reports"] = {key: one for key, one in (self._top.get("reports") or {}).items() if key in REPORTS}
-        top["forward"] = {key: one for key, one in top.get("forward", {}).items() if key != "proxy"}
+        top["forward"] = {key: one for key, one in top.get("forward", {}).items() if key not in WAYS}
         return {key: value for key, value in top.items() if value or value == 0}
 
     def _named_files(self, site: str, around: Around, top: dict[str, Any]) -> dict[str, bytes]:

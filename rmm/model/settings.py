@@ -124,6 +124,7 @@ class SiteSettings(msgspec.Struct, frozen=True, kw_only=True):
     keep_hours: float = 48.0  # of what is committed, should the hub be restored from a backup
     rate: float = 200.0  # observations per second while it catches up
     tick: float = 5.0  # seconds between two looks at what is due
+    urls: tuple[str, ...] = ()  # how this site reaches the broker where the hub names another way; never in a bundle
     proxy: str = ""  # http://[user:password@]host:port, through which the broker is reached; never in a bundle
 
 

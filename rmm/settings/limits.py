@@ -50,7 +50,11 @@ def check_hub(section: Section) -> None:
         )
     if not 1 <= len(hub.urls) <= MOST_URLS:
         section.wrong("urls", f"1 to {MOST_URLS} addresses of brokers are expected, such as tls://hub.example.org:4222")
-    for url in hub.urls:
+    _check_urls(section, hub.urls)
+
+
+def _check_urls(section: Section, urls: tuple[str, ...]) -> None:
+    for url in urls:
         if not _BROKER.match(url) or "@" in url:
             section.wrong("urls", f"{url!r} is not tls://HOST:PORT or wss://HOST:PORT: sites come with certificates")
 
@@ -59,5 +63,6 @@ def check_forward(section: Section) -> None:
     """The section `forward`. A proxy's URL is not shown: it may hold a password."""
     forward: SiteSettings = section.value
     within(section, FORWARD)
+    _check_urls(section, forward.urls)
     if forward.proxy and not _PROXY.match(forward.proxy):
         section.wrong("proxy", "http://HOST:PORT is expected, or http://USER:PASSWORD@HOST:PORT")

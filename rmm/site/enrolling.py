@@ -11,6 +11,7 @@ import shutil
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import msgspec
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
@@ -53,9 +54,10 @@ _HINTS = {
 
 
 async def enroll(
-    token: Token, config: Path, *, clock: Clock, host: str, proxy: str = "", connect: Opener = open_asker
-) -> Identity:
-    """Make this machine a collector of the token's site.
+    token: Token, config: Path, *, clock: Clock, host: str, proxy: str = "", urls: tuple[str, ...] = (),
+    connect: Opener = open_asker,
+) -> Identity:  # fmt: skip
+    """Make this machine a collector of the token's site. `urls`: of the broker, instead of those of the token.
 
     Raises:
         ConfigError: it is one already, or the token has expired.
@@ -79,6 +81,7 @@ async def enroll(
     )
     asked = seal_question(question, keys.envelope.sign, derived(token.secret, "proof"))
     login = _login(token, proxy)
+    login = msgspec.structs.replace(login, urls=urls or login.urls)
     try:
         async with connect(login) as bus:
             data = await _ask(bus, subjects.enroll(token.invitation), asked)

@@ -41,6 +41,10 @@ class Site:
         return {}
 
 
+def _settled(status: dict[str, Any]) -> bool:
+    return bool(status.get("last_round")) and status.get("waiting") == 0
+
+
 class Verdict(NamedTuple):
     """What became of one site's observations."""
 
@@ -89,10 +93,20 @@ class Fleet:
         pieces.configure(self.hub_config, self.lab, self._names, {"hub": hub})
         rmm("hub", "init", "--config", str(self.hub_config))
         broker = self.folder / "broker"
-        hosts = ["--host", pieces.HOST, "--host", "localhost"]
-        rmm("hub", "config", *hosts, "--port", str(self.port), "--out", str(broker), "--config", str(self.hub_config))
+        ports = [str(self.port), str(pieces.free_port()), str(pieces.free_port())]
+        words = [
+            "--hosts",
+            pieces.HOST,
+            "--listen",
+            pieces.HOST,
+            "--out",
+            str(broker),
+            "--config",
+            str(self.hub_config),
+        ]
+        rmm("hub", "config", *words, "--port", ports[0], "--websocket-port", ports[1], "--monitor-port", ports[2])
         server = str(Path(sys.executable).with_name("nats-server"))
-        self.broker = Process("broker", [server, "-c", str(next(broker.glob("*.conf")))], self.folder / "broker.log")
+        self.broker = Process("broker", [server, "-c", str(next(broker.rglob("*.conf")))], self.folder / "broker.log")
         self.broker.start()
         self.hub = Process("hub", self._command("hub", self.hub_config), self.folder / "hub.log")
         self.hub.start()
@@ -109,10 +123,10 @@ class Fleet:
     def _enroll(self, name: str) -> Site:
         link = Link(self.port)
         url = f"tls://{pieces.HOST}:{link.port}"
-        token = rmm("hub", "invite", name, "--url", url, "--config", str(self.hub_config)).strip().splitlines()[-1]
+        token = rmm("hub", "invite", name, "--config", str(self.hub_config)).strip().splitlines()[-1]
         config = self.folder / name
         pieces.vault_of(self.lab, config)
-        rmm("site", "enroll", token, "--config", str(config))
+        rmm("site", "enroll", token, "--url", url, "--config", str(config))
         return Site(name, config, link, Process(name, self._command("site", config), self.folder / f"{name}.log"))
 
     @property
@@ -123,9 +137,7 @@ class Fleet:
         """Wait until nothing waits at any site; returns the seconds."""
         began = time.monotonic()
         for site in self.sites.values():
-            wait_for(
-                f"{site.name} has handed over what it had", lambda site=site: site.status().get("waiting") == 0, wait_s
-            )
+            wait_for(f"{site.name} has handed over what it had", lambda site=site: _settled(site.status()), wait_s)
         return time.monotonic() - began
 
     def finish(self) -> list[Verdict]:

@@ -211,7 +211,7 @@ def configure(folder: Path, lab: Lab, sites: Mapping[str, int], more: Mapping[st
     document = {
         "data": "data",
         "sites": [{**site, "id": name, "name": name, "shards": 1} for name in sites],
-        "collectors": {"disable": sorted(names - FEW), "interval": dict.fromkeys(sorted(FEW), 60)},
+        "collectors": {"disable": sorted(names - FEW), "interval": dict.fromkeys(sorted(FEW), 15)},
         **dict(more or {}),
     }
     (folder / "rmm.yaml").write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
