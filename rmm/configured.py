@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rmm.model.collector import Collector
     from rmm.model.rule import Rule
     from rmm.tiers.cold_sqlite import CollectorFields
+    from rmm.tiers.fleet_sqlite import Place
     from rmm.vault import Vault
 
 PASSPHRASE_FILE = "passphrase"  # noqa: S105 - the name of a file; a lab has one beside its vault
@@ -46,6 +47,19 @@ class Configured:
     def data(self) -> Path:
         """The data folder."""
         return Path(self.settings.data)
+
+    @cached_property
+    def fleet(self) -> Place:
+        """Where the fleet's database is: PostgreSQL where `hub.database` names one, else a file of the data folder."""
+        from rmm.tiers.fleet_sqlite import InFolder
+
+        hub = self.settings.hub
+        if not hub.database:
+            return InFolder(self.data)
+        from rmm.tiers.fleet_postgres import Server
+
+        given = hub.database_password.get("vault", "")
+        return Server(hub.database, self.credential(given).secret if given else None)
 
     @cached_property
     def _found(self) -> dict[str, Collector]:

@@ -33,7 +33,7 @@ from rmm.model.observation import Fault, Observation, decode_observation
 from rmm.model.routing import Routing
 from rmm.model.rule import Alert, Rule
 from rmm.ports import Channel, Clock
-from rmm.tiers.fleet_sqlite import FleetStore, Stamp, alone
+from rmm.tiers.fleet_sqlite import FleetStore, Place, Stamp, place_of, retried
 
 log = logging.getLogger(__name__)
 
@@ -48,11 +48,11 @@ class Coordinator:
     """One per process; several processes take turns by a lock that is held for the length of a fold."""
 
     def __init__(
-        self, data: Path, store: FleetStore, rules: Sequence[Rule] | Rulebook, keys: dict[str, tuple[str, ...]],
-        channels: Sequence[Channel], clock: Clock, settings: AlertSettings, context: Context, routing: Routing,
-        escalation: Setup | None = None,
+        self, data: Path, place: Place, store: FleetStore, rules: Sequence[Rule] | Rulebook,
+        keys: dict[str, tuple[str, ...]], channels: Sequence[Channel], clock: Clock, settings: AlertSettings,
+        context: Context, routing: Routing, escalation: Setup | None = None,
     ) -> None:  # fmt: skip
-        self._data = data
+        self._place = place
         self._store = store
         self._evaluation = Evaluation(rules, keys, store)
         self._by_id = self._evaluation.book.rules
@@ -80,12 +80,17 @@ class Coordinator:
         context: Context | None = None,
         routing: Routing = NO_ROUTES,
         escalation: Setup | None = None,
+        place: Place | None = None,
     ) -> AsyncIterator[Coordinator]:
-        """With its database; `keys` is collector name -> key fields. What an earlier run left undelivered is sent."""
-        async with FleetStore.open(data) as store:
+        """With its database, which is at `place` or a file of the data folder; `keys` is collector name -> key fields.
+
+        What an earlier run left undelivered is sent.
+        """
+        where = place_of(place or data)
+        async with FleetStore.open(where) as store:
             coordinator = cls(
-                data, store, rules, keys, channels, clock, settings or AlertSettings(), context or Context(), routing,
-                escalation,
+                data, where, store, rules, keys, channels, clock, settings or AlertSettings(), context or Context(),
+                routing, escalation,
             )  # fmt: skip
             try:
                 yield coordinator
@@ -95,7 +100,7 @@ class Coordinator:
     @asynccontextmanager
     async def _alone(self) -> AsyncIterator[None]:
         """A transaction, alone among processes."""
-        async with self._writing, alone(self._data), self._store.transaction():
+        async with self._writing, self._place.alone(), self._store.transaction():
             yield
 
     @asynccontextmanager
@@ -120,6 +125,7 @@ class Coordinator:
             self._desk.load(await stored(self._store, self._clock.now()))
             self._version = version
 
+    @retried
     async def fold(self, batch: Sequence[bytes]) -> None:
         """Fold encoded observations; durable on return, redelivery and reordering change nothing.
 
@@ -195,6 +201,7 @@ class Coordinator:
         async with self._writing:
             return await self._store.live_alerts()
 
+    @retried
     async def change(self, decide: Callable[[Mapping[str, Alert]], Iterable[Change]]) -> None:
         """Changes of alerts of no endpoint; `decide` is given those that live, by key. Durable on return."""
         now = self._clock.now()
@@ -204,6 +211,7 @@ class Coordinator:
             await keep(self._store, self._desk, now)
         self.delivery.start()
 
+    @retried
     async def finish(self, faults: Sequence[Fault] = (), listed: Collection[str] = ()) -> dict[str, int]:
         """The round is over: tell whose trouble is whose, what time has made of alerts, and deliver.
 

@@ -22,6 +22,8 @@ from rmm.channels.memory import MemoryChannel
 from rmm.errors import ConfigError, RmmError
 from rmm.model.rule import Alert, Notification
 
+pytestmark = pytest.mark.databases("sqlite", "postgres")
+
 FULL = [{"volume": "C:", "used_pct": 99.0}]
 
 

@@ -17,6 +17,8 @@ from rmm.model.escalation import Override, Rota
 from rmm.tiers.fleet_sqlite import FleetFile
 from rmm.tiers.fleet_sqlite.escalation import EscalationFile
 
+pytestmark = pytest.mark.databases("sqlite", "postgres")
+
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:

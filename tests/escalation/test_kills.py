@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.databases("sqlite", "postgres")
+
 HERE = Path(__file__).parent
 
 
