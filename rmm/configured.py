@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from rmm.core.rulebook import Rulebook
@@ -33,6 +33,15 @@ PASSPHRASE_FILE = "passphrase"  # noqa: S105 - the name of a file; a lab has one
 Passphrase = Callable[[], str]
 
 
+def _postgres() -> Any:
+    try:
+        from rmm.tiers import fleet_postgres
+    except ImportError as error:
+        hint = "Install rmm with the extra `postgres`: pip install 'mytech-rmm[postgres]'."
+        raise ConfigError("rmm.yaml: hub.database: the client of PostgreSQL is not installed", hint=hint) from error
+    return fleet_postgres
+
+
 class Configured:
     """One configuration folder."""
 
@@ -51,15 +60,20 @@ class Configured:
     @cached_property
     def fleet(self) -> Place:
         """Where the fleet's database is: PostgreSQL where `hub.database` names one, else a file of the data folder."""
-        from rmm.tiers.fleet_sqlite import InFolder
+        from rmm.tiers.fleet_sqlite import place_of
 
         hub = self.settings.hub
         if not hub.database:
-            return InFolder(self.data)
-        from rmm.tiers.fleet_postgres import Server
-
+            return place_of(self.data)
         given = hub.database_password.get("vault", "")
-        return Server(hub.database, self.credential(given).secret if given else None)
+        place: Place = _postgres().Server(hub.database, self.credential(given).secret if given else None)
+        return place
+
+    @property
+    def fleet_server(self) -> str:
+        """The database of PostgreSQL that is the fleet's, as NAME at HOST; empty where a file of the data folder is."""
+        url = self.settings.hub.database
+        return str(_postgres().Address(url).name) if url else ""
 
     @cached_property
     def _found(self) -> dict[str, Collector]:

@@ -107,8 +107,8 @@ async def test_a_rebooting_host_is_none(fleet: Fleet) -> None:
         ("OK", {"system": [{"uptime_s": 40}], "services": [{"name": "sql", "state": "stopped"}]}),
         ("OK", {"system": [{"uptime_s": 340}], "services": [{"name": "sql", "state": "running"}]}),
     ]
-    for status, rows in steps:
-        await fleet.round([("a", status, rows)])
+    for status, found in steps:
+        await fleet.round([("a", status, found)])
     assert fleet.told() == []
     assert fleet.untold() == {"starting": 1}
 
@@ -150,8 +150,8 @@ async def test_where_each_end_is_told_at_once_flapping_is_seen_at_the_third_turn
 async def test_an_end_is_told_when_it_has_lasted(fleet: Fleet) -> None:
     """With the alert that ended, and when that was."""
     fleet.settings = PATIENT
-    for rows in ({"volumes": FULL}, {"volumes": FREE}, {}):
-        await fleet.round([("a", "OK", rows)])
+    for found in ({"volumes": FULL}, {"volumes": FREE}, {}):
+        await fleet.round([("a", "OK", found)])
     assert [kind for kind, _ in fleet.told()] == ["firing"]
     await fleet.round([("a", "OK", {})])
     assert [kind for kind, _ in fleet.told()] == ["firing", "resolved"]

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.databases("sqlite", "postgres")
-
 HERE = Path(__file__).parent
 
 
@@ -33,6 +31,13 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 def test_without_a_kill_everything_is_told_once(whole: list[str]) -> None:
     assert len(whole) == 12 and len(set(whole)) == 12
+
+
+@pytest.mark.crash
+@pytest.mark.databases("postgres")
+@pytest.mark.parametrize("moment", range(19, 33, 4))
+def test_killed_at_while_a_server_has_the_database(moment: int, whole: list[str], tmp_path: Path) -> None:
+    test_killed_at(moment, whole, tmp_path)
 
 
 @pytest.mark.crash

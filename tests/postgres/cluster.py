@@ -19,6 +19,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 
 from rmm.tiers.fleet_postgres import Server
@@ -112,21 +113,8 @@ class Cluster:
         return f"postgresql://{user}:{quote(password, safe='')}@127.0.0.1:{self.port}/{database}{place}"
 
     def execute(self, statement: str, schema: str = "", database: str = "postgres") -> list[tuple[Any, ...]]:
-        """A statement's rows; several statements have none."""
-
-        async def ask() -> list[tuple[Any, ...]]:
-            import asyncpg
-
-            connection = await asyncpg.connect(self.url(schema, database=database), timeout=5)
-            try:
-                if ";" in statement:
-                    await connection.execute(statement)
-                    return []
-                return [tuple(row) for row in await connection.fetch(statement)]
-            finally:
-                await connection.close()
-
-        return in_thread(ask)
+        """A statement's rows; a script, which has a semicolon, has none."""
+        return asked(self.url(schema, database=database), statement)
 
     def schema(self, name: str) -> str:
         """Have a schema of this name, which tests that share it begin with as it is; returns the name."""
@@ -153,8 +141,15 @@ def instead_of_files(monkeypatch: pytest.MonkeyPatch, cluster: Cluster) -> None:
 def adopt() -> None:
     """In a child process: use the cluster where the test that began it does."""
     url = os.environ.get(URL)
-    if url:
-        folder.InFolder = lambda data: Server(f"{url}?search_path={schema_of(data)}")  # type: ignore[assignment, misc]
+    if not url:
+        return
+
+    def server(data: Path) -> Server:
+        schema = schema_of(data)
+        asked(url, f"CREATE SCHEMA IF NOT EXISTS {schema};")
+        return Server(f"{url}?search_path={schema}")
+
+    folder.InFolder = server  # type: ignore[assignment, misc]
 
 
 def rows(data: Path, statement: str) -> list[tuple[Any, ...]]:
@@ -164,14 +159,24 @@ def rows(data: Path, statement: str) -> list[tuple[Any, ...]]:
         with closing(sqlite3.connect(data / "fleet.sqlite", isolation_level=None)) as file:
             return file.execute(statement).fetchall()
 
+    return asked(f"{os.environ[URL]}?search_path={schema_of(data)}", statement)
+
+
+def asked(url: str, statement: str) -> list[tuple[Any, ...]]:
+    """Rows of a statement; a script, which has a semicolon, has none."""
+
     async def ask() -> list[tuple[Any, ...]]:
-        connection = await place._address.connect()
+        connection = await asyncpg.connect(url, timeout=5)
         try:
+            if ";" in statement:
+                await connection.execute(statement)
+                return []
             return [tuple(row) for row in await connection.fetch(statement)]
         finally:
             await connection.close()
 
-    return in_thread(ask)
+    found: list[tuple[Any, ...]] = in_thread(ask)
+    return found
 
 
 def in_thread(work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:

@@ -22,7 +22,7 @@ P = ParamSpec("P")
 
 SQL = files("rmm.tiers.fleet_sqlite") / "sql"
 STATEMENTS = ("statements.sql", "delivery.sql", "escalation.sql")
-CONFLICT = "tier.conflict"  # what a database answers when a transaction may succeed if it is done again
+CONFLICT = "database.conflict"  # what a database answers when a transaction may succeed if it is done again
 TRIES = 4
 PAUSE_S = 0.05
 
