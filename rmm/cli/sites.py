@@ -92,7 +92,7 @@ class _Known:
         from rmm.tiers.fleet_sqlite import FleetFile
         from rmm.tiers.fleet_sqlite.sites import SitesFile
 
-        file = FleetFile(application.data)
+        file = FleetFile(application.fleet)
         database = SitesFile(file)
         self.sites = list(application.settings.sites)
         self._silent_after = application.settings.hub.silent_after

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import sqlite3
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from cluster import rows as rows
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -27,6 +27,7 @@ from rmm.hub.hub import Hub, Plan, Trust
 from rmm.hub.ingest import Place
 from rmm.model.alerting import AlertSettings
 from rmm.model.envelope import OBSERVATION, ROUND, Beat, Entry, Envelope, Marks, Receipt, RoundEnd
+from rmm.model.incident import Act
 from rmm.model.observation import CollectorResult, Fault, Observation, encode_observation
 from rmm.model.rule import Rule
 from rmm.model.settings import Retention
@@ -257,17 +258,15 @@ def checksum(data: Path, sites: Iterable[str]) -> dict[str, str]:
     return {site: SiteSamples(data, site).checksum() for site in sites}
 
 
-def rows(data: Path, statement: str) -> list[tuple[Any, ...]]:
-    connection = sqlite3.connect(data / "fleet.sqlite")
-    try:
-        return connection.execute(statement).fetchall()
-    finally:
-        connection.close()
+def acts(data: Path) -> list[Act]:
+    """The audit log, oldest first."""
+    return [msgspec.json.decode(row[0], type=Act) for row in rows(data, "SELECT body FROM act ORDER BY no")]
 
 
 def fleet(data: Path) -> list[tuple[Any, ...]]:
     """What the view has of endpoints."""
-    return rows(data, "SELECT id, name, site, status, observed_at, epoch, seq, facts FROM endpoint ORDER BY id")
+    found: list[tuple[Any, ...]] = rows(data, "SELECT id, name, site, status, observed_at, epoch, seq, facts FROM endpoint ORDER BY id")
+    return found
 
 
 async def embedded(data: Path, clock: Time, observations: Sequence[Observation]) -> None:

@@ -18,6 +18,8 @@ from rmm.ports import Told
 
 OWNERS = {f"{site}-{n}": site for site in ("berlin", "lyon") for n in range(12)}
 
+pytestmark = pytest.mark.databases("sqlite", "postgres")
+
 
 class World:
     """A hub, and sites that beat, poll and are cut off as the test says; time passes in ticks of two seconds."""

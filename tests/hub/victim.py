@@ -12,7 +12,9 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1] / "postgres"))
 
+from cluster import adopt
 from hubside import OWNERS, SITES, Keys, Time, hub, plan
 
 from rmm.channels.memory import MemoryChannel
@@ -51,4 +53,5 @@ async def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    adopt()
     asyncio.run(main(Path(sys.argv[1])))

@@ -17,6 +17,8 @@ from rmm.model.board import Board
 from rmm.model.endpoint import Endpoint
 from rmm.tiers.fleet_sqlite import BoardFile
 
+pytestmark = pytest.mark.databases("sqlite", "postgres")
+
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
