@@ -265,7 +265,9 @@ def acts(data: Path) -> list[Act]:
 
 def fleet(data: Path) -> list[tuple[Any, ...]]:
     """What the view has of endpoints."""
-    found: list[tuple[Any, ...]] = rows(data, "SELECT id, name, site, status, observed_at, epoch, seq, facts FROM endpoint ORDER BY id")
+    found: list[tuple[Any, ...]] = rows(
+        data, "SELECT id, name, site, status, observed_at, epoch, seq, facts FROM endpoint ORDER BY id"
+    )
     return found
 
 
