@@ -9,7 +9,7 @@ DEMO := demo
 KERBEROS := $(shell command -v krb5-config >/dev/null 2>&1 && command -v $${CC:-gcc} >/dev/null 2>&1 && echo ,kerberos)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup fmt lint type arch test test-fast demo lab golden jea docs faults fuzz crash fleet bench bench-quick bench-store bench-rules wheel-check readme-check ci clean
+.PHONY: help setup fmt lint type arch test test-fast demo lab golden jea docs faults fuzz crash fleet bench bench-quick bench-store bench-rules bench-hub wheel-check readme-check ci clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -87,6 +87,10 @@ bench-rules: $(VENV)/.dev ## what a round of 10,000 endpoints costs, and a rule 
 bench-store: $(VENV)/.dev ## the cold tier beside a narrow table, on the same samples (about 10 minutes)
 	@$(RUN) bench.store --endpoints 150 --days 8
 	@$(RUN) bench.store --endpoints 20 --days 30
+
+bench-hub: $(VENV)/.dev ## what the hub costs for each observation: 10,000 endpoints at fifty sites (about 3 minutes)
+	@$(RUN) bench.hub
+	@$(RUN) bench.hub --endpoints 2000 --sites 10 --rounds 3 --typical
 
 wheel-check: $(VENV)/.dev ## build the wheel, install it in a clean environment, run it
 	@$(BIN)/python .ci/wheel_check.py

@@ -113,7 +113,7 @@ class App(Telling):
                 poll=self.settings.poll,
                 clock=self.clock,
                 epoch=epoch,
-                accepted={one.endpoint: one for one in FleetFile(self.data).acceptances()},
+                accepted={one.endpoint: one for one in FleetFile(self.fleet).acceptances()},
                 changed_at=changed_at(self.settings),
             )
         finally:

@@ -12,7 +12,7 @@ from rmm.model.collector import Collector
 from rmm.model.endpoint import Endpoint
 from rmm.model.identity import Acceptance
 from rmm.tiers.cold_sqlite import ColdReader
-from rmm.tiers.fleet_sqlite import FleetFile
+from rmm.tiers.fleet_sqlite import FleetFile, Place
 
 Row = dict[str, Any]
 EVIDENCE = ("name", "uuid", "serial", "machine")
@@ -20,12 +20,12 @@ EVIDENCE = ("name", "uuid", "serial", "machine")
 
 def changed(
     data: Path, chosen: Sequence[Endpoint], wanted: Mapping[str, Collector], begin: datetime, end: datetime,
-    *, everything: bool = False, identity: bool = True,
+    *, everything: bool = False, identity: bool = True, where: Place | None = None,
 ) -> list[Row]:  # fmt: skip
     """Rows by time: at, endpoint (its name), collector, what, row, field, from, to.
 
-    `everything`: states that come and go too. `identity`: and who accepted another machine for an endpoint.
-    Raises TierError.
+    `everything`: states that come and go too. `identity`: and who accepted another machine for an endpoint, which the
+    fleet's database knows: that of the data folder, or at `where`. Raises TierError.
     """
     rows: list[Row] = []
     for site in sorted({one.site for one in chosen}):
@@ -33,7 +33,7 @@ def changed(
         rows += _of_site(data, site, names, wanted, begin, end, everything=everything)
     if identity:
         names = {one.id: one.name for one in chosen}
-        rows += acceptances(names, [one for one in FleetFile(data).acceptances(begin) if one.at <= end])
+        rows += acceptances(names, [one for one in FleetFile(where or data).acceptances(begin) if one.at <= end])
     rows.sort(key=lambda row: (row["at"], row["endpoint"]))
     return rows
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from rmm.core.rulebook import Rulebook, like
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from rmm.model.collector import Collector
     from rmm.model.rule import Override, Rule
     from rmm.tiers.cold_sqlite import CollectorFields
+    from rmm.tiers.fleet_sqlite import Place
     from rmm.vault import Vault
 
 log = logging.getLogger(__name__)
@@ -33,6 +34,15 @@ log = logging.getLogger(__name__)
 PASSPHRASE_FILE = "passphrase"  # noqa: S105 - the name of a file; a lab has one beside its vault
 
 Passphrase = Callable[[], str]
+
+
+def _postgres() -> Any:
+    try:
+        from rmm.tiers import fleet_postgres
+    except ImportError as error:
+        hint = "Install rmm with the extra `postgres`: pip install 'mytech-rmm[postgres]'."
+        raise ConfigError("rmm.yaml: hub.database: the client of PostgreSQL is not installed", hint=hint) from error
+    return fleet_postgres
 
 
 class Configured:
@@ -49,6 +59,24 @@ class Configured:
     def data(self) -> Path:
         """The data folder."""
         return Path(self.settings.data)
+
+    @cached_property
+    def fleet(self) -> Place:
+        """Where the fleet's database is: PostgreSQL where `hub.database` names one, else a file of the data folder."""
+        from rmm.tiers.fleet_sqlite import place_of
+
+        hub = self.settings.hub
+        if not hub.database:
+            return place_of(self.data)
+        given = hub.database_password.get("vault", "")
+        place: Place = _postgres().Server(hub.database, self.credential(given).secret if given else None)
+        return place
+
+    @property
+    def fleet_server(self) -> str:
+        """The database of PostgreSQL that is the fleet's, as NAME at HOST; empty where a file of the data folder is."""
+        url = self.settings.hub.database
+        return str(_postgres().Address(url).name) if url else ""
 
     @cached_property
     def _found(self) -> dict[str, Collector]:

@@ -29,7 +29,7 @@ class FleetView:
 
     def __init__(self, app: App) -> None:
         self._app = app
-        self._file = FleetFile(app.data)
+        self._file = FleetFile(app.fleet)
         self._readers: dict[str, ColdReader] = {}  # by site
         self._open: ExitStack | None = None  # of `kept_open`
 

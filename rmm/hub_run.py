@@ -59,6 +59,21 @@ async def run_hub(
 
     Raises TierError, LeaseLost and BusError when it cannot begin.
     """
+    try:
+        await _run(app, open_bus, trust, answers or {}, sides, ready)
+    except ExceptionGroup as group:
+        known = group.subgroup(RmmError)
+        while known is not None and isinstance(known.exceptions[0], ExceptionGroup):
+            known = known.exceptions[0]
+        if known is None:
+            raise
+        raise known.exceptions[0] from group
+
+
+async def _run(
+    app: App, open_bus: Callable[[], AbstractAsyncContextManager[Bus]], trust: Trust, answers: Mapping[str, Reply],
+    sides: tuple[Side, ...], ready: Callable[[], None],
+) -> None:  # fmt: skip
     make_ready(app.data)
     telling = _Telling(app)
     async with app.sites_coordinator() as coordinator, telling:

@@ -149,6 +149,6 @@ async def _record(app: App, told: asyncio.Queue[Outcome]) -> None:
         detail = " ".join(filter(None, (one.refused, one.detail)))
         act = Act(at=one.at, who=f"{one.site}/{one.collector}".rstrip("/"), what=what, detail=detail)
         try:
-            await note(app.data, act)
+            await note(app.fleet, act)
         except RmmError as error:
             log.warning("the audit log lacks %s of %s: %s", what, one.site, error)

@@ -48,7 +48,7 @@ class ReportView:
         self._app = app
         self._site, self._group = site, group
         self._view = FleetView(app)
-        self._file = FleetFile(app.data)
+        self._file = FleetFile(app.fleet)
         if site:
             app.known_site(site)
         self._chosen: list[Endpoint] = app.targets.matching([], site=site, group=group)
@@ -197,7 +197,7 @@ class ReportView:
     def changes(self, since: datetime, until: datetime) -> Rows:
         """What changed in inventories, oldest first."""
         wanted = {name: one for name, one in self._app.catalog.items() if is_inventory(one.manifest)}
-        return changed(self._app.data, self._chosen, wanted, since, until)
+        return changed(self._app.data, self._chosen, wanted, since, until, where=self._app.fleet)
 
     def audit(self, since: datetime, until: datetime) -> Rows:
         """What people did and what was told to whom, as far as the store knows it; oldest first."""

@@ -47,7 +47,7 @@ class RuleTrial:
         self._app, self.rule = app, rule
         self._keys = {name: one.manifest.key for name, one in app.catalog.items()}
         self._sampled = {name: frozenset(kept.samples) for name, kept in app.fields.items()}
-        self._systems = {row["endpoint"]: str(row["facts"].get("os") or "") for row in FleetFile(app.data).endpoints()}
+        self._systems = {row["endpoint"]: str(row["facts"].get("os") or "") for row in FleetFile(app.fleet).endpoints()}
         self._sets: dict[int, RuleSet] = {}
         self._peers: dict[tuple[str, str], Peers] = {}
         self._needed = self._fields()

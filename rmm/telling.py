@@ -45,6 +45,7 @@ class Telling(Configured):
         async with kind.open(
             self.data, rules=self.rulebook, keys=keys, channels=channels, clock=self.clock,
             settings=self.settings.alerts, context=self.alert_context(), routing=self.routing(), escalation=escalation,
+            place=self.fleet,
         ) as coordinator:  # fmt: skip
             yield coordinator
 

@@ -14,6 +14,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -149,3 +150,34 @@ def sshd_pwsh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
     one = Sshd(tmp_path_factory.mktemp("sshd-pwsh"), f"Subsystem powershell {pwsh()} -SSHServerMode -NoLogo")
     yield one
     one.stop()
+
+
+sys.path.insert(0, str(Path(__file__).parent / "postgres"))
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Any]:
+    """A PostgreSQL server of this run: `cluster.Cluster` of tests/postgres."""
+    from cluster import Cluster
+
+    one = Cluster()
+    yield one
+    one.remove()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """The mark `databases` says over which of them a test runs; the mark nearest to it counts."""
+    mark = metafunc.definition.get_closest_marker("databases")
+    if mark is not None:
+        metafunc.parametrize("database", mark.args, indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def database(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Where the fleet's database of a data folder is kept: `sqlite` in it, or `postgres`."""
+    kind = str(getattr(request, "param", "sqlite"))
+    if kind == "postgres":
+        from cluster import instead_of_files
+
+        instead_of_files(monkeypatch, request.getfixturevalue("cluster"))
+    return kind

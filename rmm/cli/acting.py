@@ -52,7 +52,7 @@ def ack(
     application, by = open_app(config), _by(author, reason)
     end = _end(lasts, until, by.at) if lasts or until else None
     chosen = _chosen(application, numbers, match, "Acknowledge", yes, expect)
-    _done(len(chosen), run(acknowledge(application.data, list(chosen), by, end)), "acknowledged")
+    _done(len(chosen), run(acknowledge(application.fleet, list(chosen), by, end)), "acknowledged")
 
 
 def resolve(
@@ -70,7 +70,7 @@ def resolve(
 
     application, by = open_app(config), _by(author, reason)
     chosen = _chosen(application, numbers, match, "Resolve", yes, expect)
-    _done(len(chosen), run(resolve_alerts(application.data, list(chosen), by)), "resolved")
+    _done(len(chosen), run(resolve_alerts(application.fleet, list(chosen), by)), "resolved")
 
 
 def silence(
@@ -100,7 +100,7 @@ def silence(
         matchers=tuple(parsed(matchers)), author=by.who, reason=by.reason, starts_at=start,
         ends_at=_end(lasts, until, start),
     )  # fmt: skip
-    number = run(add_silence(application.data, wanted, by.at))
+    number = run(add_silence(application.fleet, wanted, by.at))
     print(
         clean(f"silence {number}: {described(wanted)}; {len(_matching(application, wanted.matchers))} alerts fit now")
     )
@@ -116,7 +116,7 @@ def unsilence(
     from rmm.app import run
     from rmm.coordinator.acts import unsilence as end_silences
 
-    missing = run(end_silences(open_app(config).data, numbers, _by(author, reason)))
+    missing = run(end_silences(open_app(config).fleet, numbers, _by(author, reason)))
     _done(len(set(numbers)), missing, "ended")
 
 
@@ -140,7 +140,7 @@ def silences(
             "author": one.author,
             "reason": one.reason,
         }
-        for one in FleetFile(open_app(config).data).silences(time_of(since) if since else now)
+        for one in FleetFile(open_app(config).fleet).silences(time_of(since) if since else now)
     ]
     columns = {"number": "NO", "state": "STATE", "matchers": "ALERTS", "starts_at": "FROM", "ends_at": "UNTIL",
                "author": "AUTHOR", "reason": "REASON"}  # fmt: skip
@@ -178,7 +178,7 @@ def _chosen(
     if bool(numbers) is bool(match):
         raise ConfigError("name alerts by their numbers, or by --match", hint="`rmm alerts list` shows numbers.")
     if numbers:
-        found = FleetFile(application.data).numbered(numbers)
+        found = FleetFile(application.fleet).numbered(numbers)
         missing = [number for number in numbers if number not in found]
         if missing:
             raise ConfigError(f"there is no alert {missing[0]}", hint="`rmm alerts list` shows their numbers.")
@@ -209,7 +209,7 @@ def _matching(application: App, matchers: tuple[Matcher, ...]) -> dict[int, Aler
     from rmm.tiers.fleet_sqlite import FleetFile
 
     context = application.alert_context()
-    file = FleetFile(application.data)
+    file = FleetFile(application.fleet)
     live = file.numbered([row["number"] for row in file.alerts()])
     return {
         number: alert for number, alert in live.items() if all_fit(matchers, labels_of(alert, context.place(alert)))

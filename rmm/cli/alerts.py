@@ -96,7 +96,7 @@ def _found(application: App, wanted: Wanted) -> list[dict[str, Any]]:
     if wanted.site:
         application.known_site(wanted.site)
     endpoint = application.targets.endpoint(wanted.endpoint).id if wanted.endpoint else ""
-    file = FleetFile(application.data)
+    file = FleetFile(application.fleet)
     found = file.alerts(states=(wanted.state,) if wanted.state else (), endpoint=endpoint)
     equal = {"severity": wanted.severity, "site": wanted.site, "rule": wanted.rule}
     found = [one for one in found if all(value in ("", one[name]) for name, value in equal.items())]
@@ -127,7 +127,7 @@ def show_alert(number: Number, config: Config = None, output: Output = "table") 
     from rmm.tiers.fleet_sqlite import FleetFile
 
     checked_output(output)
-    alert = FleetFile(open_app(config).data).alert(number)
+    alert = FleetFile(open_app(config).fleet).alert(number)
     if alert is None:
         raise _unknown(number)
     if output != "table":
@@ -145,7 +145,7 @@ def explain(number: Number, config: Config = None, output: Output = "table") -> 
 
     checked_output(output)
     application = open_app(config)
-    file = FleetFile(application.data)
+    file = FleetFile(application.fleet)
     alert = file.numbered([number]).get(number)
     if alert is None:
         raise _unknown(number)
@@ -204,7 +204,7 @@ _LOGS = {
 def _logged(application: App, what: str, since: datetime | None, most: int) -> list[dict[str, Any]]:
     from rmm.tiers.fleet_sqlite import FleetFile
 
-    file = FleetFile(application.data)
+    file = FleetFile(application.fleet)
     if what == "told":
         return file.notifications(most)
     if what == "acts":

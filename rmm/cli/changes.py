@@ -55,7 +55,16 @@ def changes(
     if site:
         application.known_site(site)
     chosen = application.targets.matching([endpoint] if endpoint else [], site=site, group=group)
-    rows = changed(application.data, chosen, wanted, begin, end, everything=everything, identity=not collector)
+    rows = changed(
+        application.data,
+        chosen,
+        wanted,
+        begin,
+        end,
+        everything=everything,
+        identity=not collector,
+        where=application.fleet,
+    )
     left_out = max(0, len(rows) - most) if most else 0
     _show(rows[left_out:], output, f"nothing has changed since {begin:%Y-%m-%d %H:%M} UTC")
     if left_out and output == "table":

@@ -51,7 +51,7 @@ def list_courses(
     application = open_app(config)
     file = kept(application)
     courses = [one for one in file.courses() if all_ or not one.ended]
-    incidents = FleetFile(application.data).incidents([one.key for one in courses])
+    incidents = FleetFile(application.fleet).incidents([one.key for one in courses])
     rows = []
     for course in courses:
         taken = file.steps(course)
@@ -106,7 +106,7 @@ def _of_alert(application: App, number: int) -> list[_Case]:
     from rmm.tiers.fleet_sqlite import FleetFile
 
     states = ("pending", "firing", "acknowledged", "resolved")
-    listed = FleetFile(application.data).alerts(states=states)
+    listed = FleetFile(application.fleet).alerts(states=states)
     alert = next((one for one in listed if one["number"] == number), None)
     if alert is None:
         raise ConfigError(f"there is no alert {number}", hint="`rmm alerts list` shows their numbers.")

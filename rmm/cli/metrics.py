@@ -95,7 +95,7 @@ def _gatherer(application: App, wanted: list[str] | None, most: int) -> Gatherer
     unknown = [name for name in names if name not in PER_ENDPOINT]
     if unknown:
         raise ConfigError(f"--per-endpoint {unknown[0]}: there are {', '.join(PER_ENDPOINT)}, and all")
-    return Gatherer(application.settings, PerEndpoint([PER_ENDPOINT[name] for name in names], most))
+    return Gatherer(application.settings, PerEndpoint([PER_ENDPOINT[name] for name in names], most), application.fleet)
 
 
 def _text(config: Path | None, wanted: list[str] | None, most: int, *, openmetrics: bool) -> bytes:

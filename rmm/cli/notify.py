@@ -43,7 +43,7 @@ def list_channels(config: Config = None, output: Output = "table") -> None:
 
     checked_output(output)
     application = open_app(config)
-    fared = FleetFile(application.data).channels()
+    fared = FleetFile(application.fleet).channels()
     rows = [_channel_row(name, options, fared.get(name, {})) for name, options in application.channel_options.items()]
     show(rows, COLUMNS, output)
     if output == "table":
@@ -123,7 +123,7 @@ def log(
     from rmm.tiers.fleet_sqlite import FleetFile
 
     checked_output(output)
-    file = FleetFile(open_app(config).data)
+    file = FleetFile(open_app(config).fleet)
     if untold:
         rows = [_decision_row(row) for row in file.decisions(100_000)]
         columns = {"at": "AT", "kind": "KIND", "what": "WHAT", "outcome": "OUTCOME"}
@@ -202,7 +202,7 @@ async def _serve(application: App, host: str, port: int, token: str) -> None:
             print("delivering between rounds; nothing is listened to without --token", flush=True)
             await coordinator.delivery.run()
             return
-        api = AlertApi(application.data, coordinator, secret, list(application.channel_options), application.clock)
+        api = AlertApi(application.fleet, coordinator, secret, list(application.channel_options), application.clock)
         delivering = asyncio.create_task(coordinator.delivery.run())
         try:
             await api.serve(host, port, lambda address: print(f"listening on {address}", flush=True))
@@ -234,5 +234,5 @@ async def _retry(application: App, channel: str) -> tuple[int, int]:
     async with application.coordinator() as coordinator:
         count = await coordinator.delivery.try_again(channel)
         await coordinator.delivery.settle()
-    fared = FleetFile(application.data).channels()
+    fared = FleetFile(application.fleet).channels()
     return count, sum(row.get("open", 0) for name, row in fared.items() if channel in ("", name))

@@ -104,7 +104,7 @@ def add(
         rota=rota, person=person, since=begin, until=end, reason=clean(reason)[:500], made_at=now,
         author=clean(author or who())[:100],
     )  # fmt: skip
-    number = run(add_override(application.data, one))
+    number = run(add_override(application.fleet, one))
     print(f"override {number}: {person} has {rota} from {_local(begin, zone)} until {_local(end, zone)}")
 
 
@@ -133,7 +133,7 @@ def remove(number: Annotated[int, typer.Argument(help="The override's number.")]
     from rmm.coordinator.escalation import remove_override
 
     application = open_app(config)
-    one = run(remove_override(application.data, number, who=who(), now=datetime.now(UTC)))
+    one = run(remove_override(application.fleet, number, who=who(), now=datetime.now(UTC)))
     if one is None:
         raise ConfigError(f"there is no override {number} that still lasts", hint="`rmm oncall override list`")
     print(f"override {number} is removed: {one.person} does not have {one.rota} any more")
@@ -160,7 +160,7 @@ def kept(application: App) -> EscalationFile:
     from rmm.tiers.fleet_sqlite import FleetFile
     from rmm.tiers.fleet_sqlite.escalation import EscalationFile
 
-    return EscalationFile(FleetFile(application.data))
+    return EscalationFile(FleetFile(application.fleet))
 
 
 def lookup_of(application: App) -> Lookup:

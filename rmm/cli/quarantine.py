@@ -73,7 +73,7 @@ def accept(
         typer.confirm("Are these the right machines?", abort=True)
     shown = {name: one.refusal for name, one in chosen.items()}
     who, now = _who(), datetime.now(UTC)
-    other = run(accept_refusals(application.data, shown, who=who, reason=clean(reason)[:500], now=now))
+    other = run(accept_refusals(application.fleet, shown, who=who, reason=clean(reason)[:500], now=now))
     for name in other:
         text = "something else was seen meanwhile, so nothing was accepted: look again"
         print(f"error: {_name(application, name)}: {text}", file=sys.stderr)
@@ -97,13 +97,13 @@ def _refused(application: App) -> dict[str, Refused]:
     from rmm.tiers.fleet_sqlite import FleetFile
 
     listed = {endpoint.id for endpoint in application.settings.endpoints}
-    return {one.endpoint: one for one in FleetFile(application.data).refused() if one.endpoint in listed}
+    return {one.endpoint: one for one in FleetFile(application.fleet).refused() if one.endpoint in listed}
 
 
 def _accepted(application: App) -> dict[str, Acceptance]:
     from rmm.tiers.fleet_sqlite import FleetFile
 
-    return {one.endpoint: one for one in FleetFile(application.data).acceptances()}
+    return {one.endpoint: one for one in FleetFile(application.fleet).acceptances()}
 
 
 def _rows(application: App, one: Refused, accepted: Mapping[str, Acceptance]) -> Iterator[dict[str, Any]]:

@@ -56,7 +56,7 @@ def _of_endpoint(application: App, name: str) -> Mapping[str, Rule]:
     from rmm.tiers.fleet_sqlite import FleetFile
 
     one = application.targets.endpoint(name)
-    known = {row["endpoint"]: row["facts"] for row in FleetFile(application.data).endpoints(site=one.site)}
+    known = {row["endpoint"]: row["facts"] for row in FleetFile(application.fleet).endpoints(site=one.site)}
     system = str(known.get(one.id, {}).get("os") or "")
     return application.rulebook.of(one.id, one.name, one.site, system).rules
 
@@ -155,7 +155,7 @@ def _notes(application: App) -> list[str]:
 def _system(application: App) -> dict[str, str]:
     from rmm.tiers.fleet_sqlite import FleetFile
 
-    return {row["endpoint"]: str(row["facts"].get("os") or "") for row in FleetFile(application.data).endpoints()}
+    return {row["endpoint"]: str(row["facts"].get("os") or "") for row in FleetFile(application.fleet).endpoints()}
 
 
 @app.command()

@@ -34,7 +34,7 @@ def show(
     if collector and collector not in application.catalog:
         raise ConfigError(f"there is no collector {collector!r}", hint="See `rmm collector list`.")
     state = hot_json.read_endpoint(application.data, wanted.site, wanted.id)
-    alerts = FleetFile(application.data).alerts(endpoint=wanted.id)
+    alerts = FleetFile(application.fleet).alerts(endpoint=wanted.id)
     if state is None:
         document: dict[str, Any] = {"endpoint": wanted.id, "name": wanted.name, "site": wanted.site, "status": None}
     else:

@@ -34,7 +34,7 @@ def status(
     application = open_app(config)
     if site:
         application.known_site(site)
-    rows = FleetFile(application.data).endpoints(site=site)
+    rows = FleetFile(application.fleet).endpoints(site=site)
     polled = {row["endpoint"] for row in rows}
     rows += [
         {"endpoint": e.id, "name": e.name, "site": e.site, "status": "", "health": None, "health_status": "Unknown",

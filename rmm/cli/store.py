@@ -36,6 +36,12 @@ COLUMNS = {
 FINDINGS = {"severity": "", "file": "FILE", "what": "WHAT", "fix": "WHAT TO DO"}
 
 
+def _elsewhere(application: App, what: str) -> None:
+    """PostgreSQL is not part of the data folder: say what was not done there, and what to do."""
+    if application.fleet_server:
+        print(f"note: the fleet's database is in PostgreSQL, {application.fleet_server}, {what}", file=sys.stderr)
+
+
 @app.command()
 def status(config: Config = None, output: Output = "table") -> None:
     """Show what lies in the data folder, how it grows, and when its budget or its disk is reached.
@@ -52,6 +58,7 @@ def status(config: Config = None, output: Output = "table") -> None:
     told = outlook(application.data, datetime.now(UTC), settings.retention, settings.disk)
     if output == "json":
         document = {"data": str(application.data), "lines": rows, "forecast": told._asdict(), "sqlite": verdict()}
+        document["postgres"] = application.fleet_server
         print(json.dumps(document, ensure_ascii=False, indent=1))
         return
     shown = [{name: _shown(name, value) for name, value in row.items()} | {"size": size(row["bytes"])} for row in rows]
@@ -60,6 +67,7 @@ def status(config: Config = None, output: Output = "table") -> None:
         print(f"\n{_sentence(application, told)}")
         if verdict():
             print(f"warning: {verdict()}")
+        _elsewhere(application, "and none of these figures has it")
 
 
 def _shown(name: str, value: Any) -> Any:
@@ -125,6 +133,7 @@ def check(
         print(f"{files} files read, {bad or 'nothing'} damaged")
     if checksum:
         _print_checksums(application, output)
+    _elsewhere(application, "and not part of this check: `pg_amcheck` checks it")
     raise typer.Exit(SOME_FAILED if bad else 0)
 
 
@@ -177,6 +186,7 @@ def repair(config: Config = None, output: Output = "table") -> None:
         with places.fleet_lease(data):
             rows += [{"file": _short(application, done.path), "what": done.what} for done in repair_fleet(data)]
     show(rows, {"file": "FILE", "what": "WHAT WAS DONE"}, output, empty="nothing to repair")
+    _elsewhere(application, "and was left alone: repair it with PostgreSQL's own means, or restore it from a dump")
     raise typer.Exit(SOME_FAILED if held else 0)
 
 
@@ -249,6 +259,7 @@ def backup(
             print("the archive is not in it, and with it samples that are nowhere else")
     else:
         print(json.dumps({"folder": str(folder), "files": len(made.files), "bytes": total}))
+    _elsewhere(application, "and not in this backup: dump it at the same time, with `pg_dump --format=custom`")
 
 
 @app.command()
@@ -272,3 +283,4 @@ def restore(
     print(f"{application.data} is as it was at {manifest.began:%Y-%m-%d %H:%M:%S} UTC")
     if aside is not None:
         print(f"what was there is in {aside}; delete it when you do not need it any more")
+    _elsewhere(application, "and was not restored: `pg_restore` its dump of about the same time")

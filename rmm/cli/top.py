@@ -42,7 +42,7 @@ def top(
     checked_output(output)
     _check(page, sort, output)
     application = open_app(config)
-    source = Source(application.data, application.settings.endpoints)
+    source = Source(application.data, application.settings.endpoints, application.fleet)
     orders = {page: (sort or _first(page), reverse)} if page != "overview" else {}
     view = View(page=page, orders=orders, wanted=words, interval=interval)
     if once or output != "table" or not sys.stdout.isatty():

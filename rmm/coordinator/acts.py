@@ -17,7 +17,7 @@ from rmm.core.alerting import states
 from rmm.core.alerting.lifecycle import Change
 from rmm.model.incident import Act, Silence
 from rmm.model.rule import Alert
-from rmm.tiers.fleet_sqlite import FleetStore, alone
+from rmm.tiers.fleet_sqlite import FleetStore, Place, alone, retried
 
 
 class By(NamedTuple):
@@ -29,19 +29,20 @@ class By(NamedTuple):
 
 
 @asynccontextmanager
-async def _turn(data: Path) -> AsyncIterator[FleetStore]:
-    async with FleetStore.open(data) as store, alone(data), store.transaction():
+async def _turn(where: Path | Place) -> AsyncIterator[FleetStore]:
+    async with FleetStore.open(where) as store, alone(where), store.transaction():
         yield store
 
 
-async def acknowledge(data: Path, numbers: Iterable[int], by: By, until: datetime | None) -> list[int]:
+@retried
+async def acknowledge(where: Path | Place, numbers: Iterable[int], by: By, until: datetime | None) -> list[int]:
     """Acknowledge alerts; returns the numbers of those that do not fire (any more). Raises LeaseLost and TierError."""
 
     def one(alert: Alert) -> Alert:
         return states.acknowledged(alert, by.who, by.at, by.reason, until)
 
     detail = f"until {until.isoformat(timespec='minutes')}" if until else ""
-    async with _turn(data) as store:
+    async with _turn(where) as store:
         found = await store.numbered(numbers)
         able = {number: alert for number, alert in found.items() if states.allows(alert, "acknowledge")}
         await store.put_changes(Change(one(alert)) for alert in able.values())
@@ -49,10 +50,11 @@ async def acknowledge(data: Path, numbers: Iterable[int], by: By, until: datetim
     return sorted(set(numbers) - able.keys())
 
 
-async def resolve(data: Path, numbers: Iterable[int], by: By) -> list[int]:
+@retried
+async def resolve(where: Path | Place, numbers: Iterable[int], by: By) -> list[int]:
     """Resolve alerts; returns the numbers of those that do not fire (any more). Raises LeaseLost and TierError."""
     why = f"by {by.who}" + (f": {by.reason}" if by.reason else "")
-    async with _turn(data) as store:
+    async with _turn(where) as store:
         found = await store.numbered(numbers)
         able = {number: alert for number, alert in found.items() if states.allows(alert, "resolve")}
         await store.put_changes(Change(states.resolved(alert, by.at, why)) for alert in able.values())
@@ -64,18 +66,20 @@ def _acts(what: str, alerts: Iterable[Alert], by: By, detail: str) -> list[Act]:
     return [Act(at=by.at, who=by.who, what=what, key=one.key, reason=by.reason, detail=detail) for one in alerts]
 
 
-async def silence(data: Path, wanted: Silence, now: datetime) -> int:
+@retried
+async def silence(where: Path | Place, wanted: Silence, now: datetime) -> int:
     """Add a silence; returns its number. Raises LeaseLost and TierError."""
-    async with _turn(data) as store:
+    async with _turn(where) as store:
         number = await store.add_silence(wanted)
         detail = f"silence {number}: {described(wanted)}"
         await store.add_acts([Act(at=now, who=wanted.author, what="silence", reason=wanted.reason, detail=detail)])
     return number
 
 
-async def unsilence(data: Path, numbers: Sequence[int], by: By) -> list[int]:
+@retried
+async def unsilence(where: Path | Place, numbers: Sequence[int], by: By) -> list[int]:
     """End silences now; returns the numbers of those that have ended already. Raises LeaseLost and TierError."""
-    async with _turn(data) as store:
+    async with _turn(where) as store:
         held = {one.number: one for one in await store.silences(by.at) if one.number in numbers}
         for number, one in held.items():
             await store.end_silence(msgspec.structs.replace(one, ends_at=by.at))
@@ -91,7 +95,7 @@ def described(wanted: Silence) -> str:
     return f"{matchers} from {begins} until {ends}"
 
 
-async def note(data: Path, act: Act) -> None:
+async def note(where: Path | Place, act: Act) -> None:
     """Keep what somebody did that changes nothing here, such as a revocation. Raises LeaseLost and TierError."""
-    async with _turn(data) as store:
+    async with _turn(where) as store:
         await store.add_acts([act])

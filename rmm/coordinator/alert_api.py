@@ -41,7 +41,7 @@ from rmm.core.alerting.external import (
 from rmm.errors import ConfigError, RmmError
 from rmm.model.endpoint import Secret
 from rmm.ports import Clock
-from rmm.tiers.fleet_sqlite import FleetFile
+from rmm.tiers.fleet_sqlite import FleetFile, Place
 
 log = logging.getLogger(__name__)
 
@@ -68,9 +68,9 @@ class AlertApi:
     """Serves one coordinator."""
 
     def __init__(
-        self, data: Path, coordinator: Coordinator, token: Secret, receivers: Sequence[str], clock: Clock
+        self, where: Path | Place, coordinator: Coordinator, token: Secret, receivers: Sequence[str], clock: Clock
     ) -> None:
-        self._data = data
+        self._where = where
         self._coordinator = coordinator
         self._token = token.reveal().encode()
         self._receivers = tuple(receivers)
@@ -206,17 +206,17 @@ class AlertApi:
 
     async def _silences(self) -> Answer:
         now = self._clock.now()
-        found = await asyncio.to_thread(FleetFile(self._data).silences, now)
+        found = await asyncio.to_thread(FleetFile(self._where).silences, now)
         return Answer(200, [external.gettable_silence(one, now) for one in found])
 
     async def _silence(self, body: bytes) -> Answer:
         now = self._clock.now()
-        number = await acts.silence(self._data, external.silence_of(_silence.decode(body), now), now)
+        number = await acts.silence(self._where, external.silence_of(_silence.decode(body), now), now)
         return Answer(200, {"silenceID": str(number)})
 
     async def _unsilence(self, number: str) -> Answer:
         by = acts.By("Alertmanager's API", self._clock.now())
-        if not number.isdigit() or len(number) > 15 or await acts.unsilence(self._data, [int(number)], by):
+        if not number.isdigit() or len(number) > 15 or await acts.unsilence(self._where, [int(number)], by):
             return Answer(404, "there is no such silence")
         return Answer(200, None)
 

@@ -24,7 +24,7 @@ from rmm.model.escalation import Course, Escalation, Override, Policy, Taken
 from rmm.model.routing import Heard
 from rmm.model.rule import Alert, Notification
 from rmm.ports import Channel
-from rmm.tiers.fleet_sqlite import FleetStore, alone
+from rmm.tiers.fleet_sqlite import FleetStore, Place, alone, retried
 from rmm.tiers.fleet_sqlite.escalation import EscalationStore
 
 log = logging.getLogger(__name__)
@@ -242,15 +242,17 @@ def _ended(course: Course, why: str, now: datetime) -> Course:
     return msgspec.structs.replace(course, ended=why, ended_at=now, due_at=None)
 
 
-async def add_override(data: Path, override: Override) -> int:
+@retried
+async def add_override(where: Path | Place, override: Override) -> int:
     """Keep an override, also while a round is running; returns its number. Raises LeaseLost and TierError."""
-    async with FleetStore.open(data) as store, alone(data), store.transaction():
+    async with FleetStore.open(where) as store, alone(where), store.transaction():
         return await EscalationStore(store).add_override(override)
 
 
-async def remove_override(data: Path, number: int, *, who: str, now: datetime) -> Override | None:
+@retried
+async def remove_override(where: Path | Place, number: int, *, who: str, now: datetime) -> Override | None:
     """Take an override back, from now on; returns it, or None where there is none of this number that still lasts."""
-    async with FleetStore.open(data) as store, alone(data), store.transaction():
+    async with FleetStore.open(where) as store, alone(where), store.transaction():
         kept = EscalationStore(store)
         one = next((one for one in await kept.overrides(now) if one.number == number), None)
         if one is not None:

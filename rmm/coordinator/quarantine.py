@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rmm.model.identity import Acceptance, Refusal
 from rmm.model.observation import Observation
-from rmm.tiers.fleet_sqlite import FleetStore, alone
+from rmm.tiers.fleet_sqlite import FleetStore, Place, alone, retried
 
 
 async def keep_refusals(store: FleetStore, newest: Iterable[Observation]) -> None:
@@ -22,13 +22,16 @@ async def keep_refusals(store: FleetStore, newest: Iterable[Observation]) -> Non
     await store.end_refusals(good)
 
 
-async def accept(data: Path, shown: Mapping[str, Refusal], *, who: str, reason: str, now: datetime) -> list[str]:
+@retried
+async def accept(
+    where: Path | Place, shown: Mapping[str, Refusal], *, who: str, reason: str, now: datetime
+) -> list[str]:
     """Accept the machines of these refusals, by endpoint id; durable on return, also while a round is running.
 
     Returns the endpoints for which something else was seen meanwhile: nothing was accepted for them. Raises LeaseLost
     when a fold does not end, and TierError.
     """
-    async with FleetStore.open(data) as store, alone(data), store.transaction():
+    async with FleetStore.open(where) as store, alone(where), store.transaction():
         known = await store.refusals()
         same = [endpoint for endpoint, refusal in shown.items() if known.get(endpoint) == refusal]
         await store.add_acceptances(

@@ -33,7 +33,7 @@ from rmm.model.observation import Fault, Observation, decode_observation
 from rmm.model.routing import Routing
 from rmm.model.rule import Alert, Rule
 from rmm.ports import Channel, Clock
-from rmm.tiers.fleet_sqlite import FleetStore, Stamp, alone
+from rmm.tiers.fleet_sqlite import FleetStore, Place, Stamp, place_of, retried
 
 log = logging.getLogger(__name__)
 
@@ -51,11 +51,11 @@ class Coordinator:
     """One per process; several processes take turns by a lock that is held for the length of a fold."""
 
     def __init__(
-        self, data: Path, store: FleetStore, rules: Sequence[Rule] | Rulebook, keys: dict[str, tuple[str, ...]],
-        channels: Sequence[Channel], clock: Clock, settings: AlertSettings, context: Context, routing: Routing,
-        escalation: Setup | None = None,
+        self, data: Path, place: Place, store: FleetStore, rules: Sequence[Rule] | Rulebook,
+        keys: dict[str, tuple[str, ...]], channels: Sequence[Channel], clock: Clock, settings: AlertSettings,
+        context: Context, routing: Routing, escalation: Setup | None = None,
     ) -> None:  # fmt: skip
-        self._data = data
+        self._place = place
         self._store = store
         self._evaluation = Evaluation(rules, keys, store)
         self._by_id = self._evaluation.book.rules
@@ -84,12 +84,17 @@ class Coordinator:
         context: Context | None = None,
         routing: Routing = NO_ROUTES,
         escalation: Setup | None = None,
+        place: Place | None = None,
     ) -> AsyncIterator[Self]:
-        """With its database; `keys` is collector name -> key fields. What an earlier run left undelivered is sent."""
-        async with FleetStore.open(data) as store:
+        """With its database, which is at `place` or a file of the data folder; `keys` is collector name -> key fields.
+
+        What an earlier run left undelivered is sent.
+        """
+        where = place_of(place or data)
+        async with FleetStore.open(where) as store:
             coordinator = cls(
-                data, store, rules, keys, channels, clock, settings or AlertSettings(), context or Context(), routing,
-                escalation,
+                data, where, store, rules, keys, channels, clock, settings or AlertSettings(), context or Context(),
+                routing, escalation,
             )  # fmt: skip
             try:
                 yield coordinator
@@ -99,7 +104,7 @@ class Coordinator:
     @asynccontextmanager
     async def _alone(self) -> AsyncIterator[None]:
         """A transaction, alone among processes."""
-        async with self._writing, alone(self._data), self._store.transaction():
+        async with self._writing, self._place.alone(), self._store.transaction():
             yield
 
     @asynccontextmanager
@@ -137,6 +142,7 @@ class Coordinator:
                 log.warning("an observation that cannot be read is left out: %s", error)
         await self.take(observations)
 
+    @retried
     async def take(self, observations: Iterable[Observation], within: Within | None = None) -> None:
         """`fold` for observations that are decoded; `within` adds to the transaction. Raises TierError as it does."""
         now = self._clock.now()  # what is ahead of it counts as older than all that is not
@@ -207,6 +213,7 @@ class Coordinator:
         async with self._writing:
             return await self._store.live_alerts()
 
+    @retried
     async def change(
         self, decide: Callable[[Mapping[str, Alert]], Iterable[Change]], within: Within | None = None
     ) -> None:
@@ -223,6 +230,7 @@ class Coordinator:
             await keep(self._store, self._desk, now)
         self.delivery.start()
 
+    @retried
     async def finish(self, faults: Sequence[Fault] = (), listed: Collection[str] = ()) -> dict[str, int]:
         """The round is over: tell whose trouble is whose, what time has made of alerts, and deliver.
 

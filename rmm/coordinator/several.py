@@ -10,6 +10,7 @@ from rmm.coordinator.keeping import grow_old, keep, take_acts
 from rmm.coordinator.service import ROUND, Coordinator
 from rmm.model.observation import Fault
 from rmm.model.rule import Alert
+from rmm.tiers.fleet_sqlite import retried
 
 
 class SitesCoordinator(Coordinator):
@@ -29,6 +30,7 @@ class SitesCoordinator(Coordinator):
         """Live alerts of no endpoint, by key, as this process last knew them."""
         return self._desk.live.get("", {})
 
+    @retried
     async def judge(self, ended: Mapping[str, Sequence[Fault]], listed: Collection[str] = ()) -> None:
         """The rounds of these sites are over, with what the collectors found wrong with themselves.
 
@@ -49,6 +51,7 @@ class SitesCoordinator(Coordinator):
                 del self._seen[site]
         self.delivery.start()
 
+    @retried
     async def pass_time(self, listed: Collection[str] = ()) -> None:
         """What came late or did not come at all, doubles, the health of the day, reminders, acts, and what is old.
 

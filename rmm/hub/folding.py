@@ -27,24 +27,24 @@ class Folding(Protocol):
         """Live alerts of no endpoint, by key."""
         ...
 
-    async def fold(self, batch: Sequence[bytes]) -> None:
+    def fold(self, batch: Sequence[bytes]) -> Awaitable[None]:
         """Take encoded observations."""
         ...
 
-    async def take(self, observations: Iterable[Observation], within: Within | None = None) -> None:
+    def take(self, observations: Iterable[Observation], within: Within | None = None) -> Awaitable[None]:
         """Take observations, and write what `within` writes in the same transaction."""
         ...
 
-    async def change(
+    def change(
         self, decide: Callable[[Mapping[str, Alert]], Iterable[Change]], within: Within | None = None
-    ) -> None:
+    ) -> Awaitable[None]:
         """Change alerts of no endpoint, and write what `within` writes in the same transaction."""
         ...
 
-    async def judge(self, ended: Mapping[str, Sequence[Fault]], listed: Collection[str] = ()) -> None:
+    def judge(self, ended: Mapping[str, Sequence[Fault]], listed: Collection[str] = ()) -> Awaitable[None]:
         """The rounds of these sites are over."""
         ...
 
-    async def pass_time(self, listed: Collection[str] = ()) -> None:
+    def pass_time(self, listed: Collection[str] = ()) -> Awaitable[None]:
         """What time does."""
         ...

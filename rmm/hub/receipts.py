@@ -63,19 +63,27 @@ class Receipts:
         return self.receipt(site)
 
     async def run(self, bus: Bus) -> None:
-        """Tell what is due, until cancelled."""
-        async with bus.answer(ASKED, self.answer):
-            while True:
-                await self._some.wait()
-                self._some.clear()
-                due, self._due = self._due, {}
-                for site in list(due):
-                    try:
-                        await bus.tell(down(site), self.receipt(site))
-                    except BusError as error:
-                        log.debug("receipts wait: %s", error)
-                        self.due(due)
-                        await asyncio.sleep(AGAIN_S)
-                        break
-                    del due[site]
-                await asyncio.sleep(APART_S)
+        """Tell what is due, and answer who asks, until cancelled; goes on when the bus is back."""
+        while True:
+            try:
+                async with bus.answer(ASKED, self.answer):
+                    while True:
+                        await self._some.wait()
+                        await self._tell(bus)
+                        await asyncio.sleep(APART_S)
+            except BusError as error:
+                log.debug("receipts wait: %s", error)
+            await asyncio.sleep(AGAIN_S)
+
+    async def _tell(self, bus: Bus) -> None:
+        """All that is due. Raises BusError, and then the rest is due still."""
+        self._some.clear()
+        due, self._due = self._due, {}
+        try:
+            while due:
+                site = next(iter(due))
+                await bus.tell(down(site), self.receipt(site))
+                del due[site]
+        finally:
+            if due:
+                self.due(due)

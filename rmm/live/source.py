@@ -1,4 +1,4 @@
-"""Where the live view has the fleet from: `data/fleet.sqlite` and the hot tier, each read only when it has changed."""
+"""Where the live view has the fleet from: its database and the hot tier, each read only when it has changed."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from rmm.model.board import Board
 from rmm.model.endpoint import Endpoint
 from rmm.model.state import EndpointState
 from rmm.tiers import hot_json
-from rmm.tiers.fleet_sqlite import BoardFile
+from rmm.tiers.fleet_sqlite import BoardFile, Place
 from rmm.tiers.hot_files import hot_files, written
 
 
 class Source:
     """The newest board that could be read, and why there is no newer one."""
 
-    def __init__(self, data: Path, listed: Sequence[Endpoint]) -> None:
+    def __init__(self, data: Path, listed: Sequence[Endpoint], where: Place | None = None) -> None:
         self._data = data
         self._listed = listed
-        self._file = BoardFile(data)
+        self._file = BoardFile(where or data)
         self._state: Any = None
         self._hot: tuple[Any, EndpointState | None] = (None, None)
         self.board = Board(with_unpolled((), listed), [], [])

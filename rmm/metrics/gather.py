@@ -20,7 +20,7 @@ from rmm.metrics.values import Samples
 from rmm.model.board import Board
 from rmm.model.settings import Settings
 from rmm.tiers import counts_file
-from rmm.tiers.fleet_sqlite import BoardFile
+from rmm.tiers.fleet_sqlite import BoardFile, Place
 from rmm.tiers.hot_files import written
 from rmm.tiers.store.places import SPOOL, store_files
 from rmm.tiers.store.status import outlook
@@ -52,11 +52,11 @@ class _Store(NamedTuple):
 class Gatherer:
     """One data folder. The database is read when it has changed, the sizes of files once a minute."""
 
-    def __init__(self, settings: Settings, per_endpoint: PerEndpoint = NONE) -> None:
+    def __init__(self, settings: Settings, per_endpoint: PerEndpoint = NONE, where: Place | None = None) -> None:
         self._settings = settings
         self._data = Path(settings.data)
         self._per_endpoint = per_endpoint
-        self._file = BoardFile(self._data)
+        self._file = BoardFile(where or self._data)
         self._read: tuple[object, Board] | None = None
         self._store: _Store | None = None
 

@@ -110,6 +110,7 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The section `hub`: how the hub of several sites works. Seconds for times."""
 
     database: str = ""  # postgresql://...; empty: fleet.sqlite in the data folder
+    database_password: Mapping[str, str] = {}  # {"vault": NAME}: its password is that credential's
     urls: tuple[str, ...] = ("tls://localhost:4222",)  # how sites reach the broker: tls:// or wss://
     silent_after: float = 90.0  # without a word of a collector it is down, without one of all a site is
     slow_after: float = 120.0  # what waits longer at a site, while it is heard, is a slow link

@@ -22,6 +22,7 @@ HEAVY = (
     "pypsrp",
     "winrm",
     "rich",
+    "asyncpg",
     "asyncssh",
     "jinja2",
     "xlsxwriter",

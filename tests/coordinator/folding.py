@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+from cluster import rows
 
 from rmm.coordinator import Coordinator
 from rmm.model.alerting import AlertSettings
@@ -70,15 +71,11 @@ def encoded(*arguments: Any, **rows: Any) -> bytes:
 
 def content(data: Path) -> dict[str, list[tuple[Any, ...]]]:
     """What the database holds, without the running numbers and the times of delivery."""
-    connection = sqlite3.connect(data / "fleet.sqlite")
-    try:
-        return {
-            "endpoint": connection.execute("SELECT * FROM endpoint ORDER BY id").fetchall(),
-            "alert": connection.execute("SELECT key, state, last_at, body FROM alert ORDER BY key, last_at").fetchall(),
-            "outbox": connection.execute("SELECT id, held FROM notification ORDER BY id").fetchall(),
-        }
-    finally:
-        connection.close()
+    return {
+        "endpoint": rows(data, "SELECT * FROM endpoint ORDER BY id"),
+        "alert": rows(data, "SELECT key, state, last_at, body FROM alert ORDER BY key, last_at"),
+        "outbox": rows(data, "SELECT id, held FROM notification ORDER BY id"),
+    }
 
 
 Opener = Callable[..., AbstractAsyncContextManager[Coordinator]]

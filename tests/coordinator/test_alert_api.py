@@ -24,6 +24,8 @@ from rmm.core.alerting.external import Posted, Refused, changes, expired, filter
 from rmm.errors import ConfigError
 from rmm.model.endpoint import Secret
 
+pytestmark = pytest.mark.databases("sqlite", "postgres")
+
 TOKEN = "a-token-of-those-who-push"
 DISK = {"labels": {"alertname": "DiskFull", "instance": "db1", "severity": "page"}, "annotations": {"summary": "full"}}
 AMTOOL = shutil.which("amtool") or shutil.which("amtool", path=str(Path(sys.prefix) / "amtool" / "usr" / "bin"))
@@ -54,7 +56,7 @@ class Client:
 async def serving(opened: Opener, clock: Time) -> AsyncIterator[tuple[Client, Any]]:
     ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     async with opened() as coordinator:
-        api = AlertApi(coordinator._data, coordinator, Secret(TOKEN), ["memory"], clock)
+        api = AlertApi(coordinator._place, coordinator, Secret(TOKEN), ["memory"], clock)
         task = asyncio.create_task(api.serve("127.0.0.1", 0, ready.set_result))
         try:
             yield Client(await asyncio.wait_for(ready, 5)), coordinator
@@ -129,7 +131,7 @@ async def test_who_may_not_and_what_is_not_taken(opened: Opener, clock: Time, mo
         assert await client.raw(b"GET /api/v2/st") == b""
         assert await coordinator.alerts() == []
         with pytest.raises(ConfigError, match="loopback"):
-            await AlertApi(coordinator._data, coordinator, Secret(TOKEN), [], clock).serve("0.0.0.0", 0, print)
+            await AlertApi(coordinator._place, coordinator, Secret(TOKEN), [], clock).serve("0.0.0.0", 0, print)
 
 
 @pytest.mark.skipif(AMTOOL is None, reason="no amtool")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -21,6 +22,8 @@ from rmm.channels import log, webhook
 from rmm.channels.memory import MemoryChannel
 from rmm.errors import ConfigError, RmmError
 from rmm.model.rule import Alert, Notification
+
+pytestmark = pytest.mark.databases("sqlite", "postgres")
 
 FULL = [{"volume": "C:", "used_pct": 99.0}]
 
@@ -175,10 +178,15 @@ async def test_a_channel_that_comes_back_gets_everything_in_order(
     assert {one.alerts[0].endpoint for one in channel.sent} == {f"e{number:02}" for number in range(30)}
 
 
+POSTGRES = Path(__file__).parents[1] / "postgres"
+
 CHILD = """
 import asyncio, os, signal, sys
 from datetime import UTC, datetime
 from pathlib import Path
+sys.path.insert(0, sys.argv[4])
+from cluster import adopt
+adopt()
 from rmm.channels.webhook import WebhookChannel
 from rmm.coordinator import Coordinator
 from rmm.model.rule import Rule
@@ -212,7 +220,7 @@ def test_a_kill_between_commit_and_delivery(tmp_path: Path, receiver: Receiver, 
     batch = b"\n".join(encoded(f"e{n}", now, 1, "OK", f"s{n}", volumes=FULL) for n in range(5)) + b"\n"
 
     def child(mode: str) -> int:
-        command = [sys.executable, "-c", CHILD, str(tmp_path), receiver.url, mode]
+        command = [sys.executable, "-c", CHILD, str(tmp_path), receiver.url, mode, os.fspath(POSTGRES)]
         return subprocess.run(command, input=batch, timeout=60, check=False).returncode
 
     assert child(moment) == -9

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
-from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import aiosqlite
+import asyncpg
 import pytest
+from cluster import rows
 from folding import AT_ONCE, KEYS, START, Time, content, encoded
 
 from rmm.channels.memory import MemoryChannel
@@ -22,6 +22,8 @@ from rmm.core.alerting.mute import Context
 from rmm.model.alerting import Window
 from rmm.model.rule import Rule
 from rmm.settings.rules import shipped_rules
+
+pytestmark = pytest.mark.databases("sqlite", "postgres")
 
 RULES = [*shipped_rules(), Rule(id="volume_full", collector="volumes", field="used_pct", warning=80, critical=90)]
 WINDOW = Window(name="w", weekly=tuple(range(7)), at=(0,), lasts_s=11 * 60)
@@ -58,14 +60,13 @@ async def play(data: Path, clock: Time, channel: MemoryChannel, number: int) -> 
 
 def whole(data: Path) -> dict[str, list[tuple[Any, ...]]]:
     held: dict[str, list[tuple[Any, ...]]] = content(data)
-    with closing(sqlite3.connect(data / "fleet.sqlite")) as file:
-        for table, columns in (("incident", "*"), ("suppressed", "at, key, body"), ("flap", "*")):
-            held[table] = file.execute(f"SELECT {columns} FROM {table} ORDER BY 1, 2").fetchall()
+    for table, columns in (("incident", "*"), ("suppressed", "at, key, body"), ("flap", "*")):
+        held[table] = rows(data, f"SELECT {columns} FROM {table} ORDER BY 1, 2")
     return held
 
 
 async def test_a_cut_after_every_statement(
-    tmp_path: Path, clock: Time, channel: MemoryChannel, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, clock: Time, channel: MemoryChannel, monkeypatch: pytest.MonkeyPatch, database: str
 ) -> None:
     for number in range(len(USED)):
         await play(tmp_path / "whole", clock, channel, number)
@@ -78,7 +79,7 @@ async def test_a_cut_after_every_statement(
     left = [0]
 
     def counted(name: str) -> None:
-        plain = getattr(aiosqlite.Connection, name)
+        plain = getattr(connection, name)
 
         async def call(self: Any, *arguments: Any, **options: Any) -> Any:
             left[0] -= 1
@@ -86,12 +87,13 @@ async def test_a_cut_after_every_statement(
                 raise Ended
             return await plain(self, *arguments, **options)
 
-        monkeypatch.setattr(aiosqlite.Connection, name, call)
+        monkeypatch.setattr(connection, name, call)
 
-    for name in ("execute", "executemany", "execute_fetchall"):
+    connection: Any = aiosqlite.Connection if database == "sqlite" else asyncpg.Connection
+    for name in ("execute", "executemany", "execute_fetchall" if database == "sqlite" else "fetch"):
         counted(name)
     cuts = 0
-    for cut in range(1, 400, 11):  # over the whole of the five rounds
+    for cut in range(1, *((400, 11) if database == "sqlite" else (190, 17))):  # over the whole of the five rounds
         data, again = tmp_path / str(cut), MemoryChannel("memory")
         left[0] = cut
         for number in range(len(USED)):
@@ -103,19 +105,22 @@ async def test_a_cut_after_every_statement(
                 await play(data, clock, again, number)  # the spool has all of it still
         assert whole(data) == expected, cut
         assert {one.id for one in again.sent} == told, cut
-    assert cuts > 20
+    assert cuts > (20 if database == "sqlite" else 8)
 
 
 CHILD = """
 import asyncio, os, signal, sys
-import aiosqlite
-sys.path.insert(0, sys.argv[1])
+import aiosqlite, asyncpg
 from pathlib import Path
+sys.path[:0] = [sys.argv[1], str(Path(sys.argv[1]).parent / "postgres")]
+from cluster import adopt
 from folding import Time
 from test_cuts import MemoryChannel, play
 
 left = [int(sys.argv[3])]
-plain = aiosqlite.Connection.execute
+adopt()
+kind = asyncpg.Connection if "RMM_TEST_CLUSTER" in os.environ else aiosqlite.Connection
+plain = kind.execute
 
 async def execute(self, *arguments, **options):
     left[0] -= 1
@@ -123,7 +128,7 @@ async def execute(self, *arguments, **options):
         os.kill(os.getpid(), signal.SIGKILL)
     return await plain(self, *arguments, **options)
 
-aiosqlite.Connection.execute = execute
+kind.execute = execute
 asyncio.run(play(Path(sys.argv[2]), Time(), MemoryChannel("memory"), int(sys.argv[4])))
 """
 

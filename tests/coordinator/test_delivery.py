@@ -20,8 +20,10 @@ from rmm.model.rule import Alert, Notification
 from rmm.ports import Channel
 from rmm.settings.rules import shipped_rules
 from rmm.tiers.fleet_sqlite import FleetFile
-from rmm.tiers.fleet_sqlite.writer import SQL
+from rmm.tiers.fleet_sqlite.database import SQL
 from rmm.tiers.migrations import migrate
+
+pytestmark = pytest.mark.databases("sqlite", "postgres")
 
 FULL = [{"volume": "C:", "used_pct": 99.0}]
 HIGH = [{"volume": "C:", "used_pct": 85.0}]
@@ -224,6 +226,7 @@ async def test_an_inhibition_on_the_database(routed: Any, clock: Time, tmp_path:
         assert sorted(one.alerts[0].rule for one in mail.sent) == ["cpu_high", "volume_full", "volume_full"]
 
 
+@pytest.mark.databases("sqlite")
 async def test_what_was_told_before_the_routes_came_ends(
     opened: Opener, clock: Time, channel: MemoryChannel, tmp_path: Path
 ) -> None:

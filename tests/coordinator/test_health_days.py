@@ -5,12 +5,15 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
 from folding import CPU, KEYS, START, Time, observation
 
 from rmm.coordinator import Coordinator
 from rmm.model.observation import encode_observation
 from rmm.tiers.fleet_sqlite import FleetFile
 from rmm.tiers.fleet_sqlite.writer import HEALTH_DAYS
+
+pytestmark = pytest.mark.databases("sqlite", "postgres")
 
 
 async def a_round(data: Path, time: Time, seq: int, load: float, status: str = "OK") -> None:

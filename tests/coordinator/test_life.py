@@ -6,13 +6,14 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Iterable
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import msgspec
 import pytest
+from cluster import rows
 from folding import CPU, DISK, KEYS, START, Time, content, encoded
 
 from rmm.channels.memory import MemoryChannel
@@ -25,8 +26,10 @@ from rmm.model.incident import Silence
 from rmm.model.rule import Rule
 from rmm.settings.rules import shipped_rules
 from rmm.tiers.fleet_sqlite import FleetFile
-from rmm.tiers.fleet_sqlite.writer import SQL
+from rmm.tiers.fleet_sqlite.database import SQL
 from rmm.tiers.migrations import migrate
+
+pytestmark = pytest.mark.databases("sqlite", "postgres")
 
 SERVICE = Rule(id="service_down", collector="services", field="state", op="!=", critical="running")
 RULES = [*shipped_rules(), CPU, DISK, SERVICE]
@@ -104,8 +107,8 @@ async def test_a_rebooting_host_is_none(fleet: Fleet) -> None:
         ("OK", {"system": [{"uptime_s": 40}], "services": [{"name": "sql", "state": "stopped"}]}),
         ("OK", {"system": [{"uptime_s": 340}], "services": [{"name": "sql", "state": "running"}]}),
     ]
-    for status, rows in steps:
-        await fleet.round([("a", status, rows)])
+    for status, found in steps:
+        await fleet.round([("a", status, found)])
     assert fleet.told() == []
     assert fleet.untold() == {"starting": 1}
 
@@ -147,8 +150,8 @@ async def test_where_each_end_is_told_at_once_flapping_is_seen_at_the_third_turn
 async def test_an_end_is_told_when_it_has_lasted(fleet: Fleet) -> None:
     """With the alert that ended, and when that was."""
     fleet.settings = PATIENT
-    for rows in ({"volumes": FULL}, {"volumes": FREE}, {}):
-        await fleet.round([("a", "OK", rows)])
+    for found in ({"volumes": FULL}, {"volumes": FREE}, {}):
+        await fleet.round([("a", "OK", found)])
     assert [kind for kind, _ in fleet.told()] == ["firing"]
     await fleet.round([("a", "OK", {})])
     assert [kind for kind, _ in fleet.told()] == ["firing", "resolved"]
@@ -324,10 +327,9 @@ async def test_what_is_resolved_by_hand_is_told_and_fires_anew_when_it_holds(fle
 async def test_acts_are_only_added(fleet: Fleet) -> None:
     await fleet.round([("a", "OK", {"volumes": FULL})])
     await acts.acknowledge(fleet.data, [1], by(fleet.clock), None)
-    with closing(sqlite3.connect(fleet.data / "fleet.sqlite")) as file:
-        for statement in ("DELETE FROM act", "UPDATE act SET at = ''"):
-            with pytest.raises(sqlite3.IntegrityError, match="only added"):
-                file.execute(statement)
+    for statement in ("DELETE FROM act", "UPDATE act SET at = ''"):
+        with pytest.raises((sqlite3.IntegrityError, asyncpg.PostgresError), match="only added"):
+            rows(fleet.data, statement)
 
 
 @pytest.mark.parametrize(
@@ -364,6 +366,7 @@ async def test_what_was_not_told_is_forgotten_in_time(fleet: Fleet) -> None:
     assert fleet.untold()["window"] == 0
 
 
+@pytest.mark.databases("sqlite")
 async def test_an_old_database_is_not_told_again(tmp_path: Path, fleet: Fleet) -> None:
     """What fired before incidents were known was told then."""
     import aiosqlite
@@ -423,7 +426,6 @@ async def test_the_order_of_a_batch_decides_nothing(tmp_path: Path, clock: Time,
         fleet = Fleet(tmp_path / name, clock, channel)
         await fleet.round(order)
         held = content(fleet.data)
-        with closing(sqlite3.connect(fleet.data / "fleet.sqlite")) as file:
-            held["incident"] = file.execute("SELECT id, state, body FROM incident ORDER BY id").fetchall()
+        held["incident"] = rows(fleet.data, "SELECT id, state, body FROM incident ORDER BY id")
         found.append(held)
     assert found[0] == found[1] == found[2]

@@ -7,12 +7,15 @@ from datetime import timedelta
 from pathlib import Path
 
 import msgspec
+import pytest
 from folding import START, Opener, Time, observation
 
 from rmm.coordinator.quarantine import accept
 from rmm.model.identity import Refusal
 from rmm.model.observation import encode_observation
 from rmm.tiers.fleet_sqlite import FleetFile
+
+pytestmark = pytest.mark.databases("sqlite", "postgres")
 
 
 def refused(endpoint: str, seq: int, name: str) -> bytes:

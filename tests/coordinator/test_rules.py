@@ -15,6 +15,8 @@ from rmm.core.health import fleet_score, health
 from rmm.core.rules import CLEAR, UNKNOWN, compile_rules
 from rmm.model.rule import Alert, Rule
 
+pytestmark = pytest.mark.databases("sqlite", "postgres")
+
 
 def severity(rule: Rule, row: dict[str, Any], held: str = CLEAR) -> str:
     return compile_rules([rule])[rule.collector][0].severity(row, held)

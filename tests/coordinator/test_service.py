@@ -18,8 +18,10 @@ from rmm.channels.memory import MemoryChannel
 from rmm.errors import TierError
 from rmm.model.observation import Fault, decode_observation
 from rmm.tiers.fleet_sqlite import FleetFile, FleetStore
-from rmm.tiers.fleet_sqlite.writer import SQL
+from rmm.tiers.fleet_sqlite.database import SQL
 from rmm.tiers.migrations import migrate
+
+pytestmark = pytest.mark.databases("sqlite", "postgres")
 
 
 def cpu(value: float | None) -> list[dict[str, Any]]:
@@ -300,6 +302,7 @@ async def test_a_rule_that_is_gone_ends_with_its_alerts(opened: Opener, clock: T
     assert [kind for kind, _ in told(channel)] == ["firing", "resolved"]
 
 
+@pytest.mark.databases("sqlite")
 async def test_what_cannot_be_stored_is_forgotten(opened: Opener, clock: Time, tmp_path: Path) -> None:
     """A fold that fails leaves no alert in memory that the database does not have."""
     full = encoded("a", clock.at, 1, volumes=[{"volume": "C:", "used_pct": 99.0}])
@@ -315,6 +318,7 @@ async def test_what_cannot_be_stored_is_forgotten(opened: Opener, clock: Time, t
     assert FleetFile(tmp_path / "data").alerts()[0]["count"] == 1
 
 
+@pytest.mark.databases("sqlite")
 async def test_a_migrated_database_is_as_a_fresh_one(tmp_path: Path) -> None:
     class First:
         """The schema of the first version alone."""
@@ -340,6 +344,7 @@ async def test_a_migrated_database_is_as_a_fresh_one(tmp_path: Path) -> None:
     assert len(content(tmp_path / "old")["outbox"]) == 1
 
 
+@pytest.mark.databases("sqlite")
 async def test_what_folding_costs(opened: Opener, clock: Time, capsys: pytest.CaptureFixture[str]) -> None:
     """CPU per observation with forty volumes, beside what only reading the observation costs."""
     rows = [{"volume": f"{n}:", "used_pct": 10.0, "label": "data", "size_b": 10**12} for n in range(40)]

@@ -17,6 +17,8 @@ from rmm.model.escalation import Override, Rota
 from rmm.tiers.fleet_sqlite import FleetFile
 from rmm.tiers.fleet_sqlite.escalation import EscalationFile
 
+pytestmark = pytest.mark.databases("sqlite", "postgres")
+
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
@@ -240,6 +242,7 @@ async def test_a_broken_calendar_reaches_somebody_and_is_noted(world: World, tmp
     assert world.taken[0].note == "servers: oncall.ics cannot be used"
 
 
+@pytest.mark.databases("sqlite")
 async def test_a_year_of_alerts(world: World) -> None:
     """One every 100 hours: each tells four times, at its moments, the person whose week it is."""
     moment, count = at("2026-03-02T12:00"), 0

@@ -34,6 +34,13 @@ def test_without_a_kill_everything_is_told_once(whole: list[str]) -> None:
 
 
 @pytest.mark.crash
+@pytest.mark.databases("postgres")
+@pytest.mark.parametrize("moment", range(19, 33, 4))
+def test_killed_at_while_a_server_has_the_database(moment: int, whole: list[str], tmp_path: Path) -> None:
+    test_killed_at(moment, whole, tmp_path)
+
+
+@pytest.mark.crash
 @pytest.mark.parametrize("moment", range(19, 33))
 def test_killed_at(moment: int, whole: list[str], tmp_path: Path) -> None:
     """Before each statement of the second step, before and after its commit, after it was sent and marked."""

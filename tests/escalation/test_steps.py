@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +14,8 @@ from rmm.core.alerting.escalation import Calls, Step, calls_of, due_steps, next_
 from rmm.core.alerting.hours import OpenHours
 from rmm.core.alerting.oncall import Roster
 from rmm.model.escalation import Contact, Course, Layer, Person, Policy, Rota, Slot, Target, Tier
+
+pytestmark = pytest.mark.databases("sqlite", "postgres")
 
 START = datetime(2026, 3, 2, 15, tzinfo=UTC)  # a Monday, 16:00 in Berlin
 MINUTE = timedelta(minutes=1)

@@ -29,6 +29,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "coordinator"))
 
 from folding import AT_ONCE, DISK, KEYS, Time, observation
 
+pytestmark = pytest.mark.databases("sqlite", "postgres")
+
 ROUTES = (Route(name="r", match={"severity": "critical"}, channels=("board",), escalation="standard"),)
 SOURCE = Rule(id="power", collector="cpu", field="util_pct", where={"core": "_Total"}, critical=95)
 

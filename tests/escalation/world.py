@@ -8,16 +8,19 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sqlite3
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "postgres"))
+
+from cluster import adopt, rows
 
 from rmm.calendars.lookup import Lookup
 from rmm.coordinator.escalation import Escalations, Setup
@@ -145,16 +148,14 @@ class World:
         self.deliver()
 
     def deliver(self) -> None:
-        with closing(sqlite3.connect(self._data / "fleet.sqlite")) as db:
-            found = db.execute("SELECT id, channel, body FROM outbox WHERE sent_at = '' ORDER BY at, id, channel")
-            for identity, channel, body in found.fetchall():
-                kind = msgspec.json.decode(body)["kind"]
-                self.told.append((f"{self.now.astimezone(BERLIN):%d %H:%M}", channel, kind))
-                self.ids.append(f"{identity} {channel}")
-                self._hook(f"sent {identity} {channel}")
-                db.execute("UPDATE outbox SET sent_at = 'x' WHERE id = ? AND channel = ?", (identity, channel))
-                db.commit()
-                self._hook("marked")
+        found = rows(self._data, "SELECT id, channel, body FROM outbox WHERE sent_at = '' ORDER BY at, id, channel")
+        for identity, channel, body in found:
+            kind = msgspec.json.decode(body)["kind"]
+            self.told.append((f"{self.now.astimezone(BERLIN):%d %H:%M}", channel, kind))
+            self.ids.append(f"{identity} {channel}")
+            self._hook(f"sent {identity} {channel}")
+            rows(self._data, f"UPDATE outbox SET sent_at = 'x' WHERE id = '{identity}' AND channel = '{channel}'")
+            self._hook("marked")
 
 
 def _interrupt(world: World, hook: Callable[[str], None]) -> None:
@@ -203,6 +204,7 @@ def main() -> None:
         if count == moment:
             os.kill(os.getpid(), signal.SIGKILL)
 
+    adopt()
     data.mkdir(exist_ok=True)
     asyncio.run(script(data, hook))
 

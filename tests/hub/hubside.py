@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sqlite3
+import random
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from cluster import rows as rows
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -26,6 +27,7 @@ from rmm.hub.hub import Hub, Plan, Trust
 from rmm.hub.ingest import Place
 from rmm.model.alerting import AlertSettings
 from rmm.model.envelope import OBSERVATION, ROUND, Beat, Entry, Envelope, Marks, Receipt, RoundEnd
+from rmm.model.incident import Act
 from rmm.model.observation import CollectorResult, Fault, Observation, encode_observation
 from rmm.model.rule import Rule
 from rmm.model.settings import Retention
@@ -44,6 +46,9 @@ CPU = Rule(id="cpu_high", collector="cpu", field="util_pct", where={"core": "_To
 AT_ONCE = AlertSettings(resolve_after=0)
 LIMITS = Limits(90.0, 120.0, 4 << 30)
 FOREVER = Retention(samples=0, changes=0, hourly=0, daily=0)
+
+SITES = ("berlin", "lyon")
+OWNERS = {f"{site}-{n}": site for site in SITES for n in range(6)}
 
 
 class Time:
@@ -65,8 +70,8 @@ class Time:
 class Key:
     """Of a collector, or of the hub."""
 
-    def __init__(self) -> None:
-        self._key = Ed25519PrivateKey.generate()
+    def __init__(self, raw: bytes) -> None:
+        self._key = Ed25519PrivateKey.from_private_bytes(raw)
         self._public = self._key.public_key()
 
     def sign(self, data: bytes) -> bytes:
@@ -83,9 +88,10 @@ class Key:
 class Keys:
     """All collectors' keys, and the hub's."""
 
-    def __init__(self, *collectors: tuple[str, str]) -> None:
-        self.hub = Key()
-        self.of = {one: Key() for one in collectors}
+    def __init__(self, *collectors: tuple[str, str], seed: int | None = None) -> None:
+        dice = random.Random(seed)
+        self.hub = Key(dice.randbytes(32))
+        self.of = {one: Key(dice.randbytes(32)) for one in collectors}
         self.revoked: set[tuple[str, str]] = set()
 
     def key_of(self, site: str, collector: str) -> Verify | None:
@@ -113,6 +119,31 @@ def observation(
         fault=None if status == "OK" else Fault(code, "R1", "hint", "message"),
         collectors=results if status == "OK" else {}, epoch="00" * 8, seq=seq,
     )  # fmt: skip
+
+
+def observed(rounds: int = 6) -> list[Observation]:
+    found = []
+    for number in range(rounds):
+        for place, (endpoint, site) in enumerate(OWNERS.items()):
+            at = START + timedelta(minutes=5 * number, seconds=place)
+            busy = 97.0 if endpoint == "lyon-3" and number >= 4 else 12.0
+            services = 5 + (number if endpoint == "berlin-1" else 0)
+            found.append(observation(site, endpoint, at, number + 1, busy=busy, services=services))
+    return found
+
+
+class Given:
+    """A delivery of no bus."""
+
+    def __init__(self, subject: str, data: bytes) -> None:
+        self.subject, self.data, self.attempt = subject, data, 1
+        self.acked = False
+
+    async def ack(self) -> None:
+        self.acked = True
+
+    async def later(self, delay_s: float) -> None:
+        raise AssertionError(delay_s)
 
 
 class Site:
@@ -227,17 +258,17 @@ def checksum(data: Path, sites: Iterable[str]) -> dict[str, str]:
     return {site: SiteSamples(data, site).checksum() for site in sites}
 
 
-def rows(data: Path, statement: str) -> list[tuple[Any, ...]]:
-    connection = sqlite3.connect(data / "fleet.sqlite")
-    try:
-        return connection.execute(statement).fetchall()
-    finally:
-        connection.close()
+def acts(data: Path) -> list[Act]:
+    """The audit log, oldest first."""
+    return [msgspec.json.decode(row[0], type=Act) for row in rows(data, "SELECT body FROM act ORDER BY no")]
 
 
 def fleet(data: Path) -> list[tuple[Any, ...]]:
     """What the view has of endpoints."""
-    return rows(data, "SELECT id, name, site, status, observed_at, epoch, seq, facts FROM endpoint ORDER BY id")
+    found: list[tuple[Any, ...]] = rows(
+        data, "SELECT id, name, site, status, observed_at, epoch, seq, facts FROM endpoint ORDER BY id"
+    )
+    return found
 
 
 async def embedded(data: Path, clock: Time, observations: Sequence[Observation]) -> None:

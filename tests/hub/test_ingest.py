@@ -11,17 +11,21 @@ from pathlib import Path
 import msgspec
 import pytest
 from hubside import (
+    OWNERS,
+    SITES,
     START,
     Keys,
     Receiver,
     Site,
     Time,
+    acts,
     checksum,
     embedded,
     fleet,
     hub,
     idle,
     observation,
+    observed,
     plan,
     rows,
     running,
@@ -37,26 +41,15 @@ from rmm.model.envelope import Marks
 from rmm.model.incident import Act
 from rmm.model.observation import Observation, encode_observation
 
-SITES = ("berlin", "lyon")
-OWNERS = {f"{site}-{n}": site for site in SITES for n in range(6)}
-
-
-def observed(rounds: int = 6) -> list[Observation]:
-    found = []
-    for number in range(rounds):
-        for place, (endpoint, site) in enumerate(OWNERS.items()):
-            at = START + timedelta(minutes=5 * number, seconds=place)
-            busy = 97.0 if endpoint == "lyon-3" and number >= 4 else 12.0
-            services = 5 + (number if endpoint == "berlin-1" else 0)
-            found.append(observation(site, endpoint, at, number + 1, busy=busy, services=services))
-    return found
-
 
 def sites(keys: Keys, observations: list[Observation]) -> list[Site]:
     made = {site: Site(keys, site) for site in SITES}
     for one in observations:
         made[one.site].observe(one)
     return list(made.values())
+
+
+pytestmark = pytest.mark.databases("sqlite", "postgres")
 
 
 async def delivered(bus: MemoryBus, senders: list[Site], envelopes: list[tuple[str, bytes]], heard: Receiver) -> None:
@@ -126,8 +119,8 @@ async def test_bad_envelopes_are_counted_told_once_and_stop_nothing(
     assert found == {reason: len(some) for reason, some in bad.items()}
     assert heard.newest["berlin"].refused == found
     assert rows(tmp_path, "SELECT reason, number FROM site_refused WHERE site = 'unknown'") == [("envelope.site", 1)]
-    acts = rows(tmp_path, "SELECT body ->> '$.who', body ->> '$.reason' FROM act WHERE what = 'refused'")
-    assert sorted(acts) == sorted(("hub", reason) for reason in [*bad, "envelope.site"])
+    found_acts = [(one.who, one.what, one.reason) for one in acts(tmp_path)]
+    assert sorted(found_acts) == sorted(("hub", "refused", reason) for reason in [*bad, "envelope.site"])
     told = [one for one in caplog.records if "refused of site berlin" in one.getMessage()]
     assert len(told) == len(bad)
 
@@ -202,6 +195,7 @@ async def test_gaps_are_asked_for_and_sites_are_told_when_they_ask(tmp_path: Pat
         listening.cancel()
 
 
+@pytest.mark.databases("sqlite")  # of which the backup is a copy
 async def test_a_restored_older_database_gets_what_it_lost(tmp_path: Path, clock: Time, keys: Keys) -> None:
     clock.add(minutes=26)
     observations = observed()
@@ -317,5 +311,5 @@ async def test_what_people_did_at_a_site_is_in_the_audit_log_once(tmp_path: Path
             await delivered(bus, [site], [(site.subject, site.sealed())] * 3, heard)
             clock.add(seconds=30)
             await opened.rounds.look()  # which tells channels what people did here
-    acts = rows(tmp_path, "SELECT what, body ->> '$.who', body ->> '$.detail' FROM act")
-    assert acts == [("ack (site)", "ada at berlin", "cpu_high|berlin-0|")]
+    found = [(one.what, one.who, one.detail) for one in acts(tmp_path)]
+    assert found == [("ack (site)", "ada at berlin", "cpu_high|berlin-0|")]

@@ -17,6 +17,8 @@ from rmm.model.board import Board
 from rmm.model.endpoint import Endpoint
 from rmm.tiers.fleet_sqlite import BoardFile
 
+pytestmark = pytest.mark.databases("sqlite", "postgres")
+
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
@@ -47,6 +49,7 @@ def test_nothing_is_there_yet(tmp_path: Path) -> None:
     assert file.state() == file.state()
 
 
+@pytest.mark.databases("sqlite")
 def test_it_is_read_again_only_when_it_has_changed(data: Path) -> None:
     file = BoardFile(data)
     assert file.state() != file.state()  # written a moment ago: who knows
@@ -68,6 +71,7 @@ def test_reading_is_no_change(data: Path) -> None:
     assert file.state() == before
 
 
+@pytest.mark.databases("sqlite")
 def test_a_locked_database_is_said_so_soon(data: Path) -> None:
     with sqlite3.connect(data / "fleet.sqlite", isolation_level=None) as other:
         other.execute("PRAGMA locking_mode = EXCLUSIVE")
@@ -82,6 +86,7 @@ def test_a_locked_database_is_said_so_soon(data: Path) -> None:
     other.close()
 
 
+@pytest.mark.databases("sqlite")
 @pytest.mark.parametrize(
     "damage",
     [
@@ -98,6 +103,7 @@ def test_a_damaged_database_is_told(data: Path, damage: object) -> None:
     assert told.value.code == "tier.damaged"
 
 
+@pytest.mark.databases("sqlite")
 @pytest.mark.parametrize("body", ["{", "{}", '{"rule": 5}'])
 def test_an_alert_that_is_none_is_damage(data: Path, body: str) -> None:
     with sqlite3.connect(data / "fleet.sqlite") as other:

@@ -20,8 +20,8 @@ from rmm.model.observation import decode_observation
 from rmm.model.settings import Retention
 from rmm.tiers.cold_sqlite import ColdReader, asking, writer
 from rmm.tiers.cold_sqlite.writer import path_of
-from rmm.tiers.fleet_sqlite import FleetFile
-from rmm.tiers.fleet_sqlite import writer as fleet
+from rmm.tiers.fleet_sqlite import FleetFile, FleetStore
+from rmm.tiers.fleet_sqlite import folder as fleet
 from rmm.tiers.shard_store import open_shard
 
 MOST = 4 << 20
@@ -93,7 +93,7 @@ async def test_the_wal_of_the_fleets_file_stays_bounded_too(tmp_path: Path, monk
     async def some(rounds: int) -> TierError | None:
         nonlocal largest, count
         for _ in range(rounds):  # each opens the file, as each round does
-            async with fleet.FleetStore.open(tmp_path) as store:
+            async with FleetStore.open(tmp_path) as store:
                 try:
                     async with fleet.alone(tmp_path), store.transaction():
                         await store.add_acceptances([accepted(count)])

@@ -12,8 +12,8 @@ import pytest
 from rmm.durable import hold
 from rmm.errors import LeaseLost
 from rmm.model.identity import Acceptance, Refusal
-from rmm.tiers.fleet_sqlite import FleetFile, writer
-from rmm.tiers.fleet_sqlite.writer import FleetStore, alone, path_of
+from rmm.tiers.fleet_sqlite import FleetFile, FleetStore, alone, folder
+from rmm.tiers.fleet_sqlite.folder import path_of
 from rmm.tiers.migrations import open_writer
 from rmm.tiers.store.places import FLEET, SHARD
 from rmm.tiers.store.sqlite import newest_schema, scripts_of
@@ -69,7 +69,7 @@ async def test_the_fleets_file_is_opened_and_migrated_alone(tmp_path: Path, monk
     path = path_of(tmp_path)
     of_schema(path, scripts_of(FLEET), 1)
     before = path.read_bytes()
-    monkeypatch.setattr(writer, "LOCK_S", 0.2)
+    monkeypatch.setattr(folder, "LOCK_S", 0.2)
     with hold(tmp_path / "locks" / "fleet.lock", "somebody else"):
         with pytest.raises(LeaseLost, match="the fleet's database is held by process"):
             async with FleetStore.open(tmp_path):

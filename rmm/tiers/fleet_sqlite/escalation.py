@@ -1,9 +1,7 @@
-"""What fleet.sqlite keeps of escalation: courses of alerts, steps that were taken, overrides of on-call rotas."""
+"""What the fleet's database keeps of escalation: courses of alerts, steps taken, overrides of on-call rotas."""
 
 from __future__ import annotations
 
-import json
-import sqlite3
 from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, datetime
 from typing import Any
@@ -13,6 +11,7 @@ import msgspec
 from rmm.core.alerting.incidents import MOST_TOLD
 from rmm.model.escalation import Course, Override, Taken
 from rmm.model.rule import Alert
+from rmm.tiers.fleet_sqlite.database import Row
 from rmm.tiers.fleet_sqlite.reader import FleetFile
 from rmm.tiers.fleet_sqlite.writer import FleetStore
 
@@ -50,7 +49,7 @@ class EscalationStore:
 
     async def open_of(self, subjects: Iterable[str]) -> list[Course]:
         """The courses of these incidents or alerts (`Course.key`) that are not closed."""
-        return await self._store.rows("open_courses_of", lambda row: _course(row[0]), json.dumps(list(subjects)))
+        return await self._store.rows("open_courses_of", lambda row: _course(row[0]), list(subjects))
 
     async def soonest(self) -> datetime | None:
         """When the next step of any course is."""
@@ -60,7 +59,7 @@ class EscalationStore:
     async def live(self, subjects: Collection[str]) -> dict[str, list[Alert]]:
         """Live alerts of these incidents or keys, by which of them they are of."""
         found: dict[str, list[Alert]] = {}
-        for alert in await self._store.rows("live_of", lambda row: _alert(row[0]), json.dumps(list(subjects))):
+        for alert in await self._store.rows("live_of", lambda row: _alert(row[0]), list(subjects)):
             for subject in (alert.incident, alert.key):
                 if subject in subjects:
                     found.setdefault(subject, []).append(alert)
@@ -68,7 +67,7 @@ class EscalationStore:
 
     async def still_open(self, subjects: Iterable[str]) -> set[str]:
         """Those of them that are open incidents."""
-        return set(await self._store.rows("still_open", lambda row: str(row[0]), json.dumps(list(subjects))))
+        return set(await self._store.rows("still_open", lambda row: str(row[0]), list(subjects)))
 
     async def ended(self, course: Course) -> list[Alert]:
         """The alerts of a course that is over, the newest of each key; none where they are not known any more."""
@@ -91,7 +90,7 @@ class EscalationStore:
     async def steps_of(self, keys: Iterable[str]) -> dict[tuple[str, datetime, str], set[tuple[int, int]]]:
         """(key, first_at, policy) -> (repeat, step) of what was taken, for courses' keys."""
         found: dict[tuple[str, datetime, str], set[tuple[int, int]]] = {}
-        for one in await self._store.rows("steps_of", lambda row: _taken(row[0]), json.dumps(list(keys))):
+        for one in await self._store.rows("steps_of", lambda row: _taken(row[0]), list(keys)):
             found.setdefault((one.key, one.first_at, one.policy), set()).add((one.repeat, one.step))
         return found
 
@@ -134,7 +133,7 @@ class EscalationFile:
         """The steps of a course that were taken."""
         return self._ask("steps", lambda row: _taken(row[0]), *_identity(course))
 
-    def _ask(self, statement: str, read: Callable[[sqlite3.Row], Any], *arguments: Any) -> list[Any]:
+    def _ask(self, statement: str, read: Callable[[Row], Any], *arguments: Any) -> list[Any]:
         return self._file.ask(statement, read, *arguments, schema=SCHEMA)
 
 

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from importlib.resources import files
 from typing import Any, NamedTuple, TypeVar
 
-import aiosqlite
 import msgspec
 
 from rmm.core.alerting.pipeline import Known, Plan, Unit
 from rmm.core.alerting.route import subject
-from rmm.errors import TierError
 from rmm.model.routing import Heard, Waiting
 from rmm.model.rule import Alert, Notification
-from rmm.tiers.migrations import named
+from rmm.tiers.fleet_sqlite.database import Database
 
 T = TypeVar("T")
 
@@ -26,7 +21,6 @@ _alert = msgspec.json.Decoder(Alert).decode
 _notification = msgspec.json.Decoder(Notification).decode
 _waiting = msgspec.json.Decoder(Waiting).decode
 _heard = msgspec.json.Decoder(Heard).decode
-_SQL = named((files("rmm.tiers.fleet_sqlite") / "sql" / "delivery.sql").read_text(encoding="utf-8"))
 
 
 class Fared(NamedTuple):
@@ -40,18 +34,18 @@ class Fared(NamedTuple):
 class Outbox:
     """One connection's view."""
 
-    def __init__(self, db: aiosqlite.Connection, failed: Callable[[Exception], TierError]) -> None:
-        self._db = db
-        self._failed = failed
+    def __init__(self, database: Database) -> None:
+        self._db = database
 
     async def _rows(self, statement: str, read: Callable[[Any], T], *arguments: Any) -> list[T]:
+        found = await self._db.fetch(statement, arguments)
         try:
-            return [read(row) for row in await self._db.execute_fetchall(_SQL[statement], arguments)]
-        except (sqlite3.Error, msgspec.DecodeError, ValueError, TypeError) as error:
-            raise self._failed(error) from error
+            return [read(row) for row in found]
+        except (msgspec.DecodeError, ValueError, TypeError) as error:
+            raise self._db.failed(error) from error
 
     async def _many(self, statement: str, rows: Iterable[Sequence[Any]]) -> None:
-        await self._db.executemany(_SQL[statement], list(rows))
+        await self._db.executemany(statement, list(rows))
 
     async def fresh(self, most: int) -> list[Notification]:
         """What no stage has looked at yet, oldest first."""
@@ -65,13 +59,13 @@ class Outbox:
     async def known(self, fresh: Sequence[Notification], units: Iterable[Unit], now: datetime) -> Known:
         """All that the stages need of these notifications and of what is due now; without live alerts."""
         keys = {subject(one) for one in fresh}
-        wanted = json.dumps([list(unit) for unit in units])
+        wanted = [list(unit) for unit in units]
         found = await self._rows(
             "concerned_waiting", lambda row: (_waiting(row[0]), _notification(row[1])),
-            _text(now), json.dumps(list(keys)), wanted,
+            _text(now), list(keys), wanted,
         )  # fmt: skip
         keys |= {one.alert for one, _ in found}
-        heard = await self._rows("concerned_heard", lambda row: _heard(row[0]), json.dumps(list(keys)))
+        heard = await self._rows("concerned_heard", lambda row: _heard(row[0]), list(keys))
         flushed = await self._rows("flushed", lambda row: ((row[0], row[1]), datetime.fromisoformat(row[2])))
         return Known({body.id: body for _, body in found}, [one for one, _ in found], heard, dict(flushed), {})
 
@@ -82,7 +76,7 @@ class Outbox:
     async def alerts(self, subjects: Iterable[str]) -> dict[str, list[Alert]]:
         """Live alerts by what they are told as: `rmm.core.alerting.route.subject`."""
         live: dict[str, list[Alert]] = {}
-        wanted = json.dumps(list(subjects))
+        wanted = list(subjects)
         for name, alert in await self._rows("alerts_by_subject", lambda row: (row[0], _alert(row[1])), wanted):
             live.setdefault(name, []).append(alert)
         return live
@@ -157,13 +151,13 @@ class Outbox:
 
     async def try_again(self, channel: str) -> int:
         """Everything that was not taken, given up or not, is due now; of all channels where empty. How many."""
-        await self._db.execute(_SQL["free_channels"], (channel,))
+        await self._db.execute("free_channels", (channel,))
         return len(await self._rows("try_again", lambda row: row[0], channel))
 
     async def forget(self, before: datetime) -> None:
         """What is done and older than that."""
         for statement in ("forget_outbox", "forget_notifications", "forget_flushed"):
-            await self._db.execute(_SQL[statement], (_text(before),))
+            await self._db.execute(statement, (_text(before),))
 
 
 def _heard_row(one: Heard) -> tuple[str, str, str, str, str]:

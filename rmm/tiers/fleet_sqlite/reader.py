@@ -1,11 +1,9 @@
-"""Read-only access to `data/fleet.sqlite`, also while the coordinator writes it, also before there is one."""
+"""Read-only access to the fleet's database, also while the coordinator writes it, also before there is one."""
 
 from __future__ import annotations
 
 import json
-import sqlite3
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -15,8 +13,8 @@ import msgspec
 from rmm.model.identity import Acceptance, Refusal
 from rmm.model.incident import Act, Incident, Silence, Suppressed
 from rmm.model.rule import Alert
-from rmm.tiers.fleet_sqlite.writer import act_of, path_of, silence_of, statements
-from rmm.tiers.migrations import tier_error
+from rmm.tiers.fleet_sqlite.database import Place, Question, Row, place_of
+from rmm.tiers.fleet_sqlite.writer import act_of, silence_of
 
 IDENTITY = 3  # the schema that has refusals and acceptances
 DELIVERY = 5  # the schema whose outbox has what the stages made of it
@@ -53,34 +51,20 @@ class HealthDay(NamedTuple):
 
 
 class FleetFile:
-    """Opens the file for the length of one question."""
+    """Opens the database for the length of one question."""
 
-    def __init__(self, data: Path) -> None:
-        self._path = path_of(data)
-        self._sql = statements()
+    def __init__(self, where: Path | Place) -> None:
+        self._place = place_of(where)
 
-    @contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
-        connection = sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True, timeout=10)
-        connection.row_factory = sqlite3.Row
-        try:
-            yield connection
-        finally:
-            connection.close()
-
-    def _ask(self, statement: str, read: Callable[[sqlite3.Row], T], *arguments: Any, schema: int = 1) -> list[T]:
+    def _ask(self, statement: str, read: Callable[[Row], T], *arguments: Any, schema: int = 1) -> list[T]:
         """The rows of a statement, each as `read` gives it."""
-        if not self._path.exists():
-            return []
+        (found,) = self._place.ask(Question(statement, arguments, schema))
         try:
-            with self._open() as connection:
-                if connection.execute("PRAGMA user_version").fetchone()[0] < schema:
-                    return []  # only just made, or of an older rmm: the next round brings it up to date
-                return [read(row) for row in connection.execute(self._sql[statement], arguments)]
-        except (sqlite3.Error, msgspec.DecodeError, ValueError, TypeError) as error:  # what is read does not decode
-            raise tier_error(self._path, error) from error
+            return [read(row) for row in found]
+        except (msgspec.DecodeError, ValueError, TypeError) as error:  # what is read does not decode
+            raise self._place.failed(error) from error
 
-    def ask(self, statement: str, read: Callable[[sqlite3.Row], T], *arguments: Any, schema: int = 1) -> list[T]:
+    def ask(self, statement: str, read: Callable[[Row], T], *arguments: Any, schema: int = 1) -> list[T]:
         """The rows of a named statement, for the parts of this file that are modules of their own."""
         return self._ask(statement, read, *arguments, schema=schema)
 
@@ -90,22 +74,22 @@ class FleetFile:
 
     def alerts(self, *, states: Sequence[str] = (), endpoint: str = "", most: int = 10_000) -> list[dict[str, Any]]:
         """Alerts, newest first; `number` names one for commands."""
-        wanted = json.dumps(list(states) or ["firing", "acknowledged"])
+        wanted = list(states) or ["firing", "acknowledged"]
         return self._ask("alerts", _numbered_alert, wanted, endpoint, most)
 
     def alert(self, number: int) -> dict[str, Any] | None:
         """One alert as `alerts` has it; None where there is none of this number."""
-        found = self._ask("alerts_by_number", _numbered_alert, json.dumps([number]))
+        found = self._ask("alerts_by_number", _numbered_alert, [number])
         return found[0] if found else None
 
     def numbered(self, numbers: Sequence[int]) -> dict[int, Alert]:
         """Alerts by the numbers that commands show."""
-        wanted = json.dumps(list(numbers))
+        wanted = list(numbers)
         return dict(self._ask("alerts_by_number", lambda row: (int(row[0]), _alert(row[1])), wanted))
 
     def incidents(self, names: Sequence[str]) -> dict[str, Incident]:
         """Incidents by id."""
-        found = self._ask("incidents", lambda row: _incident(row[0]), json.dumps(list(names)), schema=LIFE)
+        found = self._ask("incidents", lambda row: _incident(row[0]), list(names), schema=LIFE)
         return {one.id: one for one in found}
 
     def silences(self, since: datetime) -> list[Silence]:
@@ -161,15 +145,15 @@ def _text(at: datetime | None) -> str:
     return at.astimezone(UTC).isoformat(timespec="microseconds") if at else ""
 
 
-def _numbered_alert(row: sqlite3.Row) -> dict[str, Any]:
+def _numbered_alert(row: Row) -> dict[str, Any]:
     return {"number": row["no"], **json.loads(row["body"])}
 
 
-def _read_suppressed(row: sqlite3.Row) -> Suppressed:
+def _read_suppressed(row: Row) -> Suppressed:
     return _suppressed(row[0])
 
 
-def _endpoint(row: sqlite3.Row) -> dict[str, Any]:
+def _endpoint(row: Row) -> dict[str, Any]:
     return {
         "endpoint": row["id"],
         **{name: row[name] for name in ("name", "site", "shard", "status", "fault_code", "hint", "message")},
@@ -182,5 +166,5 @@ def _endpoint(row: sqlite3.Row) -> dict[str, Any]:
     }
 
 
-def _refused(row: sqlite3.Row) -> Refused:
+def _refused(row: Row) -> Refused:
     return Refused(row[0], datetime.fromisoformat(row[1]), datetime.fromisoformat(row[2]), _refusal(row[3]))

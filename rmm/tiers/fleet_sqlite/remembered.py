@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -34,7 +33,7 @@ class Remembered:
 
     async def of(self, endpoints: Iterable[str]) -> dict[str, Memory]:
         """What is remembered of these endpoints."""
-        wanted = json.dumps(list(endpoints))
+        wanted = list(endpoints)
         return dict(await self._store.rows("remembered", lambda row: (row[0], _memory(row[1])), wanted))
 
     async def all(self) -> dict[str, Memory]:

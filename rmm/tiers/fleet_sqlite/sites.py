@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
@@ -29,7 +28,7 @@ class SiteStore:
 
     async def marks(self, sites: Iterable[str]) -> list[EpochMarks]:
         """All epochs of these sites, those that grew last at the end."""
-        return await self._store.rows("site_marks", _read_marks, json.dumps(list(sites)))
+        return await self._store.rows("site_marks", _read_marks, list(sites))
 
     async def put_marks(self, rows: Iterable[EpochMarks]) -> None:
         """Replace what is committed of epochs."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from rmm.tiers.cold_sqlite.asking import opened
 from rmm.tiers.cold_sqlite.sealed import SQL as SEALED_SQL
 from rmm.tiers.cold_sqlite.writer import SQL as SHARD_SQL
-from rmm.tiers.fleet_sqlite.writer import SQL as FLEET_SQL
+from rmm.tiers.fleet_sqlite.database import SQL as FLEET_SQL
 from rmm.tiers.store.places import FLEET, SHARD
 
 MOST_TOLD = 5  # lines of what integrity_check says
