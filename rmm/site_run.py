@@ -20,7 +20,7 @@ from rmm.app import App, SiteCollector
 from rmm.bus.jetstream import JetStreamBus, open_bus
 from rmm.configured import Passphrase
 from rmm.durable import hold
-from rmm.errors import RmmError
+from rmm.errors import RmmError, TierError
 from rmm.loop import SystemClock
 from rmm.model.envelope import AUDIT as AUDIT_ENTRY
 from rmm.model.envelope import ROUND, Beat, RoundEnd
@@ -39,7 +39,7 @@ from rmm.site.identity import Identity
 from rmm.site.leases import Leases
 from rmm.site.outlet import ForwardingOutlet
 from rmm.tiers.fleet_sqlite import FleetFile
-from rmm.tiers.outgoing import open_outgoing, spooled_at
+from rmm.tiers.outgoing import OutgoingLog, open_outgoing
 
 if TYPE_CHECKING:
     from rmm.coordinator import Coordinator
@@ -98,6 +98,7 @@ class _Life:
         self._link: tuple[str, datetime] = ("down", self._started)
         self._audit: list[Item] = []  # that is not in the outgoing log yet
         self._seen_act = 0
+        self._outgoing: OutgoingLog
         self._forwarder: Forwarder
         self._leases: Leases
 
@@ -119,12 +120,12 @@ class _Life:
         site, collector = self._identity.site, self._identity.collector
         shards = self._app.settings.sites[site].shards if self._app else 0
         async with AsyncExitStack() as stack:
-            outgoing = await stack.enter_async_context(open_outgoing(self._data, site, forward))
+            self._outgoing = await stack.enter_async_context(open_outgoing(self._data, site, forward))
             login = self._identity.login(forward.proxy)
             login = msgspec.structs.replace(login, urls=forward.urls or login.urls)
             bus = await stack.enter_async_context(open_bus(login, wait_s=BROKER_S, patient=True))
             self._forwarder = Forwarder(
-                bus, outgoing, site=site, collector=collector, sign=self._identity.sign,
+                bus, self._outgoing, site=site, collector=collector, sign=self._identity.sign,
                 verify=self._identity.verify_hub, clock=self._clock, settings=forward, describe=self._beat,
             )  # fmt: skip
             terms = Terms()
@@ -141,7 +142,7 @@ class _Life:
                 for task in beside:
                     task.cancel()
                 await asyncio.gather(*beside, return_exceptions=True)
-        await self._write("ended", None)
+            await self._write("ended", None)
         return self._ending
 
     async def _live(self, beside: Sequence[asyncio.Task[None]]) -> None:
@@ -317,7 +318,7 @@ class _Life:
         if link != self._link[0]:
             self._link = (link, self._clock.now())
         trouble = bus.trouble if bus is not None and link == "down" else None
-        spooled = await asyncio.to_thread(spooled_at, self._data, self._identity.site) or Spooled()
+        spooled = await self._spooled()
         beat = msgspec.structs.replace(
             self._beat(), spooled=spooled.entries, spool_bytes=spooled.bytes, oldest=spooled.oldest,
             dropped=spooled.dropped,
@@ -327,6 +328,13 @@ class _Life:
             acknowledged_at=spooled.heard, doing=doing,
         )  # fmt: skip
         await asyncio.to_thread(control.write_status, self._data, status)
+
+    async def _spooled(self) -> Spooled:
+        """How the outgoing log stands; what is in its file alone may be older than the newest receipt."""
+        try:
+            return await self._outgoing.spooled()
+        except TierError:
+            return Spooled()
 
     def _beat(self) -> Beat:
         """What is said of this collector; the forwarder adds what waits."""
