@@ -22,7 +22,7 @@ def system(broker: nats_servers.Server) -> Login:
 async def streams(bus: JetStreamBus) -> dict[str, Any]:
     from rmm.bus.api import call
 
-    found = await call(bus.link, "STREAM.LIST", {})
+    found: dict[str, Any] = await call(bus.link, "STREAM.LIST", {})
     return {one["config"]["name"]: one["config"] for one in found["streams"] or []}
 
 
