@@ -1,4 +1,4 @@
-"""Real nats-servers for tests, one or a cluster: on loopback and free ports, with configuration, and a store that lasts.
+"""Real nats-servers for tests, one or a cluster, on loopback and free ports; the store of one outlives its process.
 
     with server() as broker: ...            broker.url, broker.system_url, broker.monitor_url
     with server(websocket=True) as broker:  broker.ws_url
