@@ -72,17 +72,17 @@ def test_the_order_after_an_outage() -> None:
     core.receipt({1: Marks(2)}, place(1, 3), 0, again=True)
     look = core.next(0)
     assert look == Look(f.NEWEST)
-    core.found(look, [row(9), row(8)])  # type: ignore[arg-type]
+    core.found(look, [row(9), row(8)])
     core.appended([row(10)], 0)
     assert send(core, 0) == [10]
     assert send(core, 0) == [8, 9]
     look = core.next(0)
     assert look == Look(f.GRADED, place(1, 2))
-    core.found(look, [row(5, grade=ALERTS), row(9, grade=ALERTS)])  # type: ignore[arg-type]
+    core.found(look, [row(5, grade=ALERTS), row(9, grade=ALERTS)])
     assert send(core, 0) == [5]
     look = core.next(0)
     assert look == Look(f.HISTORY, place(1, 2))
-    core.found(look, [row(n) for n in range(3, 11)])  # type: ignore[arg-type]
+    core.found(look, [row(n) for n in range(3, 11)])
     core.appended([row(11)], 0)
     assert send(core, 0) == [11]
     assert send(core, 0) == [3, 4, 6, 7]
@@ -185,7 +185,7 @@ def test_a_silent_hub_is_asked_and_nothing_is_sent_twice_for_it() -> None:
 def test_it_waits_longer_each_time() -> None:
     core = linked()
     core.appended([row(1)], 0)
-    now, times = 0.0, []
+    now, times = 0.0, list[float]()
     while len(times) < 5:
         covered(core, now, Marks())  # the hub is there, and does not have it
         if isinstance(step := core.next(now), Send):
@@ -208,7 +208,7 @@ def test_a_hub_that_began_anew_gets_all_that_it_does_not_have() -> None:
     core.found(look, [])  # type: ignore[arg-type]
     look = core.next(1)
     assert look == Look(f.HISTORY, place(1, 0))
-    core.found(look, [row(1), row(2)])  # type: ignore[arg-type]
+    core.found(look, [row(1), row(2)])
     assert send(core, 1) == [1]
 
 
