@@ -267,9 +267,14 @@ class Forwarder:
 
     async def _beat(self) -> None:
         while True:
-            with contextlib.suppress(BusError):
-                beat = await self._described()
+            beat = await self._described()
+            try:
                 await self._bus.tell(f"rmm.beat.{self._site}", msgspec.json.encode(beat))
+            except BusError as error:
+                if self._reached:
+                    log.debug("the bus was lost: %s", error)
+                    self._offline()
+                    self._wake.set()
             await asyncio.sleep(BEAT_S)
 
     async def _described(self) -> Beat:
