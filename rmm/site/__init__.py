@@ -1,1 +1,1 @@
-"""The site collector's side of the link to the hub."""
+"""A site collector: its identity, its way to the hub, and its configuration."""

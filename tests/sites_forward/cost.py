@@ -1,6 +1,6 @@
 """What forwarding costs a site collector: CPU time per observation of 60 metrics, and bytes. Run it by hand.
 
-    python tests/sites_forward/cost.py
+python tests/sites_forward/cost.py
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench.shapes import Machine
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from model_hub import COLLECTOR, HUB_KEY, SITE, Hub, Time, beat, serving
 
+from bench.shapes import Machine
 from rmm.bus.memory import MemoryBus
 from rmm.core.outgoing import glance, grade_of
 from rmm.core.sealing import seal, unseal
@@ -75,8 +75,7 @@ async def measure() -> None:
             for first in range(0, count, batch):
                 log.append(items[first : first + batch])
             spent = (time.process_time() - began) / count
-            size = path.stat().st_size + path.with_name(path.name + "-wal").stat().st_size
-            print(f"append: {spent * 1e6:6.0f} us each in batches of {batch}; {log.spooled().bytes / count:.0f} bytes each")
+            print(f"append: {spent * 1e6:6.0f} us each in batches of {batch}; {log.spooled().bytes / count:.0f} bytes")
             log.close()
         key = Ed25519PrivateKey.generate()
         check = key.public_key().verify
@@ -91,7 +90,8 @@ async def measure() -> None:
             began = time.process_time()
             for first in range(0, count, batch):
                 entries = tuple(
-                    Entry(first + n + 1, "observation", now, body) for n, body in enumerate(bodies[first : first + batch])
+                    Entry(first + n + 1, "observation", now, body)
+                    for n, body in enumerate(bodies[first : first + batch])
                 )
                 envelope = Envelope(site=SITE, collector=COLLECTOR, epoch="0" * 16, sent_at=now, entries=entries)
                 sealed.append(seal(envelope, key.sign))
@@ -101,7 +101,9 @@ async def measure() -> None:
             for data in sealed:
                 unseal(data, lambda _site, _collector: verify)
             opened = (time.process_time() - began) / count
-            print(f"seal:   {spent * 1e6:6.0f} us each in envelopes of {batch}, unseal {opened * 1e6:.0f} us; {size:.0f} bytes")
+            print(
+                f"seal:   {spent * 1e6:6.0f} us each in envelopes of {batch}, unseal {opened * 1e6:.0f}; {size:.0f} bytes"
+            )
         bus, hub = MemoryBus(), Hub()
         async with open_outgoing(Path(folder), SITE, SiteSettings()) as outgoing:
             forwarder = Forwarder(
