@@ -101,9 +101,7 @@ async def measure() -> None:
             for data in sealed:
                 unseal(data, lambda _site, _collector: verify)
             opened = (time.process_time() - began) / count
-            print(
-                f"seal:   {spent * 1e6:6.0f} us each in envelopes of {batch}, unseal {opened * 1e6:.0f}; {size:.0f} bytes"
-            )
+            print(f"seal:   {spent * 1e6:6.0f} us each, {batch} in one, unseal {opened * 1e6:.0f}; {size:.0f} bytes")
         bus, hub = MemoryBus(), Hub()
         async with open_outgoing(Path(folder), SITE, SiteSettings()) as outgoing:
             forwarder = Forwarder(

@@ -9,8 +9,10 @@ import msgspec
 import pytest
 from model_hub import START, Time, observation
 
-from rmm.core.outgoing import glance, grade_of
+from rmm.core.outgoing import act_item, glance, grade_of, round_item
 from rmm.errors import TierError
+from rmm.model.envelope import RoundEnd
+from rmm.model.incident import Act
 from rmm.model.observation import Change, CollectorResult, Observation, encode_observation
 from rmm.model.outgoing import ALERTS, CHANGES, METRICS, Item
 from rmm.poller.outlet import BusOutlet
@@ -133,3 +135,15 @@ def test_grades() -> None:
     assert grade_of(metrics, (), "") == METRICS
     assert grade_of(glance(observation(1, status="TIMEOUT")), (), "") == ALERTS
     assert grade_of(glance(observation(1, status="TIMEOUT")), (), "TIMEOUT") == METRICS
+
+
+def test_rounds_and_acts_are_entries() -> None:
+    end = RoundEnd(began=START, ended=START, planned=3, tried=2, faults=(("c", "R0", "h", "m"),))
+    one = round_item(end, START)
+    assert (one.kind, one.grade, one.endpoint) == ("round", METRICS, "")
+    assert msgspec.json.decode(one.body, type=RoundEnd) == end
+    act = Act(at=START, who="eva", what="ack", key="k")
+    acts = [act_item(act, START), act_item(act, START), act_item(msgspec.structs.replace(act, who="al"), START)]
+    assert [item.kind for item in acts] == ["audit"] * 3
+    assert len({item.id for item in acts}) == 2
+    assert msgspec.json.decode(acts[0].body, type=Act) == act
