@@ -9,7 +9,7 @@ DEMO := demo
 KERBEROS := $(shell command -v krb5-config >/dev/null 2>&1 && command -v $${CC:-gcc} >/dev/null 2>&1 && echo ,kerberos)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup fmt lint type arch test test-fast demo lab golden jea docs faults fuzz crash bench bench-quick bench-store bench-rules bench-hub wheel-check readme-check ci clean
+.PHONY: help setup fmt lint type arch test test-fast demo lab golden jea docs faults fuzz crash fleet bench bench-quick bench-store bench-rules bench-hub wheel-check readme-check ci clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -71,6 +71,9 @@ fuzz: $(VENV)/.dev ## hostile input for every decoder: 20,000 inputs, or N=10000
 
 crash: $(VENV)/.dev ## kills and losses of power at every moment, bit flips, clock steps, full disks (docs/crash.md)
 	@$(RUN) tests.crash $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))
+
+fleet: $(VENV)/.dev ## hub, broker and 50 sites as processes, broken in every way for 10 minutes (SITES=, MINUTES=, SEED=)
+	@$(RUN) tests.fleet $(if $(SITES),--sites $(SITES)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
 
 bench: $(VENV)/.dev ## the benchmarks of docs/benchmarks.md, with pypsrp and pywinrm in the same run (about 20 minutes)
 	@$(RUN) bench

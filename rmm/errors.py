@@ -270,7 +270,7 @@ class KeyTaken(RmmError):
 class EnvelopeError(RmmError):
     """An envelope, receipt, token or bundle that is not what it should be; `code` says how.
 
-    Codes: envelope.format, envelope.schema, envelope.signature, envelope.site, envelope.size.
+    Codes: envelope.format, envelope.schema, envelope.signature, envelope.site, envelope.size, envelope.old.
     """
 
     code = "envelope.format"

@@ -28,7 +28,7 @@ from rmm.settings.targets import changed_at
 log = logging.getLogger(__name__)
 
 LOOK_S = 5.0  # between two looks at the configuration
-RETRY_S = (1.0, 15.0)  # between two looks for a broker, at first and at most
+RETRY_S = (1.0, 5.0)  # between two looks for a broker, at first and at most
 BROKER_S = 10.0  # for one of them
 CLUSTER = 3  # servers from which on there are three copies of what the broker keeps
 

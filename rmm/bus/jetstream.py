@@ -19,7 +19,7 @@ from rmm.bus.api import stored
 from rmm.bus.keyvalue import JetStreamKeys
 from rmm.bus.link import WAIT_S, Link, Listening
 from rmm.bus.login import Login
-from rmm.bus.pulling import Puller
+from rmm.bus.pulling import ACK_WAIT_S, Puller
 from rmm.errors import BusError
 from rmm.ports import Told
 
@@ -38,8 +38,9 @@ Reply = Callable[[str, bytes], Awaitable[bytes]]
 class JetStreamBus:
     """`ports.Bus` over one connection; make it with `open_bus`."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, ack_wait_s: float = ACK_WAIT_S) -> None:
         self.link = link
+        self._ack_wait_s = ack_wait_s
 
     @property
     def connected(self) -> bool:
@@ -61,7 +62,7 @@ class JetStreamBus:
     @asynccontextmanager
     async def subscribe(self, pattern: str) -> AsyncIterator[Puller]:
         """Messages in order; two patterns that overlap take each other's messages away."""
-        async with Puller(self.link, pattern).running() as messages:
+        async with Puller(self.link, pattern, self._ack_wait_s).running() as messages:
             yield messages
 
     async def tell(self, subject: str, data: bytes) -> None:
@@ -106,15 +107,18 @@ class JetStreamBus:
 
 
 @asynccontextmanager
-async def open_bus(login: Login, *, wait_s: float = 10.0, patient: bool = False) -> AsyncIterator[JetStreamBus]:
+async def open_bus(
+    login: Login, *, wait_s: float = 10.0, patient: bool = False, ack_wait_s: float = ACK_WAIT_S
+) -> AsyncIterator[JetStreamBus]:
     """The bus, connected; it reconnects for as long as it is open.
 
     Without a connection after `wait_s`: BusError that says why, or, when `patient`, the bus as it is, which goes on
-    trying: a site needs no broker to poll. Raises BusError at once for a login that cannot be used.
+    trying: a site needs no broker to poll. Raises BusError at once for a login that cannot be used. `ack_wait_s`: after
+    which the broker gives messages of a subscriber that is not heard to another.
     """
     link = Link(login)
     link.start()
-    bus = JetStreamBus(link)
+    bus = JetStreamBus(link, ack_wait_s)
     try:
         try:
             await link.ready(wait_s)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import re
 
 import msgspec
 from nats.aio.msg import Msg
@@ -17,8 +16,6 @@ from rmm.bus.api import NO_MESSAGE, NO_STREAM, WRONG_SEQUENCE, Refused, call, st
 from rmm.bus.link import WAIT_S, Link, Listening
 from rmm.errors import BusError, KeyTaken
 from rmm.ports import Keyed
-
-_KEY = re.compile(r"[A-Za-z0-9_=/-]+(\.[A-Za-z0-9_=/-]+)+\Z")
 
 
 class _Stored(msgspec.Struct, frozen=True):
@@ -35,15 +32,6 @@ class _Names(msgspec.Struct, frozen=True):
     total: int = 0
 
 
-def checked_key(key: str) -> str:
-    """The key: two words or more of A-Z a-z 0-9 - _ = /, joined by dots. Raises BusError (bus.key_name)."""
-    if not _KEY.match(key) or len(key) > 255:
-        raise BusError(
-            f"{key!r} cannot be a key", code="bus.key_name", hint="A key is SITE.WORD, of A-Z a-z 0-9 - _ = /."
-        )
-    return key
-
-
 class JetStreamKeys:
     """`ports.Keys`. The first word of a key is the site. A read of one key is the leader's, so never stale."""
 
@@ -53,7 +41,7 @@ class JetStreamKeys:
         self._ttl = {"Nats-TTL": f"{math.ceil(ttl_s)}s"} if ttl_s > 0 else {}  # the server has whole seconds
 
     def _stream(self, key: str) -> str:
-        return subjects.bucket_stream(self._bucket, checked_key(key).split(".", 1)[0])
+        return subjects.bucket_stream(self._bucket, subjects.checked_key(key).split(".", 1)[0])
 
     async def get(self, key: str) -> Keyed | None:
         """The value of a key, or None."""
@@ -68,7 +56,7 @@ class JetStreamKeys:
 
     async def put(self, key: str, value: bytes, *, after: int) -> int:
         """Write a key whose revision is still `after`. Raises KeyTaken, BusFull."""
-        subject = subjects.key_subject(self._bucket, checked_key(key))
+        subject = subjects.key_subject(self._bucket, subjects.checked_key(key))
         headers = {"Nats-Expected-Last-Subject-Sequence": str(after), **self._ttl}
         message = await self._link.request(subject, value, timeout_s=WAIT_S, headers=headers)
         try:

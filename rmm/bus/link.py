@@ -21,8 +21,10 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from rmm.bus.login import Login, place, signer, tls_context
+from rmm.bus.login import Login, place, tls_context
+from rmm.bus.nkeys import public_key, sign_nonce
 from rmm.bus.tunnel import Tunnel
+from rmm.bus.websocket import WebSocket
 from rmm.errors import BusError
 
 log = logging.getLogger(__name__)
@@ -238,18 +240,21 @@ class Link:
         parts, host, port = place(url)
         options: dict[str, Any] = {"servers": [url], "tls": self._tls, "tls_hostname": host}
         tunnel = None
+        web = parts.scheme in ("ws", "wss")
         if self._login.proxy:
-            web = parts.scheme in ("ws", "wss")
             tls = self._tls if parts.scheme == "wss" else None
             tunnel = await Tunnel.open(self._login.proxy, host, port, tls=tls)
             options["servers"] = [f"{'ws' if web else 'nats'}://127.0.0.1:{tunnel.port}{parts.path if web else ''}"]
-            options["ws_connection_headers"] = {"Host": [parts.netloc.rpartition("@")[2]]}
         client = Client()
+        if web:
+            client._transport = WebSocket(parts.netloc.rpartition("@")[2] if tunnel else "")
         try:
             await self._log_on(client, gone, options, parts.scheme == "tls")
-        except BaseException:
-            await _closed(client, tunnel)
-            raise
+        except BaseException as error:
+            await _closed(client, tunnel, within_s=0.5)  # a handshake of TLS that failed never ends for nats-py
+            if not isinstance(error, Exception):
+                raise
+            raise translated(error, "the broker") from error  # whatever it is: a broker may say anything
         return client, tunnel
 
     async def _log_on(self, client: Client, gone: asyncio.Event, options: dict[str, Any], must_tls: bool) -> None:
@@ -257,8 +262,12 @@ class Link:
         connecting = True
 
         async def failed(error: Exception) -> None:
-            if connecting:
-                raise translated(error)  # nats-py would try again, in its own way
+            if connecting:  # nats-py would try again, in its own way
+                if client._server_info.get("tls_required") and isinstance(
+                    error, (ConnectionError, errors.UnexpectedEOF)
+                ):
+                    raise _not_admitted() from error
+                raise translated(error)
             log.debug("the broker: %s", error)
             if "permissions violation" in str(error).lower():
                 log.warning("the broker: %s", error)
@@ -272,32 +281,33 @@ class Link:
 
         def signature(nonce: str) -> bytes:
             checked()  # before anything of the user is said
-            return signer(login)(nonce)
+            return sign_nonce(login.seed, nonce)
 
-        with _translating("the broker"):
-            await client.connect(
-                **options,
-                name=login.name,
-                inbox_prefix=login.inbox,
-                allow_reconnect=False,
-                dont_randomize=True,
-                connect_timeout=STEP_S,
-                max_reconnect_attempts=1,
-                reconnect_time_wait=0,
-                ping_interval=PING_S,
-                max_outstanding_pings=2,
-                pending_size=PENDING_BYTES,
-                flush_timeout=WAIT_S,
-                error_cb=failed,
-                closed_cb=closed,
-                signature_cb=signature if login.seed else None,
-                user_jwt_cb=(lambda: login.jwt.encode()) if login.jwt else None,
-            )
-            if not client.is_connected:
-                raise BusError("the broker closed the connection: it wants another certificate", code="bus.refused")
-            checked()
-            check_version(client._server_info)
-            await client.flush(STEP_S)
+        if login.seed and not login.jwt:
+            client._public_nkey = public_key(login.seed)
+        await client.connect(
+            **options,
+            name=login.name,
+            inbox_prefix=login.inbox,
+            allow_reconnect=False,
+            dont_randomize=True,
+            connect_timeout=STEP_S,
+            max_reconnect_attempts=1,
+            reconnect_time_wait=0,
+            ping_interval=PING_S,
+            max_outstanding_pings=2,
+            pending_size=PENDING_BYTES,
+            flush_timeout=WAIT_S,
+            error_cb=failed,
+            closed_cb=closed,
+            signature_cb=signature if login.seed else None,
+            user_jwt_cb=(lambda: login.jwt.encode()) if login.jwt else None,
+        )
+        if not client.is_connected:
+            raise _not_admitted()
+        checked()
+        check_version(client._server_info)
+        await client.flush(STEP_S)
         connecting = False
 
 
@@ -363,10 +373,15 @@ def _own_cancellation() -> Iterator[None]:
             raise asyncio.CancelledError
 
 
-async def _closed(client: Client, tunnel: Tunnel | None) -> None:
-    """Close a connection, whatever state it is in; within a few seconds."""
+def _not_admitted() -> BusError:
+    hint = "Has the certificate of this collector expired, or is it of another authority? Then enrol it again."
+    return BusError("the broker closes the connection: it may want another certificate", code="bus.refused", hint=hint)
+
+
+async def _closed(client: Client, tunnel: Tunnel | None, *, within_s: float = 3.0) -> None:
+    """Close a connection, whatever state it is in."""
     try:
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(within_s):
             await client.close()
     except Exception as error:
         log.debug("closing a connection to the broker: %s", error)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ssl
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -101,10 +100,3 @@ def _load(context: ssl.SSLContext, certificate: str, key: str) -> None:
 
         # An encrypted key would be asked for on the terminal; an empty password is wrong for every such key.
         context.load_cert_chain(file("certificate", certificate), file("key", key) if key else None, password="")
-
-
-def signer(login: Login) -> Callable[[str], bytes]:
-    """What signs the nonce of a server."""
-    from rmm.bus.nkeys import sign_nonce
-
-    return lambda nonce: sign_nonce(login.seed, nonce)

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
+from rmm.bus.subjects import checked_key
 from rmm.errors import BusError, BusFull, KeyTaken
 from rmm.ports import Keyed, Told
 
@@ -65,14 +66,18 @@ class MemoryBus:
         self._open: dict[str, int] = {}  # subject -> messages that are not acknowledged
         self._number = 0
         self._changed = asyncio.Event()
-        self._listeners: list[tuple[str, deque[Told], asyncio.Event]] = []
+        self._listeners: list[_Heard] = []
         self._answering: list[tuple[str, Reply]] = []
         self._buckets: dict[str, MemoryKeys] = {}
         self._closed = False
 
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
     def _check(self) -> None:
         if self._closed:
-            raise BusError("the bus is closed")
+            raise BusError("the bus is closed", code="bus.closed")
 
     async def publish(self, subject: str, data: bytes) -> None:
         """Hand over a message. Raises BusFull when nobody acknowledges, BusError after `aclose`."""
@@ -109,61 +114,45 @@ class MemoryBus:
     @asynccontextmanager
     async def subscribe(self, pattern: str) -> AsyncIterator[AsyncIterator[MemoryDelivery]]:
         """Messages in order; they end when the bus is closed and all that was queued is delivered."""
-        flying: dict[int, MemoryDelivery] = {}
-
-        async def messages() -> AsyncIterator[MemoryDelivery]:
-            while True:
-                changed = self._changed
-                found = next((one for one in self._waiting if matches(pattern, one.subject)), None)
-                if found is not None:
-                    self._waiting.remove(found)
-                    found.attempt += 1
-                    for number in [number for number, one in flying.items() if one.gone]:
-                        del flying[number]
-                    flying[found.number] = found
-                    yield found
-                elif self._closed:
-                    return
-                else:
-                    await changed.wait()
-
+        messages = _Messages(self, pattern)
         try:
-            yield messages()
+            yield messages
         finally:
-            for one in flying.values():
+            for one in messages.flying.values():
                 if not one.given_back:
                     self.put_back(one)
+
+    async def take(self, pattern: str) -> MemoryDelivery | None:
+        """The next one that waits; None when the bus is closed and there is none."""
+        while True:
+            changed = self._changed
+            found = next((one for one in self._waiting if matches(pattern, one.subject)), None)
+            if found is not None:
+                self._waiting.remove(found)
+                found.attempt += 1
+                return found
+            if self._closed:
+                return None
+            await changed.wait()
 
     async def tell(self, subject: str, data: bytes) -> None:
         """Say something to whoever listens now."""
         self._check()
-        for pattern, queue, event in self._listeners:
-            if matches(pattern, subject):
-                queue.append(Told(subject, data))
-                event.set()
+        for one in self._listeners:
+            if matches(one.pattern, subject):
+                one.queue.append(Told(subject, data))
+                one.event.set()
 
     @asynccontextmanager
     async def hear(self, pattern: str) -> AsyncIterator[AsyncIterator[Told]]:
         """What is told while this lasts."""
         self._check()
-        queue: deque[Told] = deque(maxlen=MOST_TOLD)
-        event = asyncio.Event()
-        listener = (pattern, queue, event)
-        self._listeners.append(listener)
-
-        async def heard() -> AsyncIterator[Told]:
-            while True:
-                while queue:
-                    yield queue.popleft()
-                if self._closed:
-                    return
-                event.clear()
-                await event.wait()
-
+        heard = _Heard(self, pattern)
+        self._listeners.append(heard)
         try:
-            yield heard()
+            yield heard
         finally:
-            self._listeners.remove(listener)
+            self._listeners.remove(heard)
 
     async def ask(self, subject: str, data: bytes, *, timeout_s: float) -> bytes:
         """One question, one answer."""
@@ -203,8 +192,50 @@ class MemoryBus:
         """Take no more messages; let subscribers take what is queued, and end. Idempotent."""
         self._closed = True
         self._wake()
-        for _, _, event in self._listeners:
-            event.set()
+        for one in self._listeners:
+            one.event.set()
+
+
+class _Messages:
+    """An iterator that outlives a cancelled wait, as a generator would not."""
+
+    def __init__(self, bus: MemoryBus, pattern: str) -> None:
+        self._bus = bus
+        self._pattern = pattern
+        self.flying: dict[int, MemoryDelivery] = {}
+
+    def __aiter__(self) -> _Messages:
+        return self
+
+    async def __anext__(self) -> MemoryDelivery:
+        found = await self._bus.take(self._pattern)
+        if found is None:
+            raise StopAsyncIteration
+        for number in [number for number, one in self.flying.items() if one.gone]:
+            del self.flying[number]
+        self.flying[found.number] = found
+        return found
+
+
+class _Heard:
+    """What was told and is not taken yet."""
+
+    def __init__(self, bus: MemoryBus, pattern: str) -> None:
+        self._bus = bus
+        self.pattern = pattern
+        self.queue: deque[Told] = deque(maxlen=MOST_TOLD)
+        self.event = asyncio.Event()
+
+    def __aiter__(self) -> _Heard:
+        return self
+
+    async def __anext__(self) -> Told:
+        while not self.queue:
+            if self._bus.closed:
+                raise StopAsyncIteration
+            self.event.clear()
+            await self.event.wait()
+        return self.queue.popleft()
 
 
 class MemoryKeys:
@@ -224,6 +255,7 @@ class MemoryKeys:
 
     async def get(self, key: str) -> Keyed | None:
         self._bus.check()
+        checked_key(key)
         self._now()
         found = self._kept.get(key)
         return found[0] if found else None

@@ -95,8 +95,9 @@ def _decoded(text: str) -> bytes:
         data = base64.b32decode(text + "=" * (-len(text) % 8))
     except (ValueError, binascii.Error) as error:
         raise _damaged("key") from error
-    body, crc = data[:-_CRC_SIZE], data[-_CRC_SIZE:]
-    if len(body) <= _KEY_SIZE or binascii.crc_hqx(body, 0).to_bytes(_CRC_SIZE, "little") != crc:
+    body = data[:-_CRC_SIZE]
+    # Made again, because the last letter has bits that say nothing, and a key has one text.
+    if len(body) <= _KEY_SIZE or _encoded(body) != text:
         raise _damaged("key")
     return body
 

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 ACK_WAIT_S = 30.0
 MOST_UNACKED = 1024  # of all subscribers of a pattern
 PREFETCH, PREFETCH_BYTES = 64, 8 << 20  # that wait here to be taken
-EXPIRES_S, HEARTBEAT_S = 30.0, 5.0  # of one pull
+EXPIRES_S, HEARTBEAT_S = 30.0, 2.0  # of one pull; without three heartbeats it is asked again
 HOLD_S = 120.0  # that somebody may work on a message before another gets it
 SWEEP_S = 0.5
 BUNCH = 512  # acknowledged ones are purged at the latest when there are so many
@@ -99,8 +99,9 @@ def place_of(reply: str) -> tuple[Place, int]:
 class Puller:
     """What `JetStreamBus.subscribe` gives: iterate over it."""
 
-    def __init__(self, link: Link, pattern: str) -> None:
+    def __init__(self, link: Link, pattern: str, ack_wait_s: float = ACK_WAIT_S) -> None:
         self._link = link
+        self._ack_wait_s = ack_wait_s
         self._pattern = pattern
         self._consumer = subjects.durable(pattern)
         self._waiting: deque[JetDelivery] = deque()
@@ -215,7 +216,7 @@ class Puller:
             "durable_name": self._consumer,
             "filter_subject": self._pattern,
             "ack_policy": "explicit",
-            "ack_wait": int(ACK_WAIT_S * _NS),
+            "ack_wait": int(self._ack_wait_s * _NS),
             "deliver_policy": "all",
             "replay_policy": "instant",
             "max_ack_pending": MOST_UNACKED,
@@ -306,6 +307,8 @@ class Puller:
         delivery = JetDelivery(self, message, place, attempt, now)
         self._held[place] = delivery
         self._waiting.append(delivery)
+        if len(self._waiting) > 1 and place < self._waiting[-2].place:  # one that comes again goes before newer ones
+            self._waiting = deque(sorted(self._waiting, key=lambda one: one.place))
         self._bytes += len(delivery.data)
         self._arrived.set()
 
@@ -337,7 +340,7 @@ class Puller:
         """Tell the broker of what waits here or is being worked on, before it gives it to another."""
         now = self._now()
         for one in list(self._held.values()):
-            if now - one.touched > ACK_WAIT_S / 3 and now - one.since < HOLD_S:
+            if now - one.touched > self._ack_wait_s / 3 and now - one.since < HOLD_S:
                 one.touched = now
                 await self._link.send(one.reply, b"+WPI")
 
@@ -373,9 +376,10 @@ class Puller:
         if self._link.client is None:
             return
         await self._say_rest()
-        if self._acked:
-            with contextlib.suppress(BusError):
-                await self._purge(self._now())
+        with contextlib.suppress(BusError):
+            # Asked for its state, the server also drops the pull that nobody waits for any more; it would try that with
+            # the first message that is given back, and then put it behind the others.
+            await self._purge(self._now())
         for one in sorted(self._held.values(), key=lambda held: held.place):
             await self._link.send(one.reply, b"-NAK")
         self._held.clear()

@@ -29,6 +29,8 @@ import re
 
 import msgspec
 
+from rmm.errors import BusError
+
 STREAM = "RMM_UP"
 UP = "rmm.up.*"  # all that the stream takes
 UP_ALL = "rmm.up.>"
@@ -39,6 +41,9 @@ BUCKETS = (LEASES, GUARD)
 HUB_INBOX = "_INBOX.h"
 
 _WORD = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
+
+
+_KEY = re.compile(r"[A-Za-z0-9_=/-]+(\.[A-Za-z0-9_=/-]+)+\Z")
 
 
 class Permissions(msgspec.Struct, frozen=True):
@@ -105,6 +110,14 @@ def bucket_stream(bucket: str, site: str) -> str:
 def key_subject(bucket: str, key: str) -> str:
     """The subject of a key, or of a pattern of keys."""
     return f"$KV.{bucket}.{key}"
+
+
+def checked_key(key: str) -> str:
+    """The key: two words or more of A-Z a-z 0-9 - _ = /, joined by dots. Raises BusError (bus.key_name)."""
+    if not _KEY.match(key) or len(key) > 255:
+        hint = "A key is SITE.WORD, of A-Z a-z 0-9 - _ = /."
+        raise BusError(f"{key!r} cannot be a key", code="bus.key_name", hint=hint)
+    return key
 
 
 def durable(pattern: str) -> str:

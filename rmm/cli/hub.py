@@ -149,6 +149,10 @@ def invite(
     config: Config = None,
     hours: Annotated[float, typer.Option(min=0.01, max=168, help="For how long the token is good.")] = 1.0,
     name: Annotated[str, typer.Option(metavar="COLLECTOR", help="Its name; without: from the machine's.")] = "",
+    url: Annotated[
+        list[str] | None,
+        typer.Option(help="How it reaches the broker, if not as in `hub: urls`; may be repeated."),
+    ] = None,
     output: Output = "table",
 ) -> None:
     """Print a token with which one machine can become a collector of the site, once: `rmm site enroll TOKEN` there.
@@ -164,7 +168,16 @@ def invite(
     authority = _authority(application)
     settings, now = application.settings, application.clock.now()
     lasts = timedelta(hours=hours)
-    token = make(authority, site, sites=settings.sites, urls=settings.hub.urls, lasts=lasts, now=now, name=name)
+    token = make(
+        authority,
+        site,
+        sites=settings.sites,
+        urls=settings.hub.urls,
+        lasts=lasts,
+        now=now,
+        name=name,
+        own_urls=tuple(url or ()),
+    )
     run(_noted(application, "invite", f"{site}: invitation {token.invitation} until {token.expires_at:%Y-%m-%d %H:%M}"))
     if output == "table":
         print(encode_token(token))

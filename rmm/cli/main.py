@@ -19,7 +19,7 @@ from typing import Any, TextIO
 import typer
 
 from rmm import __version__
-from rmm.errors import ConfigError, LeaseLost, RmmError, TierError, TransportError
+from rmm.errors import BusError, ConfigError, EnvelopeError, LeaseLost, RmmError, TierError, TransportError
 
 INTERNAL, USAGE, SOME_FAILED, NOTHING = 1, 2, 3, 4
 STOPPED, GONE, TERMINATED = 130, 141, 143  # as a shell says it of SIGINT, SIGPIPE and SIGTERM
@@ -145,8 +145,8 @@ def _say(error: RmmError) -> int:
         print(f"error: {line}", file=sys.stderr)
     if error.hint:
         print(f"  fix: {error.hint}", file=sys.stderr)
-    if isinstance(error, LeaseLost | TransportError) and error.status != "CONFIG":
+    if isinstance(error, LeaseLost | TransportError | BusError) and error.status != "CONFIG":
         return NOTHING
     if isinstance(error, TierError):
         return INTERNAL
-    return USAGE if isinstance(error, ConfigError) or error.status == "CONFIG" else INTERNAL
+    return USAGE if isinstance(error, ConfigError | EnvelopeError) or error.status == "CONFIG" else INTERNAL

@@ -48,7 +48,7 @@ def seal_bundle(bundle: Bundle, sign: Sign) -> bytes:
     )  # fmt: skip
     sealed = msgspec.msgpack.encode(Sealed(signed, sign(BUNDLE_CONTEXT + signed)))
     if len(sealed) > MOST_BYTES:
-        raise _wrong("size", f"it has {len(sealed)} bytes, and {MOST_BYTES} are allowed")
+        raise _wrong("envelope.size", f"it has {len(sealed)} bytes, and {MOST_BYTES} are allowed")
     return sealed
 
 
@@ -59,29 +59,29 @@ def open_bundle(data: bytes, site: str, verify: Verify) -> Bundle:
     of what it is over is understood.
     """
     if len(data) > MOST_BYTES:
-        raise _wrong("size", f"it has {len(data)} bytes, and {MOST_BYTES} are allowed")
+        raise _wrong("envelope.size", f"it has {len(data)} bytes, and {MOST_BYTES} are allowed")
     try:
         sealed = msgspec.msgpack.decode(data, type=Sealed)
         if not verify(BUNDLE_CONTEXT + sealed.signed, sealed.signature):
             hint = f"{_HINT} Is it the hub's that this site was enrolled at? `rmm site enroll` makes it known anew."
-            raise _wrong("signature", "the hub has not signed it", hint)
+            raise _wrong("envelope.signature", "the hub has not signed it", hint)
         head = msgspec.msgpack.decode(sealed.signed, type=_Head)
         if not SCHEMA - 1 <= head.schema <= SCHEMA + 1:
             older = "site" if head.schema > SCHEMA else "hub"
             hint = f"{_HINT} Update rmm at the {older}: hub and site may be one version apart."
-            raise _wrong("schema", f"it has schema {head.schema}, and {SCHEMA} is known here", hint)
+            raise _wrong("envelope.schema", f"it has schema {head.schema}, and {SCHEMA} is known here", hint)
         signed = msgspec.msgpack.decode(sealed.signed, type=Signed)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise _wrong("format", f"it is not what a bundle should be: {error}") from error
+        raise _wrong("envelope.format", f"it is not what a bundle should be: {error}") from error
     if signed.site != site:
-        raise _wrong("site", f"it is for the site {signed.site!r}, and this is {site!r}")
+        raise _wrong("envelope.site", f"it is for the site {signed.site!r}, and this is {site!r}")
     if not 1 <= signed.version <= HIGHEST:
-        raise _wrong("format", f"there is no version {signed.version}")
+        raise _wrong("envelope.format", f"there is no version {signed.version}")
     body = _unpacked(signed)
     try:
         files = msgspec.msgpack.decode(body, type=dict[str, bytes])
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise _wrong("format", f"its files are not what they should be: {error}") from error
+        raise _wrong("envelope.format", f"its files are not what they should be: {error}") from error
     _check_files(files)
     return Bundle(
         site=site, version=signed.version, digest=digest_of(body), made_at=signed.made_at, program=signed.program,
@@ -92,28 +92,28 @@ def open_bundle(data: bytes, site: str, verify: Verify) -> Bundle:
 def _unpacked(signed: Signed) -> bytes:
     """The body. What is declared is not believed: not more than that is ever unpacked."""
     if not 0 < signed.size <= MOST_BYTES:
-        raise _wrong("size", f"its files have {signed.size} bytes, and {MOST_BYTES} are allowed")
+        raise _wrong("envelope.size", f"its files have {signed.size} bytes, and {MOST_BYTES} are allowed")
     try:
         reader = zstandard.ZstdDecompressor(max_window_size=_WINDOW).stream_reader(signed.body)
         body = reader.read(signed.size + 1)
     except zstandard.ZstdError as error:
-        raise _wrong("format", f"it cannot be unpacked: {error}") from error
+        raise _wrong("envelope.format", f"it cannot be unpacked: {error}") from error
     if len(body) != signed.size:
-        raise _wrong("size", f"it says that its files have {signed.size} bytes, and they have not")
+        raise _wrong("envelope.size", f"it says that its files have {signed.size} bytes, and they have not")
     return body
 
 
 def _check_files(files: Mapping[str, bytes]) -> None:
     if len(files) > MOST_FILES:
-        raise _wrong("size", f"it has {len(files)} files, and {MOST_FILES} are allowed")
+        raise _wrong("envelope.size", f"it has {len(files)} files, and {MOST_FILES} are allowed")
     if sum(map(len, files.values())) > MOST_BYTES:
-        raise _wrong("size", f"its files have more than {MOST_BYTES} bytes")
+        raise _wrong("envelope.size", f"its files have more than {MOST_BYTES} bytes")
     for name in files:
         if why := unfit_name(name):
-            raise _wrong("format", f"the name {name[:200]!r} of a file is not allowed: {why}")
+            raise _wrong("envelope.format", f"the name {name[:200]!r} of a file is not allowed: {why}")
     for name in clashes(files):
-        raise _wrong("format", f"two of its files cannot both be there: {name!r}")
+        raise _wrong("envelope.format", f"two of its files cannot both be there: {name!r}")
 
 
 def _wrong(code: str, text: str, hint: str = _HINT) -> EnvelopeError:
-    return EnvelopeError(f"the bundle is refused: {text}", code=f"envelope.{code}", hint=hint)
+    return EnvelopeError(f"the bundle is refused: {text}", code=code, hint=hint)

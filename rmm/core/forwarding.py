@@ -42,6 +42,8 @@ REORDERED_S = 1.0  # what is overtaken in less may be on its way
 TIMEOUT_S, LONGEST_S = 5.0, 300.0
 ASK_S, ASK_LONGEST_S = 2.0, 60.0
 
+ENOUGH = 1 - 1e-6  # of a token: what is waited for is not missed by a rounding
+
 LIVE, AGAIN, NEWEST, GRADED, HISTORY = "live", "again", "newest", "graded", "history"
 
 
@@ -216,7 +218,7 @@ class Forwarding:
             found = self._catch_up(now)
             if found is not None:
                 return found
-        if self._live and now - self._live[0][1] > BEHIND_S:
+        if self._live and now >= self._live[0][1] + BEHIND_S:
             self._fall_behind()
         return Wait(self._until(now))
 
@@ -296,7 +298,7 @@ class Forwarding:
         return [], 0, AGAIN
 
     def _catch_up(self, now: float) -> Look | Send | None:
-        if not self._may_catch_up() or self._refill(now) < 1:
+        if not self._may_catch_up() or self._refill(now) < ENOUGH:
             return None
         most = min(ENTRIES, max(1, int(min(self._allowed / 4, self._tokens))))
         for way in (NEWEST, GRADED, HISTORY):
@@ -357,7 +359,7 @@ class Forwarding:
             times.append(self._ask_at)
         if self._paused_until > now:
             times.append(self._paused_until)
-        elif self._tokens < 1 and self._may_catch_up() and self.catching_up:
+        elif self._tokens < ENOUGH and self._may_catch_up() and self.catching_up:
             times.append(now + (1 - self._tokens) / self._rate)
         if self._live:
             times.append(self._live[0][1] + BEHIND_S)

@@ -21,7 +21,7 @@ both cases. So a holder whose time is up, and which has found again and again th
 held, under its last fence. When one of two collectors alone has lost its link, both poll the same shard: the hub takes
 what the new holder observed, and of the old one what it observed before the new one began. This doubles good logons,
 never bad ones: see `rmm.core.escrow`. A process that was only stopped is not in this state: the broker has to be asked
-in vain for `verify` seconds of its own awake time.
+in vain for `verify` seconds, and for some times that by somebody who does not know what was before.
 
 **Which shard is whose**: the live member whose mixed hash with the shard is highest (rendezvous hashing), so a member
 that comes or goes moves its own shards and no other. A shard goes to a new member when its holder has finished the
@@ -39,7 +39,8 @@ import msgspec
 from rmm.errors import LeaseLost
 from rmm.model.lease import EXPIRED, HELD, LOST, OFFLINE, Claim, Lease, Remembered, Terms
 
-ATTEMPTS = 3  # questions in vain before a broker counts as unreachable
+ATTEMPTS = 2  # turns in vain before a broker counts as unreachable
+AFTER_PAUSE = 3  # times `verify`, for who has just started or woken up: its connection may be what is old
 MOST_RETURNS = 5  # doublings of `settle` for a member that comes and goes
 
 
@@ -65,6 +66,7 @@ class Link:
         self._failing_since: float | None = None
         self._last = float("-inf")
         self._failed = 0
+        self._verify = terms.verify
         self.up_since: float | None = None
 
     def answered(self, now: float) -> None:
@@ -73,20 +75,19 @@ class Link:
             self.up_since = now
         self._failing_since, self._failed, self._last = None, 0, now
 
-    def failed(self, now: float) -> None:
+    def failed(self, now: float, asked_at: float) -> None:
         """It was asked in vain."""
-        paused = now - self._last > 2 * self._terms.renew  # whoever slept has not asked meanwhile
+        paused = asked_at - self._last > 2 * self._terms.renew  # whoever slept has not asked meanwhile
         if self._failing_since is None or paused:
-            self._failing_since, self._failed = now, 0
+            self._failing_since, self._failed = asked_at, 0
+            self._verify = self._terms.verify * (AFTER_PAUSE if paused else 1)
         self.up_since, self._last = None, now
         self._failed += 1
 
     def dead(self, now: float) -> bool:
         """Whether it cannot be reached: asked often enough, for long enough, by somebody who was awake."""
         return (
-            self._failing_since is not None
-            and self._failed >= ATTEMPTS
-            and now - self._failing_since >= self._terms.verify
+            self._failing_since is not None and self._failed >= ATTEMPTS and now - self._failing_since >= self._verify
         )
 
     def settled(self, now: float) -> bool:
@@ -227,9 +228,9 @@ class Tenure:
         self._leases[shard] = msgspec.structs.replace(lease, revision=revision)
         return True
 
-    def failed(self, now: float) -> None:
+    def failed(self, now: float, asked_at: float) -> None:
         """The broker was asked in vain. What was held goes on without it, once that is sure."""
-        self.link.failed(now)
+        self.link.failed(now, asked_at)
         if not self.link.dead(now):
             return
         until = now + self.terms.ttl - self.terms.margin

@@ -6,7 +6,7 @@ beyond a gap is remembered too, and nothing is sent twice for it.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from operator import itemgetter
 
@@ -14,7 +14,7 @@ from rmm.model.envelope import Marks, Span
 
 MOST_SPANS = 4096  # beyond the high-water mark; a span that does not fit is forgotten, and is sent again
 
-_begin = itemgetter(0)
+_begin, _end = itemgetter(0), itemgetter(1)
 
 
 def covers(marks: Marks, number: int) -> bool:
@@ -82,13 +82,14 @@ def added(marks: Marks, first: int, last: int) -> Marks:
     """With the numbers from `first` to `last` as well. ValueError for a span that is none."""
     if not 1 <= first <= last:
         raise ValueError(f"no span: {first} to {last}")
-    spans: list[Span] = []
-    for one in sorted((*marks.above, (first, last))):
-        if spans and one[0] <= spans[-1][1] + 1:
-            spans[-1] = (spans[-1][0], max(spans[-1][1], one[1]))
-        else:
-            spans.append(one)
-    high = marks.high
-    while spans and spans[0][0] <= high + 1:
-        high = max(high, spans.pop(0)[1])
-    return Marks(high, tuple(spans[:MOST_SPANS]))
+    if includes(marks, first, last):
+        return marks
+    above = marks.above
+    # Those that it touches; a site that catches up has thousands, so the others are not looked at.
+    begin = bisect_left(above, first - 1, key=_end)
+    end = bisect_right(above, last + 1, key=_begin)
+    if begin < end:
+        first, last = min(first, above[begin][0]), max(last, above[end - 1][1])
+    if first <= marks.high + 1:
+        return Marks(max(marks.high, last), above[end:])
+    return Marks(marks.high, (*above[:begin], (first, last), *above[end:])[:MOST_SPANS])

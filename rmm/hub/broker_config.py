@@ -106,6 +106,8 @@ def write_brokers(
                 "routes.key": pair.key,
             }
         files[CONFIG] = _text(authority, server, servers, there, now, room or Room())
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o700)
         for name, text in files.items():
             replace_file(folder / name, text.encode(), private=True)
         made.append(folder / CONFIG)
@@ -156,7 +158,7 @@ def _text(
         "  type: full",
         f"  dir: {json.dumps(f'{there}/accounts')}",
         "  allow_delete: false",
-        '  interval: "2m"',
+        '  interval: "5s"  # after which a server that was away asks the others what it missed',
         "}",
         "resolver_preload: {",
         f"  {authority.system_account}: {json.dumps(authority.system_claims())}",

@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 FOLDER = Path("hub", "bundles")  # in the configuration folder
 KEPT = 2
 EVERY_S = 5.0  # between two looks at whether the configuration has changed
+SETTLED_S = 2.0  # that it must have been as it is: whoever writes a file may be in the middle of it
 JUMP = 10_000  # a site may be so many versions ahead of a hub that lost some: no site can use up the numbers
 WAIT_S = 30.0  # for another process that makes bundles
 MOST_QUESTION = 1000
@@ -65,12 +66,15 @@ class Bundles:
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         every_s: float = EVERY_S,
+        settled_s: float = SETTLED_S,
     ) -> None:
         self._folder = folder
         self._state = folder / FOLDER
         self._sign = sign
         self._now = now
         self._every = every_s
+        self._settled = settled_s
+        self._changed: tuple[Stamp, float] = ((), 0.0)  # what it is now, and since when
         self._looked = -1e9
         self._stamp: Stamp = ()
         self._configuration: Configuration | None = None
@@ -140,6 +144,10 @@ class Bundles:
         others = tuple(self._configuration.files()) if self._configuration is not None else ()
         found = stamp(self._folder, others)
         if found == self._stamp:
+            return
+        if found != self._changed[0]:
+            self._changed = (found, self._looked)
+        if self._configuration is not None and self._looked - self._changed[1] < self._settled:
             return
         try:
             self._configuration = Configuration.read(self._folder)

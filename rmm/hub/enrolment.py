@@ -7,6 +7,7 @@ to whoever keeps the audit, and changes nothing.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import re
 from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -142,12 +143,13 @@ def _answering(
             # Files and a lock that another process may hold.
             grant, outcome = await asyncio.to_thread(decide, subject, data, now)
         except EnvelopeError as error:
-            site = subjects.site_of(subject)
-            outcome = Outcome(what=what, at=now, site=site, refused=error.code, detail=f"{subject}: {error}")
+            outcome = Outcome(
+                what=what, at=now, site=_about(authority, subject), refused=error.code, detail=f"{subject}: {error}"
+            )
             grant = Grant(nonce=_nonce_of(data), at=now, refused=error.code, reason=str(error))
         except RmmError as error:
             # Ours, and not the site's: it may ask again.
-            outcome = Outcome(what=what, at=now, site=subjects.site_of(subject), refused=error.code, detail=str(error))
+            outcome = Outcome(what=what, at=now, site=_about(authority, subject), refused=error.code, detail=str(error))
             grant = Grant(nonce=_nonce_of(data), at=now, refused="enrol.hub", reason="the hub cannot do it at present")
         if not outcome.refused or quiet.first(subject, outcome.refused, now):
             if outcome.refused:
@@ -173,6 +175,16 @@ class _Quiet:
             self._told.clear()
         self._told[subject, code] = now
         return True
+
+
+def _about(authority: Authority, subject: str) -> str:
+    """The site that a refused question is about, for the log; empty where it is about none that is known."""
+    if site := subjects.site_of(subject):
+        return site
+    with contextlib.suppress(RmmError):
+        invitation = authority.registry.read().invitations.get(subject.rsplit(".", 1)[-1])
+        return invitation.site if invitation is not None else ""
+    return ""
 
 
 def _nonce_of(data: bytes) -> bytes:
@@ -247,6 +259,7 @@ def _new(registry: Registry, invitation: Invitation, question: Question, now: da
         expires_at=now + LIFE,
         host=question.host[:255],
         version=question.version[:64],
+        urls=invitation.urls,
     )
 
 
@@ -271,6 +284,6 @@ def _granted(
             permissions=subjects.site_permissions(collector.site),
             limits=_LIMITS,
         ),
-        urls=tuple(urls),
+        urls=collector.urls or tuple(urls),
         expires_at=collector.expires_at,
     )

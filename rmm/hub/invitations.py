@@ -15,9 +15,10 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.x509.oid import NameOID
 
 from rmm.bus import nkeys, subjects
+from rmm.bus.login import place
 from rmm.bus.nats_jwt import UserLimits
 from rmm.core.token_keys import tls_key
-from rmm.errors import ConfigError
+from rmm.errors import BusError, ConfigError
 from rmm.hub.authority import Authority
 from rmm.hub.certificates import client_certificate, der
 from rmm.hub.registry import Invitation
@@ -35,6 +36,7 @@ def invite(
     lasts: timedelta,
     now: datetime,
     name: str = "",
+    own_urls: Sequence[str] = (),
 ) -> Token:
     """Invite one collector of a site; durable on return.
 
@@ -42,13 +44,15 @@ def invite(
         authority: the hub's.
         site: its id, which must be among `sites`.
         sites: the sites of the hub's configuration.
-        urls: how the site reaches the broker.
+        urls: how sites reach the broker.
         lasts: until when the token can be used, at most seven days.
         now: the hub's time.
         name: of the collector to be; empty: the hub makes one from the machine's.
+        own_urls: how this one does, now and later, where that is another way.
 
     Raises ConfigError, LeaseLost, TierError.
     """
+    urls = own_urls or urls
     _check(site, sites, urls, lasts, name)
     id, secret = secrets.token_hex(8), secrets.token_bytes(32)
     expires = now + lasts
@@ -80,7 +84,13 @@ def invite(
                 hint="Choose another --name, or none: names are not given twice.",
             )
         made = Invitation(
-            id=id, site=site, key=derived(secret, "proof").hex(), made_at=now, expires_at=expires, name=name
+            id=id,
+            site=site,
+            key=derived(secret, "proof").hex(),
+            made_at=now,
+            expires_at=expires,
+            name=name,
+            urls=tuple(own_urls),
         )
         authority.registry.write(registry.with_invitation(made))
     return token
@@ -98,6 +108,11 @@ def _check(site: str, sites: Collection[str], urls: Sequence[str], lasts: timede
         raise ConfigError(f"--name {name!r} is none", hint="Use letters, digits, - and _, 64 at most.")
     if not timedelta(0) < lasts <= LONGEST:
         raise ConfigError("a token lasts longer than nothing and 7 days at most", hint="Choose other --hours.")
+    for url in urls:
+        try:
+            place(url)
+        except BusError as error:
+            raise ConfigError(f"{url!r}: {error}", hint=error.hint) from error
     if not urls:
         raise ConfigError("the token would say of no broker", hint="Name `urls` in the section `hub` of rmm.yaml.")
 

@@ -31,6 +31,7 @@ class Invitation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     made_at: datetime
     expires_at: datetime
     name: str = ""  # of the collector to be; empty: the hub chooses
+    urls: tuple[str, ...] = ()  # how it reaches the broker; empty: as the hub's settings have it
     used_at: datetime | None = None
     collector: str = ""  # that was enrolled with it
 
@@ -46,6 +47,7 @@ class Collector(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     expires_at: datetime  # of its newest certificate and login
     host: str = ""
     version: str = ""
+    urls: tuple[str, ...] = ()
     renewed_at: datetime | None = None
     revoked_at: datetime | None = None
 

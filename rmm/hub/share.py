@@ -7,7 +7,7 @@ left out, and said so.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -140,9 +140,8 @@ class Configuration:
     @cached_property
     def _others(self) -> dict[str, Rule]:
         """Rules by id that are there without rules/*.yaml."""
-        catalog = load_catalog([shipped("collectors"), *self._collectors.values()])
-        rules = [rule for one in catalog.values() for rule in one.manifest.rules]
-        return {rule.id: rule for rule in (*shipped_rules(), *rules)}
+        own = load_catalog(list(self._collectors.values())) if self._collectors else {}
+        return {**_shipped(), **{rule.id: rule for one in own.values() for rule in one.manifest.rules}}
 
     def _baseline_files(self, around: Around) -> dict[str, bytes]:
         files = {}
@@ -164,6 +163,14 @@ def stamp(folder: Path, others: Iterable[Path]) -> Stamp:
         else:
             found.append((str(path), facts.st_mtime_ns, facts.st_size))
     return tuple(found)
+
+
+@cache
+def _shipped() -> dict[str, Rule]:
+    """The rules that come with rmm, by id: they do not change while a process runs, and are slow to read."""
+    catalog = load_catalog([shipped("collectors")])
+    rules = [rule for one in catalog.values() for rule in one.manifest.rules]
+    return {rule.id: rule for rule in (*shipped_rules(), *rules)}
 
 
 def _for_nobody(rule: Rule) -> dict[str, Any]:

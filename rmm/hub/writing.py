@@ -26,5 +26,7 @@ _Dumper.add_representer(str, _text)
 
 def yaml_of(data: dict[str, Any], comment: str) -> bytes:
     """A document of plain values, with a comment above it."""
-    text: str = yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120)
+    text: str = yaml.dump(
+        data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=False, width=120
+    )
     return f"# {comment}\n{text}".encode()

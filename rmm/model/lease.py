@@ -15,7 +15,8 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     ttl: float = 15.0  # after so long without a write the broker forgets a key
     renew: float = 5.0
     margin: float = 2.0  # a holder stops so long before the broker forgets, by its own clock
-    verify: float = 8.0  # a broker that answered nothing for so long, to three questions, cannot be reached
+    patience: float = 3.0  # for one turn of questions to the broker
+    verify: float = 6.0  # a broker that answered nothing for so long, to two turns, cannot be reached
     settle: float = 8.0  # who has just come (back) takes nothing that it did not hold, nor is anything given to it
     give_up: float = 120.0  # a round that goes on for so long does not keep a shard that belongs to another
 

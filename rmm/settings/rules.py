@@ -113,8 +113,8 @@ def unfitting(
 ) -> list[str]:
     """What is wrong with the configuration's own rules and overrides beside everything else.
 
-    `rules` and `overrides` (by their number) are looked at, and are at these `places`; `every` has all rules by id, also those of
-    collectors that are disabled, `manifests` and `schema` are of those that are not.
+    `rules` and `overrides` (by their number) are looked at, and are at these `places`; `every` has all rules by id,
+    also those of collectors that are disabled, `manifests` and `schema` are of those that are not.
     """
 
     def told(name: str, key: str, text: str) -> str:

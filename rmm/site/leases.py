@@ -154,18 +154,19 @@ class Leases:
     async def turn(self) -> None:
         """Renew what is held, look who is there, take and give up."""
         self.held()
+        asked = self._clock()
         self._tell()  # of what has expired meanwhile: what runs of it does not wait for the broker's answer
         try:
-            async with asyncio.timeout(self._terms.renew):
+            async with asyncio.timeout(self._terms.patience):
                 await self._renew_all()
                 await self._look()
         except (BusError, TimeoutError) as error:
-            self._tenure.failed(self._clock())
-            log.debug("the leases of %s: %s", self._site, error or "the broker does not answer")
+            self._tenure.failed(self._clock(), asked)
+            log.debug("the leases of %s: %s", self._site, str(error) or "no answer in time")
         except RmmError as error:
             log.warning("the leases of %s: %s", self._site, error)
         except Exception:
-            self._tenure.failed(self._clock())  # a defect of ours: leases run out, and the next turn tries again
+            self._tenure.failed(self._clock(), asked)  # a defect of ours: leases run out, and the next turn tries again
             log.exception("the leases of %s failed inside rmm", self._site)
         self._tell()
 

@@ -11,6 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -59,12 +60,13 @@ class Verdict(NamedTuple):
 class Fleet:
     """Use it as a context manager; everything ends with it."""
 
-    def __init__(self, folder: Path, *, sites: int, endpoints: int, seed: int, say: Say) -> None:
+    def __init__(self, folder: Path, *, sites: int, endpoints: int, seed: int, say: Say, rules: str = "") -> None:
         self.folder = folder
         self.random = random.Random(seed)
         self.say = say
         self._names = {f"site-{number:02d}": endpoints for number in range(1, sites + 1)}
         self.hub_config = folder / "hub"
+        self._rules = rules
         self.sites: dict[str, Site] = {}
         self.faults: Counter[str] = Counter()
 
@@ -91,6 +93,9 @@ class Fleet:
         self.port = pieces.free_port()
         hub = {"urls": [f"tls://{pieces.HOST}:{self.port}"], "silent_after": 20}
         pieces.configure(self.hub_config, self.lab, self._names, {"hub": hub})
+        if self._rules:
+            (self.hub_config / "rules").mkdir()
+            (self.hub_config / "rules" / "own.yaml").write_text(self._rules, encoding="utf-8")
         rmm("hub", "init", "--config", str(self.hub_config))
         broker = self.folder / "broker"
         ports = [str(self.port), str(pieces.free_port()), str(pieces.free_port())]
@@ -110,8 +115,9 @@ class Fleet:
         self.broker.start()
         self.hub = Process("hub", self._command("hub", self.hub_config), self.folder / "hub.log")
         self.hub.start()
-        for name in self._names:
-            self.sites[name] = self._enroll(name)
+        wait_for("the hub", lambda: "is at work" in self.hub.log.read_text(encoding="utf-8"), 60)
+        with ThreadPoolExecutor(4) as threads:
+            self.sites |= zip(self._names, threads.map(self._enroll, self._names), strict=True)
         self.say(f"broker and hub run; {len(self.sites)} sites are enrolled")
         for site in self.sites.values():
             site.process.start()

@@ -10,7 +10,7 @@ from rmm.errors import BusError
 from rmm.model.lease import Terms
 from rmm.ports import Keyed, Keys
 
-QUICK = Terms(ttl=1.5, renew=0.2, margin=0.3, verify=0.4, settle=0.3, give_up=1.0)
+QUICK = Terms(ttl=2.0, renew=0.2, margin=0.4, patience=0.4, verify=0.4, settle=0.3, give_up=1.0)
 
 
 class Jumping:

@@ -5,12 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
+import nats_servers
 import pytest
 from quick import QUICK, Jumping, Wire, until
 
+from rmm.bus.jetstream import Login, open_bus
 from rmm.bus.memory import MemoryBus
+from rmm.bus.provision import make_streams
 from rmm.core.lease import owner_of
 from rmm.errors import LeaseLost
 from rmm.model.lease import BUCKET, HELD, OFFLINE
@@ -20,9 +25,15 @@ from rmm.site.leases import Alone, Leases
 SHARDS = 6
 
 
-@pytest.fixture
-def keys() -> Keys:
-    return MemoryBus().keys(BUCKET, ttl_s=QUICK.ttl)
+@pytest.fixture(params=["memory", "server"])
+async def keys(request: Any) -> AsyncIterator[Keys]:
+    if request.param == "memory":
+        yield MemoryBus().keys(BUCKET, ttl_s=QUICK.ttl)
+        return
+    with nats_servers.server() as broker:
+        async with open_bus(Login(urls=(broker.url,))) as bus:
+            await make_streams(bus.link, sites=("hq", "branch"))
+            yield bus.keys(BUCKET, ttl_s=QUICK.ttl)
 
 
 class Collector:
@@ -244,7 +255,7 @@ async def test_keys_that_are_no_claims(keys: Keys) -> None:
     await keys.put("hq.shard.0", b"\xffgarbage", after=0)
     await keys.put("hq.shard.99", b'{"collector": "x", "holder": "y"}', after=0)
     await keys.put("hq.shard.minus.1", b"{}", after=0)
-    await keys.put("hq.other", b"x" * 100_000, after=0)
+    await keys.put("hq.other", b"x" * 3000, after=0)
     a = Collector(keys, "a").start()
     await until(lambda: a.held == set(range(1, SHARDS)))
     await until(lambda: a.held == set(range(SHARDS)))  # the broker has forgotten it

@@ -14,6 +14,7 @@ from rounds import CREDENTIAL, Bench, Session, Sleepy, work
 from rmm.errors import LeaseLost
 from rmm.loop import SystemClock
 from rmm.model.endpoint import Target
+from rmm.poller.fencing import Fencing
 from rmm.poller.gate import Gate
 from rmm.poller.outlet import BusOutlet
 from rmm.poller.round import Round, ShardWork
@@ -34,7 +35,7 @@ class Right:
         return 7
 
 
-class Logons(Sleepy):
+class Logons(Sleepy):  # type: ignore[misc, unused-ignore]
     """Sessions that log on through a gate."""
 
     def __init__(self, gate: Gate) -> None:
@@ -134,6 +135,31 @@ async def test_no_logon_leaves_for_a_shard_that_was_lost_while_it_waited(tmp_pat
     assert {name for name in transport.left if name.startswith("e0")} == before
     assert shards_of(bench)[1] == 20
     assert transport.shells == 0
+
+
+async def test_a_logon_that_waited_in_the_gate_asks_before_it_leaves(tmp_path: Path) -> None:
+    """The permission came when the process was stopped already: it goes on past its time."""
+    gate, right, left = Gate(tmp_path, SystemClock()), Right(), asyncio.Event()
+
+    async def visit(name: str) -> str:
+        async with gate.attempt(CREDENTIAL, name) as attempt:
+            left.set()
+            await asyncio.sleep(0.2)
+            attempt.accepted()
+        return name
+
+    context = Fencing(right, lambda site, shard: None).context("hq", 0)
+    first = asyncio.create_task(visit("first"))
+    await left.wait()
+    waiting = [asyncio.create_task(visit(f"e{n}"), context=context) for n in range(5)]
+    await asyncio.sleep(0.05)
+    right.lost = {0}
+    assert await first == "first"
+    results = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(one) for one in results] == [LeaseLost] * 5
+    assert await asyncio.wait_for(visit("after"), 2) == "after"
+    (note,) = (tmp_path / "authguard").glob("*.flights")
+    assert note.read_bytes()[:1] == b"\0"  # none of them is in flight
 
 
 async def test_who_lost_its_right_has_spent_nothing_of_the_budget(tmp_path: Path) -> None:

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rmm.core.filenames import RESERVED
 from rmm.errors import ConfigError
 from rmm.model.endpoint import Endpoint
 from rmm.settings.endpoints import (
-    RESERVED,
     Row,
     cells_of,
     csv_of,

@@ -7,16 +7,15 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from nats.aio.msg import Msg
 from nats_servers import Server, free_ports
 
-from rmm.bus.asking import open_asker
-from rmm.bus.link import Link, Listening
+from rmm.bus.jetstream import JetStreamBus, open_bus
+from rmm.bus.link import Link
 from rmm.bus.login import Login
 from rmm.hub.authority import Authority
 from rmm.hub.broker_config import Ports, servers_of, write_brokers
 from rmm.hub.broker_config import Server as Planned
-from rmm.hub.enrolment import ENROLMENT, RENEWAL, Outcome, Reply, answer_enrolment, answer_renewal
+from rmm.hub.enrolment import ENROLMENT, RENEWAL, Outcome, answer_enrolment, answer_renewal
 from rmm.hub.invitations import invite
 from rmm.model.enrolment import Token
 from rmm.site.enrolling import enroll
@@ -38,7 +37,7 @@ class Clock:
         return 0.0
 
 
-class Configured(Server):
+class Configured(Server):  # type: ignore[misc]  # found on the path, not by mypy
     """A nats-server with a configuration that is there already."""
 
     def __init__(self, config: Path, planned: Planned) -> None:
@@ -51,10 +50,11 @@ class Configured(Server):
 @contextlib.contextmanager
 def brokers(authority: Authority, count: int, out: Path) -> Iterator[list[Configured]]:
     """One or three, ready; on 127.0.0.1, with ports that are free."""
-    planned = []
-    for one in servers_of(["127.0.0.1"], count, Ports(), "127.0.0.1"):
-        client, websocket, cluster, monitor = free_ports(4)
-        planned.append(Planned(host=one.host, name=one.name, listen=one.listen, ports=Ports(client, websocket, cluster, monitor)))
+    ports = free_ports(4 * count)
+    planned = [
+        Planned(host=one.host, name=one.name, listen=one.listen, ports=Ports(*ports[4 * n : 4 * n + 4]))
+        for n, one in enumerate(servers_of(["127.0.0.1"], count, Ports(), "127.0.0.1"))
+    ]
     paths = write_brokers(authority, planned, out, datetime.now(UTC))
     servers = [Configured(path, one) for path, one in zip(paths, planned, strict=True)]
     with contextlib.ExitStack() as stack:
@@ -90,20 +90,20 @@ class World:
         )
 
     @contextlib.asynccontextmanager
-    async def hub(self) -> AsyncIterator[None]:
+    async def hub(self) -> AsyncIterator[JetStreamBus]:
         """The hub answers while this lasts."""
         told = self.outcomes.append
-        async with link(self.authority.login(self.urls, self.clock.now())) as up:
-            async with (
-                answering(up, ENROLMENT, answer_enrolment(self.authority, self.sites, self.urls, self.clock, told)),
-                answering(up, RENEWAL, answer_renewal(self.authority, self.urls, self.clock, told)),
-            ):
-                yield
+        async with (
+            open_bus(self.authority.login(self.urls, self.clock.now())) as bus,
+            bus.answer(ENROLMENT, answer_enrolment(self.authority, self.sites, self.urls, self.clock, told)),
+            bus.answer(RENEWAL, answer_renewal(self.authority, self.urls, self.clock, told)),
+        ):
+            yield bus
 
-    async def enrolled(self, site: str = "berlin", where: str = "", **options: str) -> Identity:
+    async def enrolled(self, site: str = "berlin", where: str = "", name: str = "") -> Identity:
         """A collector of the site, in a configuration folder of its own; the hub must be there."""
         config = self.folder / (where or f"{site}-config")
-        return await enroll(self.invited(site, **options), config, clock=self.clock, host="PC 01.corp")
+        return await enroll(self.invited(site, name=name), config, clock=self.clock, host="PC 01.corp")
 
 
 @contextlib.asynccontextmanager
@@ -116,17 +116,3 @@ async def link(login: Login) -> AsyncIterator[Link]:
         yield made
     finally:
         await made.aclose()
-
-
-@contextlib.asynccontextmanager
-async def answering(up: Link, pattern: str, reply: Reply) -> AsyncIterator[None]:
-    """Answer questions as a bus does."""
-
-    async def heard(message: Msg) -> None:
-        await up.send(message.reply, await reply(message.subject, message.data))
-
-    async with up.listening(Listening(pattern, heard, queue="hub")):
-        yield
-
-
-__all__ = ["Clock", "Configured", "World", "answering", "brokers", "link", "open_asker"]

@@ -8,16 +8,19 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import nats
 import pytest
 from nats.aio.client import Client
-from nats.js.api import StreamConfig
-from sites_world import World, link, open_asker
+from sites_world import World, link
 
 from rmm.bus import nkeys, subjects
+from rmm.bus.asking import open_asker
 from rmm.bus.login import Login, tls_context
+from rmm.bus.provision import prepare
 from rmm.errors import BusError
 from rmm.hub.authority import Authority
+from rmm.site.enrolling import _login
 from rmm.site.identity import Identity
 
 DENIED = "permissions violation"
@@ -51,17 +54,10 @@ async def client(login: Login, errors: list[str] | None = None, **options: Any) 
 @asynccontextmanager
 async def prepared(world: World) -> AsyncIterator[tuple[Client, Identity, Identity]]:
     """The hub's own client, with streams and buckets, and a collector of each of two sites."""
-    hub_login = world.authority.login(world.urls, world.clock.now())
-    async with world.hub(), client(hub_login) as hub:
-        stream = hub.jetstream()
-        await stream.add_stream(StreamConfig(name=subjects.STREAM, subjects=[subjects.UP]))
-        for bucket in subjects.BUCKETS:
-            for site in world.sites:
-                name = subjects.bucket_stream(bucket, site)
-                await stream.add_stream(
-                    StreamConfig(name=name, subjects=[f"$KV.{bucket}.{site}.>"], max_msgs_per_subject=1, allow_direct=True)
-                )
-        await stream.publish("$KV.rmm_leases.tokyo.shard.0", b"tokyo's own")
+    now = world.clock.now()
+    async with world.hub() as bus, client(world.authority.login(world.urls, now)) as hub:
+        await prepare(bus, sites=world.sites, system=world.authority.system_login(world.urls, now))
+        await hub.jetstream().publish("$KV.rmm_leases.tokyo.shard.0", b"tokyo's own")
         yield hub, await world.enrolled("berlin"), await world.enrolled("tokyo")
 
 
@@ -165,8 +161,6 @@ async def test_a_site_has_nothing_of_another(world: World) -> None:
 
 
 async def test_an_invitation_asks_one_question(world: World) -> None:
-    from rmm.site.enrolling import _login
-
     token, other = world.invited("berlin"), world.invited("tokyo")
     errors: list[str] = []
     async with prepared(world), client(_login(token, ""), errors) as guest:
@@ -242,9 +236,9 @@ async def test_a_stolen_disk_has_nobody_elses_credential(world: World) -> None:
         tokyo = await world.enrolled("tokyo", where="tokyo")
     stolen = b"".join(path.read_bytes() for path in (world.folder / "berlin").rglob("*") if path.is_file())
     hub = (world.authority.folder / "authority.json").read_bytes()
-    import msgspec
-
-    secrets = [value for name, value in msgspec.json.decode(hub).items() if isinstance(value, str) and name != "made_at"]
+    secrets = [
+        value for name, value in msgspec.json.decode(hub).items() if isinstance(value, str) and name != "made_at"
+    ]
     pairs = [value["key"] for value in msgspec.json.decode(hub).values() if isinstance(value, dict)]
     assert len(secrets) == 6
     assert len(pairs) == 3

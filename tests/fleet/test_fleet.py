@@ -1,0 +1,62 @@
+"""Hub, broker and sites as processes. `make fleet` is the same with fifty sites, for longer."""
+
+import json
+import sqlite3
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from tests.fleet.fleet import Fleet
+from tests.fleet.pieces import rmm, wait_for
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+
+RULES = """
+rules:
+  - {id: it_runs, collector: memory, field: used_pct, op: ">=", warning: 0, summary: "{endpoint} uses {value} %"}
+"""
+
+
+def said(text: str) -> None:
+    print(text, flush=True)
+
+
+def test_nothing_is_lost_or_doubled_whatever_fails(tmp_path: Path) -> None:
+    with Fleet(tmp_path, sites=3, endpoints=2, seed=7, say=said) as fleet:
+        fleet.settled(90)
+        for fault in fleet.plan():
+            fault(4.0)
+        fleet.settled(120)
+        verdicts = fleet.finish()
+    for one in verdicts:
+        assert one.observed > 10, one
+        assert (one.lost, one.doubled, one.equal) == (0, 0, True), one
+
+
+def test_a_condition_at_a_site_is_told_by_the_hub_in_seconds(tmp_path: Path) -> None:
+    with Fleet(tmp_path, sites=2, endpoints=3, seed=1, say=said, rules=RULES) as fleet:
+        fleet.settled(90)
+        told = fleet.hub_data / "notifications.log"
+        wait_for("a notification of each endpoint", lambda: _ages(fleet.hub_data, 6), 30)
+        ages = _ages(fleet.hub_data, 6)
+        assert told.exists()
+        print(f"from the observation to the hub's channel: {max(ages):.2f} s at most")
+        assert max(ages) < 5.0
+        status = json.loads(rmm("status", "--output", "json", "--config", str(fleet.hub_config)))
+        assert len(status) == 6
+        shown = json.loads(rmm("sites", "list", "--output", "json", "--config", str(fleet.hub_config)))
+        assert {row["site"] for row in shown} == {"site-01", "site-02"}
+
+
+def _ages(data: Path, least: int) -> list[float]:
+    """Seconds from the observation to when the channel took it, for each alert of the rule; none before all are."""
+    with sqlite3.connect(f"file:{data / 'fleet.sqlite'}?mode=ro", uri=True) as db:
+        rows = db.execute("SELECT sent_at, body FROM outbox WHERE sent_at <> ''").fetchall()
+    ages: dict[str, float] = {}
+    for sent_at, body in rows:
+        for alert in json.loads(body)["alerts"]:
+            if alert["rule"] == "it_runs":
+                age = datetime.fromisoformat(sent_at) - datetime.fromisoformat(alert["first_at"])
+                ages.setdefault(alert["endpoint"], age.total_seconds())
+    return list(ages.values()) if len(ages) >= least else []
