@@ -52,10 +52,14 @@ def key_of(site: int) -> Ed25519PrivateKey:
     return Ed25519PrivateKey.from_private_bytes(site.to_bytes(32, "big"))
 
 
-def _observations(site: int, members: range, at: datetime, number: int, whole: bool) -> Iterator[Observation]:
+def _typical() -> dict[str, CollectorResult]:
+    """What a typical server says every five minutes."""
     catalog = load_catalog([shipped("collectors")])
-    often = [name for name, one in catalog.items() if one.manifest.interval <= OFTEN]
-    typical = results(catalog, often)
+    return results(catalog, [name for name, one in catalog.items() if one.manifest.interval <= OFTEN])
+
+
+def _observations(site: int, members: range, at: datetime, number: int, whole: bool) -> Iterator[Observation]:
+    typical = _typical() if whole else {}
     for place, endpoint in enumerate(members):
         moment = at + timedelta(seconds=place * STEP_S / len(members))
         readings = Machine(endpoint * 1000 + number, int(at.timestamp())).readings(int(moment.timestamp()))

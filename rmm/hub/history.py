@@ -193,6 +193,10 @@ class History:
             self._not_before[shard] = now + AGAIN_S
             log.warning("the history of shard %s/%d waits: %s", site, number, error)
             return False
+        except Exception:  # a defect must not take the other shards' history with it
+            self._not_before[shard] = now + AGAIN_S
+            log.exception("the history of shard %s/%d failed inside rmm", site, number)
+            return False
         if upkeep:
             self._looked.pop(shard, None)  # and to the end of the line
             self._looked[shard] = now

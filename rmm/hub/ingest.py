@@ -35,10 +35,13 @@ from rmm.tiers.fleet_sqlite import FleetStore
 
 log = logging.getLogger(__name__)
 
-MOST, MOST_BYTES, MOST_ENTRIES = 64, 4 << 20, 2048  # deliveries, their bytes, and entries of one transaction
+MOST, MOST_BYTES = 64, 4 << 20  # deliveries that are read at once, and their bytes
+MOST_ENTRIES, MOST_WORK = 2048, 8 << 20  # entries of one transaction, and the bytes in them
+ENTRY_BYTES = 64 << 10  # what is larger counts as several observations
 LINGER_S = 0.1  # how long a batch waits for company
 AGAIN_S, MOST_AGAIN_S = 1.0, 10.0  # after a failure of the store
 REFUSAL_COST = 10  # observations that an envelope counts as which is refused
+UNKNOWN = "unknown"  # whoever speaks for a site that there is not
 MOST_UNLISTED = 1000  # endpoints of a site that the configuration does not list
 MOST_FAULTS = 16
 RECENT = timedelta(minutes=15)  # the end of a round that is older says nothing of now
@@ -132,22 +135,28 @@ class Ingest:
         now = asyncio.get_running_loop().time()
         done: list[Delivery] = []
         work: list[Work] = []
+        size = 0
         seen: set[tuple[str, str, int]] = set()
         for delivery in batch:
             site = site_of(delivery.subject)
-            wait = self._shares.wait(site, now)
+            payer = site if site in self._place.sites else UNKNOWN
+            wait = self._shares.wait(payer, now)
             if wait > 0:
                 with contextlib.suppress(BusError):
                     await delivery.later(wait)
                 continue
             done.append(delivery)
             envelope = self._opened(site, delivery.data)
-            self._shares.spend(site, len(envelope.entries) if envelope else REFUSAL_COST, now)
-            if envelope is not None:
-                work += self._news(envelope, seen)
-            if len(work) >= MOST_ENTRIES:
+            if envelope is None:
+                self._shares.spend(payer, REFUSAL_COST, now)
+                continue
+            bytes_in = sum(len(entry.body) for entry in envelope.entries)
+            self._shares.spend(payer, max(len(envelope.entries), bytes_in / ENTRY_BYTES), now)
+            size += bytes_in
+            work += self._news(envelope, seen)
+            if len(work) >= MOST_ENTRIES or size >= MOST_WORK:
                 await self._committed(work)
-                work = []
+                work, size = [], 0
         if work or self._books.unwritten:
             await self._committed(work)
         self._on_taken({site_of(delivery.subject) for delivery in done})
@@ -161,8 +170,7 @@ class Ingest:
                 raise EnvelopeError(f"there is no site {site[:64]!r}", code="envelope.site")
             envelope = self._unseal(data, site)
         except EnvelopeError as error:
-            known = site if site in self._place.sites else "unknown"
-            self._refuse(known, error.code, str(error))
+            self._refuse(site if site in self._place.sites else UNKNOWN, error.code, str(error))
             return None
         self.heard[site] = self._clock.monotonic()
         return envelope

@@ -19,6 +19,7 @@ LOOK_S = 1.0
 PATIENCE_S = 120.0  # a site that sends observations and no end of a round is judged after that
 PASS_S = 15.0
 FORGET_S = 3600.0
+DEFECT_S = 10.0  # after a defect of ours
 
 
 class Rounds:
@@ -47,6 +48,9 @@ class Rounds:
                 await self.look()
             except (TierError, LeaseLost) as error:
                 log.debug("judging waits: %s", error)
+            except Exception:  # a defect must not keep the hub from taking what comes
+                log.exception("judging failed inside rmm")
+                await asyncio.sleep(DEFECT_S)
 
     async def look(self) -> None:
         """What is due now. Raises TierError and LeaseLost, and then it is due still."""

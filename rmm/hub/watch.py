@@ -7,7 +7,6 @@ or this process stood still, everything has `silent_after` anew.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import secrets
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
@@ -37,6 +36,7 @@ TICK_S = 2.0
 MISSED = 4  # ticks without the hub's own pulse after which the bus is taken to be away
 WRITE_S = 5.0  # how often what was heard is written
 AGAIN_S = 1.0
+DEFECT_S = 10.0  # after a defect of ours
 MOST_BEAT = 16 << 10
 MOST_COLLECTORS = 64  # of a site
 MOST_PROBLEMS, MOST_TEXT = 16, 300
@@ -163,8 +163,13 @@ class Watch:
     async def _tick(self, bus: Bus) -> None:
         while True:
             await bus.tell(self._pulse, b"")
-            with contextlib.suppress(RmmError):  # the store's trouble is told by whoever takes observations
+            try:
                 await self.look()
+            except RmmError as error:  # the store's trouble is told by whoever takes observations
+                log.debug("what was heard of sites waits: %s", error)
+            except Exception:  # a defect must not keep the hub from taking what comes
+                log.exception("watching failed inside rmm")
+                await asyncio.sleep(DEFECT_S)
             await asyncio.sleep(TICK_S)
 
     async def look(self) -> None:

@@ -40,6 +40,7 @@ from rmm.hub import ingest
 from rmm.model.envelope import Marks
 from rmm.model.incident import Act
 from rmm.model.observation import Observation, encode_observation
+from rmm.tiers.store.backup import backup
 
 
 def sites(keys: Keys, observations: list[Observation]) -> list[Site]:
@@ -305,11 +306,33 @@ async def test_what_people_did_at_a_site_is_in_the_audit_log_once(tmp_path: Path
     site = Site(keys, "berlin")
     act = Act(at=START, who="ada", what="ack", key="cpu_high|berlin-0|", reason="known")
     site.add("audit", msgspec.json.encode(act), START)
-    bus, heard = MemoryBus(), Receiver(keys)
+    bus = MemoryBus()
     for _ in range(2):
         async with hub(tmp_path, clock, plan(SITES, OWNERS, clock), keys.trust) as opened, running(opened, bus):
-            await delivered(bus, [site], [(site.subject, site.sealed())] * 3, heard)
+            for _ in range(3):
+                await delivered(bus, [site], [(site.subject, site.sealed())], Receiver(keys))
+                await until(lambda: idle(bus))
             clock.add(seconds=30)
             await opened.rounds.look()  # which tells channels what people did here
     found = [(one.what, one.who, one.detail) for one in acts(tmp_path)]
     assert found == [("ack (site)", "ada at berlin", "cpu_high|berlin-0|")]
+
+
+@pytest.mark.databases("sqlite")
+async def test_a_backup_has_what_is_on_its_way_into_history(tmp_path: Path, clock: Time, keys: Keys) -> None:
+    clock.add(minutes=26)
+    observations = observed()
+    senders = sites(keys, observations)
+    everything = [(one.subject, sealed) for one in senders for sealed in one.envelopes()]
+    bus, heard = MemoryBus(), Receiver(keys)
+    data, copied, config = tmp_path / "hub", tmp_path / "backup", tmp_path / "config"
+    config.mkdir()
+    async with hub(data, clock, plan(SITES, OWNERS, clock), keys.trust) as opened, running(opened, bus):
+        await delivered(bus, senders, everything, heard)
+        assert list(data.rglob("in-0/*.spool"))  # committed, and not in history yet
+        await asyncio.to_thread(backup, data, config, copied)
+    async with hub(copied / "data", clock, plan(SITES, OWNERS, clock), keys.trust) as opened, running(opened, bus):
+        assert not list((copied / "data").rglob("in-0/*.spool"))
+    await embedded(tmp_path / "alone", clock, observations)
+    assert checksum(copied / "data", SITES) == checksum(tmp_path / "alone", SITES)
+    assert fleet(copied / "data") == fleet(tmp_path / "alone")

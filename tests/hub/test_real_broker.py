@@ -11,7 +11,7 @@ from pathlib import Path
 
 import nats_servers
 import pytest
-from hubside import AT_ONCE, KEYS, Keys, Receiver, Site, observation, plan, rows, running, until
+from hubside import AT_ONCE, CPU, KEYS, Keys, Receiver, Site, observation, plan, rows, running, until
 
 from rmm.bus.jetstream import Login, open_bus
 from rmm.bus.provision import make_streams
@@ -108,3 +108,32 @@ async def test_four_faults_over_a_real_broker(tmp_path: Path, keys: Keys, monkey
             ]  # fmt: skip
             await until(lambda: broker.monitor("jsz")["messages"] == 0)  # what is committed is not kept
     assert rows(tmp_path, "SELECT DISTINCT status FROM endpoint WHERE site = 'lyon'") == [("SITE_DOWN",)]
+
+
+@pytest.mark.timeout(60)
+async def test_a_condition_at_a_site_reaches_a_channel_in_five_seconds(tmp_path: Path, keys: Keys) -> None:
+    clock, channel = SystemClock(), MemoryChannel("memory")
+    site = Site(keys, "berlin")
+    with nats_servers.server() as broker:
+        async with (
+            open_bus(Login(urls=(broker.url,))) as bus,
+            open_bus(Login(urls=(broker.url,))) as outside,
+            SitesCoordinator.open(
+                tmp_path, rules=[*shipped_rules(), CPU], keys=KEYS, channels=[channel], clock=clock, settings=AT_ONCE
+            ) as folding,
+        ):
+            await make_streams(bus.link, sites=SITES, replicas=1)
+            made = plan(SITES, OWNERS, clock)
+            async with Hub.open(tmp_path, folding, made, keys.trust, clock) as hub, running(hub, bus):
+                for seq, (endpoint, status, busy) in enumerate(
+                    (("berlin-1", "OK", 99.0), ("berlin-2", "UNREACHABLE", 0.0), ("berlin-2", "UNREACHABLE", 0.0))
+                ):
+                    # The second poll of an endpoint that does not answer confirms it, and the end of the round tells.
+                    at = clock.now() - timedelta(seconds=70 if seq == 1 else 0)
+                    site.observe(observation("berlin", endpoint, at, seq + 1, status=status, busy=busy))
+                site.round_over(clock.now())
+                began = clock.monotonic()
+                await outside.publish(site.subject, site.sealed())
+                await until(lambda: sum(len(one.alerts) for one in channel.sent) == 2, within=15)
+                took = clock.monotonic() - began
+    assert took < 5.0
