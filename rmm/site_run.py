@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import secrets
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -19,14 +18,14 @@ from rmm import __version__
 from rmm.app import App, SiteCollector
 from rmm.bus.jetstream import JetStreamBus, open_bus
 from rmm.configured import Passphrase
+from rmm.core.outgoing import act_item, round_item
 from rmm.durable import hold
 from rmm.errors import RmmError, TierError
 from rmm.loop import SystemClock
-from rmm.model.envelope import AUDIT as AUDIT_ENTRY
-from rmm.model.envelope import ROUND, Beat, RoundEnd
+from rmm.model.envelope import Beat, RoundEnd
 from rmm.model.incident import Act
 from rmm.model.lease import BUCKET, Terms
-from rmm.model.outgoing import AUDIT, Item, Spooled
+from rmm.model.outgoing import Item, Spooled
 from rmm.model.round import PollRequest, PollSummary
 from rmm.settings.load import load_own, load_settings
 from rmm.settings.places import has_settings
@@ -241,9 +240,7 @@ class _Life:
             end = RoundEnd(
                 began=began, ended=self._clock.now(), planned=summary.planned, tried=summary.tried, faults=faults
             )
-            items.append(
-                Item(id=f"round/{secrets.token_hex(8)}", kind=ROUND, at=end.ended, body=msgspec.json.encode(end))
-            )
+            items.append(round_item(end, end.ended))
             self._say(
                 f"{end.ended:%H:%M:%S} {summary.polled} of {summary.tried} endpoints polled in "
                 f"{summary.duration_s:.1f} s; {summary.firing} alerts new, {summary.resolved} resolved"
@@ -256,17 +253,13 @@ class _Life:
         """What people did at this site since the last look, and what was refused."""
         found = [one for one in FleetFile(self._data).acts(since=self._started - ACTS) if one.number > self._seen_act]
         self._seen_act = max((one.number for one in found), default=self._seen_act)
-        return [*self._audit, *(self._item(one, f"act/{self._identity.collector}/{one.number}") for one in found)]
-
-    def _item(self, act: Act, name: str) -> Item:
-        return Item(id=name, kind=AUDIT_ENTRY, grade=AUDIT, at=act.at, body=msgspec.json.encode(act))
+        return [*self._audit, *(act_item(one, one.at) for one in found)]
 
     def _refused(self, why: str) -> None:
         """A configuration is refused: that goes into the hub's audit log."""
-        act = Act(
-            at=self._clock.now(), who=f"{self._identity.site}/{self._identity.collector}", what="refuse", detail=why
-        )
-        self._audit.append(self._item(act, f"refuse/{secrets.token_hex(8)}"))
+        who = f"{self._identity.site}/{self._identity.collector}"
+        act = Act(at=self._clock.now(), who=who, what="refuse", detail=why)
+        self._audit.append(act_item(act, act.at))
         del self._audit[:-16]
 
     # What goes on beside the rounds.
