@@ -129,7 +129,7 @@ def decode_token(text: str) -> Token:
             )
         return msgspec.msgpack.decode(data[_CHECK:], type=Token)
     except (msgspec.DecodeError, binascii.Error, ValueError) as error:
-        raise EnvelopeError("the token is damaged", code="token.format", hint=_COPY) from error
+        raise EnvelopeError("the token is damaged or not whole", code="token.format", hint=_COPY) from error
 
 
 def seal_question(question: Question, sign: Sign, proof_key: bytes = b"") -> bytes:

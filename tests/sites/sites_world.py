@@ -112,7 +112,7 @@ async def link(login: Login) -> AsyncIterator[Link]:
     made = Link(login)
     made.start()
     try:
-        await made.ready()
+        await made.ready(20)  # a busy machine
         yield made
     finally:
         await made.aclose()

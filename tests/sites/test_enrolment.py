@@ -144,6 +144,9 @@ async def test_names_are_not_given_twice(world: World) -> None:
     ("spoil", "message"),
     [
         (lambda text: text[:-30], "damaged or not whole"),
+        (lambda text: text[:-1], "damaged or not whole"),
+        (lambda text: text[:-2], "damaged or not whole"),
+        (lambda text: text[:-3], "damaged or not whole"),
         (lambda text: text[:200] + ("A" if text[200] != "A" else "B") + text[201:], "damaged"),
         (lambda text: "hello", "this is no token"),
         (lambda text: "", "this is no token"),
