@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from rmm.hub.authority import Authority
 from rmm.hub.bundle import Bundles, bundle_answers
 from rmm.hub.enrolment import ENROLMENT, RENEWAL, Outcome, answer_enrolment, answer_renewal
 from rmm.hub.hub import Reply, Trust
+from rmm.hub.revocation import tell_brokers
 from rmm.hub_run import run_hub
 from rmm.model.incident import Act
 from rmm.settings.load import load_settings
@@ -109,6 +110,8 @@ async def _broker(app: App, authority: Authority, say: Say) -> AsyncIterator[Jet
                 await prepare(
                     bus, sites=list(app.settings.sites), replicas=3 if len(urls) >= CLUSTER else 1, system=system
                 )
+                with _told("brokers may not know who is revoked"):
+                    await tell_brokers(authority, urls, app.clock.now())
                 stack_open = stack.pop_all()
             break
         except BusError as error:
@@ -121,6 +124,15 @@ async def _broker(app: App, authority: Authority, say: Say) -> AsyncIterator[Jet
             wait_s = min(2 * wait_s, RETRY_S[1])
     async with stack_open:
         yield bus
+
+
+@contextlib.contextmanager
+def _told(what: str) -> Iterator[None]:
+    """A BusError is a line in the log; the hub itself refuses whoever is revoked."""
+    try:
+        yield
+    except BusError as error:
+        log.warning("%s: %s", what, error)
 
 
 async def _changed(folder: Path, app: App, passphrase: Passphrase) -> App:
