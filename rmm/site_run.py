@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import secrets
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -19,14 +18,14 @@ from rmm import __version__
 from rmm.app import App, SiteCollector
 from rmm.bus.jetstream import JetStreamBus, open_bus
 from rmm.configured import Passphrase
+from rmm.core.outgoing import act_item, round_item
 from rmm.durable import hold
-from rmm.errors import RmmError
+from rmm.errors import RmmError, TierError
 from rmm.loop import SystemClock
-from rmm.model.envelope import AUDIT as AUDIT_ENTRY
-from rmm.model.envelope import ROUND, Beat, RoundEnd
+from rmm.model.envelope import Beat, RoundEnd
 from rmm.model.incident import Act
 from rmm.model.lease import BUCKET, Terms
-from rmm.model.outgoing import AUDIT, Item, Spooled
+from rmm.model.outgoing import Item, Spooled
 from rmm.model.round import PollRequest, PollSummary
 from rmm.settings.load import load_own, load_settings
 from rmm.settings.places import has_settings
@@ -39,7 +38,7 @@ from rmm.site.identity import Identity
 from rmm.site.leases import Leases
 from rmm.site.outlet import ForwardingOutlet
 from rmm.tiers.fleet_sqlite import FleetFile
-from rmm.tiers.outgoing import open_outgoing, spooled_at
+from rmm.tiers.outgoing import OutgoingLog, open_outgoing
 
 if TYPE_CHECKING:
     from rmm.coordinator import Coordinator
@@ -98,6 +97,7 @@ class _Life:
         self._link: tuple[str, datetime] = ("down", self._started)
         self._audit: list[Item] = []  # that is not in the outgoing log yet
         self._seen_act = 0
+        self._outgoing: OutgoingLog
         self._forwarder: Forwarder
         self._leases: Leases
 
@@ -119,12 +119,12 @@ class _Life:
         site, collector = self._identity.site, self._identity.collector
         shards = self._app.settings.sites[site].shards if self._app else 0
         async with AsyncExitStack() as stack:
-            outgoing = await stack.enter_async_context(open_outgoing(self._data, site, forward))
+            self._outgoing = await stack.enter_async_context(open_outgoing(self._data, site, forward))
             login = self._identity.login(forward.proxy)
             login = msgspec.structs.replace(login, urls=forward.urls or login.urls)
             bus = await stack.enter_async_context(open_bus(login, wait_s=BROKER_S, patient=True))
             self._forwarder = Forwarder(
-                bus, outgoing, site=site, collector=collector, sign=self._identity.sign,
+                bus, self._outgoing, site=site, collector=collector, sign=self._identity.sign,
                 verify=self._identity.verify_hub, clock=self._clock, settings=forward, describe=self._beat,
             )  # fmt: skip
             terms = Terms()
@@ -141,7 +141,7 @@ class _Life:
                 for task in beside:
                     task.cancel()
                 await asyncio.gather(*beside, return_exceptions=True)
-        await self._write("ended", None)
+            await self._write("ended", None)
         return self._ending
 
     async def _live(self, beside: Sequence[asyncio.Task[None]]) -> None:
@@ -240,9 +240,7 @@ class _Life:
             end = RoundEnd(
                 began=began, ended=self._clock.now(), planned=summary.planned, tried=summary.tried, faults=faults
             )
-            items.append(
-                Item(id=f"round/{secrets.token_hex(8)}", kind=ROUND, at=end.ended, body=msgspec.json.encode(end))
-            )
+            items.append(round_item(end, end.ended))
             self._say(
                 f"{end.ended:%H:%M:%S} {summary.polled} of {summary.tried} endpoints polled in "
                 f"{summary.duration_s:.1f} s; {summary.firing} alerts new, {summary.resolved} resolved"
@@ -255,17 +253,13 @@ class _Life:
         """What people did at this site since the last look, and what was refused."""
         found = [one for one in FleetFile(self._data).acts(since=self._started - ACTS) if one.number > self._seen_act]
         self._seen_act = max((one.number for one in found), default=self._seen_act)
-        return [*self._audit, *(self._item(one, f"act/{self._identity.collector}/{one.number}") for one in found)]
-
-    def _item(self, act: Act, name: str) -> Item:
-        return Item(id=name, kind=AUDIT_ENTRY, grade=AUDIT, at=act.at, body=msgspec.json.encode(act))
+        return [*self._audit, *(act_item(one, one.at) for one in found)]
 
     def _refused(self, why: str) -> None:
         """A configuration is refused: that goes into the hub's audit log."""
-        act = Act(
-            at=self._clock.now(), who=f"{self._identity.site}/{self._identity.collector}", what="refuse", detail=why
-        )
-        self._audit.append(self._item(act, f"refuse/{secrets.token_hex(8)}"))
+        who = f"{self._identity.site}/{self._identity.collector}"
+        act = Act(at=self._clock.now(), who=who, what="refuse", detail=why)
+        self._audit.append(act_item(act, act.at))
         del self._audit[:-16]
 
     # What goes on beside the rounds.
@@ -317,7 +311,7 @@ class _Life:
         if link != self._link[0]:
             self._link = (link, self._clock.now())
         trouble = bus.trouble if bus is not None and link == "down" else None
-        spooled = await asyncio.to_thread(spooled_at, self._data, self._identity.site) or Spooled()
+        spooled = await self._spooled()
         beat = msgspec.structs.replace(
             self._beat(), spooled=spooled.entries, spool_bytes=spooled.bytes, oldest=spooled.oldest,
             dropped=spooled.dropped,
@@ -327,6 +321,13 @@ class _Life:
             acknowledged_at=spooled.heard, doing=doing,
         )  # fmt: skip
         await asyncio.to_thread(control.write_status, self._data, status)
+
+    async def _spooled(self) -> Spooled:
+        """How the outgoing log stands; what is in its file alone may be older than the newest receipt."""
+        try:
+            return await self._outgoing.spooled()
+        except TierError:
+            return Spooled()
 
     def _beat(self) -> Beat:
         """What is said of this collector; the forwarder adds what waits."""

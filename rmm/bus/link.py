@@ -1,8 +1,7 @@
 """The connection to the broker: made again whenever it is lost, with everything that was listening on it.
 
-nats-py is asked for single connections: a lost one is thrown away with whatever waits in it, so nothing is sent late
-that a caller was told has failed, and every attempt may go another way (the next server, a new tunnel). Its exceptions
-end here.
+A lost connection is thrown away with whatever waits in it, so nothing is sent late that a caller was told has failed,
+and every attempt may go another way (the next server, a new tunnel).
 """
 
 from __future__ import annotations
@@ -11,9 +10,7 @@ import asyncio
 import contextlib
 import logging
 import random
-import re
-import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 from nats import errors
@@ -21,49 +18,19 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
+from rmm.bus.connection import STEP_S, Connection, own_cancellation, translated, translating
 from rmm.bus.login import Login, place, tls_context
-from rmm.bus.nkeys import public_key, sign_nonce
-from rmm.bus.tunnel import Tunnel
-from rmm.bus.websocket import WebSocket
 from rmm.errors import BusError
 
 log = logging.getLogger(__name__)
 
-OLDEST = (2, 11)  # the first with sync_interval: always
 
 CONNECT_S = 15.0  # for one attempt, with proxy and TLS
-STEP_S = 5  # for one step of it
 WAIT_S = 5.0  # that a call waits for a connection, and then for an answer
-PING_S = 10  # two pings without an answer: the connection is dead
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 15.0  # between attempts
-PENDING_BYTES = 1 << 20  # that may wait to be written to a connection that does not take it
 SUB_MESSAGES, SUB_BYTES = 4096, 32 << 20  # of one listener that were not looked at yet
 
 Listener = Callable[[Msg], Awaitable[None]]
-
-_REFUSED = re.compile(r"authoriz|authentic|revoked|expired|account", re.IGNORECASE)
-
-
-def translated(error: BaseException, what: str = "") -> BusError:
-    """What nats-py, a socket or TLS says, as one of ours."""
-    said = str(error) or type(error).__name__
-    text = f"{what}: {said}" if what else said
-    if isinstance(error, BusError):
-        return error
-    if isinstance(error, (ssl.SSLError, ssl.CertificateError)):
-        return BusError(text, code="bus.tls", hint="Is it our broker? Its certificate must be of the hub's authority.")
-    if isinstance(error, errors.NoRespondersError):
-        return BusError(f"nobody answers{' ' + what if what else ''}", code="bus.nobody")
-    if isinstance(error, TimeoutError):
-        return BusError(f"no answer{' to ' + what if what else ''} in time", code="bus.timeout")
-    if isinstance(error, errors.MaxPayloadError):
-        return BusError(f"{what} is larger than the broker takes", code="bus.size")
-    if isinstance(error, errors.AuthorizationError) or (isinstance(error, errors.Error) and _REFUSED.search(said)):
-        hint = "Was this collector revoked, or has its login expired? Then enrol it again."
-        return BusError(f"the broker refuses the login: {said}", code="bus.refused", hint=hint)
-    if isinstance(error, OSError):
-        return BusError(text, code="bus.unreachable")
-    return BusError(text)
 
 
 class Link:
@@ -139,7 +106,7 @@ class Link:
 
     async def send(self, subject: str, data: bytes = b"", *, reply: str = "", wait_s: float = WAIT_S) -> None:
         """Say something; BusError when it could not be handed to a connection."""
-        with _own_cancellation(), _translating(subject):
+        with own_cancellation(), translating(subject):
             async with asyncio.timeout(wait_s):
                 client = await self.ready(wait_s)
                 await client.publish(subject, data, reply=reply)
@@ -151,7 +118,7 @@ class Link:
         loop = asyncio.get_running_loop()
         until = loop.time() + timeout_s
         client = await self.ready(min(timeout_s, WAIT_S))
-        with _own_cancellation(), _translating(subject):
+        with own_cancellation(), translating(subject):
             return await client.request(subject, data, timeout=max(0.001, until - loop.time()), headers=headers)
 
     @contextlib.asynccontextmanager
@@ -172,49 +139,43 @@ class Link:
         """Connect again and again."""
         pause = FIRST_PAUSE_S
         while True:
-            gone = asyncio.Event()
             try:
                 async with asyncio.timeout(CONNECT_S):
-                    client, tunnel = await self._connect(gone)
+                    connection = await self._connect()
             except (BusError, TimeoutError) as error:
                 self._troubled(translated(error, "the broker"))
-                await asyncio.sleep(pause * random.uniform(0.5, 1.5))
-                pause = min(2 * pause, LONGEST_PAUSE_S)
-                continue
-            began = asyncio.get_running_loop().time()
-            try:
-                await self._serve(client, gone)
-            finally:
-                self._client = None
-                self._there.clear()
-                await _closed(client, tunnel)
-            if asyncio.get_running_loop().time() - began > 2 * LONGEST_PAUSE_S:
-                pause = FIRST_PAUSE_S  # not for one that lets us in and throws us out again
-            self._troubled(translated(client.last_error or errors.ConnectionClosedError(), "the broker"))
+            else:
+                began = asyncio.get_running_loop().time()
+                try:
+                    await self._serve(connection)
+                finally:
+                    self._client = None
+                    self._there.clear()
+                    await connection.aclose()
+                if asyncio.get_running_loop().time() - began > 2 * LONGEST_PAUSE_S:
+                    pause = FIRST_PAUSE_S  # not for one that lets us in and throws us out again
+                self._troubled(translated(connection.client.last_error or errors.ConnectionClosedError(), "the broker"))
             await asyncio.sleep(pause * random.uniform(0.5, 1.5))
             pause = min(2 * pause, LONGEST_PAUSE_S)
 
-    async def _serve(self, client: Client, gone: asyncio.Event) -> None:
+    async def _serve(self, connection: Connection) -> None:
         """Until the connection is gone."""
         try:
             told: set[Listening] = set()
             while missing := self._listening - told:  # some may come while others are told
                 for one in missing:
-                    await one.on(client)
+                    await one.on(connection.client)
                 told |= missing
         except BusError as error:
             log.warning("the broker lets nobody listen: %s", error)
             return
         if self.trouble is not None:
-            log.info("connected to the broker %s", self._where(client))
+            server = connection.server
+            log.info("connected to the broker %s %s", server.get("server_name", ""), server.get("version", ""))
         self.trouble = None
-        self._client = client
+        self._client = connection.client
         self._there.set()
-        await gone.wait()
-
-    def _where(self, client: Client) -> str:
-        info = client._server_info
-        return f"{info.get('server_name', '')} {info.get('version', '')}".strip()
+        await connection.gone.wait()
 
     def _troubled(self, error: BusError) -> None:
         """Tell it once, and again when the reason is another."""
@@ -222,93 +183,20 @@ class Link:
             log.warning("no connection to the broker: %s", error)
         self.trouble = error
 
-    async def _connect(self, gone: asyncio.Event) -> tuple[Client, Tunnel | None]:
-        """To one of the servers, in random order. BusError says what the last one said, or the most telling one."""
+    async def _connect(self) -> Connection:
+        """To one of the servers, in random order. BusError is of the one that had the most telling reason."""
         troubles = []
         urls = list(self._login.urls)
         random.shuffle(urls)
         for url in urls:
+            connection = Connection(self._login)
             try:
                 async with asyncio.timeout(CONNECT_S / min(3, len(urls))):
-                    return await self._connect_to(url, gone)
+                    await connection.open(url, self._tls)
+                    return connection
             except (BusError, TimeoutError) as error:
-                gone.clear()
                 troubles.append(translated(error, "the broker"))
         raise max(troubles, key=lambda one: one.code not in ("bus.unreachable", "bus.timeout"))
-
-    async def _connect_to(self, url: str, gone: asyncio.Event) -> tuple[Client, Tunnel | None]:
-        parts, host, port = place(url)
-        options: dict[str, Any] = {"servers": [url], "tls": self._tls, "tls_hostname": host}
-        tunnel = None
-        web = parts.scheme in ("ws", "wss")
-        if self._login.proxy:
-            tls = self._tls if parts.scheme == "wss" else None
-            tunnel = await Tunnel.open(self._login.proxy, host, port, tls=tls)
-            options["servers"] = [f"{'ws' if web else 'nats'}://127.0.0.1:{tunnel.port}{parts.path if web else ''}"]
-        client = Client()
-        if web:
-            client._transport = WebSocket(parts.netloc.rpartition("@")[2] if tunnel else "")
-        try:
-            await self._log_on(client, gone, options, parts.scheme == "tls")
-        except BaseException as error:
-            await _closed(client, tunnel, within_s=0.5)  # a handshake of TLS that failed never ends for nats-py
-            if not isinstance(error, Exception):
-                raise
-            raise translated(error, "the broker") from error  # whatever it is: a broker may say anything
-        return client, tunnel
-
-    async def _log_on(self, client: Client, gone: asyncio.Event, options: dict[str, Any], must_tls: bool) -> None:
-        login = self._login
-        connecting = True
-
-        async def failed(error: Exception) -> None:
-            if connecting:  # nats-py would try again, in its own way
-                if client._server_info.get("tls_required") and isinstance(
-                    error, (ConnectionError, errors.UnexpectedEOF)
-                ):
-                    raise _not_admitted() from error
-                raise translated(error)
-            log.debug("the broker: %s", error)
-            if "permissions violation" in str(error).lower():
-                log.warning("the broker: %s", error)
-
-        async def closed() -> None:
-            gone.set()
-
-        def checked() -> None:
-            if must_tls and not client._server_info.get("tls_required"):
-                raise BusError("the broker offers no TLS, but its address is tls://", code="bus.tls")
-
-        def signature(nonce: str) -> bytes:
-            checked()  # before anything of the user is said
-            return sign_nonce(login.seed, nonce)
-
-        if login.seed and not login.jwt:
-            client._public_nkey = public_key(login.seed)
-        await client.connect(
-            **options,
-            name=login.name,
-            inbox_prefix=login.inbox,
-            allow_reconnect=False,
-            dont_randomize=True,
-            connect_timeout=STEP_S,
-            max_reconnect_attempts=1,
-            reconnect_time_wait=0,
-            ping_interval=PING_S,
-            max_outstanding_pings=2,
-            pending_size=PENDING_BYTES,
-            flush_timeout=WAIT_S,
-            error_cb=failed,
-            closed_cb=closed,
-            signature_cb=signature if login.seed else None,
-            user_jwt_cb=(lambda: login.jwt.encode()) if login.jwt else None,
-        )
-        if not client.is_connected:
-            raise _not_admitted()
-        checked()
-        check_version(client._server_info)
-        await client.flush(STEP_S)
-        connecting = False
 
 
 class Listening:
@@ -322,7 +210,7 @@ class Listening:
 
     async def on(self, client: Client) -> None:
         """Listen on this connection instead of the one before; the server knows it on return."""
-        with _own_cancellation(), _translating(self.pattern):
+        with own_cancellation(), translating(self.pattern):
             self._subscription = await client.subscribe(
                 self.pattern,
                 self._queue,
@@ -339,52 +227,3 @@ class Listening:
                 async with asyncio.timeout(2.0):
                     await self._subscription.drain()  # type: ignore[no-untyped-call]
             self._subscription = None
-
-
-def check_version(info: Mapping[str, Any]) -> None:
-    """Raises BusError (bus.version) for a server older than 2.11."""
-    version = str(info.get("version", ""))
-    found = re.match(r"(\d{1,4})\.(\d{1,4})", version)
-    if not found or (int(found[1]), int(found[2])) < OLDEST:
-        raise BusError(
-            f"the broker is nats-server {version[:40] or 'of no known version'}, which may lose what it has confirmed",
-            code="bus.version",
-            hint="Install nats-server 2.11 or later, which has `sync_interval: always`.",
-        )
-
-
-@contextlib.contextmanager
-def _translating(what: str) -> Iterator[None]:
-    try:
-        yield
-    except (errors.Error, OSError, ValueError) as error:  # TimeoutError is an OSError; ValueError: JSON, URLs
-        raise translated(error, what) from error
-
-
-@contextlib.contextmanager
-def _own_cancellation() -> Iterator[None]:
-    """nats-py swallows a cancellation that comes while it flushes: it is raised here, after all."""
-    task = asyncio.current_task()
-    before = task.cancelling() if task else 0
-    try:
-        yield
-    finally:
-        if task and task.cancelling() > before:
-            raise asyncio.CancelledError
-
-
-def _not_admitted() -> BusError:
-    hint = "Has the certificate of this collector expired, or is it of another authority? Then enrol it again."
-    return BusError("the broker closes the connection: it may want another certificate", code="bus.refused", hint=hint)
-
-
-async def _closed(client: Client, tunnel: Tunnel | None, *, within_s: float = 3.0) -> None:
-    """Close a connection, whatever state it is in."""
-    try:
-        async with asyncio.timeout(within_s):
-            await client.close()
-    except Exception as error:
-        log.debug("closing a connection to the broker: %s", error)
-    finally:
-        if tunnel is not None:
-            await tunnel.aclose()

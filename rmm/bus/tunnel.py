@@ -64,7 +64,7 @@ class Tunnel:
             pass
         finally:
             for one in (writer, self._writer):
-                one.close()
+                one.transport.abort()
 
     async def aclose(self) -> None:
         """Close all of it. Idempotent."""
@@ -74,7 +74,8 @@ class Tunnel:
             self._pump.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._pump
-        self._writer.close()
+        self._writer.transport.abort()
+        await asyncio.sleep(0)  # it is closed then
 
 
 class _Ended(Exception):
@@ -115,10 +116,10 @@ async def _connected(proxy: str, host: str, port: int) -> tuple[asyncio.StreamRe
         await writer.drain()
         _check(await reader.readuntil(b"\r\n\r\n"), authority)
     except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
-        writer.close()
+        writer.transport.abort()
         raise BusError("the proxy gave no answer of HTTP", code="bus.proxy", hint=_HINT) from error
     except BaseException:
-        writer.close()
+        writer.transport.abort()
         raise
     return reader, writer
 

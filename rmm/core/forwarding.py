@@ -148,11 +148,11 @@ class Forwarding:
         self._spans = sum(len(one.above) for one in marks.values())
         self._heard_at = now
         self._ask_s = ASK_S
+        if again:
+            self._forget_flights()
         if again or not self._synced:
             self._synced = True
-            self._forget_flights()
             self._restart(first - 1)
-            return
         landed = [number for number, flight in self._flying.items() if not any(self._missing(flight.rows))]
         for number in landed:
             self._landed(self._take(number), now)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator
 from datetime import datetime
+from hashlib import blake2b
 from typing import Any
 
 import msgspec
 
 from rmm.core.marks import clipped, includes, minus
-from rmm.model.envelope import Marks, Receipt
-from rmm.model.outgoing import ALERTS, CHANGES, METRICS, Books, News
+from rmm.model.envelope import AUDIT as KIND_AUDIT
+from rmm.model.envelope import ROUND, Marks, Receipt, RoundEnd
+from rmm.model.incident import Act
+from rmm.model.outgoing import ALERTS, AUDIT, CHANGES, METRICS, Books, Item, News
 
 NUMBERS = 1 << 40  # of an epoch
 MOST_RETIRED = 64  # starts of the hub that are remembered, so that an old receipt cannot be played again
@@ -42,6 +45,7 @@ class Glance(msgspec.Struct, frozen=True):
         return f"{self.site}/{self.shard}/{self.epoch}/{self.seq}"
 
 
+_encode = msgspec.json.Encoder().encode
 _glance = msgspec.json.Decoder(Glance).decode
 
 
@@ -64,6 +68,18 @@ def grade_of(seen: Glance, alerted: Container[str], before: str) -> int:
     if any(bytes(part.changes) not in (b"[]", b"null") for part in seen.collectors.values()):
         return CHANGES
     return METRICS
+
+
+def round_item(end: RoundEnd, at: datetime) -> Item:
+    """The end of a round, for the log."""
+    name = f"round/{end.began.isoformat()}/{end.ended.isoformat()}"
+    return Item(id=name, body=_encode(end), at=at, kind=ROUND)
+
+
+def act_item(act: Act, at: datetime) -> Item:
+    """What somebody did, for the log; the same act is kept once."""
+    body = _encode(act)
+    return Item(id=f"act/{blake2b(body, digest_size=16).hexdigest()}", body=body, at=at, kind=KIND_AUDIT, grade=AUDIT)
 
 
 def place(epoch: int, number: int) -> int:

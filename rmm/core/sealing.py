@@ -32,8 +32,8 @@ LAST = 1 << 40  # a number of an entry is below it
 SKEW = 1  # versions that a party may be older or newer
 LEVEL = 3
 
-_SITE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-_COLLECTOR = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_SITE = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_COLLECTOR = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _EPOCH = re.compile(r"[0-9a-f]{16}")
 _TAIL = b"\xa9signature\xc4\x40"  # the key, and bin 8 of 64 bytes
 _SIGNATURE = 64

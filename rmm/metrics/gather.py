@@ -19,8 +19,10 @@ from rmm.metrics import values
 from rmm.metrics.values import Samples
 from rmm.model.board import Board
 from rmm.model.settings import Settings
+from rmm.model.sites import Contact, Refused
 from rmm.tiers import counts_file
-from rmm.tiers.fleet_sqlite import BoardFile, Place
+from rmm.tiers.fleet_sqlite import BoardFile, FleetFile, Place
+from rmm.tiers.fleet_sqlite.sites import SitesFile
 from rmm.tiers.hot_files import written
 from rmm.tiers.store.places import SPOOL, store_files
 from rmm.tiers.store.status import outlook
@@ -57,6 +59,8 @@ class Gatherer:
         self._data = Path(settings.data)
         self._per_endpoint = per_endpoint
         self._file = BoardFile(where or self._data)
+        self._sites = SitesFile(FleetFile(where or self._data))
+        self._known: tuple[list[Contact], list[Refused]] = [], []
         self._read: tuple[object, Board] | None = None
         self._store: _Store | None = None
 
@@ -75,12 +79,14 @@ class Gatherer:
         state = self._file.state()
         if self._read is None or self._read[0] != state:
             self._read = (state, self._file.read())
+            self._known = self._sites.contacts(), self._sites.refused()
         board = self._read[1]
         now = time.time()
         lines = with_unpolled(board.endpoints, self._settings.endpoints)
         board = board._replace(endpoints=lines)
         sites = site_lines(lines, board.alerts, now)
         values.of_fleet(samples, board, sites, fleet_line(lines, board.alerts, now))
+        values.of_collectors(samples, *self._known)
         values.of_outbox(samples, board, _oldest(board))
         if self._per_endpoint.metrics:
             values.of_endpoints(samples, lines, *self._per_endpoint)

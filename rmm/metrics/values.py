@@ -21,6 +21,7 @@ from rmm.core.harmless import clean
 from rmm.model.board import Board, Line
 from rmm.model.counts import BOUNDS, Counts
 from rmm.model.observation import OK, PARTIAL
+from rmm.model.sites import Contact, Refused
 
 MOST = counting.MOST + 1  # values of one label
 LONGEST = 120  # characters of a label's value
@@ -102,6 +103,27 @@ def of_fleet(samples: Samples, board: Board, sites: Sequence[SiteLine], fleet: S
         if one.newest:
             samples.put("rmm_site_newest_observation_timestamp_seconds", one.newest, one.site)
             samples.put("rmm_site_oldest_observation_timestamp_seconds", one.oldest, one.site)
+
+
+def of_collectors(samples: Samples, contacts: Iterable[Contact], refused: Iterable[Refused]) -> None:
+    """What a hub knows of site collectors."""
+    for one in contacts:
+        beat, labels = one.beat, (one.beat.site, one.beat.collector)
+        known = {
+            "heard_timestamp_seconds": one.heard_at.timestamp(),
+            "lag_seconds": one.lag_s,
+            "spooled_entries": beat.spooled,
+            "spooled_bytes": beat.spool_bytes,
+            "dropped_entries": beat.dropped,
+            "clock_offset_seconds": one.offset_s,
+            "endpoints": beat.endpoints,
+        }
+        if beat.expires_at is not None:
+            known["certificate_expires_timestamp_seconds"] = beat.expires_at.timestamp()
+        for name, value in known.items():
+            samples.put(f"rmm_site_collector_{name}", value, *labels)
+        samples.put("rmm_site_collector_info", 1, *labels, beat.version, beat.bundle)
+    samples.count("rmm_site_refused_total", {(one.site, one.reason): one.number for one in refused})
 
 
 def of_outbox(samples: Samples, board: Board, oldest: Mapping[Labels, float]) -> None:

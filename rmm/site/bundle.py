@@ -148,28 +148,34 @@ class Bundles:
             log.warning("%s", self._fetching)
         return False
 
-    def tried(self, error: RmmError | None) -> bool:
+    def tried(self, error: RmmError | None, bundle: str | None = None) -> bool:
         """A round has ended, with this error or without. True when the configuration before counts again: load it.
 
         A configuration or vault that does not fit, in one of the first rounds, is the new configuration's fault, also
         where it was found good before. Everything else (a full disk, endpoints that are down) is not.
+
+        `bundle`: `Settings.bundle` of the round. One that began before the newest came says nothing of that. It does
+        not wait for a `pull` that is at work: then the next round says it.
         """
-        if not self._state().trial:
+        if not self._state().trial or (bundle is not None and Path(bundle).name != self.running):
             return False
         try:
             if isinstance(error, ConfigError | VaultError):
-                return self.roll_back(str(error))
+                return self.roll_back(str(error), wait_s=0.0)
             if error is None:
-                with self._alone():
+                with self._alone(0.0):
                     state = self._state()
                     self._save(msgspec.structs.replace(state, trial=max(0, state.trial - 1)))
         except (LeaseLost, TierError) as failed:  # the next round tries it again
             log.warning("%s", failed)
         return False
 
-    def roll_back(self, why: str) -> bool:
-        """Use the configuration before, and this one not any more. False where there is none before it."""
-        with self._alone():
+    def roll_back(self, why: str, *, wait_s: float = WAIT_S) -> bool:
+        """Use the configuration before, and this one not any more. False where there is none before it.
+
+        Raises LeaseLost when another thread or process looks after the bundles for longer than `wait_s`.
+        """
+        with self._alone(wait_s):
             state, version = self._state(), active_version(self._folder)
             before = self._before(version, state)
             if not version or not before:
@@ -332,5 +338,5 @@ class Bundles:
         except OSError as error:  # on Windows somebody may have a file open: the next one takes it away
             log.info("%s: stays for now: %s", self._place / str(version), error)
 
-    def _alone(self) -> contextlib.AbstractContextManager[None]:
-        return hold(self._place / ".lock", f"the configuration of {self._folder}", timeout_s=WAIT_S)
+    def _alone(self, wait_s: float = WAIT_S) -> contextlib.AbstractContextManager[None]:
+        return hold(self._place / ".lock", f"the configuration of {self._folder}", timeout_s=wait_s)

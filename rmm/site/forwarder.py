@@ -28,7 +28,7 @@ TEND_S = 30.0
 ASK_TIMEOUT_S = 5.0
 FULL_S = 1.0  # until the bus may have room again
 DISK_S = 5.0  # until the log may be read again
-RETRY_S, LONGEST_RETRY_S = 1.0, 30.0
+RETRY_S, LONGEST_RETRY_S = 1.0, 5.0
 MOST_RAW = 8 << 20  # bytes of entries in an envelope; more only where one entry has more
 INLINE = 256 << 10  # what is larger is compressed in a thread, and the event loop goes on
 REACHED = frozenset({"bus.nobody", "bus.timeout"})  # nobody answers, but the bus has been asked
@@ -267,9 +267,14 @@ class Forwarder:
 
     async def _beat(self) -> None:
         while True:
-            with contextlib.suppress(BusError):
-                beat = await self._described()
+            beat = await self._described()
+            try:
                 await self._bus.tell(f"rmm.beat.{self._site}", msgspec.json.encode(beat))
+            except BusError as error:
+                if self._reached:
+                    log.debug("the bus was lost: %s", error)
+                    self._offline()
+                    self._wake.set()
             await asyncio.sleep(BEAT_S)
 
     async def _described(self) -> Beat:

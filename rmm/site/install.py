@@ -1,4 +1,4 @@
-"""What keeps a site collector running: a unit of systemd, a service of Windows, or a scheduled task that starts with it.
+"""What keeps a site collector running: a unit of systemd, a service of Windows, or a scheduled task.
 
 The two for Windows were never seen there; what they are made of is documented (sc.exe, Task Scheduler schema 1.2).
 """

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
 import re
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -262,6 +265,43 @@ async def test_a_new_one_that_fails_in_its_first_rounds_is_given_back(place: Pat
     assert not await pulled(again, hub)
     assert hub.questions[0].version == 2  # it does not want that one
     assert await given(again, key, 3)
+
+
+async def test_a_round_that_began_before_says_nothing_of_the_new_one(place: Path, key: Key) -> None:
+    bundles = plain(place, key)
+    assert await given(bundles, key, 1)
+    old = str(place / "bundles" / "1")
+    assert await given(bundles, key, 2)
+    for _ in range(TRIAL):
+        assert not bundles.tried(None, old)
+        assert not bundles.tried(ConfigError("of the old one"), old)
+        assert not bundles.tried(ConfigError("before there was any"), "")
+    assert bundles.running == "2"
+    assert bundles.tried(ConfigError("of the new one"), str(place / "bundles" / "2"))
+
+
+async def test_the_end_of_a_round_does_not_wait_for_a_fetch(place: Path, key: Key) -> None:
+    working, done = threading.Event(), threading.Event()
+
+    def check(path: Path) -> tuple[str, ...]:
+        if path.name == "3":
+            working.set()
+            done.wait(20)
+        return ()
+
+    bundles = bundles_of(place, key, check=check)
+    for version in (1, 2):
+        assert await given(bundles, key, version)
+    fetching = asyncio.create_task(given(bundles, key, 3))
+    await asyncio.to_thread(working.wait, 20)
+    began = time.monotonic()
+    assert not bundles.tried(None)
+    assert not bundles.tried(ConfigError("x"))
+    assert time.monotonic() - began < 2
+    assert bundles.running == "2"
+    done.set()
+    assert await fetching
+    assert (bundles.running, bundles.problems) == ("3", ())
 
 
 async def test_one_that_has_been_good_is_not_given_back_for_a_later_failure(place: Path, key: Key) -> None:

@@ -119,8 +119,10 @@ class Proxy:
         self.answer = b"HTTP/1.1 200 Connection established\r\nVia: test\r\n\r\n"
         self.requests: list[bytes] = []
         self.cut = asyncio.Event()
+        self.tasks: set[asyncio.Task[Any] | None] = set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.tasks.add(asyncio.current_task())
         try:
             request = await reader.readuntil(b"\r\n\r\n")
             self.requests.append(request)
@@ -137,7 +139,7 @@ class Proxy:
             await asyncio.wait([*copies, cut], return_when=asyncio.FIRST_COMPLETED)
             for task in (*copies, cut):
                 task.cancel()
-            there_writer.close()
+            there_writer.transport.abort()
         except (OSError, asyncio.IncompleteReadError):
             pass
         finally:
@@ -159,6 +161,8 @@ async def proxy() -> AsyncIterator[Proxy]:
     finally:
         one.cut.set()
         server.close()
+        await asyncio.gather(*(task for task in one.tasks if task), return_exceptions=True)
+        await asyncio.sleep(0)
 
 
 async def use(login: Login) -> None:

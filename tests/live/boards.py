@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from rmm.core.alerting.lifecycle import Change
+from rmm.model.envelope import Beat
 from rmm.model.rule import Alert, Notification
+from rmm.model.sites import Contact, Refused
 from rmm.tiers.fleet_sqlite import FleetStore
+from rmm.tiers.fleet_sqlite.sites import SiteStore
 
 HOSTILE = "EVIL\x1b]0;owned\x07\x1b[2J\u202e"
 SPACES = "\x9b31m\r\n\u2066"
@@ -62,6 +65,15 @@ def usual(now: datetime) -> tuple[list[tuple[Any, ...]], list[Alert]]:
     return rows, alerts
 
 
+def contact(now: datetime) -> Contact:
+    """A site collector, as a hub knows it."""
+    beat = Beat(
+        site="hq", collector="hq-1", at=now, version="0.1.0", started_at=now, bundle="4", spooled=7, spool_bytes=700,
+        dropped=2, endpoints=5, expires_at=now + timedelta(days=30),
+    )  # fmt: skip
+    return Contact(beat=beat, heard_at=now, offset_s=1.5, lag_s=12.0)
+
+
 def store(data: Path, rows: list[tuple[Any, ...]], alerts: list[Alert], waiting: int = 0) -> None:
     """Write them as the coordinator does."""
 
@@ -72,6 +84,9 @@ def store(data: Path, rows: list[tuple[Any, ...]], alerts: list[Alert], waiting:
             told = [Notification(id=f"n{n}", kind="firing", at=one.first_at, alerts=(one,))
                     for n, one in enumerate(alerts[:waiting])]  # fmt: skip
             await fleet.outbox.post(("mail", one) for one in told)
+            if waiting:
+                await SiteStore(fleet).put_contacts([contact(datetime.now(UTC))])
+                await SiteStore(fleet).add_refused([Refused("hq", "envelope.signature", datetime.now(UTC), 3)])
 
     asyncio.run(write())
 

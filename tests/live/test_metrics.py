@@ -97,6 +97,11 @@ def test_values(place: Path) -> None:
     assert values["rmm_disk_free_bytes"][()] > 0
     assert values["rmm_source_readable"] == {("fleet",): 1, ("store",): 1}
     assert values["rmm_metrics_series_left_out"] == {(): 0}
+    assert values["rmm_site_collector_lag_seconds"] == {("hq", "hq-1"): 12}
+    assert values["rmm_site_collector_spooled_entries"] == {("hq", "hq-1"): 7}
+    assert values["rmm_site_collector_info"] == {("hq", "hq-1", "0.1.0", "4"): 1}
+    assert values["rmm_site_refused_total"] == {("hq", "envelope.signature"): 3}
+    assert values["rmm_site_collector_certificate_expires_timestamp_seconds"]["hq", "hq-1"] > time.time() + 86_400
     assert not any(name in values for name in PER_ENDPOINT.values())
 
 

@@ -25,6 +25,7 @@ from rmm.errors import TierError
 from rmm.loop import SystemClock
 from rmm.model.board import Board
 from rmm.model.identity import Refusal
+from rmm.model.observation import decode_observation, encode_observation
 from rmm.model.rule import Alert
 from rmm.model.settings import HubSettings, Settings
 from rmm.settings.load import load_settings
@@ -79,9 +80,8 @@ async def fold(app: App, *, used: int = 97) -> None:
     now = datetime.now(UTC)
     refused = Refusal(asked="e2", expected={"name": "E2"}, seen={"name": "OTHER"})
     other = msgspec.structs.replace(
-        application.decode_observation(encoded("e2", now, now.microsecond, "IDENTITY_MISMATCH")), refused=refused
+        decode_observation(encoded("e2", now, now.microsecond, "IDENTITY_MISMATCH")), refused=refused
     )
-    from rmm.model.observation import encode_observation
 
     async with Coordinator.open(
         app.data, rules=[*shipped_rules(), *app.rules], keys=KEYS, channels=[MemoryChannel("log")],

@@ -37,7 +37,7 @@ WHERE a.attrelid = i.indrelid AND a.attnum = k.no AND s.nspname = current_schema
 
 async def made(cluster: Cluster, data: Path) -> str:
     async with FleetStore.open(cluster.of_folder(data)):
-        return schema_of(data)
+        return str(schema_of(data))
 
 
 async def test_every_statement_is_understood(cluster: Cluster, tmp_path: Path) -> None:

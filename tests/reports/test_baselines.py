@@ -69,7 +69,7 @@ def test_verdicts(fleet: Path, tmp_path: Path) -> None:
 )
 def test_mistakes_of_form(tmp_path: Path, text: str, told: str) -> None:
     (tmp_path / "x.yaml").write_text(text)
-    found, problems, _ = read_baselines(tmp_path)
+    found, problems, _, _ = read_baselines(tmp_path)
     assert found == [] and told in problems[0] and "x.yaml:" in problems[0]
 
 

@@ -327,7 +327,9 @@ def outage(
                 newest[endpoint] = name
                 alerts.update((name,) if grade else ())
             items.append(Item(id=name, body=name.encode(), at=at, endpoint=endpoint, grade=grade))
-            place, number, begin = (place + 1, number, begin) if place + 1 < endpoints else (0, number + 1, begin + interval)
+            place, number, begin = (
+                (place + 1, number, begin) if place + 1 < endpoints else (0, number + 1, begin + interval)
+            )
         site.append(*items)
         world.at(max(begin + phases[place][0], world.now), lambda: polled(begin, place, number))
 
@@ -372,12 +374,17 @@ def main(arguments: list[str]) -> int:
             )
         )
         print(f"    site {number + 1}: {results[-1]}", flush=True)
-    worst = {name: max(getattr(one, name) for one in results) for name in ("newest_s", "graded_s", "caught_up_s", "slowest_s")}
+    worst = {
+        name: max(getattr(one, name) for one in results)
+        for name in ("newest_s", "graded_s", "caught_up_s", "slowest_s")
+    }
     total = {name: sum(getattr(one, name) for one in results) for name in ("made", "lost", "doubled", "again", "late")}
     limit = given.hours * 3600 / 10
     print(f"observations: {total['made']}, lost {total['lost']}, doubled {total['doubled']}")
     print(f"    late {total['late']}, sent although the hub had them {total['again']}")
-    print(f"newest state of every endpoint after {worst['newest_s']:.1f} s, every alert after {worst['graded_s']:.1f} s")
+    print(
+        f"newest state of every endpoint after {worst['newest_s']:.1f} s, every alert after {worst['graded_s']:.1f} s"
+    )
     print(f"caught up after {worst['caught_up_s']:.0f} s, a tenth of the outage is {limit:.0f} s")
     print(f"the slowest of what was new meanwhile took {worst['slowest_s']:.1f} s")
     print(f"({time.monotonic() - began:.0f} s for this simulation)")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -81,7 +83,7 @@ def test_last(spans: list[Span]) -> None:
 def test_minus(spans: list[Span], others: list[Span]) -> None:
     found = list(m.minus(of(spans), of(others)))
     assert meant(found) == meant(spans) - meant(others)
-    assert all(before[1] < after[0] for before, after in zip(found, found[1:], strict=False))
+    assert all(before[1] < after[0] for before, after in pairwise(found))
 
 
 @given(SPANS, st.integers(0, 60))

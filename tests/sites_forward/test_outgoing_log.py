@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -39,16 +40,22 @@ async def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
         if request.param == "file":
             opened.append(SqliteShelf(path))
         shelf = opened[-1] if opened else memory
-        return Log(shelf, SiteSettings(**options), f"{next(count):016x}")  # type: ignore[arg-type]
+        return Log(shelf, SiteSettings(**options), f"{next(count):016x}")
 
-    request.addfinalizer(lambda: [shelf.close() for shelf in opened])
+    def close() -> None:
+        for shelf in opened:
+            shelf.close()
+
+    request.addfinalizer(close)
     return make
 
 
 def item(number: int, *, grade: int = METRICS, endpoint: str = "", minutes: float = 0, size: int = 0) -> Item:
     body = f"body {number}".encode() + random.Random(number).randbytes(size)
     at = NOW + timedelta(minutes=minutes)
-    return Item(id=f"o{number}", body=body, at=at, grade=grade, endpoint=endpoint or f"srv-{number % 5}", shard=2, fence=7)
+    return Item(
+        id=f"o{number}", body=body, at=at, grade=grade, endpoint=endpoint or f"srv-{number % 5}", shard=2, fence=7
+    )
 
 
 def receipt(number: int, hub: str = "h1", at: datetime = NOW, **marks: Marks) -> Receipt:
@@ -324,7 +331,8 @@ async def test_the_file_is_as_its_twin(tmp_path_factory: pytest.TempPathFactory,
                 first = data.draw(st.integers(1, known[epoch]))
                 end = data.draw(st.integers(first, known[epoch]))
                 marks[epoch] = added(marks.get(epoch, Marks()), first, end)
-            told = receipt(number, at=now, **{f"e{epoch}": one for epoch, one in marks.items()})
+            named: dict[str, Any] = {f"e{epoch}": one for epoch, one in marks.items()}
+            told = receipt(number, at=now, **named)
             assert logs[0].cover(told) == logs[1].cover(told)
         elif what == "tend":
             assert logs[0].tend(now) == logs[1].tend(now)

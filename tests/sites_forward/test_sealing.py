@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from rmm.core import sealing
 from rmm.core.sealing import MOST_SEALED, open_receipt, seal, seal_receipt, unseal
 from rmm.errors import EnvelopeError
-from rmm.model.envelope import AUDIT, DROPPED, OBSERVATION, Entry, Envelope, Marks, Receipt, Sealed
+from rmm.model.envelope import AUDIT, DROPPED, ENVELOPE_CONTEXT, OBSERVATION, Entry, Envelope, Marks, Receipt, Sealed
 
 RECORDED = Path(__file__).parents[1] / "recordings" / "envelopes"
 AT = datetime(2026, 11, 26, 12, 0, 0, 250_000, tzinfo=UTC)
@@ -108,7 +108,7 @@ def test_another_key_site_and_collector() -> None:
 
 def test_an_envelope_is_no_receipt() -> None:
     """Nor the other way round: what is signed says what it is."""
-    sealed = sealing._signed(receipt(), sealing.ENVELOPE_CONTEXT, KEY.sign)
+    sealed = sealing._signed(receipt(), ENVELOPE_CONTEXT, KEY.sign)
     assert code_of(lambda: open_receipt(sealed, verify, site="hq")) == "envelope.signature"
 
 
@@ -122,11 +122,11 @@ def test_versions_that_are_too_far_apart(schema: int) -> None:
 def _sealed(**other: Any) -> bytes:
     """With fields that `seal` would not make."""
     body = msgspec.msgpack.encode(envelope().entries)
-    fields = {
-        "schema": 1, "site": "hq", "collector": "c1", "epoch": "0123456789abcdef", "sent_at": AT, "first": 7, "last": 20,
-        "size": len(body), "body": zstandard.compress(body),
+    fields: dict[str, Any] = {
+        "schema": 1, "site": "hq", "collector": "c1", "epoch": "0123456789abcdef", "sent_at": AT, "first": 7,
+        "last": 20, "size": len(body), "body": zstandard.compress(body),
     }  # fmt: skip
-    return sealing._signed(Sealed(**(fields | other)), sealing.ENVELOPE_CONTEXT, KEY.sign)
+    return sealing._signed(Sealed(**(fields | other)), ENVELOPE_CONTEXT, KEY.sign)
 
 
 def _entries(*entries: Entry) -> dict[str, Any]:
@@ -182,7 +182,9 @@ def test_what_is_too_large() -> None:
     assert code_of(lambda: seal(envelope(entries=(Entry(1, OBSERVATION, AT, noise),)), KEY.sign)) == "envelope.size"
 
 
-@pytest.mark.parametrize("marks", [Marks(5, ((6, 7),)), Marks(5, ((9, 8),)), Marks(-1), Marks(1 << 41), Marks(1, ((9, 9), (3, 4)))])
+@pytest.mark.parametrize(
+    "marks", [Marks(5, ((6, 7),)), Marks(5, ((9, 8),)), Marks(-1), Marks(1 << 41), Marks(1, ((9, 9), (3, 4)))]
+)
 def test_marks_that_are_none(marks: Marks) -> None:
     told = seal_receipt(receipt(marks={"0" * 16: marks}), KEY.sign)
     assert code_of(lambda: open_receipt(told, verify, site="hq")) == "envelope.format"
@@ -217,5 +219,8 @@ def test_recorded_of_a_version_too_new() -> None:
 def test_what_is_made_today_is_what_was_recorded() -> None:
     """Whoever changes the format makes a new version of it."""
     assert seal_receipt(receipt(), KEY.sign) == (RECORDED / "receipt-1.bin").read_bytes()
-    fields = [msgspec.msgpack.decode(data) for data in (seal(envelope(), KEY.sign), (RECORDED / "envelope-1.bin").read_bytes())]
+    fields = [
+        msgspec.msgpack.decode(data)
+        for data in (seal(envelope(), KEY.sign), (RECORDED / "envelope-1.bin").read_bytes())
+    ]
     assert list(fields[0]) == list(fields[1])

@@ -52,7 +52,7 @@ def troubled(seed: int, faults: list[tuple[float, str, float]], link: Link, shel
     world.at(0, lambda: poll(1))
     world.at(15, backup)
     for when, what, seconds in faults:
-        world.at(when, lambda what=what, seconds=seconds: fault(what, seconds))  # type: ignore[misc]
+        world.at(when, lambda what=what, seconds=seconds: fault(what, seconds))
     world.run(120)
     link.loss = link.twice = 0.0
     world._events = [event for event in world._events if "poll" not in repr(event[2])]

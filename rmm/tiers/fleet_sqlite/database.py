@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import random
-from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Hashable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from importlib.resources import files
 from pathlib import Path
@@ -102,7 +102,7 @@ def place_of(where: Path | Place) -> Place:
     return folder.InFolder(where)
 
 
-def retried(unit: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+def retried(unit: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
     """A unit that is one transaction, done again, TRIES times at most, when the database says that it may succeed.
 
     PostgreSQL says so of a deadlock with somebody else's transaction and of a serialization failure; a file never does.

@@ -194,7 +194,7 @@ class Log:
             freed += row.size
         if not places:
             return books
-        self._dropped_up_to = places[-1]
+        self._dropped_up_to = max(self._dropped_up_to, places[-1])
         if not books.dropped:
             log.warning(
                 "the outgoing log is full or the hub was away for too long: the oldest metrics are given up, counted, "
@@ -210,10 +210,12 @@ class Log:
         )
 
     def _uncommitted_metrics(self, books: Books) -> Iterator[Row]:
+        """Oldest first. Where all of a part was taken or is committed, it is not looked at again."""
         after = self._dropped_up_to
         while rows := self._shelf.metrics(after, 256):
             yield from (row for row in rows if not is_committed(books.marks, row.place))
-            after = rows[-1].place
+            after = self._dropped_up_to = rows[-1].place
+        self._dropped_up_to = max(after, place(self._number, books.last.get(self._number, 0)))
 
     def _give_up(self, first: int, count: int) -> None:
         """Put one entry in place of a run, joined with those of the same kind beside it."""

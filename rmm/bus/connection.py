@@ -1,0 +1,199 @@
+"""One connection to one server of the broker, by whatever way; what nats-py raises is translated here, for all.
+
+nats-py is asked for single connections, never to reconnect: see `rmm.bus.link`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import re
+import ssl
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from nats import errors
+from nats.aio.client import Client
+
+from rmm.bus.login import Login, place
+from rmm.bus.nkeys import public_key, sign_nonce
+from rmm.bus.tunnel import Tunnel
+from rmm.bus.websocket import WebSocket
+from rmm.errors import BusError
+
+log = logging.getLogger(__name__)
+
+OLDEST = (2, 11)  # the first with sync_interval: always
+
+STEP_S = 5  # for one step of connecting
+PING_S = 10  # two pings without an answer: the connection is dead
+PENDING_BYTES = 1 << 20  # that may wait to be written to a connection that does not take it
+FLUSH_S = 5.0
+
+_REFUSED = re.compile(r"authoriz|authentic|revoked|expired|account", re.IGNORECASE)
+
+
+class Connection:
+    """A client that is connected, or was: `gone` is set then."""
+
+    def __init__(self, login: Login) -> None:
+        self.client = Client()
+        self.gone = asyncio.Event()
+        self._login = login
+        self._tunnel: Tunnel | None = None
+        self._must_tls = False
+        self._connecting = True
+
+    @property
+    def server(self) -> Mapping[str, Any]:
+        """INFO: version, server_name and others."""
+        return self.client._server_info
+
+    async def open(self, url: str, tls: ssl.SSLContext) -> None:
+        """Connect to this server. Raises BusError; the caller has the deadline."""
+        try:
+            await self._log_on(await self._way(url, tls))
+        except BaseException as error:
+            await self.aclose(within_s=0.5)  # a handshake of TLS that failed never ends for nats-py
+            if not isinstance(error, Exception):
+                raise
+            raise translated(error, "the broker") from error  # whatever it is: a broker may say anything
+        self._connecting = False
+
+    async def _way(self, url: str, tls: ssl.SSLContext) -> dict[str, Any]:
+        """Options of `Client.connect` that say where to go; through the proxy, when there is one."""
+        parts, host, port = place(url)
+        web = parts.scheme in ("ws", "wss")
+        self._must_tls = parts.scheme == "tls"
+        servers, name = [url], ""
+        if self._login.proxy:
+            inner = tls if parts.scheme == "wss" else None
+            self._tunnel = await Tunnel.open(self._login.proxy, host, port, tls=inner)
+            servers = [f"{'ws' if web else 'nats'}://127.0.0.1:{self._tunnel.port}{parts.path if web else ''}"]
+            name = parts.netloc.rpartition("@")[2]
+        if web:
+            self.client._transport = WebSocket(name)
+        return {"servers": servers, "tls": tls, "tls_hostname": host}
+
+    async def _log_on(self, way: dict[str, Any]) -> None:
+        login = self._login
+        if login.seed and not login.jwt:
+            self.client._public_nkey = public_key(login.seed)
+        await self.client.connect(
+            **way,
+            name=login.name,
+            inbox_prefix=login.inbox,
+            allow_reconnect=False,
+            dont_randomize=True,
+            connect_timeout=STEP_S,
+            max_reconnect_attempts=1,
+            reconnect_time_wait=0,
+            ping_interval=PING_S,
+            max_outstanding_pings=2,
+            pending_size=PENDING_BYTES,
+            flush_timeout=FLUSH_S,
+            error_cb=self._failed,
+            closed_cb=self._ended,
+            signature_cb=self._signature if login.seed else None,
+            user_jwt_cb=login.jwt.encode if login.jwt else None,
+        )
+        if not self.client.is_connected:
+            raise _not_admitted()
+        self._check_tls()
+        check_version(self.server)
+        await self.client.flush(STEP_S)
+
+    def _check_tls(self) -> None:
+        if self._must_tls and not self.server.get("tls_required"):
+            raise BusError("the broker offers no TLS, but its address is tls://", code="bus.tls")
+
+    def _signature(self, nonce: str) -> bytes:
+        self._check_tls()  # before anything of the user is said
+        return sign_nonce(self._login.seed, nonce)
+
+    async def _ended(self) -> None:
+        self.gone.set()
+
+    async def _failed(self, error: Exception) -> None:
+        if self._connecting:  # nats-py would try again, in its own way
+            closed = isinstance(error, (ConnectionError, errors.UnexpectedEOF))
+            raise _not_admitted() if closed and self.server.get("tls_required") else translated(error)
+        log.debug("the broker: %s", error)
+        if "permissions violation" in str(error).lower():
+            log.warning("the broker: %s", error)
+
+    async def aclose(self, *, within_s: float = 3.0) -> None:
+        """Close it, whatever state it is in."""
+        self._connecting = False
+        try:
+            async with asyncio.timeout(within_s):
+                await self.client.close()
+        except Exception as error:
+            log.debug("closing a connection to the broker: %s", error)
+        finally:
+            # A handshake of TLS that failed leaves the socket below it open.
+            if (bare := getattr(self.client._transport, "_bare_io_writer", None)) is not None:
+                bare.transport.abort()
+            if self._tunnel is not None:
+                await self._tunnel.aclose()
+            await asyncio.sleep(0)  # it is closed then
+
+
+def check_version(info: Mapping[str, Any]) -> None:
+    """Raises BusError (bus.version) for a server older than 2.11."""
+    version = str(info.get("version", ""))
+    found = re.match(r"(\d{1,4})\.(\d{1,4})", version)
+    if not found or (int(found[1]), int(found[2])) < OLDEST:
+        raise BusError(
+            f"the broker is nats-server {version[:40] or 'of no known version'}, which may lose what it has confirmed",
+            code="bus.version",
+            hint="Install nats-server 2.11 or later, which has `sync_interval: always`.",
+        )
+
+
+def _not_admitted() -> BusError:
+    hint = "Has the certificate of this collector expired, or is it of another authority? Then enrol it again."
+    return BusError("the broker closes the connection: it may want another certificate", code="bus.refused", hint=hint)
+
+
+def translated(error: BaseException, what: str = "") -> BusError:
+    """What nats-py, a socket or TLS says, as one of ours."""
+    said = str(error) or type(error).__name__
+    text = f"{what}: {said}" if what else said
+    if isinstance(error, BusError):
+        return error
+    if isinstance(error, (ssl.SSLError, ssl.CertificateError)):
+        return BusError(text, code="bus.tls", hint="Is it our broker? Its certificate must be of the hub's authority.")
+    if isinstance(error, errors.NoRespondersError):
+        return BusError(f"nobody answers{' ' + what if what else ''}", code="bus.nobody")
+    if isinstance(error, TimeoutError):
+        return BusError(f"no answer{' to ' + what if what else ''} in time", code="bus.timeout")
+    if isinstance(error, errors.MaxPayloadError):
+        return BusError(f"{what} is larger than the broker takes", code="bus.size")
+    if isinstance(error, errors.AuthorizationError) or (isinstance(error, errors.Error) and _REFUSED.search(said)):
+        hint = "Was this collector revoked, or has its login expired? Then enrol it again."
+        return BusError(f"the broker refuses the login: {said}", code="bus.refused", hint=hint)
+    if isinstance(error, OSError):
+        return BusError(text, code="bus.unreachable")
+    return BusError(text)
+
+
+@contextlib.contextmanager
+def translating(what: str) -> Iterator[None]:
+    try:
+        yield
+    except (errors.Error, OSError, ValueError) as error:  # TimeoutError is an OSError; ValueError: JSON, URLs
+        raise translated(error, what) from error
+
+
+@contextlib.contextmanager
+def own_cancellation() -> Iterator[None]:
+    """nats-py swallows a cancellation that comes while it flushes: it is raised here, after all."""
+    task = asyncio.current_task()
+    before = task.cancelling() if task else 0
+    try:
+        yield
+    finally:
+        if task and task.cancelling() > before:
+            raise asyncio.CancelledError
