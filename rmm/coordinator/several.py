@@ -8,6 +8,7 @@ from typing import Any
 
 from rmm.coordinator.keeping import grow_old, keep, take_acts
 from rmm.coordinator.service import ROUND, Coordinator
+from rmm.core.alerting import desk
 from rmm.model.observation import Fault
 from rmm.model.rule import Alert
 from rmm.tiers.fleet_sqlite import retried
@@ -29,6 +30,12 @@ class SitesCoordinator(Coordinator):
     def of_none(self) -> Mapping[str, Alert]:
         """Live alerts of no endpoint, by key, as this process last knew them."""
         return self._desk.live.get("", {})
+
+    @property
+    def awaiting(self) -> set[str]:
+        """Sites with alerts of which the end of a round is to show whose trouble they are."""
+        waiting = (one for one in self._desk.all() if one.endpoint and one.suppressed is not None)
+        return {one.site for one in waiting if one.suppressed is not None and one.suppressed.kind == desk.ROUND}
 
     @retried
     async def judge(self, ended: Mapping[str, Sequence[Fault]], listed: Collection[str] = ()) -> None:

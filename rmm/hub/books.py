@@ -70,6 +70,10 @@ class Books:
         known = self._marks.get(site, {}).get(epoch)
         return known is not None and covers(known.marks, number)
 
+    def knows(self, site: str) -> bool:
+        """Whether anything ever came of a site."""
+        return bool(self._marks.get(site))
+
     def marks(self, site: str) -> dict[str, Marks]:
         """What is committed of each epoch, of the newest ones."""
         epochs = self._marks.get(site, {})

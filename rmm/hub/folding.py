@@ -27,6 +27,11 @@ class Folding(Protocol):
         """Live alerts of no endpoint, by key."""
         ...
 
+    @property
+    def awaiting(self) -> set[str]:
+        """Sites with alerts that wait for the end of a round."""
+        ...
+
     def fold(self, batch: Sequence[bytes]) -> Awaitable[None]:
         """Take encoded observations."""
         ...

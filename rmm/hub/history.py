@@ -191,7 +191,11 @@ class History:
                     await self._fill(store, spool, mark)
         except (LeaseLost, TierError) as error:
             self._not_before[shard] = now + AGAIN_S
-            log.warning("the history of shard %s/%d waits: %s", site, number, error)
+            mere_upkeep = spool is None and isinstance(error, LeaseLost)  # of a site that is polled from here
+            log.log(
+                logging.DEBUG if mere_upkeep else logging.WARNING,
+                *("the history of shard %s/%d waits: %s", site, number, error),
+            )
             return False
         except Exception:  # a defect must not take the other shards' history with it
             self._not_before[shard] = now + AGAIN_S

@@ -75,7 +75,7 @@ class Hub:
             coordinator, self.books, sites=sites, limits=plan.limits, clock=clock,
             known=lambda site, collector: trust.key_of(site, collector) is not None, quiet=self.ingest.heard,
         )  # fmt: skip
-        self.rounds = Rounds(coordinator, self.ingest, self.books, clock, plan.listed, sites)
+        self.rounds = Rounds(coordinator, self.ingest, self.books, clock, plan.listed)
         self._sites = sites
 
     @classmethod

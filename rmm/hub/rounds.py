@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Sequence
 
 from rmm.errors import LeaseLost, TierError
 from rmm.hub.books import Books
 from rmm.hub.folding import Folding
 from rmm.hub.ingest import Ingest
+from rmm.model.observation import Fault
 from rmm.ports import Clock
 from rmm.tiers.fleet_sqlite import FleetStore
 
@@ -17,6 +18,7 @@ log = logging.getLogger(__name__)
 
 LOOK_S = 1.0
 PATIENCE_S = 120.0  # a site that sends observations and no end of a round is judged after that
+FAULTS_S = 900.0
 PASS_S = 15.0
 FORGET_S = 3600.0
 DEFECT_S = 10.0  # after a defect of ours
@@ -26,18 +28,16 @@ class Rounds:
     """One per process. `listed`: ids of all endpoints that the configuration has."""
 
     def __init__(
-        self, coordinator: Folding, ingest: Ingest, books: Books, clock: Clock, listed: Collection[str],
-        sites: Iterable[str],
-    ) -> None:  # fmt: skip
+        self, coordinator: Folding, ingest: Ingest, books: Books, clock: Clock, listed: Collection[str]
+    ) -> None:
         self._coordinator = coordinator
         self._ingest = ingest
         self._books = books
         self._clock = clock
         self._listed = listed
-        self._began = clock.monotonic()
-        # What an earlier process took and did not judge waits for the first end of a round, or as long as any.
-        self._waiting = dict.fromkeys(sites, self._began)
-        self._passed = self._began
+        self._waiting: dict[str, float] | None = None  # site -> since when something of it is not judged
+        self._faults: dict[str, tuple[float, Sequence[Fault]]] = {}  # what its last round found, and when that came
+        self._passed = clock.monotonic()
         self._forgot = float("-inf")
 
     async def run(self) -> None:
@@ -55,13 +55,16 @@ class Rounds:
     async def look(self) -> None:
         """What is due now. Raises TierError and LeaseLost, and then it is due still."""
         at = self._clock.monotonic()
+        if self._waiting is None:  # what an earlier process took and did not judge
+            self._waiting = {site: at for site in self._coordinator.awaiting if self._books.knows(site)}
         for site in self._coordinator.seen:
             self._waiting.setdefault(site, at)
         ended = dict(self._ingest.ended)
-        late = {site: () for site, since in self._waiting.items() if at - since > PATIENCE_S}
-        if due := {**late, **ended}:
+        due = {site: self._known_faults(site, at) for site, since in self._waiting.items() if at - since > PATIENCE_S}
+        if due := {**due, **ended}:
             await self._coordinator.judge(due, self._listed)
             for site, faults in ended.items():
+                self._faults[site] = at, faults
                 if self._ingest.ended.get(site) == faults:
                     del self._ingest.ended[site]
             for site in due:
@@ -72,6 +75,11 @@ class Rounds:
         if at - self._forgot >= FORGET_S:
             await self._coordinator.change(lambda _: (), self._forget)
             self._forgot = at
+
+    def _known_faults(self, site: str, at: float) -> Sequence[Fault]:
+        """What the last round of a site found wrong with its collector: nothing says that it is over."""
+        since, faults = self._faults.get(site, (at, ()))
+        return faults if at - since <= FAULTS_S else ()
 
     async def _forget(self, store: FleetStore) -> None:
         await self._books.forget(store, self._clock.now())

@@ -220,7 +220,6 @@ async def test_beats_that_are_none_are_refused_and_counted(world: World, tmp_pat
 
 async def test_an_alert_does_not_wait_for_ever_for_the_end_of_a_round(world: World) -> None:
     site = world.sites["berlin", "c1"]
-    await world.passes(130)  # what an earlier hub left waiting is over
     for seq in range(2):
         world.clock.add(seconds=61)
         site.observe(observation("berlin", "berlin-5", world.clock.at, seq, status="UNREACHABLE"))
@@ -244,3 +243,47 @@ async def test_most_of_a_site_out_of_reach_and_then_silent_is_one_alert(world: W
     world.silent.clear()
     await world.passes(20)
     assert world.told()[1:] == [("resolved", "site_down", "lyon")]
+
+
+async def test_what_a_collector_found_wrong_with_itself_is_over_when_it_says_so(world: World) -> None:
+    site = world.sites["berlin", "c1"]
+    stalled = (("collector.stalled", "R0", "hint", "the collector stood still"),)
+
+    async def sends(seq: int, *, over: bool, faults: Any = ()) -> None:
+        first = len(site.entries)
+        site.observe(observation("berlin", "berlin-0", world.clock.at, seq))
+        if over:
+            site.round_over(world.clock.at, faults=faults)
+        await world.hub.ingest.take([Given(site.subject, site.sealed(site.entries[first:]))])
+
+    await world.passes(10)
+    await sends(1, over=True, faults=stalled)
+    await world.passes(10)
+    assert world.told() == [("firing", "collector_stalled", "berlin")]
+    await sends(2, over=False)  # a long round, in the middle of which the site is judged
+    await world.passes(200)
+    assert len(world.told()) == 1
+    await sends(3, over=True)
+    await world.passes(10)
+    assert world.told()[1:] == [("resolved", "collector_stalled", "berlin")]
+
+
+async def test_what_waited_for_the_end_of_a_round_when_the_hub_ended_is_told_by_the_next(
+    world: World, tmp_path: Path, clock: Time, channel: MemoryChannel, keys: Keys
+) -> None:
+    site = world.sites["berlin", "c1"]
+    await world.passes(10)
+    for seq in range(2):
+        world.clock.add(seconds=61)
+        site.observe(observation("berlin", "berlin-5", world.clock.at, seq, status="UNREACHABLE"))
+    await world.hub.ingest.take([Given(site.subject, site.sealed())])
+    await world.passes(10)
+    async with (
+        coordinator(tmp_path, clock, channel) as folding,
+        Hub.open(tmp_path, folding, plan(("berlin", "lyon"), OWNERS, clock), keys.trust, clock) as hub,
+    ):
+        world.hub, world.folding = hub, folding
+        await world.passes(100)
+        assert world.told() == []
+        await world.passes(40)
+        assert world.told() == [("firing", "endpoint_unreachable", "berlin-5")]
