@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from rmm.coordinator import tell_fault
 from rmm.core.alerting.link import Limits
 from rmm.core.shard import shard_of
 from rmm.errors import RmmError
+from rmm.hub.frames import Order
+from rmm.hub.head import Head
 from rmm.hub.history import Keeping
 from rmm.hub.hub import Hub, Plan, Reply, Trust
 from rmm.hub.ingest import Place
@@ -59,8 +63,15 @@ async def run_hub(
 
     Raises TierError, LeaseLost and BusError when it cannot begin.
     """
-    try:
+    with _unwrapped():
         await _run(app, open_bus, trust, answers or {}, sides, ready)
+
+
+@contextlib.contextmanager
+def _unwrapped() -> Iterator[None]:
+    """The first RmmError of several tasks, as it was raised."""
+    try:
+        yield
     except ExceptionGroup as group:
         known = group.subgroup(RmmError)
         while known is not None and isinstance(known.exceptions[0], ExceptionGroup):
@@ -90,6 +101,68 @@ async def _run(
             await hub.run(bus, answers)
             for task in others:
                 task.cancel()
+
+
+async def run_crew(
+    app: App,
+    open_bus: Callable[[], AbstractAsyncContextManager[Bus]],
+    trust: Trust,
+    *,
+    answers: Mapping[str, Reply] | None = None,
+    sides: tuple[Side, ...] = (),
+    ready: Callable[[], None] = lambda: None,
+) -> None:
+    """The same as `run_hub` with `hub.workers` processes that share the sites, each of which is `run_part`."""
+    with _unwrapped():
+        make_ready(app.data)
+        telling = _Telling(app)
+        async with app.sites_coordinator() as coordinator, telling:
+            await _relocate(app, coordinator)
+            head = Head(
+                coordinator, plan_of(app), trust, app.clock, _orders(app), on_trouble=telling.trouble, ready=ready
+            )
+            await head.load()
+            async with open_bus() as bus, asyncio.TaskGroup() as group:
+                others = [group.create_task(_side(one)) for one in (coordinator.delivery.run, *sides)]
+                others.append(group.create_task(_chores(app)))
+                await head.run(bus, answers or {})
+                for task in others:
+                    task.cancel()
+
+
+def _orders(app: App) -> list[Order]:
+    count = app.settings.hub.workers
+    # The database's password is all that a worker may want of the vault.
+    passphrase = app.passphrase() if app.settings.hub.database_password else ""
+    encoded = msgspec.msgpack.encode(app.settings)
+    return [Order(encoded, passphrase, (number, count)) for number in range(count)]
+
+
+async def run_part(
+    app: App, bus: Bus, trust: Trust, part: tuple[int, int], *, on_trouble: Callable[[RmmError | None], None],
+    watch: Callable[[Hub, SitesCoordinator], Awaitable[None]],
+) -> None:  # fmt: skip
+    """One worker's share, until cancelled: the sites whose shard of `part[1]` is `part[0]`.
+
+    `watch` runs beside it, from when everything is at work. Raises TierError and LeaseLost when it cannot begin.
+    """
+
+    def mine(site: str) -> bool:
+        return shard_of(site, part[1]) == part[0]
+
+    plan = plan_of(app)
+    sites = [site for site in app.settings.sites.values() if mine(site.id)]
+    plan = plan._replace(place=plan.place._replace(sites=[site.id for site in sites]))
+    with _unwrapped():
+        async with (
+            app.sites_coordinator(tells=False) as coordinator,
+            Hub.open(app.data, coordinator, plan, trust, app.clock, on_trouble=on_trouble, whole=False) as hub,
+            asyncio.TaskGroup() as group,
+        ):
+            hub.history.look_after([(site.id, n) for site in sites for n in range(site.shards)], mine)
+            watching = group.create_task(_side(lambda: watch(hub, coordinator)))
+            await hub.run(bus)
+            watching.cancel()
 
 
 async def _side(serve: Side) -> None:

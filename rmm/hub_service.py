@@ -21,9 +21,10 @@ from rmm.hub.bundle import Bundles, bundle_answers
 from rmm.hub.enrolment import ENROLMENT, RENEWAL, Outcome, answer_enrolment, answer_renewal
 from rmm.hub.hub import Reply, Trust
 from rmm.hub.revocation import tell_brokers
-from rmm.hub_run import run_hub
+from rmm.hub_run import run_crew, run_hub
 from rmm.model.incident import Act
 from rmm.settings.load import load_settings
+from rmm.settings.sheet import Flags
 from rmm.settings.targets import changed_at
 
 log = logging.getLogger(__name__)
@@ -37,27 +38,30 @@ Say = Callable[[str], None]
 Side = Callable[[], Awaitable[None]]
 
 
-async def serve_hub(folder: Path, passphrase: Passphrase, say: Say, sides: Callable[[App], tuple[Side, ...]]) -> int:
+async def serve_hub(
+    folder: Path, passphrase: Passphrase, say: Say, sides: Callable[[App], tuple[Side, ...]], flags: Flags = None
+) -> int:
     """Until cancelled; a configuration that was changed is read again, and used when it is a good one.
 
-    `sides`: what else serves beside it. Raises ConfigError and LeaseLost where it cannot begin, BusError for a broker
-    that is reached and cannot be trusted with anything.
+    `sides`: what else serves beside it. `flags`: as of `load_settings`, over each configuration. Raises ConfigError and
+    LeaseLost where it cannot begin, BusError for a broker that is reached and cannot be trusted with anything.
     """
     authority = Authority.open(folder)
-    app = App(load_settings(folder), passphrase)
+    app = App(load_settings(folder, flags), passphrase)
     with hold(app.data / "locks" / "hub.lock", "the hub of this folder"):
         while True:
-            app = await _life(folder, app, authority, passphrase, say, sides(app))
+            app = await _life(folder, app, authority, passphrase, say, sides(app), flags)
             say("the configuration was changed: it is used from now on")
 
 
 async def _life(
-    folder: Path, app: App, authority: Authority, passphrase: Passphrase, say: Say, sides: tuple[Side, ...]
-) -> App:
+    folder: Path, app: App, authority: Authority, passphrase: Passphrase, say: Say, sides: tuple[Side, ...],
+    flags: Flags,
+) -> App:  # fmt: skip
     """Until the configuration is another one, which is returned."""
     told: asyncio.Queue[Outcome] = asyncio.Queue(1000)
     running = asyncio.create_task(
-        run_hub(
+        (run_hub if app.settings.hub.workers == 1 else run_crew)(
             app,
             lambda: _broker(app, authority, say),
             Trust(authority.public_key_of, authority.sign),
@@ -66,7 +70,7 @@ async def _life(
             ready=lambda: say(f"the hub of {len(app.settings.sites)} sites is at work"),
         )
     )
-    changed = asyncio.create_task(_changed(folder, app, passphrase))
+    changed = asyncio.create_task(_changed(folder, app, passphrase, flags))
     try:
         await asyncio.wait((running, changed), return_when=asyncio.FIRST_COMPLETED)
         if running.done():
@@ -135,7 +139,7 @@ def _told(what: str) -> Iterator[None]:
         log.warning("%s: %s", what, error)
 
 
-async def _changed(folder: Path, app: App, passphrase: Passphrase) -> App:
+async def _changed(folder: Path, app: App, passphrase: Passphrase, flags: Flags) -> App:
     """Waits for another configuration that is a good one; what is wrong with one is told once."""
     before = changed_at(app.settings)
     while True:
@@ -145,7 +149,7 @@ async def _changed(folder: Path, app: App, passphrase: Passphrase) -> App:
             continue
         before = now
         try:
-            other = App(load_settings(folder), passphrase)
+            other = App(load_settings(folder, flags), passphrase)
             _ = other.rulebook, other.routing()
         except RmmError as error:
             log.error("the configuration was changed and cannot be used, the one before counts: %s", error)  # noqa: TRY400

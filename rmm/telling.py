@@ -32,21 +32,23 @@ class Telling(Configured):
 
         return self._coordinator(Coordinator)
 
-    def sites_coordinator(self) -> AbstractAsyncContextManager[SitesCoordinator]:
-        """The same for what sites send, whose rounds end each at its own time."""
+    def sites_coordinator(self, *, tells: bool = True) -> AbstractAsyncContextManager[SitesCoordinator]:
+        """The same for what sites send, whose rounds end each at its own time. `tells`: see `_coordinator`."""
         from rmm.coordinator import SitesCoordinator
 
-        return self._coordinator(SitesCoordinator)
+        return self._coordinator(SitesCoordinator, tells=tells)
 
     @asynccontextmanager
-    async def _coordinator(self, kind: type[C]) -> AsyncIterator[C]:
-        channels, escalation = self.channels(), self.escalation()
+    async def _coordinator(self, kind: type[C], *, tells: bool = True) -> AsyncIterator[C]:
+        """`tells`: without it another process delivers what this one decides, and no channel is opened here."""
+        channels, escalation = (self.channels(), self.escalation()) if tells else ([], None)
         keys = {name: collector.manifest.key for name, collector in self.catalog.items()}
         async with kind.open(
             self.data, rules=self.rulebook, keys=keys, channels=channels, clock=self.clock,
             settings=self.settings.alerts, context=self.alert_context(), routing=self.routing(), escalation=escalation,
             place=self.fleet,
         ) as coordinator:  # fmt: skip
+            coordinator.delivery.rests = not tells
             yield coordinator
 
     def alert_context(self) -> Context:

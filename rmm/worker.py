@@ -15,7 +15,8 @@ from rmm.hardening import keep_memory_private
 from rmm.model.observation import Observation
 from rmm.model.round import PollRequest
 from rmm.model.settings import PollSettings
-from rmm.poller.frames import Committed, Ended, Flushed, Observed, Order, Stop, WorkerPipe
+from rmm.pipes import WorkerPipe
+from rmm.poller.frames import Committed, Ended, Flushed, Message, Observed, Order, Stop, worker_pipe
 from rmm.poller.tally import Tally
 from rmm.settings.load import load_settings
 
@@ -23,7 +24,7 @@ from rmm.settings.load import load_settings
 class PipeOutlet:
     """`ports.Outlet` to the main process."""
 
-    def __init__(self, pipe: WorkerPipe) -> None:
+    def __init__(self, pipe: WorkerPipe[Message]) -> None:
         self._pipe = pipe
         self._answers: dict[tuple[str, int], asyncio.Future[bool]] = {}
 
@@ -47,7 +48,7 @@ class PipeOutlet:
 
 async def main() -> None:
     """Take one order, carry it out, report the end."""
-    pipe = WorkerPipe()
+    pipe = worker_pipe()
     order = await pipe.receive()
     if not isinstance(order, Order):
         return
@@ -67,7 +68,7 @@ async def main() -> None:
     await pipe.close()
 
 
-async def _listen(pipe: WorkerPipe, outlet: PipeOutlet, work: asyncio.Future[Tally]) -> None:
+async def _listen(pipe: WorkerPipe[Message], outlet: PipeOutlet, work: asyncio.Future[Tally]) -> None:
     while True:
         message = await pipe.receive()
         if isinstance(message, Committed):

@@ -59,6 +59,9 @@ def init(config: Config = None) -> None:
 def run(
     config: Config = None,
     passphrase_file: PassphraseFile = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes that share the sites; without: `hub: workers` of rmm.yaml, or 1.")
+    ] = None,
     metrics: Annotated[
         str,
         typer.Option(
@@ -75,7 +78,9 @@ def run(
 
     folder = folder_of(config)
     secret = cache(lambda: passphrase_from(folder, passphrase_file))
-    return int(run_loop(serve_hub(folder, secret, lambda text: print(text, flush=True), _sides(metrics))))
+    flags = {"hub.workers": workers}
+    say = lambda text: print(text, flush=True)  # noqa: E731
+    return int(run_loop(serve_hub(folder, secret, say, _sides(metrics), flags)))
 
 
 def _sides(listen: str) -> Callable[[App], tuple[Callable[[], Awaitable[None]], ...]]:

@@ -66,6 +66,7 @@ class Delivery:
         self._alone = turns.alone
         escalations = Escalations(store, escalation, channels) if escalation else None
         self._stages = Stages(store, Context(routing, tuple(channels), mutes), turns.whole, escalations)
+        self.rests = False  # whether another process delivers what this one decides
         self._wake = asyncio.Event()
         self._stepping = asyncio.Lock()
         self._soonest: datetime | None = None
@@ -76,6 +77,8 @@ class Delivery:
 
     def start(self) -> None:
         """Something was decided: deliver it now; and go on delivering what becomes due."""
+        if self.rests:
+            return
         self._wake.set()
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run())

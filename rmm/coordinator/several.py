@@ -37,6 +37,17 @@ class SitesCoordinator(Coordinator):
         waiting = (one for one in self._desk.all() if one.endpoint and one.suppressed is not None)
         return {one.site for one in waiting if one.suppressed is not None and one.suppressed.kind == desk.ROUND}
 
+    def handed_on(self) -> tuple[dict[str, datetime], datetime | None]:
+        """For the process whose `pass_time` is for all: `seen`, and the first of what was judged since."""
+        since, self._since = self._since, None
+        return dict(self._seen), since
+
+    def others_saw(self, seen: Mapping[str, datetime], since: datetime | None) -> None:
+        """What other processes say by `handed_on`, for the next `pass_time`; this one takes nothing itself."""
+        self._seen = dict(seen)
+        if since is not None:
+            self._since = min(since, self._since or since)
+
     @retried
     async def judge(self, ended: Mapping[str, Sequence[Fault]], listed: Collection[str] = ()) -> None:
         """The rounds of these sites are over, with what the collectors found wrong with themselves.

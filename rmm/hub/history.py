@@ -98,7 +98,8 @@ class History:
         are at work already, and TierError.
         """
         with contextlib.ExitStack() as locks:
-            slots = [slot for slot in _slots(data) if _claimed(locks, data, slot)]
+            # Of others only those in which something is left, or processes that begin at once would take more and more.
+            slots = [slot for slot in _slots(data) if any(_left(data, slot)) and _claimed(locks, data, slot)]
             own = next((slot for slot in range(SLOTS) if slot in slots or _claimed(locks, data, slot)), None)
             if own is None:
                 raise LeaseLost(f"{SLOTS} processes take what sites send, into {data}")
@@ -220,9 +221,12 @@ class History:
             await self._fold(batch)
         await store.release()
 
-    def look_after(self, shards: Sequence[Shard]) -> None:
-        """These shards, and those on the disk, are looked after also when nothing comes for them."""
-        for shard in sorted({*shards, *shards_of(self._data)}):
+    def look_after(self, shards: Sequence[Shard], mine: Callable[[str], bool] = lambda _: True) -> None:
+        """These shards, and those on the disk, are looked after also when nothing comes for them.
+
+        `mine`: whether that is done here for a site, and not by another process.
+        """
+        for shard in sorted(shard for shard in {*shards, *shards_of(self._data)} if mine(shard[0])):
             self._looked.setdefault(shard, asyncio.get_running_loop().time())
 
     async def _close(self) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable, Collection, Iterable
+from contextlib import AsyncExitStack
 
 from rmm.bus.subjects import down, site_of
 from rmm.core.sealing import seal_receipt
@@ -26,13 +27,18 @@ class Receipts:
 
     Args:
         sign: signs with the hub's key.
+        asked: subjects of the questions that are answered here.
     """
 
-    def __init__(self, books: Books, sites: Collection[str], sign: Callable[[bytes], bytes], clock: Clock) -> None:
+    def __init__(
+        self, books: Books, sites: Collection[str], sign: Callable[[bytes], bytes], clock: Clock, *,
+        asked: Collection[str] = (ASKED,),
+    ) -> None:  # fmt: skip
         self._books = books
         self._sites = sites
         self._sign = sign
         self._clock = clock
+        self._asked = asked
         self._hub = secrets.token_hex(8)
         self._number = 0
         self._due: dict[str, None] = dict.fromkeys(sites)  # at the start all hear how far they have come
@@ -66,7 +72,9 @@ class Receipts:
         """Tell what is due, and answer who asks, until cancelled; goes on when the bus is back."""
         while True:
             try:
-                async with bus.answer(ASKED, self.answer):
+                async with AsyncExitStack() as stack:
+                    for subject in self._asked:
+                        await stack.enter_async_context(bus.answer(subject, self.answer))
                     while True:
                         await self._some.wait()
                         await self._tell(bus)

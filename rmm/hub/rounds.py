@@ -25,16 +25,23 @@ DEFECT_S = 10.0  # after a defect of ours
 
 
 class Rounds:
-    """One per process. `listed`: ids of all endpoints that the configuration has."""
+    """One per process.
+
+    Args:
+        listed: ids of all endpoints that the configuration has.
+        passes: whether what time does is done here, and not by another process.
+    """
 
     def __init__(
-        self, coordinator: Folding, ingest: Ingest, books: Books, clock: Clock, listed: Collection[str]
-    ) -> None:
+        self, coordinator: Folding, ingest: Ingest, books: Books, clock: Clock, listed: Collection[str], *,
+        passes: bool = True,
+    ) -> None:  # fmt: skip
         self._coordinator = coordinator
         self._ingest = ingest
         self._books = books
         self._clock = clock
         self._listed = listed
+        self._passes = passes
         self._waiting: dict[str, float] | None = None  # site -> since when something of it is not judged
         self._faults: dict[str, tuple[float, Sequence[Fault]]] = {}  # what its last round found, and when that came
         self._passed = clock.monotonic()
@@ -69,7 +76,7 @@ class Rounds:
                     del self._ingest.ended[site]
             for site in due:
                 self._waiting.pop(site, None)
-        if at - self._passed >= PASS_S:
+        if self._passes and at - self._passed >= PASS_S:
             await self._coordinator.pass_time(self._listed)
             self._passed = at
         if at - self._forgot >= FORGET_S:

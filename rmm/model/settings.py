@@ -114,6 +114,7 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
     urls: tuple[str, ...] = ("tls://localhost:4222",)  # how sites reach the broker: tls:// or wss://
     silent_after: float = 90.0  # without a word of a collector it is down, without one of all a site is
     slow_after: float = 120.0  # what waits longer at a site, while it is heard, is a slow link
+    workers: int = 1  # processes that take what sites send
     rate: int = 0  # observations per second that one site may have taken; 0: 20 times its share of the fleet
 
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import sys
 from collections.abc import Callable, Sequence
 
+from rmm import pipes
 from rmm.errors import LeaseLost, RmmError
-from rmm.hardening import PASSPHRASE
 from rmm.poller import frames
 from rmm.poller.tally import Tally
 from rmm.ports import Outlet
@@ -37,15 +35,12 @@ async def run_workers(
 
 
 async def _run_one(order: frames.Order, outlet: Outlet, on_observation: Callable[[bytes], None]) -> Tally:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", MODULE, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=1 << 20,
-        env={name: value for name, value in os.environ.items() if name != PASSPHRASE},
-    )  # fmt: skip
+    process = await pipes.start(MODULE)
     assert process.stdin is not None
     assert process.stdout is not None
     answers: set[asyncio.Task[None]] = set()
     try:
-        process.stdin.write(frames.pack(order))
+        process.stdin.write(pipes.pack(order))
         await process.stdin.drain()
         while True:
             message = await frames.read(process.stdout)
@@ -64,13 +59,13 @@ async def _run_one(order: frames.Order, outlet: Outlet, on_observation: Callable
     finally:
         for answer in answers:
             answer.cancel()
-        await _end(process)
+        await pipes.end(process, frames.Stop(), STOP_S)
 
 
 async def _answer(message: frames.Flushed, stream: asyncio.StreamWriter, outlet: Outlet) -> None:
     ok = await outlet.committed(message.site, message.shard)
     with contextlib.suppress(ConnectionError):
-        stream.write(frames.pack(frames.Committed(message.site, message.shard, ok)))
+        stream.write(pipes.pack(frames.Committed(message.site, message.shard, ok)))
         await stream.drain()
 
 
@@ -80,21 +75,3 @@ def _ended(message: frames.Ended) -> Tally:
     if message.code:
         raise RmmError(message.message, code=message.code, hint=message.hint)
     return Tally(message.skipped, message.faults)
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    """Ask it to stop, then make it; a worker that already ended notices nothing."""
-    assert process.stdin is not None
-    with contextlib.suppress(ConnectionError, RuntimeError):
-        process.stdin.write(frames.pack(frames.Stop()))
-        process.stdin.close()
-    try:
-        async with asyncio.timeout(STOP_S):
-            if process.stdout is not None:
-                while await process.stdout.read(1 << 16):
-                    pass
-            await process.wait()
-    except TimeoutError:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()

@@ -18,7 +18,7 @@ POLL = {
 }
 LOCKOUT = {"budget": (1, 10), "parallel": (1, 500), "window": (1, 604_800), "duration": (1, 604_800)}
 ARCHIVE = {"after_days": (0, 36_500)}
-HUB = {"silent_after": (5, 86_400), "slow_after": (5, 604_800), "rate": (0, 1_000_000)}
+HUB = {"silent_after": (5, 86_400), "slow_after": (5, 604_800), "workers": (1, 32), "rate": (0, 1_000_000)}
 FORWARD = {
     "spool_gb": (0.01, 1_000_000),
     "spool_days": (0.01, 3650),

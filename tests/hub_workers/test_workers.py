@@ -1,0 +1,160 @@
+"""`rmm hub run` with workers, over a real broker: the same is kept as by one process, whoever is killed meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from crewside import SITES, Fleet, Listener, World, alive, committed, kept, send, told, until_told, world
+
+from rmm.core.shard import shard_of
+from rmm.model.envelope import Marks
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="finds workers in /proc"),
+]
+
+
+async def taken(
+    made: Fleet, one: World, meanwhile: Callable[[], Awaitable[None]] | None = None, again: random.Random | None = None
+) -> None:
+    """All sites send all they have, some of it `again`, and get their receipts."""
+    senders, listener = made.senders(), Listener(one.authority)
+    async with one.connected() as bus:
+        listening = asyncio.create_task(listener.listen(bus))  # type: ignore[arg-type]
+        sending = []
+        for site in senders.values():
+            parts = site.envelopes(2)
+            if again is not None:
+                parts += again.sample(parts, len(parts) // 3)
+            sending.append(send(bus, site, parts, pause=0.1 if meanwhile else 0.0))
+        await asyncio.gather(*sending, *([meanwhile()] if meanwhile else []))
+        await committed(bus, listener, senders)
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
+    await until_told(one.data)
+
+
+@pytest.mark.timeout(300)
+async def test_several_workers_keep_what_one_keeps(tmp_path: Path) -> None:
+    made = Fleet(tmp_path, 12)
+    found = {}
+    for count in (1, 2, 3):
+        with world(made, f"n{count}") as one:
+            one.start("--workers", str(count))
+            workers = one.workers
+            assert len(workers) == (count if count > 1 else 0)
+            await taken(made, one)
+            one.stop()
+            assert not any(alive(pid) for pid in workers)
+            assert not list((one.data / "spool").rglob("in-*/*.spool"))
+            found[count] = kept(one.data)
+            assert len(told(one.data)) == 1
+    assert found[1] == found[2] == found[3]
+    assert "site-5-1" in str(found[1][-1])
+
+
+@pytest.mark.crash
+@pytest.mark.timeout(400)
+async def test_killed_at_random(tmp_path: Path) -> None:
+    """Ten times a worker or the main process, with SIGKILL: nothing is lost, nothing is there twice."""
+    made, dice = Fleet(tmp_path, 40), random.Random(int(os.environ.get("SEED", "3")))
+    with world(made, "whole") as one:
+        one.start()
+        await taken(made, one)
+        one.stop()
+        whole, told_whole = kept(one.data), told(one.data)
+    killed: list[str] = []
+
+    with world(made, "broken") as one:
+        one.start("--workers", "2")
+
+        async def killing() -> None:
+            for turn in range(10):
+                await asyncio.sleep(dice.uniform(0.1, 1.2))
+                workers = one.workers
+                if turn % 3 == 2:
+                    one.kill()
+                    await asyncio.to_thread(one.start, "--workers", "2")
+                    killed.append("main")
+                elif workers:
+                    os.kill(dice.choice(workers), signal.SIGKILL)
+                    killed.append("worker")
+
+        await taken(made, one, killing, again=dice)
+        one.stop()
+        assert kept(one.data) == whole
+        assert len(told_whole) == len(set(told(one.data))) == len(told(one.data)) == 1
+        assert not list((one.data / "spool").rglob("in-*/*.spool"))
+    assert killed.count("main") == 3
+    assert killed.count("worker") >= 5
+
+
+@pytest.mark.timeout(200)
+async def test_a_worker_that_stands_still_holds_up_nobody_else(tmp_path: Path) -> None:
+    made = Fleet(tmp_path, 10)
+    senders = made.senders()
+    with world(made, "stopped") as one:
+        one.start("--workers", "2")
+        listener = Listener(one.authority)
+        async with one.connected() as bus:
+            listening = asyncio.create_task(listener.listen(bus))  # type: ignore[arg-type]
+            first = one.workers[0]
+            os.kill(first, signal.SIGSTOP)
+            try:
+                sending = [asyncio.create_task(send(bus, site, site.envelopes(1))) for site in senders.values()]
+                async with asyncio.timeout(30):
+                    while sum(listener.marks(site).high > 0 for site in senders.values()) < 2:
+                        await asyncio.sleep(0.05)
+                await asyncio.sleep(1.0)
+                whole = {name for name, site in senders.items() if listener.marks(site) == Marks(site.entries[-1].seq)}
+                others = [{name for name in SITES if shard_of(name, 2) == n} for n in (0, 1)]
+                assert whole in others
+            finally:
+                os.kill(first, signal.SIGCONT)
+            await asyncio.gather(*sending)
+            await committed(bus, listener, senders)
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
+        one.stop()
+
+
+@pytest.mark.timeout(200)
+async def test_another_number_of_workers_is_used_when_the_configuration_says_so(tmp_path: Path) -> None:
+    """Sites go from one worker to another, and believe whichever began last."""
+    made = Fleet(tmp_path, 12)
+    senders = made.senders()
+    with world(made, "changed") as one:
+        one.configure(workers=2)
+        one.start()
+        listener = Listener(one.authority)
+        async with one.connected() as bus:
+            listening = asyncio.create_task(listener.listen(bus))  # type: ignore[arg-type]
+            halves = {name: site.envelopes(1) for name, site in senders.items()}
+            await asyncio.gather(*(send(bus, senders[name], parts[::2]) for name, parts in halves.items()))
+            before = one.workers
+            one.configure(workers=3)
+            async with asyncio.timeout(60):
+                while one.at_work < 2:
+                    await asyncio.sleep(0.1)
+            assert len(one.workers) == 3
+            assert not set(one.workers) & set(before)
+            starts = {name: receipt.hub for name, receipt in listener.newest.items()}
+            await asyncio.gather(*(send(bus, senders[name], parts[1::2]) for name, parts in halves.items()))
+            await committed(bus, listener, senders)
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
+            by_worker = {shard_of(name, 3): listener.newest[name].hub for name in SITES}
+            assert all(listener.newest[name].hub == by_worker[shard_of(name, 3)] for name in SITES)
+            assert len(set(by_worker.values())) == len(by_worker)
+            assert set(starts) == set(SITES)
+        await until_told(one.data)
+        one.stop()
+        assert len(told(one.data)) == len(set(told(one.data))) == 1
