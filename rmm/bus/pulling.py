@@ -29,7 +29,7 @@ from rmm.errors import BusError
 log = logging.getLogger(__name__)
 
 ACK_WAIT_S = 30.0
-MOST_UNACKED = 1024  # of all subscribers of a pattern
+MOST_UNACKED = 16_384  # of all subscribers of a pattern: the shares of 128 sites that have to wait
 PREFETCH, PREFETCH_BYTES = 64, 8 << 20  # that wait here to be taken
 EXPIRES_S, HEARTBEAT_S = 30.0, 2.0  # of one pull; without three heartbeats it is asked again
 HOLD_S = 120.0  # that somebody may work on a message before another gets it

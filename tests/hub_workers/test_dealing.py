@@ -10,16 +10,20 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import nats_servers
 import pytest
 from hubside import idle, until
 
+from rmm.bus.jetstream import Login, open_bus
 from rmm.bus.memory import MemoryBus
+from rmm.bus.provision import SHARE, make_streams
 from rmm.core.shard import shard_of
 from rmm.errors import RmmError
 from rmm.hub import crew
 from rmm.hub.crew import Crew
 from rmm.hub.dealing import PATIENCE_S, PutOff
 from rmm.hub.frames import Order, State
+from rmm.ports import Bus
 
 SITES = [f"site-{n}" for n in range(12)]
 
@@ -28,6 +32,7 @@ SITES = [f"site-{n}" for n in range(12)]
 def _scribes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(crew, "MODULE", "scribe")
     monkeypatch.setattr(crew, "AGAIN_S", 0.05)
+    monkeypatch.setattr(crew, "STOP_S", 2.0)  # a slow one need not be waited for
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]))
 
 
@@ -39,7 +44,7 @@ def orders(folder: Path, *plans: dict[str, Any]) -> list[Order]:
 
 
 @asynccontextmanager
-async def dealing(bus: MemoryBus, given: list[Order]) -> AsyncIterator[asyncio.Task[None]]:
+async def dealing(bus: Bus, given: list[Order]) -> AsyncIterator[asyncio.Task[None]]:
     ready = asyncio.Event()
     quiet: Callable[[int, State], None] = lambda _number, _state: None  # noqa: E731
     one = Crew(given, on_state=quiet, on_trouble=lambda _number, _text: None, ready=ready.set)
@@ -66,7 +71,7 @@ def each_once(found: list[tuple[str, int]]) -> dict[str, list[int]]:
     }
 
 
-async def fill(bus: MemoryBus, count: int, sites: list[str] = SITES) -> None:
+async def fill(bus: Bus, count: int, sites: list[str] = SITES) -> None:
     for number in range(count):
         for site in sites:
             await bus.publish(f"rmm.up.{site}", str(number).encode())
@@ -101,6 +106,23 @@ async def test_a_slow_worker_holds_up_nobody(tmp_path: Path, monkeypatch: pytest
         await until(lambda: len(lines(tmp_path, 1)) == 30 * len(quick), within=5)
         assert len(lines(tmp_path, 0)) <= 15
         assert bus._open  # and of the slow one's nothing is lost
+
+
+@pytest.mark.timeout(90)
+async def test_nor_when_a_broker_has_all_that_it_may_of_many_sites(tmp_path: Path) -> None:
+    sites = [f"site-{n}" for n in range(40)]
+    slow = [site for site in sites if shard_of(site, 2) == 0]
+    quick = [site for site in sites if shard_of(site, 2) == 1]
+    assert len(slow) * SHARE > 1100
+    with nats_servers.server(sync="") as broker:
+        async with open_bus(Login(urls=(broker.url,))) as bus, open_bus(Login(urls=(broker.url,))) as outside:
+            await make_streams(bus.link, sites=sites, replicas=1)
+            async with dealing(bus, orders(tmp_path, {"slow": 5.0}, {})):
+                await asyncio.gather(*(fill(outside, SHARE, [site]) for site in slow))
+                await asyncio.sleep(2.0)
+                await asyncio.gather(*(fill(outside, 5, [site]) for site in quick))
+                await until(lambda: len(lines(tmp_path, 1)) >= 5 * len(quick), within=20)
+    assert each_once(lines(tmp_path, 1)) == {site: list(range(5)) for site in each_once(lines(tmp_path, 1))}
 
 
 @pytest.mark.timeout(60)
