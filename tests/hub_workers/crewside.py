@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hubside import Keys, Receiver, Site, checksum, fleet, observation, rows
@@ -145,9 +146,9 @@ class World:
         self.process.wait(10)
 
     def stop(self) -> int:
-        """As a service manager does; returns the exit code."""
+        """As a service manager does, which tells all processes of a service; returns the exit code."""
         assert self.process is not None
-        self.process.send_signal(signal.SIGTERM)
+        os.killpg(self.process.pid, signal.SIGTERM)
         return self.process.wait(60)
 
     @asynccontextmanager
@@ -177,18 +178,9 @@ def world(made: Fleet, name: str) -> Iterator[World]:
                 one.kill()
 
 
-class Listener(Receiver):
+def listener_of(authority: Authority) -> Receiver:
     """What sites are told by this hub."""
-
-    def __init__(self, authority: Authority) -> None:
-        self._keys = _HubKey(authority)  # type: ignore[assignment]
-        self.newest = {}
-
-
-class _HubKey:
-    def __init__(self, authority: Authority) -> None:
-        self.hub = self
-        self.verify = verifier(authority.public)
+    return Receiver(SimpleNamespace(hub=SimpleNamespace(verify=verifier(authority.public))))
 
 
 async def send(bus: JetStreamBus, site: Site, envelopes: Sequence[bytes], pause: float = 0.0) -> None:
@@ -203,7 +195,7 @@ async def send(bus: JetStreamBus, site: Site, envelopes: Sequence[bytes], pause:
         await asyncio.sleep(pause)
 
 
-async def committed(bus: JetStreamBus, listener: Listener, senders: dict[str, Site], within: float = 120) -> None:
+async def committed(bus: JetStreamBus, listener: Receiver, senders: dict[str, Site], within: float = 120) -> None:
     """Until receipts say that all of it is; asks, too, as sites do."""
     async with asyncio.timeout(within):
         for site in senders.values():
@@ -226,11 +218,16 @@ def told(data: Path) -> list[str]:
     return [str(row[0]) for row in rows(data, "SELECT id FROM notification")]
 
 
-async def until_told(data: Path, count: int = 1, within: float = 30) -> None:
-    """Until so much was decided to be told, which is after the end of a round."""
+async def until_rows(data: Path, question: str, count: int, within: float = 40) -> None:
+    """Until the fleet's database has so many."""
     async with asyncio.timeout(within):
-        while len(told(data)) < count:
+        while len(rows(data, question)) < count:
             await asyncio.sleep(0.1)
+
+
+async def until_told(data: Path) -> None:
+    """Until something was decided to be told, which is after the end of a round."""
+    await until_rows(data, "SELECT 1 FROM notification", 1)
 
 
 def alive(pid: int) -> bool:

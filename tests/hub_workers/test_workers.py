@@ -7,13 +7,15 @@ import os
 import random
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 
 import pytest
-from crewside import SITES, Fleet, Listener, World, alive, committed, kept, send, told, until_told, world
+from crewside import SITES, Fleet, World, alive, committed, kept, send, told, until_rows, until_told, world
+from hubside import Site, rows
 
 from rmm.core.shard import shard_of
+from rmm.loop import SystemClock
 from rmm.model.envelope import Marks
 
 pytestmark = [
@@ -23,12 +25,13 @@ pytestmark = [
 
 
 async def taken(
-    made: Fleet, one: World, meanwhile: Callable[[], Awaitable[None]] | None = None, again: random.Random | None = None
-) -> None:
+    made: Fleet, one: World, meanwhile: Callable[[], Awaitable[None]] | None = None,
+    again: random.Random | None = None, *, tells: bool = True,
+) -> None:  # fmt: skip
     """All sites send all they have, some of it `again`, and get their receipts."""
-    senders, listener = made.senders(), Listener(one.authority)
+    senders, listener = made.senders(), listener_of(one.authority)
     async with one.connected() as bus:
-        listening = asyncio.create_task(listener.listen(bus))  # type: ignore[arg-type]
+        listening = asyncio.create_task(listener.listen(bus))
         sending = []
         for site in senders.values():
             parts = site.envelopes(2)
@@ -39,7 +42,8 @@ async def taken(
         await committed(bus, listener, senders)
         listening.cancel()
         await asyncio.gather(listening, return_exceptions=True)
-    await until_told(one.data)
+    if tells:
+        await until_told(one.data)
 
 
 @pytest.mark.timeout(300)
@@ -52,7 +56,7 @@ async def test_several_workers_keep_what_one_keeps(tmp_path: Path) -> None:
             workers = one.workers
             assert len(workers) == (count if count > 1 else 0)
             await taken(made, one)
-            one.stop()
+            assert one.stop() == 143
             assert not any(alive(pid) for pid in workers)
             assert not list((one.data / "spool").rglob("in-*/*.spool"))
             found[count] = kept(one.data)
@@ -103,9 +107,9 @@ async def test_a_worker_that_stands_still_holds_up_nobody_else(tmp_path: Path) -
     senders = made.senders()
     with world(made, "stopped") as one:
         one.start("--workers", "2")
-        listener = Listener(one.authority)
+        listener = listener_of(one.authority)
         async with one.connected() as bus:
-            listening = asyncio.create_task(listener.listen(bus))  # type: ignore[arg-type]
+            listening = asyncio.create_task(listener.listen(bus))
             first = one.workers[0]
             os.kill(first, signal.SIGSTOP)
             try:
@@ -134,9 +138,9 @@ async def test_another_number_of_workers_is_used_when_the_configuration_says_so(
     with world(made, "changed") as one:
         one.configure(workers=2)
         one.start()
-        listener = Listener(one.authority)
+        listener = listener_of(one.authority)
         async with one.connected() as bus:
-            listening = asyncio.create_task(listener.listen(bus))  # type: ignore[arg-type]
+            listening = asyncio.create_task(listener.listen(bus))
             halves = {name: site.envelopes(1) for name, site in senders.items()}
             await asyncio.gather(*(send(bus, senders[name], parts[::2]) for name, parts in halves.items()))
             before = one.workers
@@ -158,3 +162,59 @@ async def test_another_number_of_workers_is_used_when_the_configuration_says_so(
         await until_told(one.data)
         one.stop()
         assert len(told(one.data)) == len(set(told(one.data))) == 1
+
+
+@pytest.mark.timeout(200)
+async def test_what_concerns_all_sites_is_done_once(tmp_path: Path) -> None:
+    """Beats are heard, a site that is silent is found out, questions are answered, the health of the day is kept."""
+    made = Fleet(tmp_path, 3)
+    senders = made.senders()
+    silent, *others = senders.values()
+    with world(made, "head") as one:
+        one.configure(workers=2, silent_after=5)
+        one.start()
+        async with one.connected() as bus:
+
+            async def beating(sites: Iterable[Site]) -> None:
+                while True:
+                    for site in sites:
+                        await bus.tell(*site.beat(SystemClock().now()))
+                    await asyncio.sleep(0.5)
+
+            await asyncio.gather(*(send(bus, site, site.envelopes()) for site in senders.values()))
+            await bus.tell(f"rmm.beat.{silent.id}", b"{}")
+            first = asyncio.create_task(beating([silent]))
+            rest = asyncio.create_task(beating(others))
+            await until_rows(one.data, "SELECT 1 FROM site_collector", len(SITES))
+            first.cancel()
+            await until_rows(one.data, "SELECT 1 FROM alert WHERE key LIKE 'site_down%'", 1)
+            await until_rows(one.data, "SELECT 1 FROM notification", 2)  # an endpoint of another site was told before
+            assert await bus.ask(f"rmm.ask.{silent.id}.bundle", b"{}", timeout_s=5)
+            await until_rows(one.data, "SELECT 1 FROM health_day", len(SITES))
+            await until_rows(one.data, "SELECT 1 FROM site_refused WHERE reason = 'beat'", 1)
+            rest.cancel()
+            await asyncio.gather(first, rest, return_exceptions=True)
+        assert one.stop() == 143
+        found = rows(one.data, "SELECT key FROM alert ORDER BY key")
+        assert found == [("endpoint_unreachable|site-5-1|",), (f"site_down||{silent.id}",)]
+        assert len(told(one.data)) == 2
+        assert len((one.data / "notifications.log").read_text().splitlines()) == 2
+
+
+@pytest.mark.timeout(120)
+async def test_a_main_process_that_is_killed_leaves_no_worker(tmp_path: Path) -> None:
+    made = Fleet(tmp_path, 1)
+    with world(made, "orphans") as one:
+        for _ in range(3):  # and none of them takes a slot for itself that the next does not use again
+            one.start("--workers", "3")
+            workers = one.workers
+            assert len(workers) == 3
+            one.kill()
+            async with asyncio.timeout(20):
+                while any(alive(pid) for pid in workers):
+                    await asyncio.sleep(0.05)
+        one.start("--workers", "3")
+        await taken(made, one, tells=False)
+        one.stop()
+        slots = {folder.name for folder in (one.data / "spool").glob("*/*/in-*")}
+        assert slots <= {f"in-{n}" for n in range(6)}
