@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 
 import pytest
-from crewside import SITES, Fleet, World, alive, committed, kept, send, told, until_rows, until_told, world
+from crewside import SITES, Fleet, World, alive, committed, kept, listener_of, send, told, until_rows, until_told, world
 from hubside import Site, rows
 
 from rmm.core.shard import shard_of
