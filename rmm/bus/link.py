@@ -72,9 +72,9 @@ class Link:
         """Close; who waits gets a BusError. Idempotent."""
         self.closed = True
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            while not self._task.done():
+                self._task.cancel()  # nats-py swallows one that comes while it gives up a connection
+                await asyncio.wait([self._task], timeout=0.2)
         self._there.set()  # nobody waits any more
         for ended in self.at_end:
             ended()
