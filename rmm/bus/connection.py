@@ -53,7 +53,8 @@ class Connection:
     async def open(self, url: str, tls: ssl.SSLContext) -> None:
         """Connect to this server. Raises BusError; the caller has the deadline."""
         try:
-            await self._log_on(await self._way(url, tls))
+            with own_cancellation():
+                await self._log_on(await self._way(url, tls))
         except BaseException as error:
             await self.aclose(within_s=0.5)  # a handshake of TLS that failed never ends for nats-py
             if not isinstance(error, Exception):
@@ -128,7 +129,8 @@ class Connection:
         self._connecting = False
         try:
             async with asyncio.timeout(within_s):
-                await self.client.close()
+                with own_cancellation():
+                    await self.client.close()
         except Exception as error:
             log.debug("closing a connection to the broker: %s", error)
         finally:
