@@ -162,8 +162,10 @@ async def test_a_receipt_cannot_cover_what_is_not_written_yet(reopen: Opener) ->
     log = reopen()
     log.append([item(1)])
     log.cover(receipt(1, e1=Marks(50), e2=Marks(9)))
-    log.append([item(2)])
+    (row,) = log.append([item(2)])
     assert log.spooled().entries == 1
+    assert uncommitted_from(log.books) == row.place
+    assert log.newest() == [row]
 
 
 async def test_newest(reopen: Opener) -> None:
