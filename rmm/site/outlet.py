@@ -135,9 +135,7 @@ class ForwardingOutlet:
                 await self._judgement([seen.id for seen, *_ in batch if seen is not None])
                 statuses: dict[str, str] = {}
                 await self._append([self._item(seen, data, statuses) for seen, *_, data in batch if seen is not None])
-                self._statuses.update(
-                    statuses
-                )  # now, or it would not be known as a change when it is handed over once more
+                self._statuses.update(statuses)  # now, so that what failed is a change when it is handed over again
             except RmmError as error:
                 if not self._failed:
                     log.warning("the outgoing log could not take observations, they stay in the spool: %s", error)
