@@ -71,7 +71,7 @@ fault_plans = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     st.integers(0, 2**32),
     fault_plans,
@@ -137,3 +137,32 @@ def test_a_long_outage_with_a_small_log_loses_the_oldest_metrics_alone() -> None
     assert {f"o{n}" for n in range(50, 501, 50)} <= hub.state.rows
     assert {f"o{n}" for n in range(400, 501)} <= hub.state.rows
     assert not hub.state.marks[site.log.books.names[1]].above
+
+
+def test_a_hub_restored_from_six_hours_before_has_no_gap() -> None:
+    """Also what an earlier start of the collector wrote, and while new observations go on coming."""
+    world, link, shelf = World(5), Link(), MemoryShelf()
+    hub = HubOfSite(world, link, rate=50)
+    site = SimulatedSite(world, link, hub, SiteSettings(), lambda: shelf)
+    backups = []
+
+    def poll(number: int) -> None:
+        site.append(item(f"o{number}", world, f"srv-{number % 20}"))
+        world.after(15, lambda: poll(number + 1))
+
+    def tend() -> None:
+        site.log.tend(world.wall)
+        world.after(600, tend)
+
+    world.at(0, lambda: poll(1))
+    world.at(0, tend)
+    world.at(1 * 3600, lambda: backups.append(hub.state.copy()))
+    world.at(4 * 3600 + 7, lambda: site.kill(down_s=1))
+    world.at(7 * 3600, lambda: hub.kill(down_s=60, restored=backups[0]))
+    world.run(7 * 3600 + 1)
+    assert len(hub.state.rows) > 1600
+    world.run(7 * 3600 + 300)  # the lost six hours, in less than five minutes
+    assert site.log.books.entries <= 1
+    assert len(hub.state.rows) >= site.appended - 1
+    assert len(backups[0].rows) < 250
+    assert hub.doubled == 0
