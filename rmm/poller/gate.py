@@ -27,7 +27,7 @@ from rmm.model.endpoint import Credential
 from rmm.model.settings import LockoutSettings
 from rmm.poller.agreement import Agreement
 from rmm.poller.colleagues import Colleagues
-from rmm.poller.fencing import before_logon
+from rmm.poller.fencing import still_ours
 from rmm.poller.guardfile import GuardFile, key_of
 from rmm.poller.refusals import held_error, host_error
 from rmm.ports import Clock
@@ -84,7 +84,7 @@ class Gate:
         flight = await book.board(credential.version, host)
         attempt = _Attempt(book, flight)
         try:
-            before_logon()
+            still_ours()
         except LeaseLost:  # while it waited: nothing leaves for a shard that is another collector's by now
             attempt.unsent()
             raise
