@@ -220,7 +220,7 @@ class _Life:
             log.warning("a round failed: %s", failed)
         self._trouble = f"the last round failed: {error}" if error else ""
         self._polled_at = self._clock.now()
-        if self._bundles.tried(error):
+        if self._bundles.tried(error, app.settings.bundle):
             self._end(AGAIN)
         await asyncio.to_thread(app.archive)
 

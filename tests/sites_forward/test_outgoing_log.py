@@ -38,7 +38,7 @@ async def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
         if request.param == "file":
             opened.append(SqliteShelf(path))
         shelf = opened[-1] if opened else memory
-        return Log(shelf, SiteSettings(**options), f"{next(count):016x}")
+        return Log(shelf, msgspec.structs.replace(SiteSettings(), **options), f"{next(count):016x}")
 
     def close() -> None:
         for shelf in opened:
