@@ -154,9 +154,16 @@ def check_version(info: Mapping[str, Any]) -> None:
         )
 
 
-def _not_admitted() -> BusError:
+async def arrived(client: Client, within_s: float = FLUSH_S) -> None:
+    """The server has had all that was said. nats-py's own `flush` may ask it before what waits has been written."""
+    with own_cancellation(), translating("the broker"):
+        await client._flush_pending(force_flush=True)
+        await client.flush(int(within_s))
+
+
+def _not_admitted(said: str = "it closes the connection") -> BusError:
     hint = "Has the certificate of this collector expired, or is it of another authority? Then enrol it again."
-    return BusError("the broker closes the connection: it may want another certificate", code="bus.refused", hint=hint)
+    return BusError(f"the broker may want another certificate: {said}", code="bus.refused", hint=hint)
 
 
 def translated(error: BaseException, what: str = "") -> BusError:
@@ -165,6 +172,8 @@ def translated(error: BaseException, what: str = "") -> BusError:
     text = f"{what}: {said}" if what else said
     if isinstance(error, BusError):
         return error
+    if isinstance(error, ssl.SSLError) and "_ALERT_" in said:
+        return _not_admitted(said)  # the other side is the one that is not content
     if isinstance(error, (ssl.SSLError, ssl.CertificateError)):
         return BusError(text, code="bus.tls", hint="Is it our broker? Its certificate must be of the hub's authority.")
     if isinstance(error, errors.NoRespondersError):

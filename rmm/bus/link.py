@@ -18,7 +18,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from rmm.bus.connection import STEP_S, Connection, own_cancellation, translated, translating
+from rmm.bus.connection import Connection, arrived, own_cancellation, translated, translating
 from rmm.bus.login import Login, place, tls_context
 from rmm.errors import BusError
 
@@ -123,6 +123,10 @@ class Link:
             async with asyncio.timeout(wait_s):
                 await client.publish(subject, data, reply=reply)
 
+    async def flush(self) -> None:
+        """The server has had all that was sent. BusError when it does not say so."""
+        await arrived(await self.ready())
+
     async def request(
         self, subject: str, data: bytes = b"", *, timeout_s: float = WAIT_S, headers: dict[str, str] | None = None
     ) -> Msg:
@@ -222,6 +226,7 @@ class Listening:
         self._called = called
         self._queue = queue
         self._subscription: Subscription | None = None
+        self._client = Client()
 
     async def on(self, client: Client) -> None:
         """Listen on this connection instead of the one before; the server knows it on return."""
@@ -233,12 +238,16 @@ class Listening:
                 pending_msgs_limit=SUB_MESSAGES,
                 pending_bytes_limit=SUB_BYTES,
             )
-            await client.flush(STEP_S)
+            self._client = client
+            await arrived(client)
 
     async def off(self) -> None:
         """No more; what the server has sent before it knew is still told. Within two seconds."""
         if self._subscription is not None:
-            with contextlib.suppress(errors.Error, OSError):  # also when it takes too long
+            with contextlib.suppress(errors.Error, OSError, BusError):  # also when it takes too long
                 async with asyncio.timeout(2.0):
+                    # First, because `drain` alone might stop listening before the server knows.
+                    await self._client._send_unsubscribe(self._subscription._id)
+                    await arrived(self._client)
                     await self._subscription.drain()  # type: ignore[no-untyped-call]
             self._subscription = None
