@@ -26,16 +26,22 @@ from rmm.settings.targets import changed_at
 from rmm.telling import Telling
 
 if TYPE_CHECKING:
+    from rmm.poller.colleagues import Colleagues
     from rmm.poller.kit import Kit
-    from rmm.poller.round import ShardWork
+    from rmm.poller.round import Round, ShardWork
     from rmm.poller.tally import Tally
-    from rmm.ports import AuthGate, ShardStore, Transport
+    from rmm.ports import AuthGate, Fence, ShardStore, Transport
 
 log = logging.getLogger(__name__)
 
 
 class App(Telling):
-    """One configuration folder, and everything that is made of it, each when it is first needed."""
+    """One configuration folder, and everything that is made of it, each when it is first needed.
+
+    `colleagues`: the other collectors of the site, with which accounts are shared; None: this one is alone.
+    """
+
+    colleagues: Colleagues | None = None
 
     def work(self, request: PollRequest) -> list[ShardWork]:
         """The shards and endpoints that a request covers."""
@@ -59,7 +65,7 @@ class App(Telling):
         """The logon gate of this data folder."""
         from rmm.poller.gate import Gate
 
-        return Gate(self.data, self.clock, self.settings.lockout)
+        return Gate(self.data, self.clock, self.settings.lockout, colleagues=self.colleagues)
 
     @asynccontextmanager
     async def kit(self, epoch: str, *, polls: bool = False) -> AsyncIterator[Kit]:
@@ -202,15 +208,20 @@ class App(Telling):
         outlet: Any,
         on_observation: Callable[[Observation], None],
         epoch: str = "",
+        *,
+        fence: Fence | None = None,
+        begun: Callable[[Round], None] | None = None,
     ) -> Tally:
-        """Poll in this process."""
+        """Poll in this process. `begun` is given the round, whose `drop` ends a shard that was lost meanwhile."""
         from rmm.poller.round import Round
 
         async with self.kit(epoch or secrets.token_hex(8), polls=True) as kit:
             one = Round(
                 kit, data=self.data, open_store=self._open_store, outlet=outlet, on_observation=on_observation,
-                mode=request.mode,
+                mode=request.mode, fence=fence,
             )  # fmt: skip
+            if begun is not None:
+                begun(one)
             await one.run(work)
             return one.tally
 
