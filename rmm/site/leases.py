@@ -85,7 +85,7 @@ class Leases:
         self._terms = terms or Terms()
         self._file = data / FILE if data else None
         self._on_loss = [on_loss] if on_loss else []
-        self._saved = _read(self._file)
+        self._saved = _read(self._file, shards)
         self.holder = secrets.token_hex(8)
         self._tenure = Tenure(site, collector, self.holder, shards, self._terms, self._saved)
         self._member = f"{site}.member.{collector}"
@@ -284,7 +284,13 @@ def _claim(keyed: Keyed) -> Claim | None:
         return None
 
 
-def _read(file: Path | None) -> Remembered:
+def _read(file: Path | None, shards: int) -> Remembered:
+    """What was held last. A collector that never held anything takes what nobody holds, also while the link is down.
+
+    Who else there may be, it cannot know then; what it observes goes under no fence, which a later one overrules.
+    """
+    if file is not None and not file.exists():
+        return Remembered(held=dict.fromkeys(range(shards), 0))
     try:
         return msgspec.json.decode(file.read_bytes(), type=Remembered) if file else Remembered()
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):

@@ -150,7 +150,10 @@ async def test_an_endpoint_without_trust_is_held_alone(keys: Keys, tmp_path: Pat
         assert set(await site.round(domain, 20, prefix="again")) == {"accepted"}
 
 
-async def test_three_collectors_hand_two_rights_around(keys: Keys, tmp_path: Path) -> None:
+async def test_three_collectors_hand_two_rights_around(
+    keys: Keys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agreement, "WANT_S", 10.0)
     domain = Domain("1")
     async with Site(keys, tmp_path, "abc") as site:
         for number in range(3):
