@@ -34,6 +34,16 @@ FLUSH_S = 5.0
 _REFUSED = re.compile(r"authoriz|authentic|revoked|expired|account", re.IGNORECASE)
 
 
+class _Harmless(logging.Filter):
+    """Without what asyncio says at the end of each connection of nats-py, which puts TLS on a stream that has begun."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return "eof_received() has no effect" not in record.getMessage()
+
+
+logging.getLogger("asyncio").addFilter(_Harmless())
+
+
 class Connection:
     """A client that is connected, or was: `gone` is set then."""
 

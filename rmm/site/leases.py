@@ -91,6 +91,7 @@ class Leases:
         self._member = f"{site}.member.{collector}"
         self._member_revision = 0
         self._using: dict[int, int] = {}
+        self._leaving = False
         self._soon = asyncio.Event()
 
     def on_loss(self, told: OnLoss) -> None:
@@ -140,6 +141,7 @@ class Leases:
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+            self._leaving = True
             await self._leave()
 
     async def _run(self) -> None:
@@ -252,7 +254,8 @@ class Leases:
 
     def _tell(self, *, save: bool = True) -> None:
         for shard in self._tenure.lost():
-            log.warning("shard %d of site %s is not held any more", shard, self._site)
+            level = logging.INFO if self._leaving else logging.WARNING
+            log.log(level, "shard %d of site %s is not held any more", shard, self._site)
             for told in self._on_loss:
                 told(self._site, shard)
         if save:
