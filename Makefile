@@ -36,8 +36,8 @@ demo: $(VENV)/.runtime ## a lab fleet of 200 endpoints, polled twice: status, al
 lab: $(VENV)/.runtime ## a lab fleet of 200 endpoints until Ctrl-C, with its configuration in ./demo
 	@$(BIN)/rmm lab up --endpoints 200 --config $(DEMO)
 
-test: $(VENV)/.dev ## all tests
-	@$(RUN) pytest -q
+test: $(VENV)/.dev ## all tests: two at a time those that may, then the others
+	@failed=0; $(RUN) pytest -q -n 2 --dist loadfile -m together || failed=1; $(RUN) pytest -q -m 'not together' || failed=1; exit $$failed
 
 test-fast: $(VENV)/.dev ## the tests that take seconds
 	@$(RUN) pytest -q -m 'not slow and not crash'

@@ -27,8 +27,9 @@ from rmm.telling import Telling
 
 if TYPE_CHECKING:
     from rmm.coordinator import Coordinator
+    from rmm.poller.colleagues import Colleagues
     from rmm.poller.kit import Kit
-    from rmm.poller.round import ShardWork
+    from rmm.poller.round import Round, ShardWork
     from rmm.poller.tally import Tally
     from rmm.ports import AuthGate, Fence, Outlet, ShardStore, Transport
 
@@ -42,15 +43,22 @@ class SiteCollector(NamedTuple):
         shards: that it holds; no other is polled.
         fence: whether it still does.
         outlet: given the way to the coordinator of this process, and that coordinator, the one that hands on as well.
+        begun: given the round, whose `drop` ends a shard that was lost meanwhile.
     """
 
     shards: Collection[int]
     fence: Fence
     outlet: Callable[[Outlet, Coordinator], AbstractAsyncContextManager[Outlet]]
+    begun: Callable[[Round], None]
 
 
 class App(Telling):
-    """One configuration folder, and everything that is made of it, each when it is first needed."""
+    """One configuration folder, and everything that is made of it, each when it is first needed.
+
+    `colleagues`: the other collectors of the site, with which accounts are shared; None: this one is alone.
+    """
+
+    colleagues: Colleagues | None = None
 
     def work(self, request: PollRequest) -> list[ShardWork]:
         """The shards and endpoints that a request covers."""
@@ -74,7 +82,7 @@ class App(Telling):
         """The logon gate of this data folder."""
         from rmm.poller.gate import Gate
 
-        return Gate(self.data, self.clock, self.settings.lockout)
+        return Gate(self.data, self.clock, self.settings.lockout, colleagues=self.colleagues)
 
     @asynccontextmanager
     async def kit(self, epoch: str, *, polls: bool = False) -> AsyncIterator[Kit]:
@@ -164,8 +172,8 @@ class App(Telling):
             if self.settings.poll.workers > 1 and len(work) > 1:
                 tally = await self._poll_in_workers(request, work, outlet, seen, config)
             else:
-                fence = collector.fence if collector is not None else None
-                tally = await self.poll_here(request, work, outlet, seen, fence=fence)
+                fence, begun = (collector.fence, collector.begun) if collector is not None else (None, None)
+                tally = await self.poll_here(request, work, outlet, seen, fence=fence, begun=begun)
             await local.drain()
             summary.skipped, summary.faults = tally.skipped, (*tally.faults, *room_faults(self.settings, tally.faults))
             listed = {endpoint.id for endpoint in self.settings.endpoints if endpoint.enabled}
@@ -226,9 +234,11 @@ class App(Telling):
         outlet: Any,
         on_observation: Callable[[Observation], None],
         epoch: str = "",
+        *,
         fence: Fence | None = None,
+        begun: Callable[[Round], None] | None = None,
     ) -> Tally:
-        """Poll in this process."""
+        """Poll in this process. `begun` is given the round, whose `drop` ends a shard that was lost meanwhile."""
         from rmm.poller.round import Round
 
         async with self.kit(epoch or secrets.token_hex(8), polls=True) as kit:
@@ -236,6 +246,8 @@ class App(Telling):
                 kit, data=self.data, open_store=self._open_store, outlet=outlet, on_observation=on_observation,
                 mode=request.mode, fence=fence,
             )  # fmt: skip
+            if begun is not None:
+                begun(one)
             await one.run(work)
             return one.tally
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from rmm.app import App
 from rmm.bus.jetstream import JetStreamBus, open_bus
 from rmm.bus.provision import prepare
+from rmm.bus.subjects import GUARD
 from rmm.configured import Passphrase
 from rmm.coordinator.acts import note
 from rmm.durable import hold
@@ -23,6 +24,7 @@ from rmm.hub.hub import Reply, Trust
 from rmm.hub.revocation import tell_brokers
 from rmm.hub_run import run_crew, run_hub
 from rmm.model.incident import Act
+from rmm.poller.colleagues import forget
 from rmm.settings.load import load_settings
 from rmm.settings.sheet import Flags
 from rmm.settings.targets import changed_at
@@ -31,6 +33,7 @@ log = logging.getLogger(__name__)
 
 LOOK_S = 5.0  # between two looks at the configuration
 RETRY_S = (1.0, 5.0)  # between two looks for a broker, at first and at most
+FORGET_S = 30.0  # between two looks at who was revoked
 BROKER_S = 10.0  # for one of them
 CLUSTER = 3  # servers from which on there are three copies of what the broker keeps
 
@@ -127,7 +130,26 @@ async def _broker(app: App, authority: Authority, say: Say) -> AsyncIterator[Jet
             await asyncio.sleep(wait_s)
             wait_s = min(2 * wait_s, RETRY_S[1])
     async with stack_open:
-        yield bus
+        forgetting = asyncio.create_task(_forget(bus, authority))
+        try:
+            yield bus
+        finally:
+            forgetting.cancel()
+            await asyncio.gather(forgetting, return_exceptions=True)
+
+
+async def _forget(bus: JetStreamBus, authority: Authority) -> None:
+    """What a revoked collector might still have spent of accounts goes to the others of its site."""
+    done: set[tuple[str, str]] = set()
+    while True:
+        try:
+            for one in (await asyncio.to_thread(authority.registry.read)).collectors.values():
+                if one.revoked_at is not None and (one.site, one.id) not in done:
+                    await forget(bus.keys(GUARD), one.site, one.id)
+                    done.add((one.site, one.id))
+        except RmmError as error:
+            log.debug("rights of revoked collectors: %s", error)
+        await asyncio.sleep(FORGET_S)
 
 
 @contextlib.contextmanager

@@ -35,7 +35,8 @@ def awake() -> float:
     """
     if sys.platform == "win32":
         return time.monotonic()
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+    else:  # so that the types of either platform are checked
+        return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def run(main: Any) -> Any:

@@ -17,16 +17,18 @@ import msgspec
 from rmm import __version__
 from rmm.app import App, SiteCollector
 from rmm.bus.jetstream import JetStreamBus, open_bus
+from rmm.bus.subjects import GUARD, LEASES
 from rmm.configured import Passphrase
 from rmm.core.outgoing import act_item, round_item
 from rmm.durable import hold
-from rmm.errors import RmmError, TierError
+from rmm.errors import BusError, RmmError, TierError
 from rmm.loop import SystemClock
 from rmm.model.envelope import Beat, RoundEnd
 from rmm.model.incident import Act
-from rmm.model.lease import BUCKET, Terms
+from rmm.model.lease import Terms
 from rmm.model.outgoing import Item, Spooled
 from rmm.model.round import PollRequest, PollSummary
+from rmm.poller.colleagues import Colleagues
 from rmm.settings.load import load_own, load_settings
 from rmm.settings.places import has_settings
 from rmm.settings.targets import changed_at
@@ -42,6 +44,7 @@ from rmm.tiers.outgoing import OutgoingLog, open_outgoing
 
 if TYPE_CHECKING:
     from rmm.coordinator import Coordinator
+    from rmm.poller.round import Round
     from rmm.ports import Outlet
 
 log = logging.getLogger(__name__)
@@ -55,6 +58,7 @@ DRAIN_S = 240.0  # for handing over what waits
 BROKER_S = 2.0  # for the first connection; what comes later is used when it is there
 ACTS = timedelta(hours=24)  # how far back a start looks for what people did; what was handed on is not twice
 
+FLAGS = {"poll.workers": 1}  # a fence is kept by one process
 Say = Callable[[str], None]
 
 
@@ -97,6 +101,8 @@ class _Life:
         self._link: tuple[str, datetime] = ("down", self._started)
         self._audit: list[Item] = []  # that is not in the outgoing log yet
         self._seen_act = 0
+        self._polling: Round | None = None  # the newest round
+        self._statuses: dict[str, str] = {}  # endpoint -> status of its newest observation that was handed on
         self._outgoing: OutgoingLog
         self._forwarder: Forwarder
         self._leases: Leases
@@ -114,7 +120,7 @@ class _Life:
         self._bundles.recover()
         forward = load_own(self._folder).forward
         if has_settings(self._folder):
-            self._app = App(load_settings(self._folder), self._passphrase)
+            self._app = App(load_settings(self._folder, FLAGS), self._passphrase)
             forward = self._app.settings.forward
         site, collector = self._identity.site, self._identity.collector
         shards = self._app.settings.sites[site].shards if self._app else 0
@@ -128,9 +134,15 @@ class _Life:
                 verify=self._identity.verify_hub, clock=self._clock, settings=forward, describe=self._beat,
             )  # fmt: skip
             terms = Terms()
-            keys = bus.keys(BUCKET, ttl_s=terms.ttl)
-            self._leases = Leases(keys, site, collector, shards, terms=terms, data=self._data)
+            keys = bus.keys(LEASES, ttl_s=terms.ttl)
+            self._leases = Leases(keys, site, collector, shards, terms=terms, data=self._data, on_loss=self._lost)
             await stack.enter_async_context(self._leases.running())
+            if self._app is not None:
+                self._app.colleagues = Colleagues(
+                    bus.keys(GUARD), site, collector, self._data, self._clock, self._app.settings.lockout,
+                    lambda: self._leases.members,
+                )  # fmt: skip
+                await stack.enter_async_context(self._app.colleagues.running())
             beside = [
                 asyncio.create_task(one)
                 for one in (self._forwarder.run(), self._configure(bus), self._show(bus), self._heed())
@@ -168,6 +180,9 @@ class _Life:
             await asyncio.gather(rounds, ends, return_exceptions=True)
         if self._ending == DRAIN and not await self._forwarder.drain(DRAIN_S):
             self._say(f"the hub did not take everything in {DRAIN_S:.0f} s; the rest waits for the next start")
+        if self._ending == DRAIN and self._app is not None and self._app.colleagues is not None:
+            with contextlib.suppress(BusError):  # what it may still spend of accounts is the others'
+                await self._app.colleagues.leave()
 
     # Rounds.
 
@@ -212,7 +227,7 @@ class _Life:
                     PollRequest(mode="due", sites=(self._identity.site,)),
                     on_observation=lambda _: None,
                     config=self._folder,
-                    collector=SiteCollector(held, self._leases, self._outlet),
+                    collector=SiteCollector(held, self._leases, self._outlet, self._begun),
                 )
             await self._told(summary, began)
         except RmmError as failed:
@@ -220,14 +235,27 @@ class _Life:
             log.warning("a round failed: %s", failed)
         self._trouble = f"the last round failed: {error}" if error else ""
         self._polled_at = self._clock.now()
-        if self._bundles.tried(error):
+        if self._bundles.tried(error, app.settings.bundle):
             self._end(AGAIN)
         await asyncio.to_thread(app.archive)
+
+    def _begun(self, polling: Round) -> None:
+        self._polling = polling
+
+    def _lost(self, site: str, shard: int) -> None:
+        """A shard may not be polled any more: what runs of it ends."""
+        if self._polling is not None:
+            self._polling.drop(site, shard)
 
     @asynccontextmanager
     async def _outlet(self, local: Outlet, coordinator: Coordinator) -> AsyncIterator[Outlet]:
         async with ForwardingOutlet.open(
-            local, self._forwarder.append, self._clock, fence_of=self._leases.fence_of, judged=True
+            local,
+            self._forwarder.append,
+            self._clock,
+            fence_of=self._leases.fence_of,
+            judged=True,
+            statuses=self._statuses,
         ) as outlet:
             coordinator.on_folded = outlet.folded
             yield outlet

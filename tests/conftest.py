@@ -18,6 +18,19 @@ from typing import Any
 
 import pytest
 
+TOGETHER = frozenset(
+    {"alerting", "bundles", "collectors", "conformance", "coordinator", "core", "fuzz", "lab_fleet", "query", "reports",
+     "rules", "settings", "tiers"}
+)  # fmt: skip
+"""Folders whose tests ask no clock how long something took, so that two of them may run at the same time."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        place = item.path.relative_to(config.rootpath / "tests").parts[0]
+        if place in TOGETHER and not any(item.iter_markers("slow")) and not any(item.iter_markers("crash")):
+            item.add_marker("together")
+
 
 class SharedLab:
     """A lab of healthy machines. Tests must not change it, and must leave no shell behind."""

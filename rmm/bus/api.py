@@ -18,6 +18,7 @@ T = TypeVar("T")
 # Error codes of the server (server/errors.json).
 NO_CONSUMER, NO_STREAM, NAME_IN_USE, NO_MESSAGE, STORE_FAILED = 10014, 10059, 10058, 10037, 10077
 WRONG_SEQUENCE = (10071, 10164)
+NO_LEADER = (10008, 10009)  # of the cluster, for the moment
 NO_SPACE = (10023, 10047, 10028)  # insufficient resources, storage, memory
 
 

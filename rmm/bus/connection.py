@@ -34,6 +34,16 @@ FLUSH_S = 5.0
 _REFUSED = re.compile(r"authoriz|authentic|revoked|expired|account", re.IGNORECASE)
 
 
+class _Harmless(logging.Filter):
+    """Without what asyncio says at the end of each connection of nats-py, which puts TLS on a stream that has begun."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return "eof_received() has no effect" not in record.getMessage()
+
+
+logging.getLogger("asyncio").addFilter(_Harmless())
+
+
 class Connection:
     """A client that is connected, or was: `gone` is set then."""
 
@@ -53,7 +63,8 @@ class Connection:
     async def open(self, url: str, tls: ssl.SSLContext) -> None:
         """Connect to this server. Raises BusError; the caller has the deadline."""
         try:
-            await self._log_on(await self._way(url, tls))
+            with own_cancellation():
+                await self._log_on(await self._way(url, tls))
         except BaseException as error:
             await self.aclose(within_s=0.5)  # a handshake of TLS that failed never ends for nats-py
             if not isinstance(error, Exception):
@@ -128,7 +139,8 @@ class Connection:
         self._connecting = False
         try:
             async with asyncio.timeout(within_s):
-                await self.client.close()
+                with own_cancellation():
+                    await self.client.close()
         except Exception as error:
             log.debug("closing a connection to the broker: %s", error)
         finally:
@@ -152,9 +164,16 @@ def check_version(info: Mapping[str, Any]) -> None:
         )
 
 
-def _not_admitted() -> BusError:
+async def arrived(client: Client, within_s: float = FLUSH_S) -> None:
+    """The server has had all that was said. nats-py's own `flush` may ask it before what waits has been written."""
+    with own_cancellation(), translating("the broker"):
+        await client._flush_pending(force_flush=True)
+        await client.flush(int(within_s))
+
+
+def _not_admitted(said: str = "it closes the connection") -> BusError:
     hint = "Has the certificate of this collector expired, or is it of another authority? Then enrol it again."
-    return BusError("the broker closes the connection: it may want another certificate", code="bus.refused", hint=hint)
+    return BusError(f"the broker may want another certificate: {said}", code="bus.refused", hint=hint)
 
 
 def translated(error: BaseException, what: str = "") -> BusError:
@@ -163,6 +182,8 @@ def translated(error: BaseException, what: str = "") -> BusError:
     text = f"{what}: {said}" if what else said
     if isinstance(error, BusError):
         return error
+    if isinstance(error, ssl.SSLError) and "_ALERT_" in said:
+        return _not_admitted(said)  # the other side is the one that is not content
     if isinstance(error, (ssl.SSLError, ssl.CertificateError)):
         return BusError(text, code="bus.tls", hint="Is it our broker? Its certificate must be of the hub's authority.")
     if isinstance(error, errors.NoRespondersError):

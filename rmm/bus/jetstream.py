@@ -112,16 +112,16 @@ async def open_bus(
 ) -> AsyncIterator[JetStreamBus]:
     """The bus, connected; it reconnects for as long as it is open.
 
-    Without a connection after `wait_s`: BusError that says why, or, when `patient`, the bus as it is, which goes on
-    trying: a site needs no broker to poll. Raises BusError at once for a login that cannot be used. `ack_wait_s`: after
-    which the broker gives messages of a subscriber that is not heard to another.
+    Without a connection after `wait_s`, or at once when it is refused: BusError that says why, or, when `patient`, the
+    bus as it is, which goes on trying: a site needs no broker to poll. Raises BusError at once for a login that cannot
+    be used. `ack_wait_s`: after which the broker gives messages of a subscriber that is not heard to another.
     """
     link = Link(login)
     link.start()
     bus = JetStreamBus(link, ack_wait_s)
     try:
         try:
-            await link.ready(wait_s)
+            await link.first(wait_s)
         except BusError:
             if not patient:
                 raise

@@ -18,7 +18,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from rmm.bus.connection import STEP_S, Connection, own_cancellation, translated, translating
+from rmm.bus.connection import Connection, arrived, own_cancellation, translated, translating
 from rmm.bus.login import Login, place, tls_context
 from rmm.errors import BusError
 
@@ -29,6 +29,8 @@ CONNECT_S = 15.0  # for one attempt, with proxy and TLS
 WAIT_S = 5.0  # that a call waits for a connection, and then for an answer
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 15.0  # between attempts
 SUB_MESSAGES, SUB_BYTES = 4096, 32 << 20  # of one listener that were not looked at yet
+
+DEFINITE = frozenset({"bus.refused", "bus.tls", "bus.version"})
 
 Listener = Callable[[Msg], Awaitable[None]]
 
@@ -45,6 +47,7 @@ class Link:
         self._tls = tls_context(login)
         self._client: Client | None = None
         self._there = asyncio.Event()
+        self._settled = asyncio.Event()  # connected for the first time, or refused for a reason that stays
         self._listening: set[Listening] = set()
         self._task: asyncio.Task[None] | None = None
         self.at_end: set[Callable[[], None]] = set()  # called when the bus is closed
@@ -69,9 +72,9 @@ class Link:
         """Close; who waits gets a BusError. Idempotent."""
         self.closed = True
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            while not self._task.done():
+                self._task.cancel()  # nats-py swallows one that comes while it gives up a connection
+                await asyncio.wait([self._task], timeout=0.2)
         self._there.set()  # nobody waits any more
         for ended in self.at_end:
             ended()
@@ -104,12 +107,25 @@ class Link:
                 hint=trouble.hint if trouble else None,
             ) from error
 
+    async def first(self, wait_s: float) -> None:
+        """Wait for the first connection. BusError without one; at once for a reason that no waiting removes."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait_s):
+                await self._settled.wait()
+        if self._client is None and self.trouble is not None and self.trouble.code in DEFINITE:
+            raise self.trouble
+        await self.ready(0.0)
+
     async def send(self, subject: str, data: bytes = b"", *, reply: str = "", wait_s: float = WAIT_S) -> None:
         """Say something; BusError when it could not be handed to a connection."""
+        client = await self.ready(wait_s)
         with own_cancellation(), translating(subject):
             async with asyncio.timeout(wait_s):
-                client = await self.ready(wait_s)
                 await client.publish(subject, data, reply=reply)
+
+    async def flush(self) -> None:
+        """The server has had all that was sent. BusError when it does not say so."""
+        await arrived(await self.ready())
 
     async def request(
         self, subject: str, data: bytes = b"", *, timeout_s: float = WAIT_S, headers: dict[str, str] | None = None
@@ -175,6 +191,7 @@ class Link:
         self.trouble = None
         self._client = connection.client
         self._there.set()
+        self._settled.set()
         await connection.gone.wait()
 
     def _troubled(self, error: BusError) -> None:
@@ -182,6 +199,8 @@ class Link:
         if self.trouble is None or self.trouble.code != error.code:
             log.warning("no connection to the broker: %s", error)
         self.trouble = error
+        if error.code in DEFINITE:
+            self._settled.set()
 
     async def _connect(self) -> Connection:
         """To one of the servers, in random order. BusError is of the one that had the most telling reason."""
@@ -207,6 +226,7 @@ class Listening:
         self._called = called
         self._queue = queue
         self._subscription: Subscription | None = None
+        self._client = Client()
 
     async def on(self, client: Client) -> None:
         """Listen on this connection instead of the one before; the server knows it on return."""
@@ -218,12 +238,16 @@ class Listening:
                 pending_msgs_limit=SUB_MESSAGES,
                 pending_bytes_limit=SUB_BYTES,
             )
-            await client.flush(STEP_S)
+            self._client = client
+            await arrived(client)
 
     async def off(self) -> None:
         """No more; what the server has sent before it knew is still told. Within two seconds."""
         if self._subscription is not None:
-            with contextlib.suppress(errors.Error, OSError):  # also when it takes too long
+            with contextlib.suppress(errors.Error, OSError, BusError):  # also when it takes too long
                 async with asyncio.timeout(2.0):
+                    # First, because `drain` alone might stop listening before the server knows.
+                    await self._client._send_unsubscribe(self._subscription._id)
+                    await arrived(self._client)
                     await self._subscription.drain()  # type: ignore[no-untyped-call]
             self._subscription = None

@@ -27,7 +27,7 @@ import msgspec
 from nats.aio.msg import Msg
 
 from rmm.bus import subjects
-from rmm.bus.api import NAME_IN_USE, Refused, call
+from rmm.bus.api import NAME_IN_USE, NO_LEADER, Refused, call
 from rmm.bus.jetstream import MAX_MESSAGE, JetStreamBus, Login, open_bus
 from rmm.bus.link import Link, Listening
 from rmm.errors import BusError
@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 SHARE = 128  # messages of one site that are not acknowledged
 LEASE_MAX_S = 120.0  # a lease that was not written for so long is gone, whatever its holder asked for
 BUCKET_BYTES, MAX_VALUE = 2 << 20, 4 << 10
+ELECTION_S = 20.0  # that a cluster may be without a leader
 ANSWERS_S = 2.0  # for all servers of a cluster to say something
 MOST_ANSWER = 1 << 20
 
@@ -216,6 +217,20 @@ async def make_streams(link: Link, *, sites: Sequence[str], replicas: int = 1, s
 
 
 async def _make(link: Link, config: dict[str, Any]) -> None:
+    """Also while a cluster elects who leads it: that takes some seconds after a server was lost."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + ELECTION_S
+    while True:
+        try:
+            return await _create(link, config)
+        except BusError as error:
+            passing = error.code == "bus.timeout" or (isinstance(error, Refused) and error.err_code in NO_LEADER)
+            if not passing or loop.time() > until:
+                raise
+            await asyncio.sleep(0.5)
+
+
+async def _create(link: Link, config: dict[str, Any]) -> None:
     try:
         await call(link, f"STREAM.CREATE.{config['name']}", config)
     except Refused as error:

@@ -74,6 +74,9 @@ def run(
     Without a broker it waits for one. A changed configuration is used as soon as it is a good one.
     """
     from rmm.app import run as run_loop
+    from rmm.bus import available
+
+    available()
     from rmm.hub_service import serve_hub
 
     folder = folder_of(config)

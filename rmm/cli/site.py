@@ -62,6 +62,9 @@ def enroll(
     A token on the command line can be seen by everybody on this machine while the command runs: prefer - or @FILE.
     """
     from rmm.app import run
+    from rmm.bus import available
+
+    available()
     from rmm.loop import SystemClock
     from rmm.model.enrolment import decode_token
     from rmm.site.enrolling import enroll as ask
@@ -125,7 +128,10 @@ def run(
     While the hub cannot be reached, polling goes on; what was observed waits in the data folder.
     """
     from rmm.app import run as run_loop
+    from rmm.bus import available
     from rmm.settings.load import load_own
+
+    available()
     from rmm.site_run import run_site
 
     folder = folder_of(config)

@@ -25,17 +25,18 @@ rest on it. A secret that is not proven is tried by one collector at a time (`tr
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 
 import msgspec
 
-from rmm.core.authguard import FRESH, PROVEN, SUSPECT, VERSIONS, WORKED, Guard, Proof, When, settled, spent
+from rmm.core.authguard import FRESH, PROVEN, SUSPECT, UNPROVEN, VERSIONS, WORKED, Guard, Proof, When, settled, spent
 from rmm.model.settings import LockoutSettings
 
 BUCKET = "rmm_guard"
 MOST_COLLECTORS = 64
 MOST_RIGHTS = 100
+HELD_HOSTS = 64
 
 
 class Trial(msgspec.Struct, frozen=True):
@@ -195,6 +196,27 @@ def fitted(shared: Shared, me: str, limits: LockoutSettings) -> Shared:
     return msgspec.structs.replace(shared, shares=shared.shares | {me: own}, pool=max(0, shared.pool - over))
 
 
+def bounded(shared: Shared, too_much: Callable[[Shared], bool]) -> Shared:
+    """The record with less of what only spares others a logon, until it is not too much."""
+    keep = HELD_HOSTS
+    while too_much(shared):
+        keep //= 2
+        proofs = {
+            version: msgspec.structs.replace(
+                proof,
+                refused_by=proof.refused_by[len(proof.refused_by) - min(keep, len(proof.refused_by)) :],
+                held=dict(sorted(proof.held.items(), key=lambda item: item[1])[max(0, len(proof.held) - keep) :]),
+            )
+            for version, proof in shared.proofs.items()
+        }
+        shared = msgspec.structs.replace(
+            shared, proofs=proofs if keep else {}, worked=shared.worked[: min(keep, len(shared.worked))]
+        )
+        if not keep:
+            break
+    return shared
+
+
 def _queued(before: tuple[str, ...], wants: tuple[str, ...], me: str) -> tuple[str, ...]:
     """Those who ask, in the order in which they asked first."""
     if me not in before:
@@ -240,7 +262,8 @@ def _age(proof: Proof) -> float:
 
 
 def _later(mine: Proof, theirs: Proof) -> Proof:
-    later = theirs if _age(theirs) > _age(mine) else mine
+    released = theirs.state == UNPROVEN and _age(theirs) == _age(mine)  # an operator has, at another collector
+    later = theirs if released or _age(theirs) > _age(mine) else mine
     once = mine.once or theirs.once
     return later if later.once == once else msgspec.structs.replace(later, once=once)
 

@@ -37,8 +37,8 @@ MOST_LIVE = 4096  # new entries that wait
 LOOK = 512  # entries that are looked at in one go
 LEAST_AHEAD, MOST_AHEAD = 4, 2048  # entries on their way while catching up
 MOST_SPANS = 1024  # beyond the hub's high-water mark; then history goes first
-DELAY_S = 1.0  # until a receipt, while catching up; twice that is too much
-REORDERED_S = 1.0  # what is overtaken in less may be on its way
+DELAY_S = 1.0  # that a receipt may take longer than the quickest, while catching up; twice that is too much
+REORDERED_S = 1.0  # what is overtaken in less may be on its way, also in less than most take
 TIMEOUT_S, LONGEST_S = 5.0, 300.0
 ASK_S, ASK_LONGEST_S = 2.0, 60.0
 
@@ -100,7 +100,8 @@ class Forwarding:
         self._ahead = 0  # entries on their way while catching up
         self._allowed = float(LEAST_AHEAD * 4)  # of them
         self._cut_at = -math.inf
-        self._trip = 0.0  # smoothed time until a receipt
+        self._trip, self._base = 0.0, math.inf  # time until a receipt: smoothed, and the least on this link
+        self._patience, self._raised_at = TIMEOUT_S, -math.inf
         self._number = 0
         self._newest: deque[Row] = deque()
         self._rows: dict[str, deque[Row]] = {GRADED: deque(), HISTORY: deque()}
@@ -124,7 +125,7 @@ class Forwarding:
         self._online, self._synced = True, False
         self._forget_flights()
         self._ask_at, self._ask_s = now, ASK_S
-        self._paused_until = -math.inf
+        self._paused_until, self._base = -math.inf, math.inf
 
     def offline(self) -> None:
         """The bus cannot be reached: what is new is history by the time it can."""
@@ -154,10 +155,12 @@ class Forwarding:
             self._synced = True
             self._restart(first - 1)
         landed = [number for number, flight in self._flying.items() if not any(self._missing(flight.rows))]
+        # What was sent again says nothing: it may be the first of the two that has come (Karn's algorithm).
+        newest = max((number for number in landed if not self._flying[number].tries), default=0)
         for number in landed:
             self._landed(self._take(number), now)
-        newest = max(landed, default=0)
-        for number in [n for n, one in self._flying.items() if n < newest and now - one.sent_at >= REORDERED_S]:
+        soonest = now - max(REORDERED_S, 1.5 * self._trip)
+        for number in [n for n, one in self._flying.items() if n < newest and one.sent_at <= soonest]:
             self._lost(number, now)
 
     def sent(self, number: int, now: float) -> None:
@@ -165,7 +168,7 @@ class Forwarding:
         flight = self._flying.get(number)
         if flight is not None:
             flight.sent_at = now
-            flight.due = now + min(max(TIMEOUT_S, 4 * self._trip) * 2.0**flight.tries, LONGEST_S)
+            flight.due = now + min(max(self._patience, TIMEOUT_S * 2.0**flight.tries), LONGEST_S)
 
     def kept_back(self, number: int, now: float, pause_s: float) -> None:
         """The bus has no room for the message, or it could not be read: it is sent again after a pause."""
@@ -240,14 +243,16 @@ class Forwarding:
 
     def _landed(self, flight: _Flight, now: float) -> None:
         if flight.tries:
-            return  # nobody knows which of them has landed (Karn's algorithm)
+            return
         trip = now - flight.sent_at
         self._trip = trip if not self._trip else 0.8 * self._trip + 0.2 * trip
+        self._base = min(self._base, trip)
+        self._patience = max(TIMEOUT_S, 4 * self._trip)
         if flight.way in (LIVE, AGAIN):
             return
-        if trip <= DELAY_S:
+        if trip <= self._base + DELAY_S:
             self._allowed = min(self._allowed + len(flight.rows), MOST_AHEAD)
-        elif trip > 2 * DELAY_S:
+        elif trip > self._base + 2 * DELAY_S:
             self._cut(flight, now)
 
     def _cut(self, flight: _Flight, now: float) -> None:
@@ -259,6 +264,8 @@ class Forwarding:
     def _expire(self, now: float) -> None:
         late = [n for n, one in self._flying.items() if one.due <= now and self._heard_at >= one.due]
         for number in late:
+            if self._flying[number].sent_at > self._raised_at:  # the link may be slower than anybody knows yet
+                self._patience, self._raised_at = min(2 * self._patience, LONGEST_S), now
             self._lost(number, now)
 
     def _lost(self, number: int, now: float) -> None:

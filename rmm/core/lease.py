@@ -44,6 +44,10 @@ AFTER_PAUSE = 3  # times `verify`, for who has just started or woken up: its con
 MOST_RETURNS = 5  # doublings of `settle` for a member that comes and goes
 
 
+_LOST = "Another collector of the site polls it, or will; nothing has to be done."
+_EXPIRED = "It goes on when the broker has answered, or when it is sure that it cannot be reached."
+
+
 def fence_of(claim: Claim, revision: int) -> int:
     """The fence of whoever made this claim. `revision`: that of the key as it was read."""
     return claim.fence or max(revision, claim.floor + 1)
@@ -174,10 +178,11 @@ class Tenure:
         """The lease of a shard that may be polled and written at this time. Raises LeaseLost."""
         lease = self.lease(shard, now)
         if lease is None:
-            raise LeaseLost(f"shard {shard} of site {self.site} is not held by this collector", code="lease.lost")
+            text = f"shard {shard} of site {self.site} is not held by this collector"
+            raise LeaseLost(text, code="lease.lost", hint=_LOST)
         if lease.state == EXPIRED:
             text = f"the time of this collector for shard {shard} of site {self.site} is up"
-            raise LeaseLost(text, code="lease.expired")
+            raise LeaseLost(text, code="lease.expired", hint=_EXPIRED)
         return lease
 
     def held(self, now: float) -> dict[int, Lease]:

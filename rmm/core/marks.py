@@ -42,6 +42,7 @@ def spans(marks: Marks) -> Iterator[Span]:
 
 def minus(marks: Marks, other: Marks) -> Iterator[Span]:
     """What is committed by `marks` and not by `other`, ascending."""
+    marks, other = _apart(marks, other)
     missing = gaps(other, last_of(marks))
     gap = next(missing, None)
     for first, last in spans(marks):
@@ -54,8 +55,18 @@ def minus(marks: Marks, other: Marks) -> Iterator[Span]:
             gap = next(missing, None)
 
 
+def _apart(marks: Marks, other: Marks) -> tuple[Marks, Marks]:
+    """Without the last spans where both have the same: mostly only the first of many have changed."""
+    same = min(len(marks.above), len(other.above))
+    if same and marks.above[-same:] == other.above[-same:]:
+        return Marks(marks.high, marks.above[:-same]), Marks(other.high, other.above[:-same])
+    return marks, other
+
+
 def clipped(marks: Marks, last: int) -> Marks:
     """Without the numbers behind `last`."""
+    if last_of(marks) <= last:
+        return marks
     above = tuple((begin, min(end, last)) for begin, end in marks.above if begin <= last)
     return Marks(min(marks.high, last), above)
 

@@ -1,4 +1,4 @@
-"""Whether a shard may still be polled, asked where it counts: before a visit, before a logon leaves, before a write.
+"""Whether a shard may still be polled, asked where it counts: before a visit, a logon, a script, a query, a write.
 
 A process that was stopped for a while goes on in the middle of whatever it did. So the question is put at each of these
 places again, and it costs nothing where there is no other collector.
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 _check: ContextVar[Callable[[], object] | None] = ContextVar("rmm_fence", default=None)
 
 
-def before_logon() -> None:
+def still_ours() -> None:
     """Raises LeaseLost when this is part of a visit whose shard may not be polled any more."""
     check = _check.get()
     if check is not None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import random
 import time
 from collections.abc import AsyncIterator, Callable
@@ -18,13 +19,17 @@ from pathlib import Path
 
 import msgspec
 
-from rmm.core import authguard
-from rmm.core.authguard import CANARY, GO, HELD, SUSPECT, WAIT, Allowance, Answer, Flight
+from rmm.core import authguard, escrow
+from rmm.core.authguard import CANARY, GO, HELD, SUSPECT, WAIT, Allowance, Flight
+from rmm.core.escrow import Need
 from rmm.errors import AuthError, AuthHeld, LeaseLost, RmmError, TlsError
 from rmm.model.endpoint import Credential
 from rmm.model.settings import LockoutSettings
-from rmm.poller.fencing import before_logon
+from rmm.poller.agreement import Agreement
+from rmm.poller.colleagues import Colleagues
+from rmm.poller.fencing import still_ours
 from rmm.poller.guardfile import GuardFile, key_of
+from rmm.poller.refusals import held_error, host_error
 from rmm.ports import Clock
 
 BURST_S = 0.25  # how long a process keeps an account's lock while others may want it
@@ -35,6 +40,8 @@ TICK_S = 0.1
 WAIT_S = 30.0  # a poll does not wait for longer than this for permission
 KNOWN_S = 1.0  # how long an answer "held" may be given again without looking at the file
 MOST_QUIET = 10  # looks (half a TICK_S apart) at an account that nobody asks for
+ASK_S = 0.25  # between two questions to the other collectors of the site, without the account's lock
+MOST_ASKED = 32  # of those who wait, looked at in order to find out what to ask for
 VERDICT_S = 2.0  # how long the first endpoint that rejects a proven secret waits for the canary's answer
 
 # Our own refusals of a certificate, in the middle of what a library does in one call: connect and log on.
@@ -53,11 +60,13 @@ class Gate:
         clock: Clock,
         limits: LockoutSettings | None = None,
         allowance: Allowance | None = None,
+        colleagues: Colleagues | None = None,
     ) -> None:
         self._data = data
         self._clock = clock
         self._limits = limits or LockoutSettings()
         self._allowance = allowance or Allowance(self._limits.budget)
+        self._colleagues = colleagues
         self._books: dict[str, _Book] = {}
 
     @contextlib.asynccontextmanager
@@ -69,12 +78,13 @@ class Gate:
         account = authguard.account_of(credential.username, host)
         book = self._books.get(account)
         if book is None:
-            file = GuardFile(self._data, key_of(account))
-            book = self._books[account] = _Book(file, credential.username, self._clock, self._limits_now)
+            key = key_of(account)
+            file, agreement = GuardFile(self._data, key), Agreement(self._colleagues, key)
+            book = self._books[account] = _Book(file, credential.username, self._clock, self._limits_now, agreement)
         flight = await book.board(credential.version, host)
         attempt = _Attempt(book, flight)
         try:
-            before_logon()
+            still_ours()
         except LeaseLost:  # while it waited: nothing leaves for a shard that is another collector's by now
             attempt.unsent()
             raise
@@ -83,7 +93,7 @@ class Gate:
         except AuthError as error:
             attempt.end()
             if attempt.outcome == REJECTED and await book.is_the_host(flight):
-                raise _host_error(credential.username, host) from error
+                raise host_error(credential.username, host) from error
             raise
         except TlsError as error:
             if error.code in BEFORE_THE_LOGON:
@@ -149,11 +159,19 @@ class _Waiter:
 class _Book:
     """One account in this process: who waits, what is in flight, and the task that holds the account's lock."""
 
-    def __init__(self, file: GuardFile, account: str, clock: Clock, limits: Callable[[], LockoutSettings]) -> None:
+    def __init__(
+        self,
+        file: GuardFile,
+        account: str,
+        clock: Clock,
+        limits: Callable[[], LockoutSettings],
+        agreement: Agreement,
+    ) -> None:
         self._file = file
         self._account = account
         self._clock = clock
-        self._limits = limits
+        self._limits_of_all = limits
+        self._agreement = agreement
         self._guard = authguard.Guard(account=account)
         self._read_at = float("-inf")
         self._waiters: dict[_Waiter, None] = {}
@@ -163,12 +181,16 @@ class _Book:
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
+    def _limits(self) -> LockoutSettings:
+        """The limits of this collector, which may share the account with others."""
+        return escrow.limits_of(self._limits_of_all(), self._agreement.share)
+
     async def board(self, version: str, host: str) -> Flight:
         """Wait until a logon may leave."""
         if time.monotonic() - self._read_at < KNOWN_S and not self._file.held:
             answer = authguard.ask(self._guard, version, host, self._clock.now(), self._limits())
-            if answer.word == HELD:
-                raise self._held(answer)
+            if answer.word == HELD and not self._agreement.may_help(answer):
+                raise held_error(answer, self._account)
         waiter = _Waiter(version, host)
         self._waiters[waiter] = None
         if self._task is None:
@@ -190,13 +212,20 @@ class _Book:
                     self._dismiss_late()
                     await asyncio.sleep(random.uniform(*RETRY_S))
                     continue
+                agreed = True
                 try:
                     self._load()
-                    await self._burst()
+                    agreed = await self._agreed()
+                    if agreed:
+                        await self._burst()
+                        await self._told()
+                    else:
+                        self._dismiss_late()
                 finally:
                     self._file.give_back()
                     self._until = 0.0
-                await asyncio.sleep(TURN_S if self._waiters and self._file.wanted() else 0)
+                wanted = self._waiters and self._file.wanted()
+                await asyncio.sleep(TURN_S if wanted else 0 if agreed else ASK_S)
         except Exception as error:  # mostly that the data folder cannot be written: nothing may leave
             self._refuse_all(error)
             if not isinstance(error, RmmError):
@@ -204,7 +233,36 @@ class _Book:
         finally:
             self._task = None
 
+    async def _agreed(self) -> bool:
+        """Ask the other collectors of the site where that is needed; whether logons may leave."""
+        if self._agreement.colleagues is None or not self._waiters:
+            return True
+        need, now, limits = Need(waiting=True), self._clock.now(), self._limits()
+        for waiter in itertools.islice(self._waiters, MOST_ASKED):
+            answer = authguard.ask(self._guard, waiter.version, waiter.host, now, limits, waited_s=WAIT_S)
+            if answer.word == CANARY:
+                need = Need(trying=waiter.version, waiting=True)
+            elif self._agreement.may_help(answer):
+                need = Need(right=True, waiting=True)
+            if answer.word in (GO, CANARY):
+                break
+        return await self._settle(need)
+
+    async def _told(self) -> None:
+        """Tell the others what came of it, and give them what they ask for."""
+        if self._agreement.has_news(self._guard):
+            await self._settle(Need(waiting=bool(self._waiters)))
+
+    async def _settle(self, need: Need) -> bool:
+        before = self._guard
+        guard, go = await self._agreement.settle(self._file, before, len(self._flights), need)
+        if guard is not before and self._guard is before:
+            self._guard = guard
+            self._file.write(guard)
+        return go
+
     def _load(self) -> None:
+        self._agreement.load(self._file)
         now, limits = self._clock.now(), self._limits()
         guard = self._file.read()
         damaged = guard is None
@@ -226,7 +284,7 @@ class _Book:
     async def _burst(self) -> None:
         loop_end = self._until = time.monotonic() + BURST_S
         while True:
-            late = time.monotonic() >= loop_end
+            late = time.monotonic() >= loop_end or self._agreement.asks
             if late and self._flights and time.monotonic() >= loop_end + DRAIN_S:
                 late, self._until = False, time.monotonic() + TICK_S  # answers are slow: go on meanwhile
             if not late:
@@ -253,9 +311,11 @@ class _Book:
             )  # fmt: skip
             if answer.word == WAIT:
                 return
+            if self._agreement.has_to_ask(answer, waiter.version):
+                return
             if answer.word == HELD:
                 self._waiters.pop(waiter)
-                waiter.future.set_exception(self._held(answer))
+                waiter.future.set_exception(held_error(answer, self._account))
             elif answer.word in (GO, CANARY):
                 flight = Flight(waiter.version, waiter.host, now)
                 try:
@@ -311,13 +371,6 @@ class _Book:
             await asyncio.sleep(TICK_S / 2)
         return False  # nobody else asks now: the next round will show
 
-    def _held(self, answer: Answer) -> AuthHeld:
-        until = f"{answer.until:%Y-%m-%d %H:%M} UTC" if answer.until else "later"
-        code = "auth.host" if answer.reason == "host" else "auth.held"
-        hint = {"budget": _SPENT, "allowance": _NONE_LEFT}.get(answer.reason)
-        text = f"{_WHY[answer.reason].format(account=self._account)}; not tried before {until}"
-        return AuthHeld(text, code=code, hint=hint)
-
     def _dismiss_late(self) -> None:
         while self._waiters:
             waiter = next(iter(self._waiters))  # who came first has waited longest
@@ -337,30 +390,6 @@ class _Book:
         for waiter in waiting:
             if not waiter.future.done():
                 waiter.future.set_exception(error)
-
-
-_SPENT = (
-    "It ends with the window, or with `rmm credentials release NAME --unlocked` once an administrator has seen that "
-    "the account is not locked and has no bad logons; `lockout.forgives` spares that with Active Directory."
-)
-_NONE_LEFT = "It ends when the coordinator allows this site bad logons again; other sites spend them now."
-_WHY = {
-    "host": "this endpoint rejected {account}, which others accept",
-    "rejected": "{account} was rejected",
-    "suspect": "this endpoint rejected {account}, and no other has shown yet that it is good",
-    "budget": "{account} has spent the bad logons that it may",
-    "allowance": "this site may not spend a bad logon of {account} now",
-    "broken": "logons as {account} were broken off by several endpoints in a row",
-}
-
-
-def _host_error(account: str, host: str) -> AuthError:
-    hint = (
-        "The account is good elsewhere, so it is this machine: its trust in the domain is broken "
-        "(Test-ComputerSecureChannel), EPA/CBT is strict and something re-signs TLS, it refuses NTLM (Kerberos "
-        "required), its clock is wrong, or RootSDDL does not admit the account. It alone is held back."
-    )
-    return AuthError(f"{host} rejected {account}, which other endpoints accept", code="auth.host", hint=hint)
 
 
 def _remove(flights: list[Flight], flight: Flight) -> None:

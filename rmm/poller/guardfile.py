@@ -38,6 +38,7 @@ class GuardFile:
     def __init__(self, data: Path, key: str) -> None:
         self._path = data / FOLDER / f"{key}.json"
         self._flights = data / FOLDER / f"{key}.flights"
+        self._share = data / FOLDER / f"{key}.share"
         self._wanted = data / "locks" / f"auth-{key}.wanted"
         self._lock = FileLock(data / "locks" / f"auth-{key}.lock", thread_local=False)
         self._note: Any = None
@@ -109,6 +110,23 @@ class GuardFile:
     def write(self, guard: Guard) -> None:
         """Durable on return. Raises TierError."""
         replace_file(self._path, msgspec.json.format(msgspec.json.encode(guard)), private=True)
+
+    def share(self) -> int | None:
+        """How many bad logons this collector may spend of those of its site; None: the account is not shared.
+
+        See `rmm.core.escrow`. What is damaged counts as none, until the others have been asked.
+        """
+        try:
+            data = self._share.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise self._error(error) from error
+        return int(data) if data.isdigit() and len(data) < 4 else 0
+
+    def keep_share(self, count: int) -> None:
+        """Durable on return. Raises TierError."""
+        replace_file(self._share, str(count).encode(), private=True)
 
     def in_flight(self) -> int:
         """How many logons were in flight when the number was noted last."""

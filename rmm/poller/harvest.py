@@ -32,6 +32,7 @@ from rmm.model import observation as words
 from rmm.model.endpoint import Target
 from rmm.model.observation import Change, CollectorResult, Fault
 from rmm.model.state import CollectorState, EndpointState
+from rmm.poller.fencing import still_ours
 from rmm.poller.kit import Kit
 from rmm.ports import ErrorRecord, Script, ScriptResult, Session
 
@@ -153,6 +154,7 @@ class Harvest:
         return fitting
 
     async def _query(self, session: Session, name: str, *, then_script: bool) -> None:
+        still_ours()
         document: dict[str, list[dict[str, Any]]] = {}
         if self._now() >= self._until:
             self.not_run([name])
@@ -199,6 +201,7 @@ class Harvest:
         """All in one pipeline; when one hangs it alone is lost, and the rest goes into a pipeline of its own."""
         waiting, room, lost = names, MOST_OUTPUTS * self._kit.poll.max_output, len(self._lost)
         while waiting and len(self._lost) == lost:
+            still_ours()
             began = self._now()
             if room <= 0 or began >= self._until:
                 self.not_run(waiting, "share of output" if room <= 0 else "time")

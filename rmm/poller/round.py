@@ -291,9 +291,10 @@ class Round:
         if not self._fencing.may(*one.shard.key):
             return
         data = await one.store.acknowledge(observation, self._not_before(observation, one.state))
+        if not self._fencing.may(*one.shard.key):
+            return  # the spool has it, should the shard be held again
         self._on_observation(observation)
-        if self._fencing.may(*one.shard.key):
-            await self._outlet.publish(*one.shard.key, data)
+        await self._outlet.publish(*one.shard.key, data)
 
     def _judged(self, observation: Observation, began: float) -> Observation:
         """A timeout while the collector itself stood still is the collector's."""

@@ -48,6 +48,8 @@ def check_hub(section: Section) -> None:
         section.wrong(
             "database", "postgresql://USER@HOST:PORT/NAME is expected; leave it out for the file fleet.sqlite"
         )
+    if hub.database_password and set(hub.database_password) != {"vault"}:
+        section.wrong("database_password", "{vault: NAME} is expected, with the name of a credential")
     if not 1 <= len(hub.urls) <= MOST_URLS:
         section.wrong("urls", f"1 to {MOST_URLS} addresses of brokers are expected, such as tls://hub.example.org:4222")
     _check_urls(section, hub.urls)

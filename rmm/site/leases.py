@@ -85,12 +85,13 @@ class Leases:
         self._terms = terms or Terms()
         self._file = data / FILE if data else None
         self._on_loss = [on_loss] if on_loss else []
-        self._saved = _read(self._file)
+        self._saved = _read(self._file, shards)
         self.holder = secrets.token_hex(8)
         self._tenure = Tenure(site, collector, self.holder, shards, self._terms, self._saved)
         self._member = f"{site}.member.{collector}"
         self._member_revision = 0
         self._using: dict[int, int] = {}
+        self._leaving = False
         self._soon = asyncio.Event()
 
     def on_loss(self, told: OnLoss) -> None:
@@ -140,6 +141,7 @@ class Leases:
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+            self._leaving = True
             await self._leave()
 
     async def _run(self) -> None:
@@ -252,7 +254,8 @@ class Leases:
 
     def _tell(self, *, save: bool = True) -> None:
         for shard in self._tenure.lost():
-            log.warning("shard %d of site %s is not held any more", shard, self._site)
+            level = logging.INFO if self._leaving else logging.WARNING
+            log.log(level, "shard %d of site %s is not held any more", shard, self._site)
             for told in self._on_loss:
                 told(self._site, shard)
         if save:
@@ -284,7 +287,13 @@ def _claim(keyed: Keyed) -> Claim | None:
         return None
 
 
-def _read(file: Path | None) -> Remembered:
+def _read(file: Path | None, shards: int) -> Remembered:
+    """What was held last. A collector that never held anything takes what nobody holds, also while the link is down.
+
+    Who else there may be, it cannot know then; what it observes goes under no fence, which a later one overrules.
+    """
+    if file is not None and not file.exists():
+        return Remembered(held=dict.fromkeys(range(shards), 0))
     try:
         return msgspec.json.decode(file.read_bytes(), type=Remembered) if file else Remembered()
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):

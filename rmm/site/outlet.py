@@ -31,12 +31,14 @@ class ForwardingOutlet:
 
     Use `open`. `append` puts into the outgoing log (`Forwarder.append`); `fence_of` gives the fence of a shard's lease.
     Where `judged`, somebody calls `folded` when the coordinator has folded; it is waited for a moment, because an
-    observation with an alert is worth more.
+    observation with an alert is worth more. `statuses` remembers the last of each endpoint from one outlet to the next,
+    as an endpoint that only stays down is no change.
     """
 
     def __init__(
-        self, local: Outlet, append: Append, clock: Clock, fence_of: Callable[[str, int], int], *, judged: bool
-    ) -> None:
+        self, local: Outlet, append: Append, clock: Clock, fence_of: Callable[[str, int], int],
+        statuses: dict[str, str], *, judged: bool,
+    ) -> None:  # fmt: skip
         self._local = local
         self._append = append
         self._clock = clock
@@ -48,16 +50,17 @@ class ForwardingOutlet:
         self._progress = asyncio.Event()
         self._verdicts: dict[str, bool] = {}  # id of an observation that was folded -> whether it is an alert's
         self._verdict = asyncio.Event()
-        self._statuses: dict[str, str] = {}
+        self._statuses = statuses
 
     @classmethod
     @asynccontextmanager
     async def open(
         cls, local: Outlet, append: Append, clock: Clock, *,
         fence_of: Callable[[str, int], int] = lambda _site, _shard: 0, judged: bool = False,
+        statuses: dict[str, str] | None = None,
     ) -> AsyncIterator[ForwardingOutlet]:  # fmt: skip
         """With the task that appends; leaving appends what is queued."""
-        outlet = cls(local, append, clock, fence_of, judged=judged)
+        outlet = cls(local, append, clock, fence_of, {} if statuses is None else statuses, judged=judged)
         task = asyncio.create_task(outlet._run())
         try:
             yield outlet
@@ -132,7 +135,7 @@ class ForwardingOutlet:
                 await self._judgement([seen.id for seen, *_ in batch if seen is not None])
                 statuses: dict[str, str] = {}
                 await self._append([self._item(seen, data, statuses) for seen, *_, data in batch if seen is not None])
-                self._statuses |= statuses  # or it would not be known as a change when it is handed over once more
+                self._statuses.update(statuses)  # now, so that what failed is a change when it is handed over again
             except RmmError as error:
                 if not self._failed:
                     log.warning("the outgoing log could not take observations, they stay in the spool: %s", error)

@@ -31,6 +31,10 @@ async def until(condition: Callable[[], Any], within_s: float = 20.0) -> None:
             await asyncio.sleep(0.02)
 
 
+def lines(file: Path) -> list[bytes]:
+    return file.read_bytes().split() if file.exists() else []
+
+
 def messages(one: nats_servers.Server) -> int:
     """That the stream of envelopes has."""
     found = one.monitor("jsz?streams=true&accounts=true")["account_details"][0]["stream_detail"]
@@ -169,12 +173,15 @@ async def test_a_subscriber_that_is_killed_loses_nothing_and_its_messages_go_on(
                     subprocess.Popen([sys.executable, str(WORKER), broker.url, str(written)], env=dict(os.environ))
                     for _ in range(2)
                 ]
-                await asyncio.sleep(random.uniform(0.5, 0.9))
+                enough = len(lines(written)) + 50
+                while len(lines(written)) < enough and not publishing.done():
+                    await asyncio.sleep(0.02)
+                await asyncio.sleep(random.uniform(0, 0.2))
                 for worker in workers:
                     worker.kill()
                     worker.wait()
             await publishing
-            known = set(written.read_bytes().split())
+            known = set(lines(written))
             assert len(known) > 100
             async with bus.subscribe("rmm.up.*") as found, asyncio.timeout(30):
                 while len(known) < len(published):
@@ -351,7 +358,7 @@ def test_nothing_but_its_own_log_is_on_stderr(tmp_path: Path) -> None:
         "gc.collect()\n"
     )
     done = subprocess.run(
-        [sys.executable, "-X", "dev", str(script)], capture_output=True, text=True, timeout=60, env=dict(os.environ)
+        [sys.executable, "-W", "always", str(script)], capture_output=True, text=True, timeout=60, env=dict(os.environ)
     )
     lines = [line for line in done.stderr.splitlines() if not line.startswith("no connection to the broker")]
     assert (done.returncode, lines) == (0, [])

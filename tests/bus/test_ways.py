@@ -185,8 +185,7 @@ async def refusal(login: Login) -> BusError:
     with pytest.raises(BusError) as error:
         async with open_bus(login, wait_s=2.0):
             pass
-    cause = error.value.__cause__
-    assert isinstance(cause, TimeoutError)
+    assert error.value.code in ("bus.down", "bus.refused", "bus.tls", "bus.version")
     return error.value
 
 

@@ -24,6 +24,9 @@ HEAVY = (
     "rich",
     "asyncpg",
     "asyncssh",
+    "nats",
+    "aiohttp",
+    "cryptography",
     "jinja2",
     "xlsxwriter",
     "prometheus_client",
@@ -57,6 +60,8 @@ def folder(tmp_path: Path) -> Path:
         ["history", "cpu.util_pct", "--config", "CONF"],
         ["top", "--once", "--config", "CONF"],
         ["metrics", "list"],
+        ["sites", "list", "--config", "CONF"],
+        ["site", "status", "--config", "CONF"],
     ],
 )
 def test_start_up_imports_nothing_heavy(arguments: list[str], folder: Path) -> None:

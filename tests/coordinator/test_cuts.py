@@ -93,7 +93,7 @@ async def test_a_cut_after_every_statement(
     for name in ("execute", "executemany", "execute_fetchall" if database == "sqlite" else "fetch"):
         counted(name)
     cuts = 0
-    for cut in range(1, *((400, 11) if database == "sqlite" else (190, 17))):  # over the whole of the five rounds
+    for cut in range(1, *((400, 11) if database == "sqlite" else (180, 13))):  # over the whole of the five rounds
         data, again = tmp_path / str(cut), MemoryChannel("memory")
         left[0] = cut
         for number in range(len(USED)):
@@ -105,7 +105,7 @@ async def test_a_cut_after_every_statement(
                 await play(data, clock, again, number)  # the spool has all of it still
         assert whole(data) == expected, cut
         assert {one.id for one in again.sent} == told, cut
-    assert cuts > (20 if database == "sqlite" else 8)
+    assert cuts > (20 if database == "sqlite" else 6)
 
 
 CHILD = """

@@ -109,6 +109,19 @@ def test_a_changed_budget() -> None:
     assert escrow.fitted(Shared({"b": 3}, 0), "a", LIMITS).shares == {"a": 0, "b": 3}
 
 
+def test_a_record_is_cut_to_what_the_bucket_takes_and_keeps_every_right() -> None:
+    held = {f"{'x' * 200}{n}": NOW + n * SECOND for n in range(256)}
+    proofs = {str(n): Proof(PROVEN, NOW, True, tuple(held)[:32], held) for n in range(8)}
+    shared = Shared({f"collector{n}": 1 for n in range(20)}, 3, proofs=proofs, worked=tuple(held)[:32])
+    small = escrow.bounded(shared, lambda one: len(msgspec.json.encode(one)) > 4000)
+    assert len(msgspec.json.encode(small)) <= 4000
+    assert (small.shares, small.pool) == (shared.shares, shared.pool)
+    assert all(len(proof.held) > 0 for proof in small.proofs.values()) or not small.proofs
+    newest = escrow.bounded(shared, lambda one: len(msgspec.json.encode(one)) > 40_000)
+    assert max(held.values()) in newest.proofs["0"].held.values()
+    assert escrow.bounded(Shared({"a": 1}), lambda _: False) == Shared({"a": 1})
+
+
 def test_who_leaves_and_who_is_forgotten() -> None:
     shared = Shared({"a": 2}, 0, ("a", "b"), escrow.Trial("a", "7", NOW))
     assert escrow.left(shared, "a", Guard(), 0, NOW, LIMITS) == Shared({}, 2, ("b",))

@@ -358,7 +358,7 @@ def test_whatever_happens_one_holder_may_write(actions: list[tuple[object, ...]]
         elif action == "stop":
             stopped[n] = bool(rest[1])
         elif action == "busy":
-            one.busy = rest[1]  # type: ignore[assignment]
+            one.busy = rest[1]
         else:
             kept = one.tenure.remembered() if rest[1] else None
             collectors[n] = Collector(one.name, bucket, kept, one.life + 1)

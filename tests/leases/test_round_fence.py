@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
-from rounds import CREDENTIAL, Bench, Session, Sleepy, work
+from rounds import CATALOG, CREDENTIAL, Bench, Session, Sleepy, work
 
+from rmm.catalog.bundle import bundler
 from rmm.errors import LeaseLost
 from rmm.loop import SystemClock
 from rmm.model.endpoint import Target
@@ -18,6 +20,8 @@ from rmm.poller.fencing import Fencing
 from rmm.poller.gate import Gate
 from rmm.poller.outlet import BusOutlet
 from rmm.poller.round import Round, ShardWork
+from rmm.poller.visit import Visitor
+from rmm.ports import Script, ScriptResult
 from rmm.tiers.shard_store import open_shard
 
 
@@ -171,6 +175,51 @@ async def test_who_lost_its_right_has_spent_nothing_of_the_budget(tmp_path: Path
     assert bench.seen == []
     async with gate.attempt(CREDENTIAL, "another") as attempt:  # nothing is held or in flight
         attempt.accepted()
+
+
+class Talking(Sleepy):  # type: ignore[misc, unused-ignore]
+    """Sessions that take scripts; when one is open, the right ends."""
+
+    def __init__(self, right: Right) -> None:
+        super().__init__(lambda _: 0.0)
+        self.right = right
+        self.said: list[str] = []
+
+    @asynccontextmanager
+    async def session(self, target: Target, *, deadline: float) -> AsyncIterator[Talking]:
+        self.right.lost = {0}
+        yield self
+
+    language = "powershell"
+    peer: Mapping[str, str] = {}
+    telemetry: Mapping[str, float] = {}
+
+    async def run(self, script: Script, *, deadline: float, max_bytes: int = 0) -> ScriptResult:
+        self.said.append(script.text)
+        return ScriptResult(output=(), state="completed")
+
+    async def query(self, wql: str, *, namespace: str = "", deadline: float = 0.0) -> list[dict[str, str]]:
+        self.said.append(wql)
+        return []
+
+
+async def test_no_script_and_no_query_goes_into_a_session_of_a_lost_shard(tmp_path: Path) -> None:
+    right = Right()
+    transport = Talking(right)
+    bench = Bench(tmp_path, transport, concurrency=1, timeout=5)
+    names = ("os", "services", "volumes")
+    kit = bench.kit("e0", SystemClock(), names)
+    kit = msgspec.structs.replace(kit, bundle=bundler({name: CATALOG[name] for name in names}))
+    endpoint = work(1, 1)[0].endpoints[0]
+    context = Fencing(right, lambda site, shard: None).context("hq", 0)
+    visit = asyncio.create_task(Visitor(kit).visit(endpoint, 0, 1, names, None), context=context)
+    observation = await visit
+    assert transport.said == []
+    assert observation.fault is not None
+    assert observation.fault.code == "lease.lost"
+    right.lost = set()
+    await Visitor(kit).visit(endpoint, 0, 1, names, None)
+    assert transport.said  # as it is without a fence
 
 
 async def test_without_a_fence_nothing_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

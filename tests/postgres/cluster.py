@@ -44,6 +44,12 @@ def unprivileged() -> list[str]:
     return ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
 
 
+def bound_to_us() -> list[str]:
+    """What to put before the server's command, so that it ends with these tests, also when they are killed."""
+    found = unprivileged() or ["setpriv"]
+    return [*found, "--pdeathsig", "INT"] if shutil.which("setpriv") else []
+
+
 class Cluster:
     """One server on a free port of loopback and a socket, durable as by default; logons need the password."""
 
@@ -76,9 +82,10 @@ class Cluster:
     def start(self) -> None:
         """Start it, with all that it had; returns when it answers."""
         log = (self.folder / "log").open("ab")
+        server = [*bound_to_us(), str(self._programs / "postgres"), "-D", str(self.folder / "data")]
         self._process = subprocess.Popen(
-            [*unprivileged(), str(self._programs / "postgres"), "-D", str(self.folder / "data"), "-p", str(self.port),
-             "-k", str(self.folder), "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=50"],
+            [*server, "-p", str(self.port), "-k", str(self.folder), "-c", "listen_addresses=127.0.0.1",
+             "-c", "max_connections=50"],
             stdout=log, stderr=log, cwd=self.folder, start_new_session=True,
         )  # fmt: skip
         log.close()

@@ -108,7 +108,7 @@ async def measure() -> None:
                 bus, outgoing, site=SITE, collector=COLLECTOR, sign=key.sign, verify=HUB_KEY.verify, clock=Time(),
                 settings=SiteSettings(), describe=beat,
             )  # fmt: skip
-            hub.taken = lambda data: hub.take(unseal(data, lambda _site, _collector: verify))  # type: ignore[method-assign]
+            hub.taken = lambda data: hub.take(unseal(data, lambda _site, _collector: verify))
             async with serving(hub, bus):
                 task = asyncio.create_task(forwarder.run())
                 while not forwarder.reached:

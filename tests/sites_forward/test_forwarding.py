@@ -261,6 +261,9 @@ def test_a_message_is_of_one_epoch() -> None:
 
 def test_less_is_on_its_way_to_a_hub_that_is_slow() -> None:
     core = linked()
+    core.appended([row(600)], 0)
+    send(core, 0)
+    covered(core, 0.2, Marks(0, ((600, 600),)))  # so quick is the link
     core._allowed = 400.0
     core.receipt({}, place(1, 1), 0, again=True)
     core.found(Look(f.NEWEST), [])
@@ -272,7 +275,9 @@ def test_less_is_on_its_way_to_a_hub_that_is_slow() -> None:
     for number, flight in list(core._flying.items()):
         core.sent(number, flight.sent_at)
     assert sent >= 400 / f.ENTRIES
-    covered(core, 5, Marks(64))
-    assert core._allowed == 240
-    covered(core, 6, Marks(128))
-    assert core._allowed == 240  # it was sent before the hub was known to be slow
+    covered(core, 1.1, Marks(64))
+    assert core._allowed == 464
+    covered(core, 5, Marks(128))
+    assert core._allowed == 464 * 0.6
+    covered(core, 6, Marks(192))
+    assert core._allowed == 464 * 0.6  # it was sent before the hub was known to be slow

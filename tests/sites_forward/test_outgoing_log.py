@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import sqlite3
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,12 +15,11 @@ from hypothesis import strategies as st
 
 from rmm.core.marks import added
 from rmm.core.outgoing import is_committed, place, uncommitted_from
-from rmm.errors import LeaseLost, TierError
 from rmm.model.envelope import AUDIT, DROPPED, OBSERVATION, Marks, Receipt
 from rmm.model.outgoing import ALERTS, METRICS, Item
 from rmm.model.outgoing import AUDIT as AUDIT_GRADE
 from rmm.model.settings import SiteSettings
-from rmm.tiers.outgoing import Log, MemoryShelf, Shelf, SqliteShelf, open_outgoing, path_of, prepare, spooled_at
+from rmm.tiers.outgoing import Log, MemoryShelf, Shelf, SqliteShelf, path_of, prepare
 
 NOW = datetime(2026, 11, 26, 12, 0, tzinfo=UTC)
 Opener = Callable[..., Log]
@@ -40,7 +38,7 @@ async def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
         if request.param == "file":
             opened.append(SqliteShelf(path))
         shelf = opened[-1] if opened else memory
-        return Log(shelf, SiteSettings(**options), f"{next(count):016x}")
+        return Log(shelf, msgspec.structs.replace(SiteSettings(), **options), f"{next(count):016x}")
 
     def close() -> None:
         for shelf in opened:
@@ -162,8 +160,10 @@ async def test_a_receipt_cannot_cover_what_is_not_written_yet(reopen: Opener) ->
     log = reopen()
     log.append([item(1)])
     log.cover(receipt(1, e1=Marks(50), e2=Marks(9)))
-    log.append([item(2)])
+    (row,) = log.append([item(2)])
     assert log.spooled().entries == 1
+    assert uncommitted_from(log.books) == row.place
+    assert log.newest() == [row]
 
 
 async def test_newest(reopen: Opener) -> None:
@@ -371,78 +371,3 @@ def _same(memory: Log, file: Log) -> None:
 
 def _covered(log: Log, at: int) -> bool:
     return is_committed(log.books.marks, at)
-
-
-# The file alone.
-
-
-async def test_one_process_has_it(tmp_path: Path) -> None:
-    async with open_outgoing(tmp_path, "hq", SiteSettings()) as outgoing:
-        await outgoing.append([item(1)])
-        with pytest.raises(LeaseLost):
-            async with open_outgoing(tmp_path, "hq", SiteSettings()):
-                pass
-        spooled = spooled_at(tmp_path, "hq")  # also while it is written
-        assert spooled is not None
-        assert spooled == await outgoing.spooled()
-        assert (spooled.entries, spooled.oldest) == (1, NOW)
-    assert spooled_at(tmp_path, "branch") is None
-
-
-def _damage(path: Path) -> None:
-    with path.open("r+b") as file:
-        file.seek(0)
-        file.write(b"\xff" * path.stat().st_size)
-
-
-async def test_a_damaged_file_is_set_aside_and_begun_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    async with open_outgoing(tmp_path, "hq", SiteSettings()) as outgoing:
-        await outgoing.append([item(n) for n in range(1, 50)])
-    _damage(path_of(tmp_path, "hq"))
-    async with open_outgoing(tmp_path, "hq", SiteSettings()) as outgoing:
-        assert len(await outgoing.append([item(1)])) == 1
-        assert (await outgoing.spooled()).entries == 1
-    assert "is damaged; kept as hq.damaged-1" in caplog.text
-    assert (tmp_path / "outgoing" / "hq.damaged-1").exists()
-
-
-async def test_a_file_that_is_damaged_while_it_is_used(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    path = path_of(tmp_path, "hq")
-    async with open_outgoing(tmp_path, "hq", SiteSettings()) as outgoing:
-        await outgoing.append([item(n, size=2000) for n in range(1, 100)])
-    async with open_outgoing(tmp_path, "hq", SiteSettings()) as outgoing:
-        with path.open("r+b") as file:
-            file.seek(4096)
-            file.write(b"\xff" * (path.stat().st_size - 4096))
-        assert len(await outgoing.append([item(1)])) == 1
-        assert outgoing.opened == 2
-    assert "damaged" in caplog.text
-
-
-async def test_a_full_disk_promises_nothing_and_goes_on_by_itself(tmp_path: Path) -> None:
-    path = path_of(tmp_path, "hq")
-    await prepare(path)
-    shelf = SqliteShelf(path)
-    log = Log(shelf, SiteSettings(), f"{1:016x}")
-    log.append([item(1)])
-    shelf._db.execute(f"PRAGMA max_page_count = {shelf._db.execute('PRAGMA page_count').fetchone()[0] + 2}")
-    with pytest.raises(TierError) as caught:
-        log.append([item(n, size=3000) for n in range(2, 30)])
-    assert caught.value.code == "disk.full"
-    assert log.spooled().entries == 1
-    shelf._db.execute("PRAGMA max_page_count = 1000000")
-    assert [row.place for row in log.append([item(2)])] == [place(1, 2)]
-    log.close()
-
-
-async def test_a_body_that_rots_is_given_up_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    path = path_of(tmp_path, "hq")
-    await prepare(path)
-    log = Log(SqliteShelf(path), SiteSettings(), f"{1:016x}")
-    log.append([item(1), item(2)])
-    with sqlite3.connect(path) as other:
-        other.execute("UPDATE entry SET body = x'00112233' WHERE place = ?", (place(1, 1),))
-    other.close()
-    assert [entry.kind for _, _, entry in log.read([place(1, 1), place(1, 2)])] == [DROPPED, OBSERVATION]
-    assert "is given up" in caplog.text
-    log.close()

@@ -105,6 +105,18 @@ async def test_a_coordinator_that_says_nothing_is_not_waited_for_long() -> None:
             assert await outlet.committed("hq", 0)
 
 
+async def test_what_stays_down_is_a_change_once_over_all_rounds() -> None:
+    kept, statuses = Kept(), dict[str, str]()
+    for number, status in enumerate(["OK", "TIMEOUT", "TIMEOUT", "OK", "OK"], 1):
+        async with (
+            BusOutlet.open(_folded) as local,
+            ForwardingOutlet.open(local, kept.append, Time(), statuses=statuses) as outlet,
+        ):
+            await outlet.publish("hq", 0, observation(number, status=status))
+            assert await outlet.committed("hq", 0)
+    assert [one.grade for one in kept.items] == [METRICS, ALERTS, METRICS, ALERTS, METRICS]
+
+
 async def test_rubbish_is_left_out() -> None:
     kept = Kept()
     async with BusOutlet.open(_folded) as local, ForwardingOutlet.open(local, kept.append, Time()) as outlet:

@@ -17,7 +17,7 @@ from rmm.errors import LeaseLost, TierError
 from rmm.tiers.fleet_postgres import dialect
 from rmm.tiers.fleet_postgres.address import Address
 from rmm.tiers.fleet_postgres.dialect import Statement
-from rmm.tiers.fleet_postgres.errors import refused, tier_error
+from rmm.tiers.fleet_postgres.errors import FOREIGN, refused, tier_error
 from rmm.tiers.fleet_postgres.migrations import LOCK, STATE, migrate, newer
 from rmm.tiers.fleet_sqlite.database import Row
 
@@ -52,7 +52,7 @@ async def opened(address: Address) -> Any:
     except BaseException as error:
         if connection is not None:
             connection.terminate()
-        if isinstance(error, asyncpg.PostgresError | asyncpg.InterfaceError | OSError):
+        if isinstance(error, FOREIGN):
             raise tier_error(address.name, error) from error
         raise
     return connection
@@ -92,7 +92,7 @@ class PostgresDatabase:
             return
         try:
             await self._connection.close(timeout=CLOSE_S)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        except FOREIGN:
             self._connection.terminate()
 
     async def _live(self) -> Any:
@@ -127,7 +127,7 @@ class PostgresDatabase:
                 raise LeaseLost(
                     f"{self._address.name}: is held by another process", hint="Wait for its round to end."
                 ) from error
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            except FOREIGN as error:
                 raise self.failed(error) from error
         self._foreign = self._version_of(changes)
         if schema != dialect.newest():
@@ -138,7 +138,7 @@ class PostgresDatabase:
         async with self._one:
             try:
                 await self._connection.execute(f"{change}COMMIT")
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            except FOREIGN as error:
                 raise self.failed(error) from error
             self._inside = False
             self._own += self._wrote
@@ -148,7 +148,7 @@ class PostgresDatabase:
         async with self._one:
             try:
                 await asyncio.wait_for(self._connection.execute("ROLLBACK"), CLOSE_S)
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):  # TimeoutError is one
+            except FOREIGN:  # TimeoutError is one
                 self._connection.terminate()
             self._inside = False
 
@@ -189,7 +189,7 @@ class PostgresDatabase:
             connection = await self._live()
             try:
                 return await getattr(connection, method)(*arguments)
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            except FOREIGN as error:
                 raise self.failed(error) from error
 
 

@@ -24,6 +24,10 @@ _TLS = (
 )
 
 
+# What asyncpg, and what it stands on, raise; the last but one of a connection that ends while it is used.
+FOREIGN = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+
+
 class Verdict(NamedTuple):
     """What a state means. The status is of an observation that could not be kept for it."""
 
@@ -84,7 +88,7 @@ def _of_client(where: str, error: BaseException) -> TierError:
     if isinstance(error, OSError):
         text = error.strerror or str(error)
         return TierError(f"{where}: {text}", code="database.unreachable", retry="RB", hint=_GONE)
-    if isinstance(error, asyncpg.InterfaceError) and not isinstance(error, asyncpg.DataError):
+    if isinstance(error, asyncpg.InterfaceError | asyncpg.InternalClientError) and not isinstance(error, ValueError):
         return TierError(f"{where}: {error}", code="database.unreachable", retry="RB", hint=_GONE)
     return TierError(
         f"{where}: {error}", code="database.damaged", retry="RH", hint=_RESTORE

@@ -9,14 +9,12 @@ from collections.abc import AsyncIterator, Coroutine, Hashable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any, TypeVar
 
-import asyncpg
-
 from rmm.errors import RmmError, TierError
 from rmm.model.endpoint import Secret
 from rmm.tiers.fleet_postgres import dialect
 from rmm.tiers.fleet_postgres.address import Address
 from rmm.tiers.fleet_postgres.database import PostgresDatabase, bound
-from rmm.tiers.fleet_postgres.errors import tier_error
+from rmm.tiers.fleet_postgres.errors import FOREIGN, tier_error
 from rmm.tiers.fleet_postgres.migrations import EXISTS, STATE
 from rmm.tiers.fleet_sqlite.database import Question, Row
 
@@ -70,7 +68,7 @@ class Server:
                     return [await self._answer(connection, one) if schema >= one.schema else [] for one in questions]
             finally:
                 await connection.close(timeout=wait_s)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        except FOREIGN as error:
             raise self.failed(error) from error
 
     async def _answer(self, connection: Any, question: Question) -> Sequence[Row]:
@@ -92,7 +90,7 @@ class Server:
                 return tuple(await connection.fetchrow(STATE)) if await connection.fetchval(EXISTS) else ()
             finally:
                 await connection.close(timeout=2.0)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        except FOREIGN as error:
             raise self.failed(error) from error
 
 
