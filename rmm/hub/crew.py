@@ -207,8 +207,11 @@ class _Worker:
         """In order, at once."""
         now = asyncio.get_running_loop().time()
         given, self._given, self._bytes = self._given, {}, 0
+        of: dict[str, list[bytes]] = {}
         for delivery in given.values():
-            self._off.put(site_of(delivery.subject), delivery.data, now)
+            of.setdefault(site_of(delivery.subject), []).append(delivery.data)
+        for site, older in of.items():  # than what came between its death and now
+            self._off.put_before(site, older, now)
         for delivery in given.values():
             with contextlib.suppress(BusError):
                 await delivery.later(0)

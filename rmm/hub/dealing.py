@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from hashlib import blake2b
 
 PATIENCE_S = 5.0  # that the others of a site wait for one that was put off and does not come again
@@ -35,6 +36,11 @@ class PutOff:
     def put(self, site: str, data: bytes, until: float) -> None:
         """It was put off until then, and keeps its place if it was before."""
         self._sites.setdefault(site, {})[_key(data)] = until + PATIENCE_S
+
+    def put_before(self, site: str, older: Iterable[bytes], until: float) -> None:
+        """These, oldest first, were put off until then, and are older than all that were put off before."""
+        first = dict.fromkeys(map(_key, older), until + PATIENCE_S)
+        self._sites[site] = first | {key: at for key, at in self._sites.get(site, {}).items() if key not in first}
 
 
 def _key(data: bytes) -> bytes:

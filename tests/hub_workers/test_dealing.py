@@ -193,3 +193,13 @@ def test_one_that_does_not_come_again_is_waited_for_no_longer() -> None:
     assert not off.is_next("a", b"2", late)
     assert off.is_next("a", b"2", late + 0.1)
     assert off.is_next("a", b"3", late + 0.1)
+
+
+def test_what_is_given_back_is_older_than_what_came_meanwhile() -> None:
+    off = PutOff()
+    off.put("a", b"3", 10.0)
+    off.put("a", b"4", 10.0)
+    off.put_before("a", [b"1", b"2"], 10.0)
+    assert [off.is_next("a", data, 10.0) for data in (b"3", b"1", b"2", b"4", b"3", b"4")] == [
+        False, True, True, False, True, True,
+    ]  # fmt: skip
