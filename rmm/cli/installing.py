@@ -53,14 +53,61 @@ def exec_start(command: Sequence[str]) -> str:
     return " ".join(quoted(word) for word in [sys.executable, *command])
 
 
-def task_account() -> str:
-    """The account of a scheduled task, for its XML."""
-    return escape("\\".join(filter(None, [os.environ.get("USERDOMAIN", ""), getpass.getuser()])), quote=False)
+def task_xml(
+    name: str, what: str, every: int, command: Sequence[str], *, limit: str, account: str = "", more: str = ""
+) -> str:
+    """A task for the Task Scheduler (schema 1.2) that runs this interpreter every so many minutes, and once at a time.
 
+    S4U: it runs whether or not the account is logged on, and no password of it is stored.
 
-def task_words(command: Sequence[str]) -> str:
-    """The arguments of a scheduled task, for its XML."""
-    return escape(subprocess.list2cmdline(command), quote=False)
+    Args:
+        name: of the task.
+        what: it does, for people.
+        every: minutes.
+        command: words behind the interpreter.
+        limit: how long it may run, ISO 8601; PT0S: without end.
+        account: with its domain; empty: who runs this.
+        more: other triggers, as XML.
+    """
+    who = account or "\\".join(filter(None, [os.environ.get("USERDOMAIN", ""), getpass.getuser()]))
+    return f"""<?xml version="1.0" encoding="UTF-16"?>
+<Task version="1.2" xmlns="http://schemas.microsoft.com/windows/2004/02/mit/task">
+  <RegistrationInfo>
+    <Description>rmm: {escape(what, quote=False)}</Description>
+    <URI>\\{name}</URI>
+  </RegistrationInfo>
+  <Triggers>
+{more}    <TimeTrigger>
+      <Repetition>
+        <Interval>PT{every}M</Interval>
+        <StopAtDurationEnd>false</StopAtDurationEnd>
+      </Repetition>
+      <StartBoundary>2020-01-01T00:00:00</StartBoundary>
+      <Enabled>true</Enabled>
+    </TimeTrigger>
+  </Triggers>
+  <Principals>
+    <Principal id="Author">
+      <UserId>{escape(who, quote=False)}</UserId>
+      <LogonType>S4U</LogonType>
+      <RunLevel>LeastPrivilege</RunLevel>
+    </Principal>
+  </Principals>
+  <Settings>
+    <MultipleInstancesPolicy>IgnoreNew</MultipleInstancesPolicy>
+    <DisallowStartIfOnBatteries>false</DisallowStartIfOnBatteries>
+    <StopIfGoingOnBatteries>false</StopIfGoingOnBatteries>
+    <StartWhenAvailable>true</StartWhenAvailable>
+    <ExecutionTimeLimit>{limit}</ExecutionTimeLimit>
+    <Enabled>true</Enabled>
+  </Settings>
+  <Actions Context="Author">
+    <Exec>
+      <Command>{escape(sys.executable, quote=False)}</Command>
+      <Arguments>{escape(subprocess.list2cmdline(command), quote=False)}</Arguments>
+    </Exec>
+  </Actions>
+</Task>"""
 
 
 def show(made: Mapping[str, str]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from html import escape
 from pathlib import Path
 from typing import Annotated
 
@@ -18,8 +17,7 @@ from rmm.cli.installing import (
     put,
     show,
     systemctl,
-    task_account,
-    task_words,
+    task_xml,
     units_folder,
 )
 from rmm.cli.options import Config, folder_of
@@ -120,42 +118,4 @@ def _units(command: list[str], every: int) -> dict[str, str]:
 
 
 def _task(command: list[str], every: int) -> str:
-    # S4U: runs whether or not the account is logged on, and no password of it is stored.
-    return f"""<?xml version="1.0" encoding="UTF-16"?>
-<Task version="1.2" xmlns="http://schemas.microsoft.com/windows/2004/02/mit/task">
-  <RegistrationInfo>
-    <Description>rmm: poll the fleet every {every} minutes</Description>
-    <URI>\\{NAME}</URI>
-  </RegistrationInfo>
-  <Triggers>
-    <TimeTrigger>
-      <Repetition>
-        <Interval>PT{every}M</Interval>
-        <StopAtDurationEnd>false</StopAtDurationEnd>
-      </Repetition>
-      <StartBoundary>2020-01-01T00:00:00</StartBoundary>
-      <Enabled>true</Enabled>
-    </TimeTrigger>
-  </Triggers>
-  <Principals>
-    <Principal id="Author">
-      <UserId>{task_account()}</UserId>
-      <LogonType>S4U</LogonType>
-      <RunLevel>LeastPrivilege</RunLevel>
-    </Principal>
-  </Principals>
-  <Settings>
-    <MultipleInstancesPolicy>IgnoreNew</MultipleInstancesPolicy>
-    <DisallowStartIfOnBatteries>false</DisallowStartIfOnBatteries>
-    <StopIfGoingOnBatteries>false</StopIfGoingOnBatteries>
-    <StartWhenAvailable>true</StartWhenAvailable>
-    <ExecutionTimeLimit>PT{max(every * 2, 10)}M</ExecutionTimeLimit>
-    <Enabled>true</Enabled>
-  </Settings>
-  <Actions Context="Author">
-    <Exec>
-      <Command>{escape(sys.executable, quote=False)}</Command>
-      <Arguments>{task_words(command)}</Arguments>
-    </Exec>
-  </Actions>
-</Task>"""
+    return task_xml(NAME, f"poll the fleet every {every} minutes", every, command, limit=f"PT{max(every * 2, 10)}M")

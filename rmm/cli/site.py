@@ -10,12 +10,12 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rmm.cli import site_forms as forms
 from rmm.cli.installing import (
     exec_start,
     is_root,
@@ -23,14 +23,11 @@ from rmm.cli.installing import (
     put,
     show,
     systemctl,
-    task_account,
-    task_words,
     units_folder,
 )
 from rmm.cli.options import Config, Output, PassphraseFile, checked_output, folder_of, passphrase_from
 from rmm.cli.printing import show as print_rows
 from rmm.errors import ConfigError
-from rmm.site import install as forms
 
 if TYPE_CHECKING:
     from rmm.site.control import Status
@@ -290,8 +287,7 @@ def _form(
     if kind == forms.SERVICE:
         program = subprocess.list2cmdline([sys.executable, *command])
         return {}, folder, forms.service_commands(program, account or f"NT SERVICE\\{forms.NAME}")
-    who = escape(account, quote=False) or task_account()
-    text = forms.task(who, escape(sys.executable, quote=False), task_words(command))
+    text = forms.task(account, command)
     file = str(folder / f"{forms.NAME}.xml")
     return (
         {f"{forms.NAME}.xml": text},

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import random
 import shutil
 import signal
@@ -12,11 +11,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from rmm.site.control import read_status
 from tests.fleet import pieces
 from tests.fleet.pieces import Lab, Link, Process, rmm, wait_for
+from tests.postgres.cluster import Cluster
 
 Say = Callable[[str], None]
 
@@ -34,16 +36,12 @@ class Site:
     def data(self) -> Path:
         return self.config / "data"
 
-    def status(self) -> dict[str, Any]:
-        """What `rmm site status` says; empty before it has said anything."""
-        text = rmm("site", "status", "--output", "json", "--config", str(self.config), check=False)
-        with contextlib.suppress(ValueError):
-            return dict(json.loads(text)[0])
-        return {}
-
-
-def _settled(status: dict[str, Any]) -> bool:
-    return bool(status.get("last_round")) and status.get("waiting") == 0
+    def settled(self, since: datetime | None = None) -> bool:
+        """Whether it has polled (since then), and the hub has committed all of it."""
+        known = read_status(self.data)
+        if known is None or known.beat.polled_at is None or known.beat.spooled:
+            return False
+        return since is None or (known.beat.at > since and known.beat.polled_at > since)
 
 
 class Verdict(NamedTuple):
@@ -60,13 +58,17 @@ class Verdict(NamedTuple):
 class Fleet:
     """Use it as a context manager; everything ends with it."""
 
-    def __init__(self, folder: Path, *, sites: int, endpoints: int, seed: int, say: Say, rules: str = "") -> None:
+    def __init__(
+        self, folder: Path, *, sites: int, endpoints: int, seed: int, say: Say, rules: str = "",
+        database: Cluster | None = None,
+    ) -> None:  # fmt: skip
         self.folder = folder
         self.random = random.Random(seed)
         self.say = say
         self._names = {f"site-{number:02d}": endpoints for number in range(1, sites + 1)}
         self.hub_config = folder / "hub"
         self._rules = rules
+        self._database = database
         self.sites: dict[str, Site] = {}
         self.faults: Counter[str] = Counter()
 
@@ -91,7 +93,9 @@ class Fleet:
         self.lab = Lab(self.folder, sum(self._names.values()))
         self.say(f"lab: {sum(self._names.values())} endpoints")
         self.port = pieces.free_port()
-        hub = {"urls": [f"tls://{pieces.HOST}:{self.port}"], "silent_after": 20}
+        hub: dict[str, Any] = {"urls": [f"tls://{pieces.HOST}:{self.port}"], "silent_after": 20}
+        if self._database is not None:
+            hub["database"] = self._database.url()
         pieces.configure(self.hub_config, self.lab, self._names, {"hub": hub})
         if self._rules:
             (self.hub_config / "rules").mkdir()
@@ -143,7 +147,7 @@ class Fleet:
         """Wait until nothing waits at any site; returns the seconds."""
         began = time.monotonic()
         for site in self.sites.values():
-            wait_for(f"{site.name} has handed over what it had", lambda site=site: _settled(site.status()), wait_s)
+            wait_for(f"{site.name} has handed over what it had", site.settled, wait_s)
         return time.monotonic() - began
 
     def finish(self) -> list[Verdict]:
@@ -244,6 +248,42 @@ class Fleet:
         self.hub.start()
         shutil.rmtree(copy)
 
+    def outage(self, seconds: float, count: int) -> float:
+        """The links of so many sites are cut for a long time; returns how long they took to catch up, in seconds."""
+        chosen = self.random.sample(list(self.sites.values()), min(count, len(self.sites)))
+        with self._during("links cut", seconds, chosen):
+            for site in chosen:
+                site.link.cut()
+        mended, began = datetime.now(UTC), time.monotonic()
+        for site in chosen:
+            site.link.mend()
+        for site in chosen:
+            wait_for(f"{site.name} has caught up", lambda site=site: site.settled(mended), 2 * seconds + 120)
+        return time.monotonic() - began
+
+    def kills(self, rounds: int) -> None:
+        """kill -9 of a collector, the hub, the broker or the hub's database, by chance, again and again."""
+        for number in range(1, rounds + 1):
+            victim = self.random.choices(("collector", "hub", "broker", "database"), (6, 3, 2, 2))[0]
+            if victim == "database" and self._database is None:
+                victim = "hub"  # whose file is its database
+            self.faults[f"{victim} killed"] += 1
+            self._kill(victim)
+            time.sleep(self.random.uniform(0.2, 1.5))
+            if number % 20 == 0:
+                self.say(f"{number} of {rounds} kills")
+
+    def _kill(self, victim: str) -> None:
+        if victim == "database" and self._database is not None:
+            self._database.stop(signal.SIGQUIT)  # its processes end at once, as in a crash
+            time.sleep(self.random.uniform(0.1, 1.0))
+            self._database.start()
+            return
+        process = {"hub": self.hub, "broker": self.broker}.get(victim) or self.some(0.0)[0].process
+        process.kill()
+        time.sleep(self.random.uniform(0.1, 1.0))
+        process.start()
+
     @contextlib.contextmanager
     def _during(self, what: str, seconds: float, sites: list[Site]) -> Iterator[list[Site]]:
         self.faults[what] += 1
@@ -256,7 +296,9 @@ class Fleet:
         """All kinds of faults, in an order by chance."""
         kinds: list[Callable[[float], None]] = [
             self.cut, self.slow, self.kill_collectors, self.pause_collectors, self.kill_broker, self.kill_hub,
-            self.step_clocks, self.restore_hub,
+            self.step_clocks,
         ]  # fmt: skip
+        if self._database is None:  # else its backup is the administrator's
+            kinds.append(self.restore_hub)
         self.random.shuffle(kinds)
         return kinds

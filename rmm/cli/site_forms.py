@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rmm.cli.installing import task_xml
+
 NAME = "rmm-site"
 SYSTEMD, SERVICE, TASK = "systemd", "windows-service", "windows-task"
 KINDS = (SYSTEMD, SERVICE, TASK)
@@ -37,50 +39,10 @@ def service_commands(program: str, account: str) -> list[list[str]]:
     ]
 
 
-def task(account: str, command: str, words: str) -> str:
-    """A task that starts with the machine and, every five minutes, where it does not run; all escaped for XML."""
-    return f"""<?xml version="1.0" encoding="UTF-16"?>
-<Task version="1.2" xmlns="http://schemas.microsoft.com/windows/2004/02/mit/task">
-  <RegistrationInfo>
-    <Description>rmm: site collector</Description>
-    <URI>\\{NAME}</URI>
-  </RegistrationInfo>
-  <Triggers>
-    <BootTrigger>
-      <Enabled>true</Enabled>
-      <Delay>PT30S</Delay>
-    </BootTrigger>
-    <TimeTrigger>
-      <Repetition>
-        <Interval>PT5M</Interval>
-        <StopAtDurationEnd>false</StopAtDurationEnd>
-      </Repetition>
-      <StartBoundary>2020-01-01T00:00:00</StartBoundary>
-      <Enabled>true</Enabled>
-    </TimeTrigger>
-  </Triggers>
-  <Principals>
-    <Principal id="Author">
-      <UserId>{account}</UserId>
-      <LogonType>S4U</LogonType>
-      <RunLevel>LeastPrivilege</RunLevel>
-    </Principal>
-  </Principals>
-  <Settings>
-    <MultipleInstancesPolicy>IgnoreNew</MultipleInstancesPolicy>
-    <DisallowStartIfOnBatteries>false</DisallowStartIfOnBatteries>
-    <StopIfGoingOnBatteries>false</StopIfGoingOnBatteries>
-    <StartWhenAvailable>true</StartWhenAvailable>
-    <ExecutionTimeLimit>PT0S</ExecutionTimeLimit>
-    <Enabled>true</Enabled>
-  </Settings>
-  <Actions Context="Author">
-    <Exec>
-      <Command>{command}</Command>
-      <Arguments>{words}</Arguments>
-    </Exec>
-  </Actions>
-</Task>"""
+def task(account: str, command: Sequence[str]) -> str:
+    """A task that starts with the machine and, every five minutes, where it does not run. `account`: empty: ours."""
+    boot = "    <BootTrigger>\n      <Enabled>true</Enabled>\n      <Delay>PT30S</Delay>\n    </BootTrigger>\n"
+    return task_xml(NAME, "site collector", 5, command, limit="PT0S", account=account, more=boot)
 
 
 def words(folder: str, passphrase_file: str, *, service: bool = False) -> Sequence[str]:
