@@ -25,6 +25,7 @@ from rmm.core.shard import shard_of
 from rmm.hub.history import Keeping
 from rmm.hub.hub import Hub, Plan, Trust
 from rmm.hub.ingest import Place
+from rmm.hub.watch import Watch
 from rmm.model.alerting import AlertSettings
 from rmm.model.envelope import OBSERVATION, ROUND, Beat, Entry, Envelope, Marks, Receipt, RoundEnd
 from rmm.model.incident import Act
@@ -290,3 +291,9 @@ async def embedded(data: Path, clock: Time, observations: Sequence[Observation])
 def idle(bus: MemoryBus) -> bool:
     """Whether all that was published is acknowledged."""
     return not bus._open
+
+
+def watch_of(hub: Hub) -> Watch:
+    """A whole hub has one."""
+    assert hub.watch is not None
+    return hub.watch

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hubside import Given, Keys, Site, Time, coordinator, observation, plan
+from hubside import Given, Keys, Site, Time, coordinator, observation, plan, watch_of
 from typer.testing import CliRunner
 
 from rmm.channels.memory import MemoryChannel
@@ -42,9 +42,9 @@ async def _filled(data: Path, keys: Keys) -> None:
         Hub.open(data, folding, plan(("berlin", "lyon", "oslo"), owners, clock), keys.trust, clock) as hub,
     ):
         berlin, lyon = Site(keys, "berlin"), Site(keys, "lyon")
-        hub.watch.hear(Told(*lyon.beat(clock.at)))
+        watch_of(hub).hear(Told(*lyon.beat(clock.at)))
         clock.at = datetime.now(UTC)
-        hub.watch.hear(
+        watch_of(hub).hear(
             Told(
                 *berlin.beat(
                     clock.at, bundle="7", spooled=12, spool_bytes=3_000_000, oldest=clock.at - timedelta(seconds=90),
@@ -57,7 +57,7 @@ async def _filled(data: Path, keys: Keys) -> None:
         lost = Given(berlin.subject, b"nothing")
         await hub.ingest.take([Given(berlin.subject, berlin.sealed(berlin.entries[2:])), lost])
         clock.add(seconds=6)
-        await hub.watch.look()
+        await watch_of(hub).look()
 
 
 def asked(config: Path, *words: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hubside import START, Given, Keys, Site, Time, coordinator, observation, plan, rows
+from hubside import START, Given, Keys, Site, Time, coordinator, observation, plan, rows, watch_of
 
 from rmm.channels.memory import MemoryChannel
 from rmm.hub.hub import Hub
@@ -36,18 +36,18 @@ class World:
         for _ in range(round(seconds / 2)):
             self.clock.add(seconds=2)
             if not self.away:
-                self.hub.watch.feel()
+                watch_of(self.hub).feel()
                 for key, site in self.sites.items():
                     if key not in self.silent:
                         self.beats(site, **self.more.get(key, {}))
-            await self.hub.watch.look()
+            await watch_of(self.hub).look()
             await self.hub.rounds.look()
         await self.folding.delivery.settle()
 
     def beats(self, site: Site, *, waits: float = 0.0, **more: Any) -> None:
         at = self.clock.at + timedelta(seconds=more.pop("ahead", 0.0))
         oldest = at - timedelta(seconds=waits) if waits else None
-        self.hub.watch.hear(Told(*site.beat(at, oldest=oldest, **more)))
+        watch_of(self.hub).hear(Told(*site.beat(at, oldest=oldest, **more)))
 
     async def polls(self, name: str, *, down: tuple[str, ...] = ()) -> None:
         """A round of a site reaches the hub."""
@@ -212,7 +212,7 @@ async def test_beats_that_are_none_are_refused_and_counted(world: World, tmp_pat
         ("rmm.beat.lyon", msgspec.json.encode(msgspec.structs.replace(good, at=START.replace(tzinfo=None)))),
         ("rmm.beat.lyon", msgspec.json.encode(msgspec.structs.replace(good, collector="c9"))),
     ):
-        world.hub.watch.hear(Told(subject, data))
+        world.watch_of(hub).hear(Told(subject, data))
     await world.polls("lyon")  # with the next that is written
     found = rows(tmp_path, "SELECT site, number FROM site_refused WHERE reason = 'beat' ORDER BY site")
     assert found == [("berlin", 1), ("lyon", 5), ("unknown", 1)]
