@@ -15,7 +15,7 @@ import msgspec
 from rmm.coordinator import tell_fault
 from rmm.core.alerting.link import Limits
 from rmm.core.shard import shard_of
-from rmm.errors import RmmError
+from rmm.errors import LeaseLost, RmmError, TierError
 from rmm.hub.frames import Order
 from rmm.hub.head import Head
 from rmm.hub.history import Keeping
@@ -37,6 +37,7 @@ TIMES_ITS_SHARE = 20
 LEAST_RATE = 20.0  # observations per second that any site may have taken
 MOST_INTERVAL_S = 300.0
 CHORES_S = 60.0
+AWAY_S = 2.0  # before what failed for the database is tried again
 HUB_DISK = "hub_disk"  # the alert that nothing can be stored, told straight to the channels
 
 Side = Callable[[], Awaitable[None]]  # something else that serves until it is cancelled
@@ -166,7 +167,15 @@ async def run_part(
 
 
 async def _side(serve: Side) -> None:
-    await serve()
+    """Until it ends by itself; a database that is away is waited for, as the ingest does."""
+    while True:
+        try:
+            await serve()
+        except (TierError, LeaseLost) as error:
+            log.debug("waits for the database: %s", error)
+            await asyncio.sleep(AWAY_S)
+        else:
+            return
 
 
 def plan_of(app: App) -> Plan:

@@ -1,6 +1,7 @@
 """Hub, broker and sites as processes. `make fleet` is the same with fifty sites, for longer."""
 
 import json
+import signal
 import sqlite3
 from datetime import datetime
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 
 from tests.fleet.fleet import Fleet
 from tests.fleet.pieces import rmm, wait_for
+from tests.postgres.cluster import Cluster
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -60,3 +62,20 @@ def _ages(data: Path, least: int) -> list[float]:
                 age = datetime.fromisoformat(sent_at) - datetime.fromisoformat(alert["first_at"])
                 ages.setdefault(alert["endpoint"], age.total_seconds())
     return list(ages.values()) if len(ages) >= least else []
+
+
+def test_the_hub_waits_for_its_database(tmp_path: Path) -> None:
+    database = Cluster()
+    try:
+        with Fleet(tmp_path, sites=2, endpoints=2, seed=1, say=said, database=database) as fleet:
+            fleet.settled(90)
+            database.stop(signal.SIGQUIT)
+            time.sleep(5.0)
+            database.start()
+            wait_for("the hub is at work again", lambda: "can be stored again" in fleet.hub.log.read_text(), 60)
+            assert fleet.hub.starts == 1
+            fleet.settled(60)
+            verdicts = fleet.finish()
+    finally:
+        database.remove()
+    assert all(one.observed and not one.lost and not one.doubled and one.equal for one in verdicts), verdicts

@@ -212,7 +212,7 @@ async def test_beats_that_are_none_are_refused_and_counted(world: World, tmp_pat
         ("rmm.beat.lyon", msgspec.json.encode(msgspec.structs.replace(good, at=START.replace(tzinfo=None)))),
         ("rmm.beat.lyon", msgspec.json.encode(msgspec.structs.replace(good, collector="c9"))),
     ):
-        world.watch_of(hub).hear(Told(subject, data))
+        watch_of(world.hub).hear(Told(subject, data))
     await world.polls("lyon")  # with the next that is written
     found = rows(tmp_path, "SELECT site, number FROM site_refused WHERE reason = 'beat' ORDER BY site")
     assert found == [("berlin", 1), ("lyon", 5), ("unknown", 1)]
