@@ -3,6 +3,7 @@
 import json
 import signal
 import sqlite3
+import time
 from datetime import datetime
 from pathlib import Path
 
