@@ -71,7 +71,7 @@ def test_the_hub_waits_for_its_database(tmp_path: Path) -> None:
         with Fleet(tmp_path, sites=2, endpoints=2, seed=1, say=said, database=database) as fleet:
             fleet.settled(90)
             database.stop(signal.SIGQUIT)
-            time.sleep(5.0)
+            time.sleep(20.0)  # longer than a round
             database.start()
             wait_for("the hub is at work again", lambda: "can be stored again" in fleet.hub.log.read_text(), 60)
             assert fleet.hub.starts == 1
