@@ -21,7 +21,7 @@ from rmm.bus.subjects import GUARD, LEASES
 from rmm.configured import Passphrase
 from rmm.core.outgoing import act_item, round_item
 from rmm.durable import hold
-from rmm.errors import BusError, RmmError, TierError
+from rmm.errors import BusError, ConfigError, RmmError, TierError
 from rmm.loop import SystemClock
 from rmm.model.envelope import Beat, RoundEnd
 from rmm.model.incident import Act
@@ -120,8 +120,17 @@ class _Life:
         self._bundles.recover()
         forward = load_own(self._folder).forward
         if has_settings(self._folder):
-            self._app = App(load_settings(self._folder, FLAGS), self._passphrase)
-            forward = self._app.settings.forward
+            try:
+                self._app = App(load_settings(self._folder, FLAGS), self._passphrase)
+                _ = self._app.rulebook, self._app.intervals()
+            except ConfigError as error:
+                if self._bundles.roll_back(str(error)):
+                    return AGAIN
+                # A newer one may mend it; until then this says why nothing is polled, and ends no service.
+                self._app, self._trouble = None, f"the configuration cannot be used: {error}"
+                log.error("%s", self._trouble)  # noqa: TRY400 - no traceback for a file of people
+            else:
+                forward = self._app.settings.forward
         site, collector = self._identity.site, self._identity.collector
         shards = self._app.settings.sites[site].shards if self._app else 0
         async with AsyncExitStack() as stack:
@@ -188,32 +197,24 @@ class _Life:
 
     async def _rounds(self) -> None:
         while not self._ending:
-            began = self._clock.monotonic()
-            if self._app is not None and self._leases.held():
+            began, held = self._clock.monotonic(), self._leases.held()
+            period = LOOK_S
+            if self._app is not None and held:
                 self._doing = "polling"
                 await self._round(self._app)
-                self._doing = "waiting"
+                self._doing, period = "waiting", _period(self._app)
             else:
                 self._doing = "waiting for a configuration" if self._app is None else "waiting for a lease"
-            await self._pause(began)
+            await self._pause(began + period, held)
 
-    async def _pause(self, began: float) -> None:
-        """Until the next round is due, or the end is asked for."""
-        while not self._ending:
-            period = self._period() if self._leases.held() else LOOK_S
-            left = began + period - self._clock.monotonic()
-            if left <= 0:
+    async def _pause(self, until: float, held: Collection[int]) -> None:
+        """Until the next round is due, another shard is to be polled, or the end is asked for."""
+        while not self._ending and (left := until - self._clock.monotonic()) > 0:
+            if not set(self._leases.held()) <= set(held):
                 return
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(min(left, LOOK_S)):
                     await self._ends.wait()
-
-    def _period(self) -> float:
-        """Seconds between the starts of two rounds: what the collector that comes most often asks for."""
-        if self._app is None:
-            return LOOK_S
-        shortest = min(self._app.intervals().values(), default=LONGEST_S)
-        return max(self._app.settings.forward.tick, min(LONGEST_S, max(SHORTEST_S, shortest)))
 
     async def _round(self, app: App) -> None:
         """One round over the shards that are held; whatever becomes of it, the next one comes."""
@@ -295,6 +296,7 @@ class _Life:
     async def _configure(self, bus: JetStreamBus) -> None:
         """Fetch configurations, renew the certificate, notice what was changed here."""
         before = changed_at(self._app.settings) if self._app else None
+        began = self._clock.monotonic()
         while not self._ending:
             if await self._bundles.pull(bus):
                 self._say(f"configuration {self._bundles.running} counts from now on")
@@ -310,6 +312,9 @@ class _Life:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(FETCH_S if self._app is not None else FIRST_FETCH_S):
                     await self._ends.wait()
+            if self._app is None and self._clock.monotonic() - began > FETCH_S and has_settings(self._folder):
+                self._end(AGAIN)  # somebody may have mended what could not be used
+                return
 
     async def _renew(self, bus: JetStreamBus) -> bool:
         try:
@@ -382,3 +387,9 @@ class _Life:
         return sum(
             one.enabled and one.site == site and self._app.shard(one) in held for one in self._app.settings.endpoints
         )
+
+
+def _period(app: App) -> float:
+    """Seconds between the starts of two rounds: what the collector that comes most often asks for."""
+    shortest = min(app.intervals().values(), default=LONGEST_S)
+    return max(app.settings.forward.tick, min(LONGEST_S, max(SHORTEST_S, shortest)))

@@ -1,0 +1,107 @@
+"""`rmm site run` from its start to its end, where no hub can be reached."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import csv
+import shutil
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from sites_world import World
+
+from rmm.bus.provision import make_streams
+from rmm.resources import shipped
+from rmm.site.control import DRAIN, STOP, Status, ask_to, read_status
+from rmm.site_run import run_site
+
+FEW = {"availability", "system", "memory"}
+
+
+def bundle(config: Path, top: dict[str, Any], endpoints: list[dict[str, str]]) -> None:
+    """As if it had been fetched."""
+    place = config / "bundles" / "1"
+    place.mkdir(parents=True)
+    (place / "rmm.yaml").write_text(yaml.safe_dump(top), encoding="utf-8")
+    with (place / "endpoints.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(endpoints[0]) if endpoints else ["ComputerName", "SiteId"])
+        writer.writeheader()
+        writer.writerows(endpoints)
+    (config / "bundles" / "active").write_text("1\n", encoding="ascii")
+
+
+@contextlib.asynccontextmanager
+async def running(config: Path, said: list[str], how: str) -> AsyncIterator[None]:
+    """The collector is at work, and ends as it is asked to."""
+    task = asyncio.create_task(run_site(config, lambda: (config / "passphrase").read_text().strip(), said.append))
+    try:
+        yield
+        ask_to(config / "data", how)
+        assert await asyncio.wait_for(task, 30) == 0
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def until(config: Path, said: list[str], wanted: Callable[[Status], bool], wait_s: float) -> Status:
+    end = asyncio.get_running_loop().time() + wait_s
+    while (known := read_status(config / "data")) is None or not wanted(known):
+        assert asyncio.get_running_loop().time() < end, (known, said)
+        await asyncio.sleep(0.1)
+    return known
+
+
+async def enrolled(world: World) -> Path:
+    """A collector's folder; the broker has what it needs, and there is no hub any more."""
+    async with world.hub() as bus:
+        await make_streams(bus.link, sites=world.sites)
+        identity = await world.enrolled()
+    return Path(identity.folder.parent)
+
+
+@pytest.mark.slow
+async def test_it_polls_whether_hub_and_broker_are_there_or_not(world: World, lab: Any) -> None:
+    config = await enrolled(world)
+    own = yaml.safe_load((lab.config / "rmm.yaml").read_text(encoding="utf-8"))
+    names = {path.parent.name for path in shipped("collectors").glob("*/collector.yaml")}
+    site = {**own["sites"][0], "id": "berlin", "shards": 2}
+    with (lab.config / "endpoints.csv").open(encoding="utf-8", newline="") as file:
+        rows = [{**row, "SiteId": "berlin"} for row in csv.DictReader(file)][:4]
+    collectors = {"disable": sorted(names - FEW), "interval": dict.fromkeys(sorted(FEW), 15)}
+    bundle(config, {"sites": [site], "collectors": collectors}, rows)
+    for file in ("credentials.vault", "passphrase"):
+        shutil.copy2(lab.config / file, config / file)
+    for broker in ("there", "gone"):
+        said: list[str] = []
+        began = datetime.now(UTC)
+        async with running(config, said, STOP):
+            known = await until(config, said, lambda one, began=began: polled(one, began), 60)  # type: ignore[misc]
+        assert any("4 of 4 endpoints polled" in line for line in said), (broker, said)
+        assert broker == "there" or known.link == "down"
+        assert known.beat.shards == (0, 1)
+        assert known.beat.endpoints == 4
+        assert known.beat.spooled >= 4
+        assert not known.beat.problems
+        for server in world.servers:
+            server.kill()
+
+
+def polled(status: Status, since: datetime) -> bool:
+    return status.beat.polled_at is not None and status.beat.polled_at > since and status.beat.spooled >= 4
+
+
+async def test_a_configuration_that_cannot_be_used_is_told_and_ends_nothing(world: World) -> None:
+    config = await enrolled(world)
+    for server in world.servers:
+        server.kill()
+    bundle(config, {"sites": [{"id": "berlin", "scheme": "gopher"}]}, [])
+    said: list[str] = []
+    async with running(config, said, DRAIN):
+        known = await until(config, said, lambda one: bool(one.beat.problems), 20)
+    assert "scheme" in known.beat.problems[0]
+    assert known.beat.polled_at is None
