@@ -18,17 +18,21 @@ from typing import Any
 
 import pytest
 
-TOGETHER = frozenset(
-    {"alerting", "bundles", "collectors", "conformance", "coordinator", "core", "fuzz", "lab_fleet", "query", "reports",
-     "rules", "settings", "tiers"}
+APART = frozenset(
+    {"channels", "fleet", "hub_workers", "lab_pwsh", "leases", "live", "poller", "test_exit_codes.py",
+     "test_messages.py"}
 )  # fmt: skip
-"""Folders whose tests ask no clock how long something took, so that two of them may run at the same time."""
+"""Folders and files whose tests ask a clock how long something took, and so run one after the other, as slow ones do.
+
+All others may run two at a time.
+"""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
-        place = item.path.relative_to(config.rootpath / "tests").parts[0]
-        if place in TOGETHER and not any(item.iter_markers("slow")) and not any(item.iter_markers("crash")):
+        parts = item.path.relative_to(config.rootpath / "tests").parts
+        marked = any(item.iter_markers("slow")) or any(item.iter_markers("crash"))
+        if APART.isdisjoint(parts) and not marked:
             item.add_marker("together")
 
 
