@@ -263,7 +263,8 @@ class _Life:
 
     async def _told(self, summary: PollSummary, began: datetime) -> None:
         """The end of a round goes to the hub, and what people did here."""
-        items = self._acts()
+        acts = self._acts()
+        items = [*self._audit, *(act_item(one, one.at) for one in acts)]
         if summary.tried or summary.faults:
             faults = tuple((one.code, one.retry, one.hint, one.message) for one in summary.faults)
             end = RoundEnd(
@@ -277,12 +278,12 @@ class _Life:
         if items:
             await self._forwarder.append(items)
             self._audit.clear()
+            self._seen_act = max((one.number for one in acts), default=self._seen_act)
 
-    def _acts(self) -> list[Item]:
-        """What people did at this site since the last look, and what was refused."""
-        found = [one for one in FleetFile(self._data).acts(since=self._started - ACTS) if one.number > self._seen_act]
-        self._seen_act = max((one.number for one in found), default=self._seen_act)
-        return [*self._audit, *(act_item(one, one.at) for one in found)]
+    def _acts(self) -> list[Act]:
+        """What people did at this site since it was handed on last; at a start, in the last ACTS."""
+        since = self._started - ACTS
+        return [one for one in FleetFile(self._data).acts() if one.number > self._seen_act and one.at >= since]
 
     def _refused(self, why: str) -> None:
         """A configuration is refused: that goes into the hub's audit log."""
