@@ -264,7 +264,8 @@ class _Life:
     async def _told(self, summary: PollSummary, began: datetime) -> None:
         """The end of a round goes to the hub, and what people did here."""
         acts = self._acts()
-        items = [*self._audit, *(act_item(one, one.at) for one in acts)]
+        refused = list(self._audit)
+        items = [*refused, *(act_item(one, one.at) for one in acts)]
         if summary.tried or summary.faults:
             faults = tuple((one.code, one.retry, one.hint, one.message) for one in summary.faults)
             end = RoundEnd(
@@ -277,7 +278,7 @@ class _Life:
             )
         if items:
             await self._forwarder.append(items)
-            self._audit.clear()
+            self._audit = [one for one in self._audit if one not in refused]
             self._seen_act = max((one.number for one in acts), default=self._seen_act)
 
     def _acts(self) -> list[Act]:
