@@ -55,13 +55,16 @@ class Link:
     def _run(self, ready: threading.Event) -> None:
         asyncio.set_event_loop(self._loop)
 
-        async def begin() -> None:
+        async def begin() -> asyncio.Server:
             server = await asyncio.start_server(self._accept, HOST, 0)
             self.port = server.sockets[0].getsockname()[1]
             ready.set()
+            return server
 
-        self._loop.create_task(begin())
+        task = self._loop.create_task(begin())
         self._loop.run_forever()
+        task.result().close()
+        asyncio.runners._cancel_all_tasks(self._loop)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if not self._up:
@@ -111,6 +114,7 @@ class Link:
         self.cut()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)
+        self._loop.close()
 
 
 class Process:
