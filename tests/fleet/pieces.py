@@ -64,7 +64,10 @@ class Link:
         task = self._loop.create_task(begin())
         self._loop.run_forever()
         task.result().close()
-        asyncio.runners._cancel_all_tasks(self._loop)
+        left = asyncio.all_tasks(self._loop)
+        for one in left:
+            one.cancel()
+        self._loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if not self._up:
