@@ -24,7 +24,7 @@ LIST = {
 COLLECTOR = {
     "site": "SITE", "collector": "COLLECTOR", "heard": "HEARD", "lag_s": "LAG S", "spooled": "WAITING",
     "spool_mb": "MB", "dropped": "GIVEN UP", "offset_s": "CLOCK S", "certificate_days": "CERT DAYS",
-    "bundle": "CONFIG", "version": "VERSION",
+    "bundle": "CONFIG", "config_refused": "CONFIG REFUSED", "version": "VERSION",
 }  # fmt: skip
 EPOCHS = {"epoch": "EPOCH", "high": "UP TO", "missing": "GAPS", "at": "GREW"}
 FENCES = {"shard": "SHARD", "fence": "LEASE", "since": "SINCE"}
@@ -142,6 +142,7 @@ class _Known:
             "offset_s": round(one.offset_s, 1),
             "certificate_days": round(days, 1) if days is not None else None,
             "bundle": beat.bundle,
+            "config_refused": beat.refused,
             "version": beat.version,
             "started": beat.started_at.isoformat(timespec="seconds"),
             "polled": beat.polled_at.isoformat(timespec="seconds") if beat.polled_at else None,
