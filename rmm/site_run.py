@@ -35,7 +35,7 @@ from rmm.settings.targets import changed_at
 from rmm.site import control, enrolling
 from rmm.site.bundle import Bundles
 from rmm.site.control import DRAIN, STOP, Status
-from rmm.site.forwarder import Forwarder
+from rmm.site.forwarder import Forwarder, with_log
 from rmm.site.identity import Identity
 from rmm.site.leases import Leases
 from rmm.site.outlet import ForwardingOutlet
@@ -347,13 +347,9 @@ class _Life:
             self._link = (link, self._clock.now())
         trouble = bus.trouble if bus is not None and link == "down" else None
         spooled = await self._spooled()
-        beat = msgspec.structs.replace(
-            self._beat(), spooled=spooled.entries, spool_bytes=spooled.bytes, oldest=spooled.oldest,
-            dropped=spooled.dropped,
-        )  # fmt: skip
         status = Status(
-            pid=os.getpid(), beat=beat, link=link, link_since=self._link[1], trouble=str(trouble) if trouble else "",
-            acknowledged_at=spooled.heard, doing=doing,
+            pid=os.getpid(), beat=with_log(self._beat(), spooled), link=link, link_since=self._link[1],
+            trouble=str(trouble) if trouble else "", acknowledged_at=spooled.heard, doing=doing,
         )  # fmt: skip
         await asyncio.to_thread(control.write_status, self._data, status)
 
@@ -380,6 +376,7 @@ class _Life:
             expires_at=self._identity.expires_at.astimezone(UTC),
             polled_at=self._polled_at,
             problems=problems,
+            refused=self._bundles.refusals,
         )
 
     def _endpoints(self, held: Collection[int]) -> int:

@@ -172,6 +172,7 @@ def _row(known: Status) -> dict[str, Any]:
         "doing": known.doing,
         "version": beat.version,
         "configuration": beat.bundle,
+        "config_refused": beat.refused,
         "endpoints": beat.endpoints,
         "shards": ", ".join(str(one) for one in beat.shards),
         "last_round": _time(beat.polled_at),

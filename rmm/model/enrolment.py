@@ -20,6 +20,7 @@ import msgspec
 from rmm.errors import EnvelopeError
 
 SCHEMA = 1
+SPOKEN = range(SCHEMA - 1, SCHEMA + 2)  # versions of the other side
 ENROL_CONTEXT, RENEW_CONTEXT, GRANT_CONTEXT = b"rmm enrol 1\0", b"rmm renew 1\0", b"rmm grant 1\0"
 MOST_BYTES = 64 << 10  # of a token, question or answer
 
@@ -33,6 +34,11 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")  # of a site, collector o
 _PREFIX = "rmm1."
 _CHECK = 8  # bytes of SHA-256 in front of a token: it was copied whole
 _COPY = "Copy the whole token, from `rmm1.` to its end, or ask for a new one: `rmm hub invite`."
+
+
+def _schema() -> int:
+    """A default that `omit_defaults` does not leave out: a reader of another version would put its own in its place."""
+    return SCHEMA
 
 
 class Token(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,7 +76,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     collector: str = ""  # of a renewal
     host: str = ""  # what the machine calls itself
     version: str = ""  # of rmm
-    schema: int = SCHEMA
+    schema: int = msgspec.field(default_factory=_schema)
     proof: bytes = b""
     signature: bytes = b""
 
@@ -89,7 +95,7 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     jwt: str = ""
     urls: tuple[str, ...] = ()
     expires_at: Moment | None = None  # of certificate and login
-    schema: int = SCHEMA
+    schema: int = msgspec.field(default_factory=_schema)
     signature: bytes = b""
 
 
@@ -121,7 +127,7 @@ def decode_token(text: str) -> Token:
         if hashlib.sha256(data[_CHECK:]).digest()[:_CHECK] != data[:_CHECK]:
             raise EnvelopeError("the token is damaged or not whole", code="token.format", hint=_COPY)
         schema = msgspec.msgpack.decode(data[_CHECK:], type=dict[str, Any]).get("schema")
-        if schema not in (SCHEMA, SCHEMA + 1):
+        if schema not in SPOKEN:
             raise EnvelopeError(
                 f"the token is of another version of rmm (schema {schema})",
                 code="token.schema",
@@ -153,7 +159,7 @@ def opened(data: bytes, kind: type[_Signed]) -> _Signed:
         message = msgspec.msgpack.decode(data, type=kind)
     except (msgspec.DecodeError, ValueError) as error:
         raise EnvelopeError(f"not readable: {error}") from error
-    if message.schema not in (SCHEMA, SCHEMA + 1):
+    if message.schema not in SPOKEN:
         raise EnvelopeError(f"schema {message.schema} is of another version of rmm", code="envelope.schema")
     return message
 
