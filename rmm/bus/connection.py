@@ -30,6 +30,7 @@ STEP_S = 5  # for one step of connecting
 PING_S = 10  # two pings without an answer: the connection is dead
 PENDING_BYTES = 1 << 20  # that may wait to be written to a connection that does not take it
 FLUSH_S = 5.0
+AT_A_TIME = 64  # messages
 
 _REFUSED = re.compile(r"authoriz|authentic|revoked|expired|account", re.IGNORECASE)
 
@@ -44,11 +45,23 @@ class _Harmless(logging.Filter):
 logging.getLogger("asyncio").addFilter(_Harmless())
 
 
+class _Paced(Client):
+    """Reads some messages at a time: where they never end, everything else has its turn between them."""
+
+    _read = 0
+
+    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
+        await super()._process_msg(sid, subject, reply, data, headers)
+        self._read += 1
+        if self._read % AT_A_TIME == 0:
+            await asyncio.sleep(0)
+
+
 class Connection:
     """A client that is connected, or was: `gone` is set then."""
 
     def __init__(self, login: Login) -> None:
-        self.client = Client()
+        self.client = _Paced()
         self.gone = asyncio.Event()
         self._login = login
         self._tunnel: Tunnel | None = None

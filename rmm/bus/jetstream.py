@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -16,6 +15,7 @@ from nats.aio.msg import Msg
 
 from rmm.bus import subjects
 from rmm.bus.api import stored
+from rmm.bus.fair import Heard, Seldom, Turn, Turns, payer_of
 from rmm.bus.keyvalue import JetStreamKeys
 from rmm.bus.link import WAIT_S, Link, Listening
 from rmm.bus.login import Login
@@ -28,8 +28,6 @@ __all__ = ["MAX_MESSAGE", "JetStreamBus", "Login", "open_bus"]
 log = logging.getLogger(__name__)
 
 MAX_MESSAGE = 512 << 10  # bytes of one message in the stream
-MOST_TOLD = 1024  # that a listener has not taken; the oldest are lost then
-MOST_ANSWERS, MOST_QUESTIONS = 16, 256  # answered at the same time, and waiting for it; more get no answer
 ANSWER_S = 30.0  # for one answer
 
 Reply = Callable[[str, bytes], Awaitable[bytes]]
@@ -135,11 +133,14 @@ class _Heard:
 
     def __init__(self, link: Link) -> None:
         self._link = link
-        self._queue: deque[Told] = deque(maxlen=MOST_TOLD)
+        self._told = Heard()
+        self._seldom = Seldom()
         self._event = asyncio.Event()
 
-    async def arrived(self, message: Msg) -> None:
-        self._queue.append(Told(message.subject, message.data))
+    def arrived(self, message: Msg) -> None:
+        payer = payer_of(message.subject)
+        if self._told.put(Told(message.subject, message.data)) and self._seldom.due(payer):
+            log.warning("%s says more than is heard: the oldest of it is lost; said once a minute", payer)
         self._event.set()
 
     def end(self) -> None:
@@ -149,42 +150,46 @@ class _Heard:
         return self
 
     async def __anext__(self) -> Told:
-        while not self._queue:
+        while not self._told:
             if self._link.closed:
                 raise StopAsyncIteration
             self._event.clear()
             await self._event.wait()
-        return self._queue.popleft()
+        return self._told.take()
 
 
 class _Answering:
-    """Answers a few questions at a time, so that a slow one does not hold up the others."""
+    """Answers a few questions at a time, each site's in turn."""
 
     def __init__(self, link: Link, reply: Reply) -> None:
         self._link = link
         self._reply = reply
         self._tasks: set[asyncio.Task[None]] = set()
-        self._room = asyncio.Semaphore(MOST_ANSWERS)
+        self._turns = Turns()
+        self._seldom = Seldom()
 
-    async def asked(self, message: Msg) -> None:
+    def asked(self, message: Msg) -> None:
         # Whoever asks chooses where the answer goes, and it goes there with our permissions.
         if not message.reply.startswith("_INBOX."):
-            log.warning("a question about %s wants its answer at %.80r: refused", message.subject, message.reply)
-            return
-        if len(self._tasks) >= MOST_QUESTIONS:
-            log.warning("too many questions at once: one about %s is not answered", message.subject)
-            return
-        task = asyncio.create_task(self._answer(message))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+            self._warn(message, f"it wants its answer at {message.reply[:80]!r}")
+        elif (turn := self._turns.turn(payer_of(message.subject))) is None:
+            self._warn(message, "too many at once")
+        else:
+            task = asyncio.create_task(self._answer(message, turn))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
-    async def _answer(self, message: Msg) -> None:
+    async def _answer(self, message: Msg, turn: Turn) -> None:
         try:
-            async with self._room, asyncio.timeout(ANSWER_S):
+            async with turn, asyncio.timeout(ANSWER_S):
                 data = await self._reply(message.subject, message.data)
                 await self._link.send(message.reply, data)
         except Exception as error:
-            log.warning("a question about %s was not answered: %s", message.subject, str(error) or type(error).__name__)
+            self._warn(message, str(error) or type(error).__name__)
+
+    def _warn(self, message: Msg, why: str) -> None:
+        if self._seldom.due(payer_of(message.subject)):
+            log.warning("a question about %s was not answered: %s; said once a minute", message.subject, why)
 
     async def aclose(self) -> None:
         tasks = list(self._tasks)

@@ -106,7 +106,7 @@ class JetStreamKeys:
         found: dict[str, Keyed] = {}
         ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
-        async def arrived(message: Msg) -> None:
+        def arrived(message: Msg) -> None:
             headers = message.headers or {}
             try:
                 key = headers["Nats-Subject"].split(".", 2)[2]

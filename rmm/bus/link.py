@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 from nats import errors
@@ -28,11 +28,10 @@ log = logging.getLogger(__name__)
 CONNECT_S = 15.0  # for one attempt, with proxy and TLS
 WAIT_S = 5.0  # that a call waits for a connection, and then for an answer
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 15.0  # between attempts
-SUB_MESSAGES, SUB_BYTES = 4096, 32 << 20  # of one listener that were not looked at yet
 
 DEFINITE = frozenset({"bus.refused", "bus.tls", "bus.version"})
 
-Listener = Callable[[Msg], Awaitable[None]]
+Listener = Callable[[Msg], None]
 
 
 class Link:
@@ -219,7 +218,11 @@ class Link:
 
 
 class Listening:
-    """A pattern, and what is called for each message of it, one after the other."""
+    """A pattern, and what is called for each message of it, one after the other.
+
+    It is called as the message is read: nothing waits in between, where who says much would leave no room for others.
+    So it has to be quick, and to keep what it wants.
+    """
 
     def __init__(self, pattern: str, called: Listener, *, queue: str = "") -> None:
         self.pattern = pattern
@@ -231,14 +234,11 @@ class Listening:
     async def on(self, client: Client) -> None:
         """Listen on this connection instead of the one before; the server knows it on return."""
         with own_cancellation(), translating(self.pattern):
-            self._subscription = await client.subscribe(
-                self.pattern,
-                self._queue,
-                self._called,
-                pending_msgs_limit=SUB_MESSAGES,
-                pending_bytes_limit=SUB_BYTES,
-            )
-            self._client = client
+            subscription = await client.subscribe(self.pattern, self._queue, pending_bytes_limit=0)
+            came, subscription._pending_queue = subscription._pending_queue, _Straight(self._called)  # type: ignore[assignment]
+            while not came.empty():
+                subscription._pending_queue.put_nowait(came.get_nowait())
+            self._subscription, self._client = subscription, client
             await arrived(client)
 
     async def off(self) -> None:
@@ -251,3 +251,22 @@ class Listening:
                     await arrived(self._client)
                     await self._subscription.drain()  # type: ignore[no-untyped-call]
             self._subscription = None
+
+
+class _Straight:
+    """In the place of the queue of a subscription: what is put in is told at once."""
+
+    def __init__(self, called: Listener) -> None:
+        self._called = called
+
+    def put_nowait(self, message: Msg) -> None:
+        try:
+            self._called(message)
+        except Exception:  # a defect of ours must not end the connection
+            log.exception("a message about %s", message.subject)
+
+    def empty(self) -> bool:
+        return True
+
+    async def join(self) -> None:
+        """Nothing waits."""

@@ -133,7 +133,7 @@ async def _ask_system(login: Login) -> dict[str, _Jsz]:
     found: dict[str, _Jsz] = {}
     more = asyncio.Event()
 
-    async def arrived(message: Msg) -> None:
+    def arrived(message: Msg) -> None:
         try:
             ping = msgspec.json.decode(message.data, type=_Ping)
         except msgspec.MsgspecError:

@@ -236,7 +236,7 @@ class Puller:
         inbox = client.new_inbox()
         lost: list[str] = []
 
-        async def arrived(message: Msg) -> None:
+        def arrived(message: Msg) -> None:
             self._heard_at = self._now()
             if message.headers and "Status" in message.headers and message.subject == inbox:
                 self._status(message.headers, lost)
