@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from nats.aio.msg import Msg
@@ -17,7 +17,7 @@ from rmm.bus import subjects
 from rmm.bus.api import stored
 from rmm.bus.fair import Heard, Seldom, Turn, Turns, payer_of
 from rmm.bus.keyvalue import JetStreamKeys
-from rmm.bus.link import WAIT_S, Link, Listening
+from rmm.bus.link import WAIT_S, Link, Listener, Listening
 from rmm.bus.login import Login
 from rmm.bus.pulling import ACK_WAIT_S, Puller
 from rmm.errors import BusError
@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 MAX_MESSAGE = 512 << 10  # bytes of one message in the stream
 ANSWER_S = 30.0  # for one answer
+SHARE = 32  # beats, or questions of one kind, that a hub hears of a site in a second
+BOUNDED = (["rmm", "beat"], ["rmm", "ask"], ["rmm", "enroll"])  # how subjects begin of which it is so
 
 Reply = Callable[[str, bytes], Awaitable[bytes]]
 
@@ -36,9 +38,10 @@ Reply = Callable[[str, bytes], Awaitable[bytes]]
 class JetStreamBus:
     """`ports.Bus` over one connection; make it with `open_bus`."""
 
-    def __init__(self, link: Link, ack_wait_s: float = ACK_WAIT_S) -> None:
+    def __init__(self, link: Link, ack_wait_s: float = ACK_WAIT_S, sites: Sequence[str] | None = None) -> None:
         self.link = link
         self._ack_wait_s = ack_wait_s
+        self._sites = sites
 
     @property
     def connected(self) -> bool:
@@ -74,7 +77,7 @@ class JetStreamBus:
         heard = _Heard(self.link)
         self.link.at_end.add(heard.end)
         try:
-            async with self.link.listening(Listening(pattern, heard.arrived)):
+            async with self.link.listening(*self._by_site(pattern, heard.arrived)):
                 yield heard
         finally:
             self.link.at_end.discard(heard.end)
@@ -90,10 +93,18 @@ class JetStreamBus:
         answering = _Answering(self.link, reply)
         queue = f"answer-{subjects.durable(pattern)}"
         try:
-            async with self.link.listening(Listening(pattern, answering.asked, queue=queue)):
+            async with self.link.listening(*self._by_site(pattern, answering.asked, queue=queue)):
                 yield
         finally:
             await answering.aclose()
+
+    def _by_site(self, pattern: str, called: Listener, *, queue: str = "") -> list[Listening]:
+        """Of what sites say: for each of them its own, with its share. Of other things, or for a site, the pattern."""
+        words = pattern.split(".")
+        if self._sites is None or words[:2] not in BOUNDED:
+            return [Listening(pattern, called, queue=queue)]
+        sites = self._sites if words[1] != "enroll" and words[2] == "*" else words[2:3]
+        return [Listening(".".join([*words[:2], site, *words[3:]]), called, queue=queue, share=SHARE) for site in sites]
 
     def keys(self, bucket: str, *, ttl_s: float = 0.0) -> JetStreamKeys:
         """A bucket of keys. `ttl_s` in whole seconds, rounded up."""
@@ -106,17 +117,23 @@ class JetStreamBus:
 
 @asynccontextmanager
 async def open_bus(
-    login: Login, *, wait_s: float = 10.0, patient: bool = False, ack_wait_s: float = ACK_WAIT_S
+    login: Login,
+    *,
+    wait_s: float = 10.0,
+    patient: bool = False,
+    ack_wait_s: float = ACK_WAIT_S,
+    sites: Sequence[str] | None = None,
 ) -> AsyncIterator[JetStreamBus]:
     """The bus, connected; it reconnects for as long as it is open.
 
     Without a connection after `wait_s`, or at once when it is refused: BusError that says why, or, when `patient`, the
     bus as it is, which goes on trying: a site needs no broker to poll. Raises BusError at once for a login that cannot
-    be used. `ack_wait_s`: after which the broker gives messages of a subscriber that is not heard to another.
+    be used. `ack_wait_s`: after which the broker gives messages of a subscriber that is not heard to another. `sites`:
+    for a hub, those that it hears and answers, each with a share of SHARE messages a second of each kind.
     """
     link = Link(login)
     link.start()
-    bus = JetStreamBus(link, ack_wait_s)
+    bus = JetStreamBus(link, ack_wait_s, sites)
     try:
         try:
             await link.first(wait_s)

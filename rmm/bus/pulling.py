@@ -23,7 +23,7 @@ from nats.aio.msg import Msg
 
 from rmm.bus import subjects
 from rmm.bus.api import NO_CONSUMER, NO_STREAM, Refused, call
-from rmm.bus.link import Link, Listening
+from rmm.bus.link import Link, Listening, begin, end
 from rmm.errors import BusError
 
 log = logging.getLogger(__name__)
@@ -244,7 +244,7 @@ class Puller:
                 self._take(message)
 
         listening = Listening(inbox, arrived)
-        await listening.on(client)
+        await begin(client, (listening,))
         self._end_pull()
         try:
             while self._link.client is client and not lost:
@@ -258,7 +258,7 @@ class Puller:
                     async with asyncio.timeout(1.0):
                         await self._pull.wait()
         finally:
-            await listening.off()
+            await end((listening,))
         if lost:
             raise BusError(f"the consumer of {self._pattern} is gone: {lost[0]}")
 

@@ -18,6 +18,8 @@ from rmm.bus.jetstream import Login, open_bus
 from rmm.bus.provision import make_streams
 from rmm.errors import BusError
 
+SITES = ("a", "b")
+
 # No client: bytes, as quickly as the server takes them.
 FLOOD = """
 import socket, sys, threading
@@ -57,7 +59,7 @@ def flood(broker: nats_servers.Server, subject: str, *, reply: str = "", size: i
 async def test_beats_of_others_are_heard_while_one_site_floods(size: int, caplog: Any) -> None:
     with nats_servers.server() as broker:
         login = Login(urls=(broker.url,))
-        async with open_bus(login) as hub, open_bus(login) as other, hub.hear("rmm.beat.*") as told:
+        async with open_bus(login, sites=SITES) as hub, open_bus(login) as other, hub.hear("rmm.beat.*") as told:
             heard: Counter[str] = Counter()
 
             async def listen() -> None:
@@ -85,7 +87,7 @@ async def test_others_are_answered_while_one_site_floods(caplog: Any) -> None:
 
     with nats_servers.server() as broker:
         login = Login(urls=(broker.url,))
-        async with open_bus(login) as hub, open_bus(login) as other, hub.answer("rmm.ask.*.bundle", reply):
+        async with open_bus(login, sites=SITES) as hub, open_bus(login) as other, hub.answer("rmm.ask.*.bundle", reply):
             answered, took = 0, []
             with flood(broker, "rmm.ask.a.bundle", reply="_INBOX.x.y") as sent:
                 await asyncio.sleep(0.5)
@@ -105,7 +107,7 @@ async def test_others_are_answered_while_one_site_floods(caplog: Any) -> None:
 async def test_what_sites_publish_comes_while_one_floods_with_beats(caplog: Any) -> None:
     with nats_servers.server() as broker:
         login = Login(urls=(broker.url,))
-        async with open_bus(login) as hub, open_bus(login) as other:
+        async with open_bus(login, sites=SITES) as hub, open_bus(login) as other:
             await make_streams(hub.link, sites=("a", "b"))
             async with hub.hear("rmm.beat.*") as told, hub.subscribe("rmm.up.*") as messages:
 
