@@ -23,6 +23,7 @@ from rmm.hub.certificates import client_certificate, collector_name, requested_k
 from rmm.hub.registry import Collector, Invitation, Registry
 from rmm.model.enrolment import (
     ENROL_CONTEXT,
+    HINTS,
     RENEW_CONTEXT,
     Grant,
     Question,
@@ -62,7 +63,10 @@ Told = Callable[[Outcome], None]
 
 
 class _Refused(EnvelopeError):
-    """Not granted; `code` and the message go to whoever asked."""
+    """Not granted; `code` and the message go to whoever asked, who knows by the code what to do."""
+
+    def __init__(self, message: str, *, code: str) -> None:
+        super().__init__(message, code=code, hint=HINTS[code])
 
 
 def answer_enrolment(
