@@ -49,7 +49,7 @@ and `rmm poll --output ndjson` show them; `rmm doctor ENDPOINT` walks the same w
 | `CONFIG` | only a change of configuration helps, there or here |
 | `PROTOCOL_ERROR` | what came is not what WinRM sends |
 | `UNSUPPORTED` | the endpoint has no such capability |
-| `SITE_DOWN` | more than half of its site is out of reach, or, at a hub, nothing is heard of the site: one alert of the site, none of the endpoint |
+| `SITE_DOWN` | over half of its site is out of reach, or the hub hears nothing of it: one alert, none of the endpoint |
 | `COLLECTOR_FAULT` | the site collector's own trouble: one alert of the collector, none of the endpoint |
 
 ## When it is tried again
