@@ -19,11 +19,11 @@ from rmm.durable import hold
 from rmm.errors import BusError, RmmError
 from rmm.hub.authority import Authority
 from rmm.hub.bundle import Bundles, bundle_answers
-from rmm.hub.enrolment import ENROLMENT, RENEWAL, Outcome, answer_enrolment, answer_renewal
+from rmm.hub.enrolment import ENROLMENT, RENEWAL, Told, answer_enrolment, answer_renewal
 from rmm.hub.hub import Reply, Trust
+from rmm.hub.outcomes import Outcomes
 from rmm.hub.revocation import tell_brokers
 from rmm.hub_run import run_crew, run_hub
-from rmm.model.incident import Act
 from rmm.poller.colleagues import forget
 from rmm.settings.load import load_settings
 from rmm.settings.sheet import Flags
@@ -62,14 +62,14 @@ async def _life(
     flags: Flags,
 ) -> App:  # fmt: skip
     """Until the configuration is another one, which is returned."""
-    told: asyncio.Queue[Outcome] = asyncio.Queue(1000)
+    outcomes = Outcomes(app.settings.sites, lambda acts, refused: note(app.fleet, *acts, refused=refused))
     running = asyncio.create_task(
         (run_hub if app.settings.hub.workers == 1 else run_crew)(
             app,
             lambda: _broker(app, authority, say),
             Trust(authority.public_key_of, authority.sign),
-            answers=_answers(folder, app, authority, told),
-            sides=(lambda: _record(app, told), *sides),
+            answers=_answers(folder, app, authority, outcomes.hear),
+            sides=(outcomes.run, *sides),
             ready=lambda: say(f"the hub of {len(app.settings.sites)} sites is at work"),
         )
     )
@@ -86,14 +86,9 @@ async def _life(
         await asyncio.gather(running, changed, return_exceptions=True)
 
 
-def _answers(folder: Path, app: App, authority: Authority, told: asyncio.Queue[Outcome]) -> Mapping[str, Reply]:
+def _answers(folder: Path, app: App, authority: Authority, hear: Told) -> Mapping[str, Reply]:
     """Who answers questions of sites; receipts, the ingest does itself."""
     urls, sites = app.settings.hub.urls, app.settings.sites
-
-    def hear(outcome: Outcome) -> None:
-        with contextlib.suppress(asyncio.QueueFull):  # the log has it
-            told.put_nowait(outcome)
-
     return {
         ENROLMENT: answer_enrolment(authority, sites, urls, app.clock, hear),
         RENEWAL: answer_renewal(authority, urls, app.clock, hear),
@@ -177,16 +172,3 @@ async def _changed(folder: Path, app: App, passphrase: Passphrase, flags: Flags)
             log.error("the configuration was changed and cannot be used, the one before counts: %s", error)  # noqa: TRY400
             continue
         return other
-
-
-async def _record(app: App, told: asyncio.Queue[Outcome]) -> None:
-    """Enrolments and renewals, granted or refused, go into the audit log."""
-    while True:
-        one = await told.get()
-        what = f"refuse {one.what}" if one.refused else one.what
-        detail = " ".join(filter(None, (one.refused, one.detail)))
-        act = Act(at=one.at, who=f"{one.site}/{one.collector}".rstrip("/"), what=what, detail=detail)
-        try:
-            await note(app.fleet, act)
-        except RmmError as error:
-            log.warning("the audit log lacks %s of %s: %s", what, one.site, error)
