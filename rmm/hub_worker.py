@@ -85,7 +85,7 @@ class _Part:
 
     def _trouble(self, error: RmmError | None) -> None:
         with contextlib.suppress(asyncio.QueueFull):
-            self._troubles.put_nowait("" if error is None else str(error) or error.code)
+            self._troubles.put_nowait("" if error is None else error.told)
 
     async def _report(self, hub: Hub, coordinator: SitesCoordinator) -> None:
         """Every second, and at once when something is wrong."""

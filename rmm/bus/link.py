@@ -19,7 +19,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from rmm.bus.connection import Connection, arrived, own_cancellation, translated, translating
-from rmm.bus.login import Login, place, tls_context
+from rmm.bus.login import Login, place, shown, tls_context
 from rmm.errors import BusError
 
 log = logging.getLogger(__name__)
@@ -197,7 +197,7 @@ class Link:
     def _troubled(self, error: BusError) -> None:
         """Tell it once, and again when the reason is another."""
         if self.trouble is None or self.trouble.code != error.code:
-            log.warning("no connection to the broker: %s", error)
+            log.warning("no connection to the broker: %s", error.told)
         self.trouble = error
         if error.code in DEFINITE:
             self._settled.set()
@@ -214,7 +214,7 @@ class Link:
                     await connection.open(url, self._tls)
                     return connection
             except (BusError, TimeoutError) as error:
-                troubles.append(translated(error, "the broker"))
+                troubles.append(translated(error, f"the broker {shown(url)}"))
         raise max(troubles, key=lambda one: one.code not in ("bus.unreachable", "bus.timeout"))
 
 

@@ -97,17 +97,20 @@ async def prepare(
     await make_streams(bus.link, sites=sites, replicas=replicas, share=share)
 
 
-async def check_durability(*, system: Login | None = None, monitor: Sequence[str] = ()) -> None:
-    """Raises BusError (bus.durability) unless all servers that answer sync before they confirm, and one answers."""
+async def check_durability(
+    *, system: Login | None = None, monitor: Sequence[str] = (), code: str = "bus.durability"
+) -> None:
+    """Raises BusError (bus.durability) for a server that does not sync before it confirms, or is not `strict`.
+
+    `code`: of the error when no server answers.
+    """
     answers: dict[str, _Jsz] = {}
     if system is not None:
         answers |= await _ask_system(system)
     for url in monitor:
         answers |= await _ask_monitor(url)
     if not answers:
-        raise BusError(
-            "whether the broker syncs what it confirms is unknown: it did not say", code="bus.durability", hint=_ASK
-        )
+        raise BusError("whether the broker syncs what it confirms is unknown: it did not say", code=code, hint=_ASK)
     for name, one in answers.items():
         check_settings(name, one)
     size = max(one.meta_cluster.cluster_size if one.meta_cluster else 1 for one in answers.values())

@@ -206,7 +206,7 @@ class Puller:
                 await self._pull_on(client)
             except BusError as error:
                 if not told:
-                    log.warning("nothing of %s can be read: %s", self._pattern, error)
+                    log.warning("nothing of %s can be read: %s", self._pattern, error.told)
                 told = True
                 await asyncio.sleep(1.0)
 

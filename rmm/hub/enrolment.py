@@ -140,7 +140,7 @@ def _answering(
     told: Told,
     decide: Callable[[str, bytes, datetime], tuple[Grant, Outcome]],
 ) -> Reply:
-    quiet = _Quiet()
+    quiet = Quiet()
 
     async def reply(subject: str, data: bytes) -> bytes:
         now = clock.now()
@@ -166,7 +166,7 @@ def _answering(
     return reply
 
 
-class _Quiet:
+class Quiet:
     """One word an hour of who is refused for one reason, however often it asks."""
 
     def __init__(self) -> None:
