@@ -215,7 +215,7 @@ class Authority:
         return self._login(urls, jwt, self._secrets.hub, HUB_INBOX, proxy)
 
     def system_login(self, urls: Sequence[str], now: datetime, lasts: timedelta = _SYSTEM_LASTS) -> Login:
-        """How the hub logs on in the system account: to tell servers of claims, ask how they are set, hear of refusals."""
+        """How the hub logs on in the system account: to tell servers of claims, to ask and to hear them."""
         seed = nkeys.new_seed(nkeys.USER)
         jwt = user_jwt(
             self._secrets.system,

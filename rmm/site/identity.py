@@ -129,8 +129,8 @@ class Identity:
         return BusError(
             f"certificate and login of this collector ended {self.expires_at:%Y-%m-%d %H:%M} UTC: enrol it again",
             code="bus.refused",
-            hint=f"`rmm hub revoke {self.site} --collector {self.collector}` and `rmm hub invite {self.site}` at the hub; "
-            "here, move the folder `site` away and `rmm site enroll TOKEN`. Polling goes on, and nothing is lost.",
+            hint=f"At the hub `rmm hub revoke {self.site} --collector {self.collector}`, `rmm hub invite {self.site}`; "
+            "here move the folder `site` away, and `rmm site enroll TOKEN`. Polling goes on, and nothing is lost.",
         )
 
     def sign(self, data: bytes) -> bytes:
