@@ -74,8 +74,9 @@ end of its disk within some days; see [the store](store.md).
 A hub says as well what it knows of sites: `collector_down` (one of several collectors of a site is not heard; when none
 is, it is `site_down`), `link_slow` (what waits at the site gets older, although it is heard), `collector_offset` (a
 collector's clock is a minute or more from the hub's), `collector_certificate` (it was not renewed and ends soon),
-`collector_spool` (what may wait at a site is nearly full, or something of it was given up) and `hub_disk` (the hub can
-store nothing; it is told straight to the channels). [Sites](sites.md) has when each is raised and ends.
+`collector_spool` (what may wait at a site is nearly full, or something of it was given up), `hub_disk` (the hub can
+store nothing) and `hub_broker` (its broker may lose what it has confirmed, so the hub has ended); the last two are told
+straight to the channels. [Sites](sites.md) has when each is raised and ends.
 
 `duplicate_identity` names endpoints that report one SMBIOS UUID, one installation, one machine
 SID (where an installation is not told), or one name at a site: cloned, or listed twice.

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rmm.app import App
 from rmm.bus.jetstream import JetStreamBus, open_bus
-from rmm.bus.provision import check_durability, prepare
+from rmm.bus.provision import check_those_that_answer, prepare
 from rmm.bus.subjects import GUARD
 from rmm.configured import Passphrase
 from rmm.coordinator import tell_fault
@@ -151,9 +151,8 @@ def _opened(app: App, authority: Authority) -> AbstractAsyncContextManager[JetSt
 async def _check(bus: JetStreamBus, app: App, authority: Authority) -> None:
     """Raises BusError once the broker promises too little, which people hear of before the hub ends for it."""
 
-    async def check() -> None:
-        system = authority.system_login(app.settings.hub.urls, app.clock.now())
-        await check_durability(system=system, code="bus.timeout")
+    async def check() -> bool:
+        return await check_those_that_answer(system=authority.system_login(app.settings.hub.urls, app.clock.now()))
 
     try:
         await keep_checking(bus, check)

@@ -20,10 +20,10 @@ OFTEN_S = 60.0  # between two checks
 AGAIN_S = 5.0  # after one that found nobody to ask
 
 
-async def keep_checking(bus: JetStreamBus, check: Callable[[], Awaitable[None]]) -> None:
+async def keep_checking(bus: JetStreamBus, check: Callable[[], Awaitable[bool]]) -> None:
     """Until cancelled. Raises BusError (bus.durability) for a broker that has become lax.
 
-    `check`: asks the servers that are there; what else it raises means that it has to be asked again.
+    `check`: asks the servers, and says whether any has answered; what else it raises says that none has.
     """
     loop = asyncio.get_running_loop()
     checked, due = bus.link.client, loop.time() + OFTEN_S
@@ -32,11 +32,11 @@ async def keep_checking(bus: JetStreamBus, check: Callable[[], Awaitable[None]])
         client = bus.link.client
         if client is None or (client is checked and loop.time() < due):
             continue
+        checked, due = client, loop.time() + AGAIN_S
         try:
-            await check()
-            checked, due = client, loop.time() + OFTEN_S
+            if await check():
+                due = loop.time() + OFTEN_S
         except BusError as error:
             if error.code == "bus.durability":
                 raise
             log.debug("whether the broker syncs is not known now: %s", error)
-            checked, due = client, loop.time() + AGAIN_S

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from rmm.errors import BusError, BusFull, KeyTaken
-from rmm.ports import Bus, Delivery, Keyed
+from rmm.ports import Bus, Delivery, Keyed, Told
 
 
 async def taken(messages: AsyncIterator[Delivery], count: int, *, ack: bool = True) -> list[Delivery]:
@@ -254,7 +254,7 @@ async def test_a_site_that_says_much_is_not_heard_instead_of_others(broker: Any,
             if n in (1000, 4000):
                 await other.tell("rmm.beat.b", b"%d" % n)
         await other.tell("rmm.beat.c", b"last")
-        found = []
+        found: list[Told] = []
         async with asyncio.timeout(20):
             while not found or found[-1].subject != "rmm.beat.c":
                 if not found:
@@ -274,7 +274,7 @@ async def test_large_things_that_are_told_have_a_bound_in_bytes(broker: Any) -> 
             await other.tell("rmm.beat.a", b"%02d" % n + bytes(300_000))
         await other.tell("rmm.beat.b", b"2")
         await asyncio.sleep(1.0)
-        found = []
+        found: list[Told] = []
         async with asyncio.timeout(20):
             while not found or found[-1].data != b"2":
                 found.append(await anext(told))

@@ -10,6 +10,7 @@ from runner import scenarios
 
 from rmm.core.alerting.site import RULES
 from rmm.hub_run import HUB_DISK
+from rmm.hub_service import HUB_BROKER
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "failures.md").read_text(encoding="utf-8")
@@ -71,4 +72,4 @@ def test_a_refusal_says_what_to_do() -> None:
 
 
 def test_what_befalls_sites_and_collectors_is_explained() -> None:
-    assert [one for one in sorted({*RULES, HUB_DISK}) if f"`{one}`" not in PAGE] == []
+    assert [one for one in sorted({*RULES, HUB_DISK, HUB_BROKER}) if f"`{one}`" not in PAGE] == []

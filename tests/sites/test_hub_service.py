@@ -14,8 +14,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from sites_world import Configured, World, brokers
-from test_renewal import enrolled_at
+from sites_world import Configured, World, brokers, enrolled_at
 
 from rmm.bus.asking import open_asker
 from rmm.errors import BusError
@@ -71,7 +70,7 @@ async def until(condition: Callable[[], Any], within_s: float = 30.0) -> None:
 
 
 @pytest.fixture
-def served(world: World, authority: Authority, tmp_path: Path) -> Iterator[Served]:
+def served(world: World, authority: Authority, tmp_path: Path) -> Served:
     config = authority.folder.parent
     (config / "rmm.yaml").write_text(
         f"data: {tmp_path / 'data'}\nhub: {{urls: ['{world.urls[0]}']}}\nsites: [{{id: berlin}}, {{id: tokyo}}]\n"
@@ -167,7 +166,7 @@ async def test_logins_that_the_broker_refuses_are_counted_and_in_the_audit_log(s
         await until(lambda: [row[:2] for row in served.rows(count)] == wanted, 20)
         assert all(number >= 1 for *_, number in served.rows(count))
         assert served.rows(count)[2][2] >= 2  # each time
-        acts = "SELECT count(*) FROM acts WHERE what = 'refuse log on'"
+        acts = "SELECT count(*) FROM act WHERE what = 'refuse log on'"
         assert served.rows(acts) == [(5,)]
     lines = [one.message for one in caplog.records if "refused a login" in one.message]
     assert len(lines) == 5
