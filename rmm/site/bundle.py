@@ -138,13 +138,13 @@ class Bundles:
             self._fetching = ""
             return data is not None and await asyncio.to_thread(self._take, data)
         except BusError as error:
-            self._fetching = f"the configuration cannot be fetched: {error}"
+            self._fetching = f"the configuration cannot be fetched: {error.told}"
         except EnvelopeError as error:
             self._partial = None
             self._fetching = str(error)
             self._count(str(error))
         except RmmError as error:
-            self._fetching = f"the configuration cannot be kept: {error}"
+            self._fetching = f"the configuration cannot be kept: {error.told}"
             log.warning("%s", self._fetching)
         return False
 

@@ -14,7 +14,7 @@ from typing import Any
 import nats_servers
 import pytest
 
-from rmm.bus.jetstream import Login, open_bus
+from rmm.bus.jetstream import SHARE, Login, open_bus
 from rmm.bus.provision import make_streams
 from rmm.errors import BusError
 
@@ -131,3 +131,37 @@ async def test_what_sites_publish_comes_while_one_floods_with_beats(caplog: Any)
                 task.cancel()
     print("published and taken after", took)
     assert len(caplog.records) <= 2
+
+
+async def test_a_site_has_its_share_of_each_second_also_after_a_restart_of_the_broker() -> None:
+    async def reply(subject: str, question: bytes) -> bytes:
+        return question
+
+    with nats_servers.server() as broker:
+        login = Login(urls=(broker.url,))
+        async with open_bus(login, sites=SITES) as hub, open_bus(login) as other:
+            async with hub.hear("rmm.beat.*") as told, hub.answer("rmm.ask.*.x", reply):
+                for again in range(2):
+                    for n in range(SHARE + 20):
+                        await other.tell("rmm.beat.a", b"%d" % n)
+                    await other.tell("rmm.beat.b", b"calm")
+                    heard = []
+                    async with asyncio.timeout(10):
+                        while not heard or heard[-1] != b"calm":
+                            heard.append((await anext(told)).data)
+                    assert heard == [*(b"%d" % n for n in range(SHARE)), b"calm"]
+                    for _ in range(3):  # the next second
+                        await asyncio.sleep(1.2)
+                        await other.tell("rmm.beat.a", b"next")
+                        async with asyncio.timeout(5):
+                            assert (await anext(told)).data == b"next"
+                    assert await other.ask("rmm.ask.a.x", b"1", timeout_s=2) == b"1"
+                    if not again:
+                        broker.kill()
+                        await asyncio.to_thread(broker.start)
+                        async with asyncio.timeout(20):
+                            while not (hub.connected and other.connected):
+                                await asyncio.sleep(0.05)
+            with pytest.raises(BusError) as error:  # nobody listens any more
+                await other.ask("rmm.ask.a.x", b"", timeout_s=2)
+            assert error.value.code == "bus.nobody"
