@@ -13,12 +13,14 @@ from typing import NamedTuple
 
 from rmm import errors
 from rmm.model import observation
+from rmm.model.enrolment import HINTS
 
 SOURCE = Path(errors.__file__).parent
 PAGE = Path(__file__).with_name("failures.md")
 END = 1_000_000  # a line behind all others
 # Rows of tables by number or identifier: core.records, winrm.kdc.
 TABLES = {"Verdict": ("code", "retry", "hint", "status"), "_Meaning": ("code", "status", "retry", "text", "hint")}
+REFUSAL = "_Refused"  # of an enrolment or renewal: its code is in `HINTS`
 LEFT_OUT = {"lab"}  # what the lab raises, no administrator of a fleet sees
 
 HEAD = """# What can fail, and what to do
@@ -47,7 +49,7 @@ and `rmm poll --output ndjson` show them; `rmm doctor ENDPOINT` walks the same w
 | `CONFIG` | only a change of configuration helps, there or here |
 | `PROTOCOL_ERROR` | what came is not what WinRM sends |
 | `UNSUPPORTED` | the endpoint has no such capability |
-| `SITE_DOWN` | more than half of its site is out of reach: one alert of the site, none of the endpoint |
+| `SITE_DOWN` | over half of its site is out of reach, or the hub hears nothing of it: one alert, none of the endpoint |
 | `COLLECTOR_FAULT` | the site collector's own trouble: one alert of the collector, none of the endpoint |
 
 ## When it is tried again
@@ -68,6 +70,14 @@ stood still, so timeouts of that time say nothing), `collector_sockets` (too few
 and `collector_disk` (history waits and readings are in the spool alone; or nothing can be stored at all: exit code 1,
 and what is not stored is not called polled). `collector_budget` warns that the data folder reaches its budget or the
 end of its disk within some days; see [the store](store.md).
+
+A hub says as well what it knows of sites: `collector_down` (one of several collectors of a site is not heard; when none
+is, it is `site_down`), `link_slow` (what waits at the site gets older, although it is heard), `collector_offset` (a
+collector's clock is a minute or more from the hub's), `collector_certificate` (it was not renewed and ends soon),
+`collector_spool` (what may wait at a site is nearly full, or something of it was given up), `hub_disk` (the hub can
+store nothing) and `hub_broker` (its broker may lose what it has confirmed, so the hub has ended); the last two are told
+straight to the channels. [Sites](sites.md) has when each is raised and ends.
+
 `duplicate_identity` names endpoints that report one SMBIOS UUID, one installation, one machine
 SID (where an installation is not told), or one name at a site: cloned, or listed twice.
 
@@ -98,6 +108,7 @@ def faults() -> list[Known]:
     for tree in trees:
         found.update(_in_module(tree, constants))
     found.update(_by_number())
+    found.update(_of_enrolment())
     told = {one.code for one in found if one.hint != "-"}
     return sorted(one for one in found if one.hint != "-" or one.code not in told)
 
@@ -117,6 +128,12 @@ def _by_number() -> Iterator[Known]:
     quota = errors.QuotaError
     for code, retry, _ in _QUOTA.values():
         yield Known(code, quota.status, retry, _PLUGIN_HINT if code == "quota.plugin" else quota.hint)
+
+
+def _of_enrolment() -> Iterator[Known]:
+    """What the hub refuses; the site knows by the code what to do."""
+    for code, hint in HINTS.items():
+        yield Known(code, errors.EnvelopeError.status, errors.EnvelopeError.retry, hint)
 
 
 def _in_module(tree: ast.Module, constants: dict[str, ast.expr]) -> Iterator[Known]:
@@ -143,6 +160,8 @@ def _assigned(nodes: Iterable[ast.AST], before: int) -> dict[str, ast.expr]:
 
 def _fault(call: ast.Call, names: dict[str, ast.expr]) -> Known | None:
     name = call.func.id if isinstance(call.func, ast.Name) else ""
+    if name == REFUSAL:
+        return None
     given = {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg}
     if name == "Fault":
         given = dict(zip(("code", "retry", "hint"), call.args, strict=False)) | given

@@ -42,6 +42,11 @@ class RmmError(Exception):
         self.status = status or type(self).status
         self.hint = hint or type(self).hint
 
+    @property
+    def told(self) -> str:
+        """What is wrong and what to do, where both have one line: in logs, in what a process says of itself."""
+        return "; ".join(filter(None, (str(self), self.hint)))
+
 
 class ConfigError(RmmError):
     """The operator's configuration cannot be used.
@@ -259,6 +264,10 @@ class BusFull(BusError):
     """The bus holds as much of this subject as it may, until some of it is acknowledged."""
 
     code = "bus.full"
+    hint = (
+        "The hub takes less than comes: does `rmm hub run` run, and what does its log say? It goes on by itself; what "
+        "is observed waits at the site."
+    )
 
 
 class KeyTaken(RmmError):

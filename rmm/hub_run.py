@@ -255,7 +255,7 @@ class _Telling:
     def trouble(self, error: RmmError | None) -> None:
         """Something cannot be stored; None: it can again, which the log has."""
         if error is not None:
-            task = asyncio.create_task(self._tell(f"the hub takes nothing of its sites: {error}"))
+            task = asyncio.create_task(self._tell(f"the hub takes nothing of its sites: {error.told}"))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 

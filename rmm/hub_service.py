@@ -6,24 +6,27 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 from rmm.app import App
 from rmm.bus.jetstream import JetStreamBus, open_bus
-from rmm.bus.provision import prepare
+from rmm.bus.provision import check_those_that_answer, prepare
 from rmm.bus.subjects import GUARD
 from rmm.configured import Passphrase
+from rmm.coordinator import tell_fault
 from rmm.coordinator.acts import note
 from rmm.durable import hold
 from rmm.errors import BusError, RmmError
 from rmm.hub.authority import Authority
+from rmm.hub.brokers import keep_checking
 from rmm.hub.bundle import Bundles, bundle_answers
-from rmm.hub.enrolment import ENROLMENT, RENEWAL, Outcome, answer_enrolment, answer_renewal
+from rmm.hub.enrolment import ENROLMENT, RENEWAL, Told, answer_enrolment, answer_renewal
 from rmm.hub.hub import Reply, Trust
+from rmm.hub.logins import hear_logins
+from rmm.hub.outcomes import Outcomes
 from rmm.hub.revocation import tell_brokers
 from rmm.hub_run import run_crew, run_hub
-from rmm.model.incident import Act
 from rmm.poller.colleagues import forget
 from rmm.settings.load import load_settings
 from rmm.settings.sheet import Flags
@@ -35,6 +38,8 @@ LOOK_S = 5.0  # between two looks at the configuration
 RETRY_S = (1.0, 5.0)  # between two looks for a broker, at first and at most
 FORGET_S = 30.0  # between two looks at who was revoked
 BROKER_S = 10.0  # for one of them
+FINAL = ("bus.durability", "bus.version", "bus.url", "bus.tls")  # what no waiting mends
+HUB_BROKER = "hub_broker"  # the alert that it is too lax, told straight to the channels
 CLUSTER = 3  # servers from which on there are three copies of what the broker keeps
 
 Say = Callable[[str], None]
@@ -62,14 +67,14 @@ async def _life(
     flags: Flags,
 ) -> App:  # fmt: skip
     """Until the configuration is another one, which is returned."""
-    told: asyncio.Queue[Outcome] = asyncio.Queue(1000)
+    outcomes = Outcomes(app.settings.sites, lambda acts, refused: note(app.fleet, *acts, refused=refused))
     running = asyncio.create_task(
         (run_hub if app.settings.hub.workers == 1 else run_crew)(
             app,
-            lambda: _broker(app, authority, say),
+            lambda: _broker(app, authority, say, outcomes.hear),
             Trust(authority.public_key_of, authority.sign),
-            answers=_answers(folder, app, authority, told),
-            sides=(lambda: _record(app, told), *sides),
+            answers=_answers(folder, app, authority, outcomes.hear),
+            sides=(outcomes.run, *sides),
             ready=lambda: say(f"the hub of {len(app.settings.sites)} sites is at work"),
         )
     )
@@ -86,14 +91,9 @@ async def _life(
         await asyncio.gather(running, changed, return_exceptions=True)
 
 
-def _answers(folder: Path, app: App, authority: Authority, told: asyncio.Queue[Outcome]) -> Mapping[str, Reply]:
+def _answers(folder: Path, app: App, authority: Authority, hear: Told) -> Mapping[str, Reply]:
     """Who answers questions of sites; receipts, the ingest does itself."""
     urls, sites = app.settings.hub.urls, app.settings.sites
-
-    def hear(outcome: Outcome) -> None:
-        with contextlib.suppress(asyncio.QueueFull):  # the log has it
-            told.put_nowait(outcome)
-
     return {
         ENROLMENT: answer_enrolment(authority, sites, urls, app.clock, hear),
         RENEWAL: answer_renewal(authority, urls, app.clock, hear),
@@ -102,17 +102,17 @@ def _answers(folder: Path, app: App, authority: Authority, told: asyncio.Queue[O
 
 
 @asynccontextmanager
-async def _broker(app: App, authority: Authority, say: Say) -> AsyncIterator[JetStreamBus]:
+async def _broker(app: App, authority: Authority, say: Say, hear: Told) -> AsyncIterator[JetStreamBus]:
     """The bus, as soon as there is a broker, with its streams; looked for again and again.
 
-    Raises BusError for a broker that promises too little.
+    Raises BusError for a broker that promises too little; also later, as an ExceptionGroup with it.
     """
     urls = app.settings.hub.urls
     wait_s, silent = RETRY_S[0], True
     while True:
         try:
             async with contextlib.AsyncExitStack() as stack:
-                bus = await stack.enter_async_context(open_bus(authority.login(urls, app.clock.now()), wait_s=BROKER_S))
+                bus = await stack.enter_async_context(_opened(app, authority))
                 system = authority.system_login(urls, app.clock.now())
                 await prepare(
                     bus, sites=list(app.settings.sites), replicas=3 if len(urls) >= CLUSTER else 1, system=system
@@ -122,20 +122,44 @@ async def _broker(app: App, authority: Authority, say: Say) -> AsyncIterator[Jet
                 stack_open = stack.pop_all()
             break
         except BusError as error:
-            if error.code in ("bus.durability", "bus.url", "bus.tls"):
+            if error.code in FINAL:
                 raise
             if silent:
-                say(f"no broker yet, it is looked for again: {error}")
+                say(f"no broker yet, it is looked for again: {error.told}")
                 silent = False
             await asyncio.sleep(wait_s)
             wait_s = min(2 * wait_s, RETRY_S[1])
-    async with stack_open:
-        forgetting = asyncio.create_task(_forget(bus, authority))
+    async with stack_open, asyncio.TaskGroup() as group:
+        beside = [
+            group.create_task(one)
+            for one in (
+                _forget(bus, authority), _check(bus, app, authority), hear_logins(authority, urls, app.clock, hear)
+            )
+        ]  # fmt: skip
         try:
             yield bus
         finally:
-            forgetting.cancel()
-            await asyncio.gather(forgetting, return_exceptions=True)
+            for task in beside:
+                task.cancel()
+
+
+def _opened(app: App, authority: Authority) -> AbstractAsyncContextManager[JetStreamBus]:
+    login = authority.login(app.settings.hub.urls, app.clock.now())
+    return open_bus(login, wait_s=BROKER_S, sites=list(app.settings.sites))
+
+
+async def _check(bus: JetStreamBus, app: App, authority: Authority) -> None:
+    """Raises BusError once the broker promises too little, which people hear of before the hub ends for it."""
+
+    async def check() -> bool:
+        return await check_those_that_answer(system=authority.system_login(app.settings.hub.urls, app.clock.now()))
+
+    try:
+        await keep_checking(bus, check)
+    except BusError as error:
+        with contextlib.suppress(TimeoutError):
+            await tell_fault(app.channels(), app.clock, HUB_BROKER, f"the hub has ended: {error.told}")
+        raise
 
 
 async def _forget(bus: JetStreamBus, authority: Authority) -> None:
@@ -158,7 +182,7 @@ def _told(what: str) -> Iterator[None]:
     try:
         yield
     except BusError as error:
-        log.warning("%s: %s", what, error)
+        log.warning("%s: %s", what, error.told)
 
 
 async def _changed(folder: Path, app: App, passphrase: Passphrase, flags: Flags) -> App:
@@ -174,19 +198,6 @@ async def _changed(folder: Path, app: App, passphrase: Passphrase, flags: Flags)
             other = App(load_settings(folder, flags), passphrase)
             _ = other.rulebook, other.routing()
         except RmmError as error:
-            log.error("the configuration was changed and cannot be used, the one before counts: %s", error)  # noqa: TRY400
+            log.error("the configuration was changed and cannot be used, the one before counts: %s", error.told)  # noqa: TRY400
             continue
         return other
-
-
-async def _record(app: App, told: asyncio.Queue[Outcome]) -> None:
-    """Enrolments and renewals, granted or refused, go into the audit log."""
-    while True:
-        one = await told.get()
-        what = f"refuse {one.what}" if one.refused else one.what
-        detail = " ".join(filter(None, (one.refused, one.detail)))
-        act = Act(at=one.at, who=f"{one.site}/{one.collector}".rstrip("/"), what=what, detail=detail)
-        try:
-            await note(app.fleet, act)
-        except RmmError as error:
-            log.warning("the audit log lacks %s of %s: %s", what, one.site, error)

@@ -85,7 +85,7 @@ class _Part:
 
     def _trouble(self, error: RmmError | None) -> None:
         with contextlib.suppress(asyncio.QueueFull):
-            self._troubles.put_nowait("" if error is None else str(error) or error.code)
+            self._troubles.put_nowait("" if error is None else error.told)
 
     async def _report(self, hub: Hub, coordinator: SitesCoordinator) -> None:
         """Every second, and at once when something is wrong."""
@@ -105,7 +105,7 @@ class _Part:
 async def connected(app: App, authority: Authority) -> AsyncIterator[Bus]:
     """A connection of this process's own, that is looked for as long as it takes."""
     login = authority.login(app.settings.hub.urls, app.clock.now())
-    async with open_bus(login, wait_s=2.0, patient=True) as bus:
+    async with open_bus(login, wait_s=2.0, patient=True, sites=()) as bus:
         yield bus
 
 

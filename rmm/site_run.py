@@ -233,8 +233,8 @@ class _Life:
             await self._told(summary, began)
         except RmmError as failed:
             error = failed
-            log.warning("a round failed: %s", failed)
-        self._trouble = f"the last round failed: {error}" if error else ""
+            log.warning("a round failed: %s", failed.told)
+        self._trouble = f"the last round failed: {error.told}" if error else ""
         self._polled_at = self._clock.now()
         if self._bundles.tried(error, app.settings.bundle):
             self._end(AGAIN)
@@ -322,7 +322,8 @@ class _Life:
         try:
             await enrolling.renew(bus, self._identity, self._clock)
         except RmmError as error:
-            log.warning("the certificate was not renewed, it is good until %s: %s", self._identity.expires_at, error)
+            until = f"the certificate was not renewed, it is good until {self._identity.expires_at}: {error.told}"
+            log.warning("%s", ended.told if (ended := self._identity.ended(self._clock.now())) else until)
             return False
         self._say("the certificate was renewed")
         return True
@@ -345,11 +346,11 @@ class _Life:
         link = "up" if bus is not None and bus.connected and self._forwarder.reached else "down"
         if link != self._link[0]:
             self._link = (link, self._clock.now())
-        trouble = bus.trouble if bus is not None and link == "down" else None
+        trouble = (self._identity.ended(self._clock.now()) or bus.trouble) if bus and link == "down" else None
         spooled = await self._spooled()
         status = Status(
             pid=os.getpid(), beat=with_log(self._beat(), spooled), link=link, link_since=self._link[1],
-            trouble=str(trouble) if trouble else "", acknowledged_at=spooled.heard, doing=doing,
+            trouble=trouble.told if trouble else "", acknowledged_at=spooled.heard, doing=doing,
         )  # fmt: skip
         await asyncio.to_thread(control.write_status, self._data, status)
 

@@ -16,7 +16,7 @@ from typing import Any
 from nats import errors
 from nats.aio.client import Client
 
-from rmm.bus.login import Login, place
+from rmm.bus.login import Login, place, shown
 from rmm.bus.nkeys import public_key, sign_nonce
 from rmm.bus.tunnel import Tunnel
 from rmm.bus.websocket import WebSocket
@@ -30,6 +30,20 @@ STEP_S = 5  # for one step of connecting
 PING_S = 10  # two pings without an answer: the connection is dead
 PENDING_BYTES = 1 << 20  # that may wait to be written to a connection that does not take it
 FLUSH_S = 5.0
+AT_A_TIME = 64  # messages
+
+_UNREACHABLE = (
+    "Does the broker run there, and do firewalls let this machine reach it? It is tried again by itself, and what is "
+    "observed waits meanwhile."
+)
+_SILENT = (
+    "Whoever is asked is overloaded or stands still, or the link is slow: the logs of the broker and of the hub say "
+    "more. It is tried again by itself."
+)
+_NOBODY = "Start `rmm hub run`: it answers, and makes at the broker what sites need."
+_CERTIFICATE = "Has the certificate of this collector expired, or is it of another authority? Then enrol it again."
+_LOGIN = "Was this collector revoked, or has its login expired? Then enrol it again."
+_OURS = "Is it our broker? Its certificate must be of the hub's authority."
 
 _REFUSED = re.compile(r"authoriz|authentic|revoked|expired|account", re.IGNORECASE)
 
@@ -44,16 +58,29 @@ class _Harmless(logging.Filter):
 logging.getLogger("asyncio").addFilter(_Harmless())
 
 
+class _Paced(Client):
+    """Reads some messages at a time: where they never end, everything else has its turn between them."""
+
+    _read = 0
+
+    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
+        await super()._process_msg(sid, subject, reply, data, headers)
+        self._read += 1
+        if self._read % AT_A_TIME == 0:
+            await asyncio.sleep(0)
+
+
 class Connection:
     """A client that is connected, or was: `gone` is set then."""
 
     def __init__(self, login: Login) -> None:
-        self.client = Client()
+        self.client = _Paced()
         self.gone = asyncio.Event()
         self._login = login
         self._tunnel: Tunnel | None = None
         self._must_tls = False
         self._connecting = True
+        self._name = "the broker"
 
     @property
     def server(self) -> Mapping[str, Any]:
@@ -62,6 +89,7 @@ class Connection:
 
     async def open(self, url: str, tls: ssl.SSLContext) -> None:
         """Connect to this server. Raises BusError; the caller has the deadline."""
+        self._name = f"the broker {shown(url)}"
         try:
             with own_cancellation():
                 await self._log_on(await self._way(url, tls))
@@ -69,7 +97,7 @@ class Connection:
             await self.aclose(within_s=0.5)  # a handshake of TLS that failed never ends for nats-py
             if not isinstance(error, Exception):
                 raise
-            raise translated(error, "the broker") from error  # whatever it is: a broker may say anything
+            raise translated(error, self._name) from error  # whatever it is: a broker may say anything
         self._connecting = False
 
     async def _way(self, url: str, tls: ssl.SSLContext) -> dict[str, Any]:
@@ -110,14 +138,14 @@ class Connection:
             user_jwt_cb=login.jwt.encode if login.jwt else None,
         )
         if not self.client.is_connected:
-            raise _not_admitted()
+            raise _not_admitted(self._name)
         self._check_tls()
         check_version(self.server)
         await self.client.flush(STEP_S)
 
     def _check_tls(self) -> None:
         if self._must_tls and not self.server.get("tls_required"):
-            raise BusError("the broker offers no TLS, but its address is tls://", code="bus.tls")
+            raise BusError(f"{self._name} offers no TLS, but its address is tls://", code="bus.tls", hint=_OURS)
 
     def _signature(self, nonce: str) -> bytes:
         self._check_tls()  # before anything of the user is said
@@ -129,7 +157,8 @@ class Connection:
     async def _failed(self, error: Exception) -> None:
         if self._connecting:  # nats-py would try again, in its own way
             closed = isinstance(error, (ConnectionError, errors.UnexpectedEOF))
-            raise _not_admitted() if closed and self.server.get("tls_required") else translated(error)
+            wants_tls = closed and self.server.get("tls_required")
+            raise _not_admitted(self._name) if wants_tls else translated(error, self._name)
         log.debug("the broker: %s", error)
         if "permissions violation" in str(error).lower():
             log.warning("the broker: %s", error)
@@ -171,9 +200,8 @@ async def arrived(client: Client, within_s: float = FLUSH_S) -> None:
         await client.flush(int(within_s))
 
 
-def _not_admitted(said: str = "it closes the connection") -> BusError:
-    hint = "Has the certificate of this collector expired, or is it of another authority? Then enrol it again."
-    return BusError(f"the broker may want another certificate: {said}", code="bus.refused", hint=hint)
+def _not_admitted(name: str, said: str = "it closes the connection") -> BusError:
+    return BusError(f"{name} may want another certificate: {said}", code="bus.refused", hint=_CERTIFICATE)
 
 
 def translated(error: BaseException, what: str = "") -> BusError:
@@ -182,21 +210,21 @@ def translated(error: BaseException, what: str = "") -> BusError:
     text = f"{what}: {said}" if what else said
     if isinstance(error, BusError):
         return error
-    if isinstance(error, ssl.SSLError) and "_ALERT_" in said:
-        return _not_admitted(said)  # the other side is the one that is not content
+    name = what or "the broker"
+    if "_ALERT_" in said:  # of TLS, whatever it comes in: the other side is the one that is not content
+        return _not_admitted(name, said)
     if isinstance(error, (ssl.SSLError, ssl.CertificateError)):
-        return BusError(text, code="bus.tls", hint="Is it our broker? Its certificate must be of the hub's authority.")
+        return BusError(text, code="bus.tls", hint=_OURS)
     if isinstance(error, errors.NoRespondersError):
-        return BusError(f"nobody answers{' ' + what if what else ''}", code="bus.nobody")
+        return BusError(f"nobody answers{' ' + what if what else ''}", code="bus.nobody", hint=_NOBODY)
     if isinstance(error, TimeoutError):
-        return BusError(f"no answer{' to ' + what if what else ''} in time", code="bus.timeout")
+        return BusError(f"{name}: no answer in time", code="bus.timeout", hint=_SILENT)
     if isinstance(error, errors.MaxPayloadError):
         return BusError(f"{what} is larger than the broker takes", code="bus.size")
     if isinstance(error, errors.AuthorizationError) or (isinstance(error, errors.Error) and _REFUSED.search(said)):
-        hint = "Was this collector revoked, or has its login expired? Then enrol it again."
-        return BusError(f"the broker refuses the login: {said}", code="bus.refused", hint=hint)
+        return BusError(f"{name} refuses the login: {said}", code="bus.refused", hint=_LOGIN)
     if isinstance(error, OSError):
-        return BusError(text, code="bus.unreachable")
+        return BusError(text, code="bus.unreachable", hint=_UNREACHABLE)
     return BusError(text)
 
 

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from nats.aio.msg import Msg
 
 from rmm.bus import subjects
 from rmm.bus.api import stored
+from rmm.bus.fair import Heard, Seldom, Turn, Turns, payer_of
 from rmm.bus.keyvalue import JetStreamKeys
-from rmm.bus.link import WAIT_S, Link, Listening
+from rmm.bus.link import WAIT_S, Link, Listener, Listening
 from rmm.bus.login import Login
 from rmm.bus.pulling import ACK_WAIT_S, Puller
 from rmm.errors import BusError
@@ -28,9 +28,9 @@ __all__ = ["MAX_MESSAGE", "JetStreamBus", "Login", "open_bus"]
 log = logging.getLogger(__name__)
 
 MAX_MESSAGE = 512 << 10  # bytes of one message in the stream
-MOST_TOLD = 1024  # that a listener has not taken; the oldest are lost then
-MOST_ANSWERS, MOST_QUESTIONS = 16, 256  # answered at the same time, and waiting for it; more get no answer
 ANSWER_S = 30.0  # for one answer
+SHARE = 32  # beats, or questions of one kind, that a hub hears of a site in a second
+BOUNDED = (["rmm", "beat"], ["rmm", "ask"], ["rmm", "enroll"])  # how subjects begin of which it is so
 
 Reply = Callable[[str, bytes], Awaitable[bytes]]
 
@@ -38,9 +38,10 @@ Reply = Callable[[str, bytes], Awaitable[bytes]]
 class JetStreamBus:
     """`ports.Bus` over one connection; make it with `open_bus`."""
 
-    def __init__(self, link: Link, ack_wait_s: float = ACK_WAIT_S) -> None:
+    def __init__(self, link: Link, ack_wait_s: float = ACK_WAIT_S, sites: Sequence[str] | None = None) -> None:
         self.link = link
         self._ack_wait_s = ack_wait_s
+        self._sites = sites
 
     @property
     def connected(self) -> bool:
@@ -76,7 +77,7 @@ class JetStreamBus:
         heard = _Heard(self.link)
         self.link.at_end.add(heard.end)
         try:
-            async with self.link.listening(Listening(pattern, heard.arrived)):
+            async with self.link.listening(*self._by_site(pattern, heard.arrived)):
                 yield heard
         finally:
             self.link.at_end.discard(heard.end)
@@ -92,10 +93,18 @@ class JetStreamBus:
         answering = _Answering(self.link, reply)
         queue = f"answer-{subjects.durable(pattern)}"
         try:
-            async with self.link.listening(Listening(pattern, answering.asked, queue=queue)):
+            async with self.link.listening(*self._by_site(pattern, answering.asked, queue=queue)):
                 yield
         finally:
             await answering.aclose()
+
+    def _by_site(self, pattern: str, called: Listener, *, queue: str = "") -> list[Listening]:
+        """Of what sites say: for each of them its own, with its share. Of other things, or for a site, the pattern."""
+        words = pattern.split(".")
+        if self._sites is None or words[:2] not in BOUNDED:
+            return [Listening(pattern, called, queue=queue)]
+        sites = self._sites if words[1] != "enroll" and words[2] == "*" else words[2:3]
+        return [Listening(".".join([*words[:2], site, *words[3:]]), called, queue=queue, share=SHARE) for site in sites]
 
     def keys(self, bucket: str, *, ttl_s: float = 0.0) -> JetStreamKeys:
         """A bucket of keys. `ttl_s` in whole seconds, rounded up."""
@@ -108,17 +117,23 @@ class JetStreamBus:
 
 @asynccontextmanager
 async def open_bus(
-    login: Login, *, wait_s: float = 10.0, patient: bool = False, ack_wait_s: float = ACK_WAIT_S
+    login: Login,
+    *,
+    wait_s: float = 10.0,
+    patient: bool = False,
+    ack_wait_s: float = ACK_WAIT_S,
+    sites: Sequence[str] | None = None,
 ) -> AsyncIterator[JetStreamBus]:
     """The bus, connected; it reconnects for as long as it is open.
 
     Without a connection after `wait_s`, or at once when it is refused: BusError that says why, or, when `patient`, the
     bus as it is, which goes on trying: a site needs no broker to poll. Raises BusError at once for a login that cannot
-    be used. `ack_wait_s`: after which the broker gives messages of a subscriber that is not heard to another.
+    be used. `ack_wait_s`: after which the broker gives messages of a subscriber that is not heard to another. `sites`:
+    for a hub, those that it hears and answers, each with a share of SHARE messages a second of each kind.
     """
     link = Link(login)
     link.start()
-    bus = JetStreamBus(link, ack_wait_s)
+    bus = JetStreamBus(link, ack_wait_s, sites)
     try:
         try:
             await link.first(wait_s)
@@ -135,11 +150,14 @@ class _Heard:
 
     def __init__(self, link: Link) -> None:
         self._link = link
-        self._queue: deque[Told] = deque(maxlen=MOST_TOLD)
+        self._told = Heard()
+        self._seldom = Seldom()
         self._event = asyncio.Event()
 
-    async def arrived(self, message: Msg) -> None:
-        self._queue.append(Told(message.subject, message.data))
+    def arrived(self, message: Msg) -> None:
+        payer = payer_of(message.subject)
+        if self._told.put(Told(message.subject, message.data)) and self._seldom.due(payer):
+            log.warning("%s says more than is heard: the oldest of it is lost; said once a minute", payer)
         self._event.set()
 
     def end(self) -> None:
@@ -149,42 +167,46 @@ class _Heard:
         return self
 
     async def __anext__(self) -> Told:
-        while not self._queue:
+        while not self._told:
             if self._link.closed:
                 raise StopAsyncIteration
             self._event.clear()
             await self._event.wait()
-        return self._queue.popleft()
+        return self._told.take()
 
 
 class _Answering:
-    """Answers a few questions at a time, so that a slow one does not hold up the others."""
+    """Answers a few questions at a time, each site's in turn."""
 
     def __init__(self, link: Link, reply: Reply) -> None:
         self._link = link
         self._reply = reply
         self._tasks: set[asyncio.Task[None]] = set()
-        self._room = asyncio.Semaphore(MOST_ANSWERS)
+        self._turns = Turns()
+        self._seldom = Seldom()
 
-    async def asked(self, message: Msg) -> None:
+    def asked(self, message: Msg) -> None:
         # Whoever asks chooses where the answer goes, and it goes there with our permissions.
         if not message.reply.startswith("_INBOX."):
-            log.warning("a question about %s wants its answer at %.80r: refused", message.subject, message.reply)
-            return
-        if len(self._tasks) >= MOST_QUESTIONS:
-            log.warning("too many questions at once: one about %s is not answered", message.subject)
-            return
-        task = asyncio.create_task(self._answer(message))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+            self._warn(message, f"it wants its answer at {message.reply[:80]!r}")
+        elif (turn := self._turns.turn(payer_of(message.subject))) is None:
+            self._warn(message, "too many at once")
+        else:
+            task = asyncio.create_task(self._answer(message, turn))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
-    async def _answer(self, message: Msg) -> None:
+    async def _answer(self, message: Msg, turn: Turn) -> None:
         try:
-            async with self._room, asyncio.timeout(ANSWER_S):
+            async with turn, asyncio.timeout(ANSWER_S):
                 data = await self._reply(message.subject, message.data)
                 await self._link.send(message.reply, data)
         except Exception as error:
-            log.warning("a question about %s was not answered: %s", message.subject, str(error) or type(error).__name__)
+            self._warn(message, str(error) or type(error).__name__)
+
+    def _warn(self, message: Msg, why: str) -> None:
+        if self._seldom.due(payer_of(message.subject)):
+            log.warning("a question about %s was not answered: %s; said once a minute", message.subject, why)
 
     async def aclose(self) -> None:
         tasks = list(self._tasks)

@@ -13,7 +13,7 @@ from nats.aio.msg import Msg
 
 from rmm.bus import subjects
 from rmm.bus.api import NO_MESSAGE, NO_STREAM, WRONG_SEQUENCE, Refused, call, stored
-from rmm.bus.link import WAIT_S, Link, Listening
+from rmm.bus.link import WAIT_S, Link, Listening, begin, end
 from rmm.errors import BusError, KeyTaken
 from rmm.ports import Keyed
 
@@ -106,7 +106,7 @@ class JetStreamKeys:
         found: dict[str, Keyed] = {}
         ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
-        async def arrived(message: Msg) -> None:
+        def arrived(message: Msg) -> None:
             headers = message.headers or {}
             try:
                 key = headers["Nats-Subject"].split(".", 2)[2]
@@ -116,7 +116,7 @@ class JetStreamKeys:
                     ended.set_result(headers.get("Status", "") + " " + headers.get("Description", ""))
 
         listening = Listening(inbox, arrived)
-        await listening.on(client)
+        await begin(client, (listening,))
         try:
             body = {"multi_last": [subjects.key_subject(self._bucket, pattern)]}
             await self._link.send(f"$JS.API.DIRECT.GET.{stream}", msgspec.json.encode(body), reply=inbox)
@@ -125,7 +125,7 @@ class JetStreamKeys:
         except TimeoutError as error:
             raise BusError(f"no answer about keys {pattern} in time", code="bus.timeout") from error
         finally:
-            await listening.off()
+            await end((listening,))
         if not said.startswith(("204", "404")):
             raise BusError(f"keys {pattern}: {said.strip()[:100]}", code="bus.nobody" if said[:3] == "503" else None)
         return found

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any
 
 from nats import errors
@@ -19,7 +19,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from rmm.bus.connection import Connection, arrived, own_cancellation, translated, translating
-from rmm.bus.login import Login, place, tls_context
+from rmm.bus.login import Login, place, shown, tls_context
 from rmm.errors import BusError
 
 log = logging.getLogger(__name__)
@@ -27,12 +27,13 @@ log = logging.getLogger(__name__)
 
 CONNECT_S = 15.0  # for one attempt, with proxy and TLS
 WAIT_S = 5.0  # that a call waits for a connection, and then for an answer
+LEAVE_S = 2.0  # for saying that nobody listens any more
+SHARE_S = 1.0  # for `Listening.share`
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 15.0  # between attempts
-SUB_MESSAGES, SUB_BYTES = 4096, 32 << 20  # of one listener that were not looked at yet
 
 DEFINITE = frozenset({"bus.refused", "bus.tls", "bus.version"})
 
-Listener = Callable[[Msg], Awaitable[None]]
+Listener = Callable[[Msg], None]
 
 
 class Link:
@@ -138,18 +139,18 @@ class Link:
             return await client.request(subject, data, timeout=max(0.001, until - loop.time()), headers=headers)
 
     @contextlib.asynccontextmanager
-    async def listening(self, one: Listening) -> AsyncIterator[None]:
+    async def listening(self, *all_: Listening) -> AsyncIterator[None]:
         """On this connection now, and on every one that follows. It is heard by the server when this is entered."""
         self.check()
-        self._listening.add(one)
+        self._listening.update(all_)
         try:
             if (client := self._client) is not None:
                 with contextlib.suppress(BusError):  # else with the next connection
-                    await one.on(client)
+                    await begin(client, all_)
             yield
         finally:
-            self._listening.discard(one)
-            await one.off()
+            self._listening.difference_update(all_)
+            await end(all_)
 
     async def _keep(self) -> None:
         """Connect again and again."""
@@ -179,8 +180,7 @@ class Link:
         try:
             told: set[Listening] = set()
             while missing := self._listening - told:  # some may come while others are told
-                for one in missing:
-                    await one.on(connection.client)
+                await begin(connection.client, missing)
                 told |= missing
         except BusError as error:
             log.warning("the broker lets nobody listen: %s", error)
@@ -197,7 +197,7 @@ class Link:
     def _troubled(self, error: BusError) -> None:
         """Tell it once, and again when the reason is another."""
         if self.trouble is None or self.trouble.code != error.code:
-            log.warning("no connection to the broker: %s", error)
+            log.warning("no connection to the broker: %s", error.told)
         self.trouble = error
         if error.code in DEFINITE:
             self._settled.set()
@@ -214,40 +214,109 @@ class Link:
                     await connection.open(url, self._tls)
                     return connection
             except (BusError, TimeoutError) as error:
-                troubles.append(translated(error, "the broker"))
+                troubles.append(translated(error, f"the broker {shown(url)}"))
         raise max(troubles, key=lambda one: one.code not in ("bus.unreachable", "bus.timeout"))
 
 
-class Listening:
-    """A pattern, and what is called for each message of it, one after the other."""
+async def begin(client: Client, all_: Iterable[Listening]) -> None:
+    """Listen on this connection instead of the one before; the server knows it on return. Raises BusError."""
+    for one in all_:
+        await one.on(client)
+    await arrived(client)
 
-    def __init__(self, pattern: str, called: Listener, *, queue: str = "") -> None:
+
+async def end(all_: Iterable[Listening]) -> None:
+    """No more; what the server has sent before it knew is still told. Within two seconds."""
+    clients = {client for one in all_ if (client := one.leave()) is not None}
+    with contextlib.suppress(errors.Error, OSError, BusError):  # also when it takes too long
+        async with asyncio.timeout(LEAVE_S):
+            for one in all_:
+                await one.off()
+            for client in clients:
+                await arrived(client)
+    for one in all_:
+        one.forget()
+
+
+class Listening:
+    """A pattern, and what is called for each message of it, one after the other.
+
+    It is called as the message is read: nothing waits in between, where who says much would leave no room for others.
+    So it has to be quick, and to keep what it wants.
+
+    `share`: messages a second, 0 for any number. The server counts, and sends no more of them: of what is said beyond
+    that nothing reaches this process, nor waits for it at the server in front of what others say.
+    """
+
+    def __init__(self, pattern: str, called: Listener, *, queue: str = "", share: int = 0) -> None:
         self.pattern = pattern
         self._called = called
         self._queue = queue
+        self._share = share
+        self._left = share  # that may still come by this subscription
+        self._since = 0.0
         self._subscription: Subscription | None = None
-        self._client = Client()
+        self._client: Client | None = None
+        self._again: asyncio.Task[None] | None = None
 
     async def on(self, client: Client) -> None:
-        """Listen on this connection instead of the one before; the server knows it on return."""
+        """Say to this server that it is listened; it may not know it yet."""
         with own_cancellation(), translating(self.pattern):
-            self._subscription = await client.subscribe(
-                self.pattern,
-                self._queue,
-                self._called,
-                pending_msgs_limit=SUB_MESSAGES,
-                pending_bytes_limit=SUB_BYTES,
-            )
-            self._client = client
-            await arrived(client)
+            self._left, self._since = self._share, asyncio.get_running_loop().time()
+            subscription = await client.subscribe(self.pattern, self._queue, pending_bytes_limit=0)
+            came, subscription._pending_queue = subscription._pending_queue, _Straight(self._tell)  # type: ignore[assignment]
+            self._subscription, self._client = subscription, client
+            if self._share:
+                await subscription.unsubscribe(self._share)  # after so many
+            while not came.empty():
+                subscription._pending_queue.put_nowait(came.get_nowait())
+
+    def _tell(self, message: Msg) -> None:
+        if self._share:
+            self._left -= 1
+            if not self._left and self._client is not None:
+                self._again = asyncio.create_task(self._renew(self._client, self._since + SHARE_S))
+        self._called(message)
+
+    async def _renew(self, client: Client, at: float) -> None:
+        """The next share, not before that time."""
+        await asyncio.sleep(max(0.0, at - asyncio.get_running_loop().time()))
+        with contextlib.suppress(BusError):  # else with the next connection
+            if self._client is client:
+                await self.on(client)
+
+    def leave(self) -> Client | None:
+        """No further share; the connection to which it is to be said."""
+        if self._again is not None:
+            self._again.cancel()
+        return self._client if self._subscription is not None else None
 
     async def off(self) -> None:
-        """No more; what the server has sent before it knew is still told. Within two seconds."""
-        if self._subscription is not None:
-            with contextlib.suppress(errors.Error, OSError, BusError):  # also when it takes too long
-                async with asyncio.timeout(2.0):
-                    # First, because `drain` alone might stop listening before the server knows.
-                    await self._client._send_unsubscribe(self._subscription._id)
-                    await arrived(self._client)
-                    await self._subscription.drain()  # type: ignore[no-untyped-call]
-            self._subscription = None
+        """Say to the server that nobody listens."""
+        if self._subscription is not None and self._client is not None:
+            await self._client._send_unsubscribe(self._subscription._id)
+
+    def forget(self) -> None:
+        """What comes now is told to nobody."""
+        if self._subscription is not None and self._client is not None:
+            self._client._remove_sub(self._subscription._id)
+        self._subscription = self._client = None
+
+
+class _Straight:
+    """In the place of the queue of a subscription: what is put in is told at once."""
+
+    def __init__(self, called: Listener) -> None:
+        self._called = called
+
+    def put_nowait(self, message: Msg) -> None:
+        try:
+            self._called(message)
+        except Exception:  # a defect of ours must not end the connection
+            log.exception("a message about %s", message.subject)
+
+    def empty(self) -> bool:
+        return True
+
+    async def join(self) -> None:
+        """Nothing waits."""

@@ -67,6 +67,12 @@ def place(url: str) -> tuple[SplitResult, str, int]:
     return parts, host, port
 
 
+def shown(url: str) -> str:
+    """A broker's URL without whoever logs on. Raises BusError (bus.url)."""
+    parts, host, port = place(url)
+    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
 def tls_context(login: Login) -> ssl.SSLContext:
     """TLS 1.3 that checks the server's certificate and name. Raises BusError (bus.tls) for files that are no good."""
     try:

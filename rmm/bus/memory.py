@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
+from rmm.bus.fair import Heard, Seldom, Turns, payer_of
 from rmm.bus.subjects import checked_key
 from rmm.errors import BusError, BusFull, KeyTaken
 from rmm.ports import Keyed, Told
@@ -15,7 +15,6 @@ from rmm.ports import Keyed, Told
 log = logging.getLogger(__name__)
 
 CAPACITY = 256  # messages of a subject that are not acknowledged
-MOST_TOLD = 1024  # that a listener has not taken; the oldest are lost then
 
 Reply = Callable[[str, bytes], Awaitable[bytes]]
 
@@ -67,7 +66,8 @@ class MemoryBus:
         self._number = 0
         self._changed = asyncio.Event()
         self._listeners: list[_Heard] = []
-        self._answering: list[tuple[str, Reply]] = []
+        self._answering: list[tuple[str, Reply, Turns]] = []
+        self._seldom = Seldom()
         self._buckets: dict[str, MemoryKeys] = {}
         self._closed = False
 
@@ -140,8 +140,7 @@ class MemoryBus:
         self._check()
         for one in self._listeners:
             if matches(one.pattern, subject):
-                one.queue.append(Told(subject, data))
-                one.event.set()
+                one.put(Told(subject, data))
 
     @asynccontextmanager
     async def hear(self, pattern: str) -> AsyncIterator[AsyncIterator[Told]]:
@@ -157,23 +156,27 @@ class MemoryBus:
     async def ask(self, subject: str, data: bytes, *, timeout_s: float) -> bytes:
         """One question, one answer."""
         self._check()
-        reply = next((reply for pattern, reply in self._answering if matches(pattern, subject)), None)
-        if reply is None:
+        found = next((one for one in self._answering if matches(one[0], subject)), None)
+        if found is None:
             raise BusError(f"nobody answers {subject}", code="bus.nobody")
+        _, reply, turns = found
         try:
-            async with asyncio.timeout(timeout_s):
+            if (turn := turns.turn(payer_of(subject))) is None:
+                raise BusError("too many at once")
+            async with asyncio.timeout(timeout_s), turn:
                 return await reply(subject, data)
         except TimeoutError as error:
             raise BusError(f"no answer to {subject} in {timeout_s:g} s", code="bus.timeout") from error
         except Exception as error:
-            log.warning("a question about %s was not answered: %s", subject, error)
+            if self._seldom.due(payer_of(subject)):
+                log.warning("a question about %s was not answered: %s; said once a minute", subject, error)
             raise BusError(f"no answer to {subject}", code="bus.timeout") from error
 
     @asynccontextmanager
     async def answer(self, pattern: str, reply: Reply) -> AsyncIterator[None]:
         """Answer questions while this lasts."""
         self._check()
-        mine = (pattern, reply)
+        mine = (pattern, reply, Turns())
         self._answering.append(mine)
         try:
             yield
@@ -223,19 +226,26 @@ class _Heard:
     def __init__(self, bus: MemoryBus, pattern: str) -> None:
         self._bus = bus
         self.pattern = pattern
-        self.queue: deque[Told] = deque(maxlen=MOST_TOLD)
+        self._told = Heard()
+        self._seldom = Seldom()
         self.event = asyncio.Event()
+
+    def put(self, told: Told) -> None:
+        payer = payer_of(told.subject)
+        if self._told.put(told) and self._seldom.due(payer):
+            log.warning("%s says more than is heard: the oldest of it is lost; said once a minute", payer)
+        self.event.set()
 
     def __aiter__(self) -> _Heard:
         return self
 
     async def __anext__(self) -> Told:
-        while not self.queue:
+        while not self._told:
             if self._bus.closed:
                 raise StopAsyncIteration
             self.event.clear()
             await self.event.wait()
-        return self.queue.popleft()
+        return self._told.take()
 
 
 class MemoryKeys:

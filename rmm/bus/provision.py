@@ -99,20 +99,25 @@ async def prepare(
 
 async def check_durability(*, system: Login | None = None, monitor: Sequence[str] = ()) -> None:
     """Raises BusError (bus.durability) unless all servers that answer sync before they confirm, and one answers."""
+    if not await check_those_that_answer(system=system, monitor=monitor):
+        raise BusError(
+            "whether the broker syncs what it confirms is unknown: it did not say", code="bus.durability", hint=_ASK
+        )
+
+
+async def check_those_that_answer(*, system: Login | None = None, monitor: Sequence[str] = ()) -> bool:
+    """Whether any server answers. Raises BusError (bus.durability) when one of them is lax."""
     answers: dict[str, _Jsz] = {}
     if system is not None:
         answers |= await _ask_system(system)
     for url in monitor:
         answers |= await _ask_monitor(url)
-    if not answers:
-        raise BusError(
-            "whether the broker syncs what it confirms is unknown: it did not say", code="bus.durability", hint=_ASK
-        )
     for name, one in answers.items():
         check_settings(name, one)
-    size = max(one.meta_cluster.cluster_size if one.meta_cluster else 1 for one in answers.values())
+    size = max((one.meta_cluster.cluster_size if one.meta_cluster else 1 for one in answers.values()), default=0)
     if len(answers) < size:
         log.warning("%d of %d servers of the broker did not say whether they sync", size - len(answers), size)
+    return bool(answers)
 
 
 def check_settings(name: str, one: _Jsz) -> None:
@@ -133,7 +138,7 @@ async def _ask_system(login: Login) -> dict[str, _Jsz]:
     found: dict[str, _Jsz] = {}
     more = asyncio.Event()
 
-    async def arrived(message: Msg) -> None:
+    def arrived(message: Msg) -> None:
         try:
             ping = msgspec.json.decode(message.data, type=_Ping)
         except msgspec.MsgspecError:

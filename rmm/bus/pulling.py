@@ -23,7 +23,7 @@ from nats.aio.msg import Msg
 
 from rmm.bus import subjects
 from rmm.bus.api import NO_CONSUMER, NO_STREAM, Refused, call
-from rmm.bus.link import Link, Listening
+from rmm.bus.link import Link, Listening, begin, end
 from rmm.errors import BusError
 
 log = logging.getLogger(__name__)
@@ -206,7 +206,7 @@ class Puller:
                 await self._pull_on(client)
             except BusError as error:
                 if not told:
-                    log.warning("nothing of %s can be read: %s", self._pattern, error)
+                    log.warning("nothing of %s can be read: %s", self._pattern, error.told)
                 told = True
                 await asyncio.sleep(1.0)
 
@@ -236,7 +236,7 @@ class Puller:
         inbox = client.new_inbox()
         lost: list[str] = []
 
-        async def arrived(message: Msg) -> None:
+        def arrived(message: Msg) -> None:
             self._heard_at = self._now()
             if message.headers and "Status" in message.headers and message.subject == inbox:
                 self._status(message.headers, lost)
@@ -244,7 +244,7 @@ class Puller:
                 self._take(message)
 
         listening = Listening(inbox, arrived)
-        await listening.on(client)
+        await begin(client, (listening,))
         self._end_pull()
         try:
             while self._link.client is client and not lost:
@@ -258,7 +258,7 @@ class Puller:
                     async with asyncio.timeout(1.0):
                         await self._pull.wait()
         finally:
-            await listening.off()
+            await end((listening,))
         if lost:
             raise BusError(f"the consumer of {self._pattern} is gone: {lost[0]}")
 

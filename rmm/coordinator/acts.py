@@ -5,7 +5,7 @@ Channels are told of it by the coordinator, at the end of the next round.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
@@ -17,7 +17,9 @@ from rmm.core.alerting import states
 from rmm.core.alerting.lifecycle import Change
 from rmm.model.incident import Act, Silence
 from rmm.model.rule import Alert
+from rmm.model.sites import Refused
 from rmm.tiers.fleet_sqlite import FleetStore, Place, alone, retried
+from rmm.tiers.fleet_sqlite.sites import SiteStore
 
 
 class By(NamedTuple):
@@ -95,7 +97,12 @@ def described(wanted: Silence) -> str:
     return f"{matchers} from {begins} until {ends}"
 
 
-async def note(where: Path | Place, act: Act) -> None:
-    """Keep what somebody did that changes nothing here, such as a revocation. Raises LeaseLost and TierError."""
+async def note(where: Path | Place, *acts: Act, refused: Collection[Refused] = ()) -> None:
+    """Keep what somebody did that changes nothing here, such as a revocation, and count what was refused of sites.
+
+    Both or neither. Raises LeaseLost and TierError.
+    """
     async with _turn(where) as store:
-        await store.add_acts([act])
+        await store.add_acts(acts)
+        if refused:
+            await SiteStore(store).add_refused(refused)

@@ -29,6 +29,7 @@ FORMAT = 1
 FOLDER = "hub"
 AUTHORITY = "authority.json"
 ACCOUNT_NAME, SYSTEM_NAME = "RMM", "SYS"
+LOGIN_REFUSED, TLS_REFUSED = "$SYS.SERVER.*.CLIENT.AUTH.ERR", "$SYS.ACCOUNT.$G.DISCONNECT"  # `rmm.hub.logins`
 _SYSTEM_LASTS = timedelta(days=1)
 _HUB_DAYS = 20 * 365  # its key lies beside that of the authority which made it
 
@@ -143,6 +144,11 @@ class Authority:
         return nkeys.public_key(self._secrets.system)
 
     @property
+    def user_signer(self) -> str:
+        """The public key of whoever signs the users of the account RMM."""
+        return nkeys.public_key(self._secrets.account_signer)
+
+    @property
     def operator(self) -> str:
         """The operator's public key."""
         return nkeys.public_key(self._secrets.operator)
@@ -174,7 +180,7 @@ class Authority:
             self.account,
             name=ACCOUNT_NAME,
             now=now,
-            signing_keys=[nkeys.public_key(self._secrets.account_signer)],
+            signing_keys=[self.user_signer],
             jetstream_bytes=-1,
             revoked={**(revoked or {}), **self.registry.read().revoked(now)},
         )
@@ -209,7 +215,7 @@ class Authority:
         return self._login(urls, jwt, self._secrets.hub, HUB_INBOX, proxy)
 
     def system_login(self, urls: Sequence[str], now: datetime, lasts: timedelta = _SYSTEM_LASTS) -> Login:
-        """How the hub logs on in the system account: to tell servers of new claims, and to see how they are set."""
+        """How the hub logs on in the system account: to tell servers of claims, to ask and to hear them."""
         seed = nkeys.new_seed(nkeys.USER)
         jwt = user_jwt(
             self._secrets.system,
@@ -218,7 +224,7 @@ class Authority:
             name="hub (system)",
             now=now,
             expires=now + lasts,
-            permissions=Permissions(("$SYS.REQ.>",), (f"{HUB_INBOX}.>",)),
+            permissions=Permissions(("$SYS.REQ.>",), (f"{HUB_INBOX}.>", LOGIN_REFUSED, TLS_REFUSED)),
         )
         return self._login(urls, jwt, seed, HUB_INBOX, proxy="")
 

@@ -23,6 +23,7 @@ from rmm.hub.certificates import client_certificate, collector_name, requested_k
 from rmm.hub.registry import Collector, Invitation, Registry
 from rmm.model.enrolment import (
     ENROL_CONTEXT,
+    HINTS,
     RENEW_CONTEXT,
     Grant,
     Question,
@@ -56,13 +57,17 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     collector: str = ""
     refused: str = ""
     detail: str = ""
+    again: bool = False  # refused, and told of for the same reason within the hour: it is only to be counted
 
 
 Told = Callable[[Outcome], None]
 
 
 class _Refused(EnvelopeError):
-    """Not granted; `code` and the message go to whoever asked."""
+    """Not granted; `code` and the message go to whoever asked, who knows by the code what to do."""
+
+    def __init__(self, message: str, *, code: str) -> None:
+        super().__init__(message, code=code, hint=HINTS[code])
 
 
 def answer_enrolment(
@@ -135,7 +140,7 @@ def _answering(
     told: Told,
     decide: Callable[[str, bytes, datetime], tuple[Grant, Outcome]],
 ) -> Reply:
-    quiet = _Quiet()
+    quiet = Quiet()
 
     async def reply(subject: str, data: bytes) -> bytes:
         now = clock.now()
@@ -151,16 +156,17 @@ def _answering(
             # Ours, and not the site's: it may ask again.
             outcome = Outcome(what=what, at=now, site=_about(authority, subject), refused=error.code, detail=str(error))
             grant = Grant(nonce=_nonce_of(data), at=now, refused="enrol.hub", reason="the hub cannot do it at present")
-        if not outcome.refused or quiet.first(subject, outcome.refused, now):
-            if outcome.refused:
+        if outcome.refused:
+            outcome = msgspec.structs.replace(outcome, again=not quiet.first(subject, outcome.refused, now))
+            if not outcome.again:
                 log.warning("%s was refused (%s): %s", subject, outcome.refused, outcome.detail)
-            told(outcome)
+        told(outcome)
         return seal_grant(grant, authority.sign)
 
     return reply
 
 
-class _Quiet:
+class Quiet:
     """One word an hour of who is refused for one reason, however often it asks."""
 
     def __init__(self) -> None:

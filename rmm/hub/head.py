@@ -108,4 +108,11 @@ class Head:
         else:
             self._troubled.discard(number)
         if bool(self._troubled) != before:
-            self._on_trouble(RmmError(text) if text else None)
+            self._on_trouble(_said(text) if text else None)
+
+
+def _said(text: str) -> RmmError:
+    """What a worker says, which has its advice in it."""
+    error = RmmError(text)
+    error.hint = ""
+    return error

@@ -116,7 +116,7 @@ class Ingest:
                     await self._listen(deliveries)
                     return  # the bus was closed
             except BusError as error:
-                log.warning("nothing comes from sites: %s", error)
+                log.warning("nothing comes from sites: %s", error.told)
                 await asyncio.sleep(AGAIN_S)
 
     async def _listen(self, deliveries: AsyncIterator[Delivery]) -> None:
@@ -256,7 +256,7 @@ class Ingest:
                 break
             except (TierError, LeaseLost) as error:
                 if not self._troubled:
-                    log.warning("nothing is taken of sites, which keep what they have: %s", error)
+                    log.warning("nothing is taken of sites, which keep what they have: %s", error.told)
                     self._on_trouble(error)
                 self._troubled = True
             await asyncio.sleep(pause)

@@ -33,7 +33,20 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")  # of a site, collector o
 
 _PREFIX = "rmm1."
 _CHECK = 8  # bytes of SHA-256 in front of a token: it was copied whole
-_COPY = "Copy the whole token, from `rmm1.` to its end, or ask for a new one: `rmm hub invite`."
+COPY = "Copy the whole token, from `rmm1.` to its end, or ask for a new one: `rmm hub invite`."
+
+# What a site is to do about a refusal, by its code; beside a code that a newer hub has, there is what the hub says.
+HINTS = {
+    "enrol.used": "A token is good for one collector: run `rmm hub invite SITE` at the hub for another one.",
+    "enrol.expired": "Run `rmm hub invite SITE` at the hub for a new one.",
+    "enrol.unknown": "Run `rmm hub invite SITE` at the hub for a new one.",
+    "enrol.clock": "Set the clock of the machine that is wrong, then try again.",
+    "enrol.site": "Add the site to `sites` in the hub's rmm.yaml, then invite it again.",
+    "enrol.revoked": "The hub takes nothing from this collector any more: enrol it again with a new token.",
+    "enrol.key": "Keys of two collectors are mixed: move the folder `site` away and enrol again with a new token.",
+    "enrol.hub": "The hub's log says why; try again.",
+    "envelope.signature": "It was changed on its way, or `site/identity.json` was: enrol again with a new token.",
+}
 
 
 def _schema() -> int:
@@ -120,12 +133,12 @@ def decode_token(text: str) -> Token:
     """The token in a text; white space in it is ignored. Raises EnvelopeError (token.format, token.schema)."""
     text = "".join(text.split())
     if not text.startswith(_PREFIX) or len(text) > MOST_BYTES:
-        raise EnvelopeError("this is no token of rmm", code="token.format", hint=_COPY)
+        raise EnvelopeError("this is no token of rmm", code="token.format", hint=COPY)
     text = text[len(_PREFIX) :]
     try:
         data = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
         if hashlib.sha256(data[_CHECK:]).digest()[:_CHECK] != data[:_CHECK]:
-            raise EnvelopeError("the token is damaged or not whole", code="token.format", hint=_COPY)
+            raise EnvelopeError("the token is damaged or not whole", code="token.format", hint=COPY)
         schema = msgspec.msgpack.decode(data[_CHECK:], type=dict[str, Any]).get("schema")
         if schema not in SPOKEN:
             raise EnvelopeError(
@@ -135,7 +148,7 @@ def decode_token(text: str) -> Token:
             )
         return msgspec.msgpack.decode(data[_CHECK:], type=Token)
     except (msgspec.DecodeError, binascii.Error, ValueError) as error:
-        raise EnvelopeError("the token is damaged or not whole", code="token.format", hint=_COPY) from error
+        raise EnvelopeError("the token is damaged or not whole", code="token.format", hint=COPY) from error
 
 
 def seal_question(question: Question, sign: Sign, proof_key: bytes = b"") -> bytes:

@@ -43,7 +43,7 @@ class Bus(Protocol):
         ...
 
     def hear(self, pattern: str) -> AbstractAsyncContextManager[AsyncIterator[Told]]:
-        """What is told while this lasts, in order; the oldest are lost when nobody takes them."""
+        """What is told while this lasts, in order; a site's oldest are lost when nobody takes them, no other's."""
         ...
 
     async def ask(self, subject: str, data: bytes, *, timeout_s: float) -> bytes:
@@ -55,7 +55,8 @@ class Bus(Protocol):
     ) -> AbstractAsyncContextManager[None]:
         """Answer questions while this lasts; `reply` gets subject and question. What it raises is no answer.
 
-        Of several who answer the same pattern one is asked.
+        Of several who answer the same pattern one is asked. Sites have turns: many questions of one get no answer, and
+        no other one waits for them.
         """
         ...
 

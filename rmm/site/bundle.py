@@ -146,7 +146,7 @@ class Bundles:
             self._fetching = ""
             return data is not None and await asyncio.to_thread(self._take, data)
         except BusError as error:
-            self._fetching = f"the configuration cannot be fetched: {error}"
+            self._fetching = f"the configuration cannot be fetched: {error.told}"
         except EnvelopeError as error:
             self._partial = None
             self._fetching = str(error)
@@ -156,7 +156,7 @@ class Bundles:
                 log.warning("%s", failed)
             self._say(str(error))
         except RmmError as error:
-            self._fetching = f"the configuration cannot be kept: {error}"
+            self._fetching = f"the configuration cannot be kept: {error.told}"
             log.warning("%s", self._fetching)
         return False
 

@@ -25,7 +25,9 @@ from rmm.core.token_keys import tls_key
 from rmm.durable import disk_code, fsync_folder, make_folder
 from rmm.errors import BusError, ConfigError, EnvelopeError, TierError
 from rmm.model.enrolment import (
+    COPY,
     GRANT_CONTEXT,
+    HINTS,
     Grant,
     Question,
     Token,
@@ -41,16 +43,6 @@ from rmm.site.identity import FOLDER, Identity, Keys, write
 CLOCKS = timedelta(minutes=5)  # between the hub's clock and this one
 _ASK_S = 10.0
 _TRIES = 3
-
-_HINTS = {
-    "enrol.used": "A token is good for one collector: run `rmm hub invite SITE` at the hub for another one.",
-    "enrol.expired": "Run `rmm hub invite SITE` at the hub for a new one.",
-    "enrol.unknown": "Run `rmm hub invite SITE` at the hub for a new one.",
-    "enrol.clock": "Set the clock of the machine that is wrong, then try again.",
-    "enrol.site": "Add the site to `sites` in the hub's rmm.yaml, then invite it again.",
-    "enrol.revoked": "The hub takes nothing from this collector any more: enrol it again with a new token.",
-    "enrol.hub": "The hub's log says why; try again.",
-}
 
 
 async def enroll(
@@ -126,7 +118,7 @@ def granted(data: bytes, question: Question, verify: Verify) -> Grant:
     if grant.nonce != question.nonce:
         raise EnvelopeError("the answer is not to this question", code="envelope.signature")
     if grant.refused:
-        hint = _HINTS.get(grant.refused, "Nothing was changed; the hub's log has more.")
+        hint = HINTS.get(grant.refused, "Nothing was changed; the hub's log has more.")
         raise EnvelopeError(f"the hub refused: {grant.reason}", code=grant.refused, hint=hint)
     return grant
 
@@ -167,7 +159,7 @@ def _login(token: Token, proxy: str) -> Login:
         certificate = x509.load_der_x509_certificate(token.certificate).public_bytes(serialization.Encoding.PEM)
         authority = x509.load_der_x509_certificate(token.authority).public_bytes(serialization.Encoding.PEM)
     except ValueError as error:
-        raise EnvelopeError("the token's certificates cannot be read", code="token.format") from error
+        raise EnvelopeError("the token's certificates cannot be read", code="token.format", hint=COPY) from error
     return Login(
         urls=token.urls,
         jwt=token.jwt,
@@ -207,7 +199,7 @@ def _verifier(key: bytes) -> Verify:
     try:
         public = Ed25519PublicKey.from_public_bytes(key)
     except ValueError as error:
-        raise EnvelopeError("the token has no key of the hub", code="token.format") from error
+        raise EnvelopeError("the token has no key of the hub", code="token.format", hint=COPY) from error
 
     def verify(data: bytes, signature: bytes) -> bool:
         try:

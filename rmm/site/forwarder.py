@@ -15,7 +15,7 @@ import msgspec
 from rmm.core.forwarding import NEWEST, Ask, Forwarding, Look, Send, Wait
 from rmm.core.outgoing import uncommitted_from
 from rmm.core.sealing import Sign, Verify, open_receipt, seal
-from rmm.errors import BusError, BusFull, EnvelopeError, TierError
+from rmm.errors import BusError, BusFull, EnvelopeError, RmmError, TierError
 from rmm.model.envelope import Beat, Entry, Envelope, Receipt
 from rmm.model.outgoing import Books, Item, News, Row, Spooled
 from rmm.model.settings import SiteSettings
@@ -218,9 +218,9 @@ class Forwarder:
             if self._reached:
                 self._core.online(self._clock.monotonic())
 
-    def _tell_once(self, what: str, text: str, error: Exception) -> None:
+    def _tell_once(self, what: str, text: str, error: RmmError) -> None:
         if what not in self._told:
-            log.warning(text, error)
+            log.warning(text, error.told)
             self._told.add(what)
 
     # Receipts.

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from rmm.bus import nkeys, subjects
 from rmm.bus.login import Login
 from rmm.durable import replace_file
-from rmm.errors import ConfigError, EnvelopeError
+from rmm.errors import BusError, ConfigError, EnvelopeError
 from rmm.model.enrolment import Grant
 
 FORMAT = 1
@@ -121,6 +121,17 @@ class Identity:
         """From when on they are to be renewed: two thirds of their life."""
         life = self._content.expires_at - self._content.given_at
         return self._content.given_at + life * 2 / 3
+
+    def ended(self, now: datetime) -> BusError | None:
+        """That certificate and login have ended, and what to do; None while they are good."""
+        if now < self.expires_at:
+            return None
+        return BusError(
+            f"certificate and login of this collector ended {self.expires_at:%Y-%m-%d %H:%M} UTC: enrol it again",
+            code="bus.refused",
+            hint=f"At the hub `rmm hub revoke {self.site} --collector {self.collector}`, `rmm hub invite {self.site}`; "
+            "here move the folder `site` away, and `rmm site enroll TOKEN`. Polling goes on, and nothing is lost.",
+        )
 
     def sign(self, data: bytes) -> bytes:
         """The collector's signature. Whoever calls puts a context in front that says what is signed."""

@@ -8,6 +8,10 @@ from pathlib import Path
 import pytest
 from runner import scenarios
 
+from rmm.core.alerting.site import RULES
+from rmm.hub_run import HUB_DISK
+from rmm.hub_service import HUB_BROKER
+
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "failures.md").read_text(encoding="utf-8")
 LISTED = set(re.findall(r"^\| `([^`]+)` \| ", PAGE, re.MULTILINE))
@@ -58,3 +62,14 @@ def test_what_scenarios_expect_is_listed() -> None:
     expected = {one["code"] for scenario in scenarios() for one in scenario.expect if one.get("code")}
     known = {code.replace("NAME", "") for code in LISTED if "NAME" in code}
     assert {code for code in expected if code not in LISTED and not any(code.startswith(one) for one in known)} == set()
+
+
+def test_a_refusal_says_what_to_do() -> None:
+    rows = re.findall(r"^\| `((?:enrol|token|envelope)\.[^`]+)` \| .* \| (.+) \|$", PAGE, re.MULTILINE)
+    assert {"enrol.used", "enrol.clock", "enrol.key", "token.format", "envelope.signature"} <= {row[0] for row in rows}
+    assert [row for row in rows if "defect in rmm" in row[1]] == []
+    assert [row for row in rows if row[0] == "token.format" and "audit log of the hub" in row[1]] == []  # a wrong paste
+
+
+def test_what_befalls_sites_and_collectors_is_explained() -> None:
+    assert [one for one in sorted({*RULES, HUB_DISK, HUB_BROKER}) if f"`{one}`" not in PAGE] == []

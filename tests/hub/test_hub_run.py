@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -14,11 +15,13 @@ from hubside import Keys, Receiver, Site, checksum, fleet, idle, observation, un
 from rmm import hub_run
 from rmm.app import App
 from rmm.bus.memory import MemoryBus
-from rmm.errors import BusError, ConfigError
+from rmm.errors import BusError, ConfigError, TierError
+from rmm.hub import head
 from rmm.hub_run import run_hub
 from rmm.model.envelope import Marks
 from rmm.ports import Bus
 from rmm.settings.load import load_settings
+from rmm.tiers import room
 
 
 @pytest.fixture
@@ -73,6 +76,25 @@ async def test_what_was_taken_is_in_history_when_it_was_stopped(
     assert not list((app.data / "spool").rglob("in-*/*.spool"))
     assert len(fleet(app.data)) == 4
     assert checksum(app.data, ["berlin"]) != checksum(app.data, ["lyon"])
+
+
+async def test_that_nothing_can_be_stored_is_told_with_what_to_do(tmp_path: Path) -> None:
+    config, told = tmp_path / "told-config", tmp_path / "told"
+    config.mkdir()
+    (config / "rmm.yaml").write_text(
+        f"data: {tmp_path / 'data'}\nsites: [{{id: berlin}}]\nchannels:\n  file: {{type: log, file: {told}}}\n"
+    )
+    (config / "endpoints.csv").write_text("ComputerName,SiteId\n")
+    full = TierError("2 MB are free", code="disk.full", hint=room.HINT)
+    async with hub_run._Telling(App(load_settings(config), lambda: "")) as telling:
+        telling.trouble(full)
+        telling.trouble(None)
+        telling.trouble(head._said(full.told))  # as a worker of the hub has it told
+        await until(lambda: told.exists() and told.read_text().count("\n") == 2)
+    first, second = ({**json.loads(line), "at": ""} for line in told.read_text().splitlines())
+    assert f"the hub takes nothing of its sites: 2 MB are free; {room.HINT}" in json.dumps(first)
+    assert "defect" not in json.dumps([first, second])
+    assert f"2 MB are free; {room.HINT}" in json.dumps(second)
 
 
 async def test_it_ends_with_its_bus(app: App, keys: Keys) -> None:

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from nats_servers import Server, free_ports
 
+from rmm.bus import nkeys, subjects
 from rmm.bus.jetstream import JetStreamBus, open_bus
 from rmm.bus.link import Link
 from rmm.bus.login import Login
-from rmm.hub.authority import Authority
+from rmm.hub.authority import Authority, verifier
 from rmm.hub.broker_config import Ports, servers_of, write_brokers
 from rmm.hub.broker_config import Server as Planned
 from rmm.hub.enrolment import ENROLMENT, RENEWAL, Outcome, answer_enrolment, answer_renewal
 from rmm.hub.invitations import invite
-from rmm.model.enrolment import Token
-from rmm.site.enrolling import enroll
-from rmm.site.identity import Identity
+from rmm.model.enrolment import Question, Token, derived, seal_question
+from rmm.site import identity as identities
+from rmm.site.enrolling import enroll, granted
+from rmm.site.identity import Identity, Keys, write
 
 SITES = ("berlin", "tokyo")
 
@@ -116,3 +119,27 @@ async def link(login: Login) -> AsyncIterator[Link]:
         yield made
     finally:
         await made.aclose()
+
+
+async def enrolled_at(world: World, ago: timedelta) -> Identity:
+    """A collector that was enrolled some time ago; past any broker, whose clock is of today."""
+    then = Clock(-ago)
+    world.clock.off = -ago
+    token, keys = world.invited(), Keys.new()
+    world.clock.off = timedelta(0)
+    question = Question(
+        site="berlin",
+        at=then.now(),
+        key=keys.envelope.public_key().public_bytes_raw(),
+        user=nkeys.public_key(keys.user),
+        csr=keys.request(),
+        nonce=secrets.token_bytes(16),
+        invitation=token.invitation,
+        host="pc",
+    )
+    data = seal_question(question, keys.envelope.sign, derived(token.secret, "proof"))
+    reply = answer_enrolment(world.authority, world.sites, world.urls, then)
+    grant = granted(await reply(subjects.enroll(token.invitation), data), question, verifier(world.authority.public))
+    folder = world.folder / f"ago-{ago.days}"
+    write(folder / identities.FOLDER, keys, grant, world.authority.public)
+    return Identity.load(folder)

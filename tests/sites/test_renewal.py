@@ -3,46 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from datetime import timedelta
 
 import msgspec
 import pytest
-from sites_world import Clock, World, link
+from sites_world import World, enrolled_at, link
 
 from rmm.bus import nkeys, subjects
 from rmm.bus.asking import open_asker
 from rmm.errors import BusError, EnvelopeError, TierError
 from rmm.hub.authority import verifier
-from rmm.hub.enrolment import LIFE, answer_enrolment, answer_renewal
-from rmm.model.enrolment import GRANT_CONTEXT, Grant, Question, derived, is_signed, opened, seal_question
+from rmm.hub.enrolment import LIFE, answer_renewal
+from rmm.model.enrolment import GRANT_CONTEXT, Grant, Question, is_signed, opened, seal_question
 from rmm.site import identity as identities
-from rmm.site.enrolling import granted, renew
-from rmm.site.identity import Identity, Keys, write
-
-
-async def enrolled_at(world: World, ago: timedelta) -> Identity:
-    """A collector that was enrolled some time ago; past any broker, whose clock is of today."""
-    then = Clock(-ago)
-    world.clock.off = -ago
-    token, keys = world.invited(), Keys.new()
-    world.clock.off = timedelta(0)
-    question = Question(
-        site="berlin",
-        at=then.now(),
-        key=keys.envelope.public_key().public_bytes_raw(),
-        user=nkeys.public_key(keys.user),
-        csr=keys.request(),
-        nonce=secrets.token_bytes(16),
-        invitation=token.invitation,
-        host="pc",
-    )
-    data = seal_question(question, keys.envelope.sign, derived(token.secret, "proof"))
-    reply = answer_enrolment(world.authority, world.sites, world.urls, then)
-    grant = granted(await reply(subjects.enroll(token.invitation), data), question, verifier(world.authority.public))
-    folder = world.folder / f"ago-{ago.days}"
-    write(folder / identities.FOLDER, keys, grant, world.authority.public)
-    return Identity.load(folder)
+from rmm.site.enrolling import renew
+from rmm.site.identity import Identity
 
 
 async def test_it_is_due_at_two_thirds_and_gives_new_ones_for_the_same_keys(world: World) -> None:
@@ -72,12 +47,34 @@ async def test_what_has_expired_gets_no_connection(world: World) -> None:
     login, good = expired.login(), fresh.login()
     certificate = msgspec.structs.replace(good, cert_file=login.cert_file, key_file=login.key_file)
     jwt = msgspec.structs.replace(good, jwt=login.jwt, seed=login.seed)
-    for wrong in (login, certificate, jwt):
-        with pytest.raises(BusError):
+    web = tuple(f"wss://127.0.0.1:{server.ws_port}" for server in world.servers)
+    cases = (
+        (login, "another certificate", "Has the certificate of this"),
+        (certificate, "another certificate", "Has the certificate of this"),
+        (
+            msgspec.structs.replace(certificate, urls=web),
+            "another certificate",
+            "Has the certificate of this collector",
+        ),
+        (jwt, "refuses the login", "has its login expired"),
+        (msgspec.structs.replace(jwt, urls=web), "refuses the login", "has its login expired"),
+    )
+    for wrong, said, hint in cases:
+        with pytest.raises(BusError) as error:
             async with open_asker(wrong):
                 pass
-    async with link(good):
-        pass
+        assert error.value.code == "bus.refused", error.value
+        assert said in str(error.value)
+        assert "://127.0.0.1:" in str(error.value)
+        assert hint in error.value.hint
+    for one in (good, msgspec.structs.replace(good, urls=web)):
+        async with link(one):
+            pass
+    assert fresh.ended(world.clock.now()) is None
+    ended = expired.ended(world.clock.now())
+    assert ended is not None
+    assert f"ended {expired.expires_at:%Y-%m-%d}" in ended.told
+    assert f"rmm hub revoke berlin --collector {expired.collector}" in ended.told
 
 
 async def test_the_broker_ends_a_connection_whose_login_expires(world: World) -> None:

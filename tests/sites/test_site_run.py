@@ -7,13 +7,13 @@ import contextlib
 import csv
 import shutil
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from sites_world import World
+from sites_world import World, enrolled_at
 
 from rmm.bus.provision import make_streams
 from rmm.resources import shipped
@@ -93,6 +93,29 @@ async def test_it_polls_whether_hub_and_broker_are_there_or_not(world: World, la
 
 def polled(status: Status, since: datetime) -> bool:
     return status.beat.polled_at is not None and status.beat.polled_at > since and status.beat.spooled >= 4
+
+
+async def test_what_is_wrong_with_the_link_says_what_to_do(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """In the status, and in the log: that no broker is there, and that the own certificate has ended."""
+    config = await enrolled(world)
+    expired = (await enrolled_at(world, timedelta(days=91))).folder.parent
+    said: list[str] = []
+    async with running(expired, said, STOP):
+        known = await until(expired, said, lambda one: bool(one.trouble), 20)
+        async with asyncio.timeout(20):
+            while "enrol it again" not in caplog.text:
+                await asyncio.sleep(0.1)
+    assert known.link == "down"
+    assert f"ended {known.beat.expires_at:%Y-%m-%d}" in known.trouble
+    assert "rmm site enroll TOKEN" in known.trouble
+    for server in world.servers:
+        server.kill()
+    caplog.clear()
+    async with running(config, said, STOP):
+        known = await until(config, said, lambda one: "Connect call failed" in one.trouble, 20)
+    for text in (known.trouble, caplog.text):
+        assert f"tls://127.0.0.1:{world.servers[0].port}" in text
+        assert "Does the broker run there" in text
 
 
 async def test_a_configuration_that_cannot_be_used_is_told_and_ends_nothing(world: World) -> None:
