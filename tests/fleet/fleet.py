@@ -181,7 +181,8 @@ class Fleet:
 
     def _shared_out(self, collectors: Iterable[Collector]) -> bool:
         ids = {known.beat.collector: one for one in collectors if (known := one.status)}
-        return all(shard in ids[owner_of(shard, ids)].shards for shard in range(self.shards))
+        mine = {name: {n for n in range(self.shards) if owner_of(n, ids) == name} for name in ids}
+        return len(ids) == self._each and all(set(one.shards) == mine[name] for name, one in ids.items())
 
     def held(self, collectors: Iterable[Collector], since: datetime | None = None) -> bool:
         """Whether these collectors hold all shards of their site, as they have said (since then)."""

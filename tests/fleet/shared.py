@@ -68,8 +68,10 @@ class Shared:
             up(one)
 
     def _some(self) -> list[list[Collector]]:
-        """A few sites by chance, one at least, whose collectors all run."""
-        sites = [own for own in self._fleet.sites.values() if all(one.status for one in own)]
+        """A few sites by chance, one at least."""
+        sites = list(self._fleet.sites.values())
+        for one in self._fleet.collectors:
+            wait_for(f"{one.name} runs", lambda one=one: one.status is not None, TAKEN_S)
         return self._fleet.random.sample(sites, max(1, round(self._share * len(sites))))
 
 
