@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import NamedTuple
 
 import msgspec
 
+from rmm.core.fences import Fences
 from rmm.core.marks import added, covers, gaps
 from rmm.model.envelope import Entry, Marks, Span
 from rmm.model.incident import Act
-from rmm.model.sites import EpochMarks, Fence, Refused
+from rmm.model.sites import EpochMarks, Refused
 from rmm.tiers.fleet_sqlite import FleetStore
 from rmm.tiers.fleet_sqlite.sites import SiteStore
 
@@ -41,8 +42,7 @@ class Books:
 
     def __init__(self) -> None:
         self._marks: dict[str, dict[str, EpochMarks]] = {}
-        self._fences: dict[tuple[str, int], Fence] = {}
-        self._moved: set[tuple[str, int]] = set()  # fences that are to be written
+        self._fences = Fences()
         self._refused: dict[str, Counter[str]] = {}
         self._uncounted: Counter[tuple[str, str]] = Counter()  # (site, reason), not written yet
         self._acts: list[Act] = []
@@ -55,7 +55,7 @@ class Books:
         """All that the database has. Inside a transaction."""
         database = SiteStore(store)
         self._put(await database.marks(sites))
-        self._fences = {(one.site, one.shard): one for one in await database.fences()}
+        self._fences = Fences(await database.fences())
         for one in await database.refused():
             self._refused.setdefault(one.site, Counter())[one.reason] = one.number
 
@@ -105,19 +105,9 @@ class Books:
         """Whether something was refused that the database does not know of."""
         return bool(self._uncounted)
 
-    def is_stale(self, site: str, entry: Entry) -> bool:
-        """Whether it was written under a lease after the next one had begun; what is newer is remembered."""
-        if not entry.fence:
-            return False  # a site whose collectors need no leases
-        place = site, entry.shard
-        known = self._fences.get(place)
-        at = entry.at.astimezone(UTC)
-        if known is not None and entry.fence < known.fence:
-            return at > known.since
-        if known is None or entry.fence > known.fence or at < known.since:
-            self._fences[place] = Fence(site, entry.shard, entry.fence, at)
-            self._moved.add(place)
-        return False
+    def is_stale(self, site: str, collector: str, entry: Entry) -> bool:
+        """Whether it was written under a lease after another collector had begun under a later one."""
+        return self._fences.is_stale(site, collector, entry)
 
     async def commit(self, store: FleetStore, entries: Collection[Numbered], now: datetime) -> None:
         """Write the numbers of these entries, what people did at the site, and what was refused meanwhile."""
@@ -136,7 +126,8 @@ class Books:
             for (site, epoch), spans in grown.items()
         ]
         await database.put_marks(fresh)
-        await database.put_fences(self._fences[place] for place in self._moved)
+        await database.put_fences(self._fences.moved)
+        await database.drop_fences(self._fences.dropped)
         self._fresh, self._counted, self._acted = fresh, Counter(self._uncounted), len(self._acts)
         acts += self._acts
         await database.add_refused(Refused(*place, now, count) for place, count in self._counted.items())
@@ -147,7 +138,7 @@ class Books:
         self._put(self._fresh)
         self._uncounted -= self._counted
         del self._acts[: self._acted]
-        self._moved.clear()
+        self._fences.written()
         self._fresh, self._counted, self._acted = [], Counter(), 0
 
     async def forget(self, store: FleetStore, now: datetime) -> None:

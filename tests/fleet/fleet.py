@@ -146,7 +146,8 @@ class Fleet:
         for letter in "abcdefgh"[: self._each]:
             name = site if self._each == 1 else f"{site}-{letter}"
             link, config = Link(self.port), self.folder / name
-            token = rmm("hub", "invite", site, "--config", str(self.hub_config)).strip().splitlines()[-1]
+            called = ("--name", name, "--config", str(self.hub_config))  # whose shards are whose follows from the names
+            token = rmm("hub", "invite", site, *called).strip().splitlines()[-1]
             pieces.vault_of(found[0].config if found else self.lab.config, config,
                             wrong=site in self.wrong and not found)  # fmt: skip
             rmm("site", "enroll", token, "--url", f"tls://{pieces.HOST}:{link.port}", "--config", str(config))
