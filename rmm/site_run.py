@@ -38,6 +38,7 @@ from rmm.site.identity import Identity
 from rmm.site.leases import Leases
 from rmm.site.outlet import ForwardingOutlet
 from rmm.site.rounds import Rounds
+from rmm.tiers.layout import left_over
 from rmm.tiers.outgoing import OutgoingLog, open_outgoing
 
 if TYPE_CHECKING:
@@ -195,7 +196,7 @@ class _Life:
         while not self._ending:
             began, held = self._clock.monotonic(), self._leases.held()
             period = LOOK_S
-            if self._app is not None and held:
+            if self._app is not None and (held or left_over(self._data, self._identity.site, held)):
                 self._doing = "polling"
                 await self._round(self._app)
                 self._doing, period = "waiting", _period(self._app)

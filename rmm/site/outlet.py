@@ -76,20 +76,20 @@ class ForwardingOutlet:
     async def publish(self, site: str, shard: int, data: bytes) -> None:
         """Hand over one encoded observation; waits while the coordinator or the disk is behind, never for the link.
 
-        It goes under the lease of this moment: one that is lost until it is written is what the hub has to judge it by.
+        It goes under the lease under which it was polled, which may be over by now, or under that of this moment.
         """
         key = (site, shard)
-        try:
-            fence = self._fence_of(site, shard)
-        except LeaseLost as error:
-            log.debug("an observation stays in the spool: %s", error)
-            self._failed.add(key)
-            return
         try:
             seen = glance(data)
         except msgspec.DecodeError as error:
             log.warning("an observation that cannot be read is not forwarded: %s", error)
             seen = None
+        try:
+            fence = seen.fence if seen is not None and seen.fence else self._fence_of(site, shard)
+        except LeaseLost as error:
+            log.debug("an observation stays in the spool: %s", error)
+            self._failed.add(key)
+            return
         self._open[key] = self._open.get(key, 0) + 1
         try:
             await self._queue.put((seen, site, shard, data, fence))
@@ -173,7 +173,7 @@ class ForwardingOutlet:
         return Item(
             id=seen.id,
             body=data,
-            at=self._clock.now(),
+            at=seen.ended if seen.fence else self._clock.now(),  # what waited in the spool is no younger for that
             grade=grade,
             endpoint=seen.endpoint,
             shard=seen.shard,

@@ -17,6 +17,7 @@ from typing import Any
 
 from rmm.core.lease import owner_of
 from rmm.site.control import Status, read_status
+from rmm.tiers.layout import left_over
 from tests.fleet import pieces
 from tests.fleet.pieces import Lab, Link, Process, rmm, wait_for
 from tests.fleet.verdict import Verdict, verdict
@@ -56,6 +57,8 @@ class Collector:
         """Whether it has polled (since then) what it holds, and the hub has committed all of it."""
         known = self.status
         if known is None or known.beat.spooled or (since is not None and known.beat.at <= since):
+            return False
+        if left_over(self.data, self.site, known.beat.shards):
             return False
         polled = known.beat.polled_at
         return not known.beat.shards if polled is None else since is None or polled > since

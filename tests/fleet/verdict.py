@@ -17,6 +17,7 @@ from rmm.model.envelope import OBSERVATION
 from rmm.tiers.cold_sqlite.segment import scattered
 from rmm.tiers.cold_sqlite.whole import SiteSamples
 from rmm.tiers.outgoing.sqlite import SqliteShelf, path_of
+from rmm.tiers.spool import Spool
 
 MOST_RAW = 16 << 20
 PAGE = 256
@@ -32,7 +33,7 @@ class Verdict(NamedTuple):
     site: str
     observed: int  # by its collectors, as their own histories have them
     arrived: int  # of these, at the hub
-    lost: int  # not at the hub, and not refused by the rule of leases
+    lost: int  # in their histories or spools and not at the hub, without those to be refused by the rule of leases
     doubled: int  # at the hub, and not at the site; or of one endpoint at one time by two collectors
     equal: bool  # what the hub has of them is what they are
     stale: int = 0  # polled by a collector after another one had begun under a later lease
@@ -72,7 +73,8 @@ def verdict(site: str, hub: Path, collectors: Mapping[str, Path]) -> Verdict:
     log = [one for name, data in collectors.items() for one in written(data, site, name)]
     late = late_of(log)
     stale = stale_of({key: (_at(row), whose[key]) for key, row in here.items()}, log)
-    lost = here.keys() - late - there.keys()
+    waiting = {key for data in collectors.values() for key in spooled(data, site)}
+    lost = (here.keys() | waiting) - late - there.keys()
     common = here.keys() & there.keys()
     overlapping, twice = _both(there, whose)
     equal = all(here[key] == there[key] for key in common)
@@ -114,6 +116,14 @@ def written(data: Path, site: str, collector: str) -> Iterator[Written]:
                     yield Written((seen.endpoint, seen.epoch, seen.seq), collector, one.shard, one.fence, one.at)
     finally:
         shelf.close()
+
+
+def spooled(data: Path, site: str) -> Iterator[Key]:
+    """What is in the spools of a data folder, and in no history yet."""
+    for folder in (data / "spool" / site).glob("*"):
+        for record in Spool(folder).replay():
+            seen = glance(record)
+            yield seen.endpoint, seen.epoch, seen.seq
 
 
 def late_of(log: Sequence[Written]) -> set[Key]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from datetime import timedelta
 
 import msgspec
 import pytest
@@ -13,7 +14,7 @@ from rmm.core.outgoing import act_item, glance, grade_of, round_item
 from rmm.errors import LeaseLost, TierError
 from rmm.model.envelope import RoundEnd
 from rmm.model.incident import Act
-from rmm.model.observation import Change, CollectorResult, Observation, encode_observation
+from rmm.model.observation import Change, CollectorResult, Observation, decode_observation, encode_observation
 from rmm.model.outgoing import ALERTS, CHANGES, METRICS, Item
 from rmm.poller.outlet import BusOutlet
 from rmm.site.outlet import ForwardingOutlet
@@ -72,6 +73,25 @@ async def test_an_observation_goes_under_the_lease_that_it_was_made_under() -> N
         await outlet.publish("hq", 0, observation(4))  # it is lost for good
         assert not await outlet.committed("hq", 0)
     assert [(one.id, one.fence) for one in kept.items] == [("hq/0/e1/1", 3), ("hq/0/e1/2", 3), ("hq/0/e1/3", 9)]
+
+
+async def test_what_waited_in_the_spool_goes_under_the_lease_of_its_poll_with_the_time_of_that() -> None:
+    """Another collector has the shard by now: what was polled before that is late, and welcome."""
+    kept, clock = Kept(), Time()
+
+    def fence_of(site: str, shard: int) -> int:
+        raise LeaseLost("another collector has it")
+
+    one = decode_observation(observation(1))
+    marked = encode_observation(msgspec.structs.replace(one, telemetry={"lease": 3.0}, duration_s=2.5))
+    clock.move(hours=1)
+    async with (
+        BusOutlet.open(_folded) as local,
+        ForwardingOutlet.open(local, kept.append, clock, fence_of=fence_of) as outlet,
+    ):
+        await outlet.publish("hq", 0, marked)
+        assert await outlet.committed("hq", 0)
+    assert [(item.fence, item.at) for item in kept.items] == [(3, one.observed_at + timedelta(seconds=2.5))]
 
 
 async def test_a_full_log_leaves_it_in_the_spool_and_the_next_round_hands_it_over_again() -> None:
