@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from rmm.model.lease import Terms
 from tests.fleet.fleet import Collector, Fleet
 from tests.fleet.pieces import wait_for
+from tests.fleet.verdict import INTERVAL_S
 
 PAST_S = Terms().ttl + 5.0  # longer than the broker remembers a lease
 TAKEN_S = 90.0  # for the others to have all shards; a busy machine
@@ -54,16 +55,18 @@ class Shared:
         chosen = [_holder(own) for own in self._some()]
         fleet.faults[what] += 1
         fleet.say(f"{what}: " + ", ".join(one.name for one in chosen))
+        began: dict[str, float] = {}
         for one in chosen:
             if polling:
-                _wait_for_a_round(one)
+                _wait_for_a_visit(one)
             down(one)
-        began, since = time.monotonic(), datetime.now(UTC)
+            began[one.name] = time.monotonic()
+        since = datetime.now(UTC)
         for one in chosen:
             others = [other for other in fleet.sites[one.site] if other is not one]
             wait_for(f"others hold the shards of {one.name}", lambda others=others: fleet.held(others, since), TAKEN_S)
-            self.took.append(time.monotonic() - began)
-        time.sleep(max(0.0, began + max(seconds, PAST_S) - time.monotonic()))
+            self.took.append(time.monotonic() - began[one.name])
+        time.sleep(max(0.0, max(began.values()) + max(seconds, PAST_S) - time.monotonic()))
         for one in chosen:
             up(one)
 
@@ -79,8 +82,12 @@ def _holder(collectors: Sequence[Collector]) -> Collector:
     return max(collectors, key=lambda one: len(one.shards))
 
 
-def _wait_for_a_round(one: Collector) -> None:
-    """Until it polls, for a round at most."""
-    end = time.monotonic() + 20.0
-    while time.monotonic() < end and not ((known := one.status) and known.doing == "polling"):
-        time.sleep(0.02)
+def _wait_for_a_visit(one: Collector) -> None:
+    """Until it begins to poll an endpoint, for a round at most."""
+
+    def written() -> list[int]:
+        return [path.stat().st_mtime_ns for path in (one.data / "locks").glob("*.visits")]
+
+    before, end = written(), time.monotonic() + INTERVAL_S + 5.0
+    while written() == before and time.monotonic() < end:
+        time.sleep(0.005)

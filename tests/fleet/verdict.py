@@ -34,7 +34,7 @@ class Verdict(NamedTuple):
     observed: int  # by its collectors, as their own histories have them
     arrived: int  # of these, at the hub
     lost: int  # in their histories or spools and not at the hub, without those to be refused by the rule of leases
-    doubled: int  # at the hub, and not at the site; or of one endpoint at one time by two collectors
+    doubled: int  # at the hub, and not at the site
     equal: bool  # what the hub has of them is what they are
     stale: int = 0  # polled by a collector after another one had begun under a later lease
     refused: int = 0  # of the observations that were written by such a one, those that the hub has not
@@ -76,13 +76,12 @@ def verdict(site: str, hub: Path, collectors: Mapping[str, Path]) -> Verdict:
     waiting = {key for data in collectors.values() for key in spooled(data, site)}
     lost = (here.keys() | waiting) - late - there.keys()
     common = here.keys() & there.keys()
-    overlapping, twice = _both(there, whose)
     equal = all(here[key] == there[key] for key in common)
     if len(collectors) == 1:  # then what changed when can be compared as well
         equal = equal and _same(hub, next(iter(collectors.values())), site)
     return Verdict(
-        site, len(here), len(common), len(lost), len(there.keys() - here.keys()) + overlapping, equal, len(stale),
-        len(late - there.keys()), len((late | stale) & there.keys()), twice,
+        site, len(here), len(common), len(lost), len(there.keys() - here.keys()), equal, len(stale),
+        len(late - there.keys()), len((late | stale) & there.keys()), _twice(there, whose),
     )  # fmt: skip
 
 
@@ -171,25 +170,20 @@ def _is_over(fence: int, at: int, collector: str, leases: Mapping[int, Begun]) -
     )
 
 
-def _both(there: Mapping[Key, Row], whose: Mapping[Key, str]) -> tuple[int, int]:
-    """How often two collectors polled one endpoint at the same time, and within half of an interval."""
-    polls: dict[str, list[tuple[int, float, str]]] = {}
+def _twice(there: Mapping[Key, Row], whose: Mapping[Key, str]) -> int:
+    """How often one endpoint was polled by two collectors within half of an interval.
+
+    A shard that changes hands is polled at once by who has it now, so this is no harm; it tells how often they do.
+    """
+    polls: dict[str, list[tuple[int, str]]] = {}
     for key, row in there.items():
-        polls.setdefault(key[0], []).append((_at(row), _duration(row), whose.get(key, "")))
-    overlapping = twice = 0
-    for one, other in (pair for own in polls.values() for pair in pairwise(sorted(own))):
-        if one[2] != other[2]:
-            overlapping += other[0] < one[0] + one[1] * 1000
-            twice += other[0] - one[0] < INTERVAL_S * 1e6 / 2
-    return overlapping, twice
+        polls.setdefault(key[0], []).append((_at(row), whose.get(key, "")))
+    pairs = (pair for own in polls.values() for pair in pairwise(sorted(own)))
+    return sum(one[1] != other[1] and other[0] - one[0] < INTERVAL_S * 1e6 / 2 for one, other in pairs)
 
 
 def _at(row: Sequence[Any]) -> int:
     return int(row[0])
-
-
-def _duration(row: Sequence[Any]) -> float:
-    return float(row[3])
 
 
 def _same(hub: Path, data: Path, site: str) -> bool:
