@@ -8,7 +8,7 @@ import logging
 import os
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,15 +19,13 @@ from rmm.app import App, SiteCollector
 from rmm.bus.jetstream import JetStreamBus, open_bus
 from rmm.bus.subjects import GUARD, LEASES
 from rmm.configured import Passphrase
-from rmm.core.outgoing import act_item, round_item
 from rmm.durable import hold
 from rmm.errors import BusError, ConfigError, RmmError, TierError
 from rmm.loop import SystemClock
-from rmm.model.envelope import Beat, RoundEnd
-from rmm.model.incident import Act
+from rmm.model.envelope import Beat
 from rmm.model.lease import Terms
-from rmm.model.outgoing import Item, Spooled
-from rmm.model.round import PollRequest, PollSummary
+from rmm.model.outgoing import Spooled
+from rmm.model.round import PollRequest
 from rmm.poller.colleagues import Colleagues
 from rmm.settings.load import load_own, load_settings
 from rmm.settings.places import has_settings
@@ -39,7 +37,8 @@ from rmm.site.forwarder import Forwarder, with_log
 from rmm.site.identity import Identity
 from rmm.site.leases import Leases
 from rmm.site.outlet import ForwardingOutlet
-from rmm.tiers.fleet_sqlite import FleetFile
+from rmm.site.rounds import Rounds
+from rmm.tiers.layout import left_over
 from rmm.tiers.outgoing import OutgoingLog, open_outgoing
 
 if TYPE_CHECKING:
@@ -56,7 +55,6 @@ FETCH_S, FIRST_FETCH_S = 60.0, 5.0  # between two questions for a configuration;
 LONGEST_S, SHORTEST_S = 300.0, 15.0  # between the starts of two rounds, whatever the intervals of collectors
 DRAIN_S = 240.0  # for handing over what waits
 BROKER_S = 2.0  # for the first connection; what comes later is used when it is there
-ACTS = timedelta(hours=24)  # how far back a start looks for what people did; what was handed on is not twice
 
 FLAGS = {"poll.workers": 1}  # a fence is kept by one process
 Say = Callable[[str], None]
@@ -89,8 +87,9 @@ class _Life:
         self._clock = SystemClock()
         self._identity = Identity.load(folder)
         self._started = self._clock.now()
+        self._told = Rounds(data, f"{self._identity.site}/{self._identity.collector}", self._clock, say)
         self._bundles = Bundles(
-            folder, self._identity.site, verify=self._identity.verify_hub, check=self._check, refused=self._refused
+            folder, self._identity.site, verify=self._identity.verify_hub, check=self._check, refused=self._told.refused
         )
         self._app: App | None = None
         self._ending = ""
@@ -99,8 +98,6 @@ class _Life:
         self._polled_at: datetime | None = None
         self._trouble = ""  # of the last round
         self._link: tuple[str, datetime] = ("down", self._started)
-        self._audit: list[Item] = []  # that is not in the outgoing log yet
-        self._seen_act = 0
         self._polling: Round | None = None  # the newest round
         self._statuses: dict[str, str] = {}  # endpoint -> status of its newest observation that was handed on
         self._outgoing: OutgoingLog
@@ -199,7 +196,7 @@ class _Life:
         while not self._ending:
             began, held = self._clock.monotonic(), self._leases.held()
             period = LOOK_S
-            if self._app is not None and held:
+            if self._app is not None and (held or left_over(self._data, self._identity.site, held)):
                 self._doing = "polling"
                 await self._round(self._app)
                 self._doing, period = "waiting", _period(self._app)
@@ -230,7 +227,7 @@ class _Life:
                     config=self._folder,
                     collector=SiteCollector(held, self._leases, self._outlet, self._begun),
                 )
-            await self._told(summary, began)
+            await self._told.ended(self._forwarder.append, summary, began)
         except RmmError as failed:
             error = failed
             log.warning("a round failed: %s", failed.told)
@@ -260,38 +257,6 @@ class _Life:
         ) as outlet:
             coordinator.on_folded = outlet.folded
             yield outlet
-
-    async def _told(self, summary: PollSummary, began: datetime) -> None:
-        """The end of a round goes to the hub, and what people did here."""
-        acts = self._acts()
-        refused = list(self._audit)
-        items = [*refused, *(act_item(one, one.at) for one in acts)]
-        if summary.tried or summary.faults:
-            faults = tuple((one.code, one.retry, one.hint, one.message) for one in summary.faults)
-            end = RoundEnd(
-                began=began, ended=self._clock.now(), planned=summary.planned, tried=summary.tried, faults=faults
-            )
-            items.append(round_item(end, end.ended))
-            self._say(
-                f"{end.ended:%H:%M:%S} {summary.polled} of {summary.tried} endpoints polled in "
-                f"{summary.duration_s:.1f} s; {summary.firing} alerts new, {summary.resolved} resolved"
-            )
-        if items:
-            await self._forwarder.append(items)
-            self._audit = [one for one in self._audit if one not in refused]
-            self._seen_act = max((one.number for one in acts), default=self._seen_act)
-
-    def _acts(self) -> list[Act]:
-        """What people did at this site since it was handed on last; at a start, in the last ACTS."""
-        since = self._started - ACTS
-        return [one for one in FleetFile(self._data).acts() if one.number > self._seen_act and one.at >= since]
-
-    def _refused(self, why: str) -> None:
-        """A configuration is refused: that goes into the hub's audit log."""
-        who = f"{self._identity.site}/{self._identity.collector}"
-        act = Act(at=self._clock.now(), who=who, what="refuse", detail=why)
-        self._audit.append(act_item(act, act.at))
-        del self._audit[:-16]
 
     # What goes on beside the rounds.
 

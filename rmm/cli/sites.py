@@ -27,7 +27,7 @@ COLLECTOR = {
     "bundle": "CONFIG", "config_refused": "CONFIG REFUSED", "version": "VERSION",
 }  # fmt: skip
 EPOCHS = {"epoch": "EPOCH", "high": "UP TO", "missing": "GAPS", "at": "GREW"}
-FENCES = {"shard": "SHARD", "fence": "LEASE", "since": "SINCE"}
+FENCES = {"shard": "SHARD", "fence": "LEASE", "collector": "COLLECTOR", "since": "SINCE"}
 REFUSED = {"reason": "REASON", "number": "TIMES", "at": "LAST"}
 ALERTS = {"severity": "SEVERITY", "rule": "RULE", "summary": "WHAT", "first_at": "SINCE"}
 
@@ -161,8 +161,8 @@ class _Known:
                 for one in newest
             ],
             "leases": [
-                {"shard": one.shard, "fence": one.fence, "since": _text(one.since)}
-                for one in self._fences.get(site, [])
+                {"shard": one.shard, "fence": one.fence, "collector": one.collector, "since": _text(one.since)}
+                for one in {one.shard: one for one in self._fences.get(site, [])}.values()  # the newest of each
             ],
             "refusals": [
                 {"reason": one.reason, "number": one.number, "at": _text(one.at)} for one in self._refused.get(site, [])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import blake2b
 from typing import Any
 
@@ -28,6 +28,12 @@ class Part(msgspec.Struct, frozen=True):
     changes: msgspec.Raw = msgspec.Raw(b"[]")
 
 
+class Told(msgspec.Struct, frozen=True):
+    """What the outgoing log needs of an observation's telemetry."""
+
+    lease: float = 0.0
+
+
 class Glance(msgspec.Struct, frozen=True):
     """What the outgoing log needs of an observation."""
 
@@ -39,6 +45,18 @@ class Glance(msgspec.Struct, frozen=True):
     epoch: str
     seq: int
     collectors: dict[str, Part] = {}
+    telemetry: Told = Told()
+    duration_s: float = 0.0
+
+    @property
+    def fence(self) -> int:
+        """Under which it was polled; 0 where it does not say."""
+        return int(self.telemetry.lease)
+
+    @property
+    def ended(self) -> datetime:
+        """When the poll was over."""
+        return self.observed_at + timedelta(seconds=self.duration_s)
 
     @property
     def id(self) -> str:

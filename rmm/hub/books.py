@@ -9,17 +9,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import NamedTuple
 
 import msgspec
 
+from rmm.core.fences import Fences
 from rmm.core.marks import added, covers, gaps
 from rmm.hub.folding import Folding
 from rmm.model.envelope import Entry, Marks, Span
 from rmm.model.incident import Act
-from rmm.model.sites import EpochMarks, Fence, Refused
+from rmm.model.sites import EpochMarks, Refused
 from rmm.tiers.fleet_sqlite import FleetStore
 from rmm.tiers.fleet_sqlite.sites import RECENT, SiteStore
 
@@ -47,15 +48,14 @@ class Books:
 
     def __init__(self) -> None:
         self._marks: dict[str, dict[str, EpochMarks]] = {}
-        self._fences: dict[tuple[str, int], Fence] = {}
-        self._moved: set[tuple[str, int]] = set()  # fences that are to be written
+        self._fences = Fences()
         self._refused: dict[str, Counter[str]] = {}
         self._uncounted: Counter[tuple[str, str]] = Counter()  # (site, reason), not written yet
         self._acts: list[Act] = []
         self._told: dict[tuple[str, str], datetime] = {}  # when the audit log last had that reason of that site
         self._new: set[Epoch] = set()  # of which the database has nothing
         self._fresh: list[EpochMarks] = []  # what the last commit wrote: marks, fences, counts, how many acts
-        self._fenced: dict[tuple[str, int], Fence] = {}
+        self._fenced = 0, 0  # how many of them are being written
         self._counted: Counter[tuple[str, str]] = Counter()
         self._acted = 0
 
@@ -63,7 +63,7 @@ class Books:
         """What the database has. Inside a transaction."""
         database = SiteStore(store)
         self._put(await database.marks(sites, now - RECENT))
-        self._fences = {(one.site, one.shard): one for one in await database.fences()}
+        self._fences = Fences(await database.fences())
         for one in await database.refused():
             self._refused.setdefault(one.site, Counter())[one.reason] = one.number
 
@@ -128,19 +128,9 @@ class Books:
         """Whether something was refused that the database does not know of."""
         return bool(self._uncounted)
 
-    def is_stale(self, site: str, entry: Entry) -> bool:
-        """Whether it was written under a lease after the next one had begun; what is newer is remembered."""
-        if not entry.fence:
-            return False  # a site whose collectors need no leases
-        place = site, entry.shard
-        known = self._fences.get(place)
-        at = entry.at.astimezone(UTC)
-        if known is not None and entry.fence < known.fence:
-            return at > known.since
-        if known is None or entry.fence > known.fence or at < known.since:
-            self._fences[place] = Fence(site, entry.shard, entry.fence, at)
-            self._moved.add(place)
-        return False
+    def is_stale(self, site: str, collector: str, entry: Entry) -> bool:
+        """Whether it was written under a lease after another collector had begun under a later one."""
+        return self._fences.is_stale(site, collector, entry)
 
     async def commit(self, store: FleetStore, entries: Collection[Numbered], now: datetime) -> None:
         """Write the numbers of these entries, what people did at the site, and what was refused meanwhile."""
@@ -159,10 +149,10 @@ class Books:
             for (site, epoch), spans in grown.items()
         ]
         await database.put_marks(fresh)
-        fenced = {place: self._fences[place] for place in self._moved}
-        await database.put_fences(fenced.values())
-        self._fresh, self._fenced = fresh, fenced
-        self._counted, self._acted = Counter(self._uncounted), len(self._acts)
+        self._fenced = len(self._fences.moved), len(self._fences.dropped)
+        await database.put_fences(self._fences.moved)
+        await database.drop_fences(self._fences.dropped)
+        self._fresh, self._counted, self._acted = fresh, Counter(self._uncounted), len(self._acts)
         acts += self._acts
         await database.add_refused(Refused(*place, now, count) for place, count in self._counted.items())
         await store.add_acts(acts)
@@ -172,8 +162,8 @@ class Books:
         self._put(self._fresh)
         self._uncounted -= self._counted
         del self._acts[: self._acted]
-        self._moved -= {place for place, fence in self._fenced.items() if self._fences[place] == fence}
-        self._fresh, self._fenced, self._counted, self._acted = [], {}, Counter(), 0
+        self._fences.written(*self._fenced)
+        self._fresh, self._fenced, self._counted, self._acted = [], (0, 0), Counter(), 0
 
     async def flush(self, coordinator: Folding, now: datetime) -> None:
         """Write what was refused, where nothing is taken with which it would be. Raises TierError and LeaseLost."""

@@ -188,16 +188,17 @@ class Ingest:
                 continue
             seen.add(key)
             try:
-                yield self._read(site, epoch, entry)
+                yield self._read(envelope, entry)
             except EnvelopeError as error:
                 self._refuse(site, error.code, str(error))
                 yield Work(Numbered(site, epoch, entry))  # its number counts, or it would come for ever
 
-    def _read(self, site: str, epoch: str, entry: Entry) -> Work:
+    def _read(self, envelope: Envelope, entry: Entry) -> Work:
         """What is in an entry. Raises EnvelopeError."""
+        site, epoch = envelope.site, envelope.epoch
         try:
             if entry.kind == OBSERVATION:
-                return self._observed(site, epoch, entry)
+                return self._observed(envelope, entry)
             if entry.kind == AUDIT:
                 return Work(Numbered(site, epoch, entry, act_of(site, entry)))
             if entry.kind == ROUND:
@@ -206,8 +207,9 @@ class Ingest:
             raise EnvelopeError(f"a {entry.kind} that cannot be read: {error}", code="entry.format") from error
         return Work(Numbered(site, epoch, entry))
 
-    def _observed(self, site: str, epoch: str, entry: Entry) -> Work:
-        if self._books.is_stale(site, entry):
+    def _observed(self, envelope: Envelope, entry: Entry) -> Work:
+        site, epoch = envelope.site, envelope.epoch
+        if self._books.is_stale(site, envelope.collector, entry):
             text = f"shard {entry.shard} was polled under lease {entry.fence}, which was over"
             raise EnvelopeError(text, code="lease.stale")
         one = decode_observation(entry.body)

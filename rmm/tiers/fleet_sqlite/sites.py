@@ -13,7 +13,7 @@ from rmm.model.sites import Contact, EpochMarks, Fence, Refused
 from rmm.tiers.fleet_sqlite.reader import FleetFile
 from rmm.tiers.fleet_sqlite.writer import FleetStore
 
-SCHEMA = 9  # the first that has these tables
+SCHEMA, LEASES = 9, 10  # the first that has these tables
 RECENT = timedelta(days=30)  # what epochs that did not grow for longer are not: shown, in memory, in receipts
 
 _encode = msgspec.json.Encoder().encode
@@ -49,14 +49,19 @@ class SiteStore:
         await self._store.run("trim_site_marks", [(site, _instant(before), site, most) for site in sites])
 
     async def fences(self) -> list[Fence]:
-        """Of all shards of all sites."""
+        """Of all shards of all sites, each with its newest at the end."""
         return await self._store.rows("site_fences", _read_fence)
 
     async def put_fences(self, fences: Iterable[Fence]) -> None:
-        """Replace fences."""
+        """Add fences, or replace when they began."""
         await self._store.run(
-            "put_site_fence", [(one.site, one.shard, one.fence, _instant(one.since)) for one in fences]
+            "put_site_fence",
+            [(one.site, one.shard, one.fence, _instant(one.since), one.collector) for one in fences],
         )
+
+    async def drop_fences(self, fences: Iterable[Fence]) -> None:
+        """Forget fences."""
+        await self._store.run("drop_site_fence", [(one.site, one.shard, one.fence) for one in fences])
 
     async def contacts(self) -> list[Contact]:
         """All collectors that were ever heard and are not forgotten."""
@@ -96,8 +101,8 @@ class SitesFile:
         return self._file.ask("all_site_marks", _read_marks, _instant(since), schema=SCHEMA)
 
     def fences(self) -> list[Fence]:
-        """Of all shards of all sites."""
-        return self._file.ask("site_fences", _read_fence, schema=SCHEMA)
+        """Of all shards of all sites, each with its newest at the end."""
+        return self._file.ask("site_fences", _read_fence, schema=LEASES)
 
     def contacts(self) -> list[Contact]:
         """All collectors, by site."""
@@ -113,7 +118,7 @@ def _read_marks(row: Any) -> EpochMarks:
 
 
 def _read_fence(row: Any) -> Fence:
-    return Fence(row[0], int(row[1]), int(row[2]), datetime.fromisoformat(row[3]))
+    return Fence(row[0], int(row[1]), int(row[2]), datetime.fromisoformat(row[3]), row[4])
 
 
 def _read_refused(row: Any) -> Refused:

@@ -18,11 +18,14 @@ DELETE FROM site_mark WHERE site = ? AND at < ?
 AND at < (SELECT at FROM site_mark WHERE site = ? ORDER BY at DESC LIMIT 1 OFFSET ?);
 
 -- name: site_fences
-SELECT site, shard, fence, since FROM site_fence ORDER BY site, shard;
+SELECT site, shard, fence, since, collector FROM site_lease ORDER BY site, shard, fence;
 
 -- name: put_site_fence
-INSERT INTO site_fence (site, shard, fence, since) VALUES (?, ?, ?, ?)
-ON CONFLICT (site, shard) DO UPDATE SET fence = excluded.fence, since = excluded.since;
+INSERT INTO site_lease (site, shard, fence, since, collector) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (site, shard, fence) DO UPDATE SET since = excluded.since, collector = excluded.collector;
+
+-- name: drop_site_fence
+DELETE FROM site_lease WHERE site = ? AND shard = ? AND fence = ?;
 
 -- name: site_collectors
 SELECT body FROM site_collector ORDER BY site, collector;
