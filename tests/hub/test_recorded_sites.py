@@ -21,7 +21,8 @@ VERSIONS = ("0", "1", "2")
 
 
 def endpoints(data: Path) -> list[tuple[Any, ...]]:
-    return rows(data, "SELECT id, site, status, observed_at, seq, facts FROM endpoint ORDER BY id")
+    found: list[tuple[Any, ...]] = rows(data, "SELECT id, site, status, observed_at, seq, facts FROM endpoint ORDER BY id")
+    return found
 
 
 async def taken(data: Path, clock: Time, sealed: bytes) -> None:
@@ -55,7 +56,7 @@ async def test_envelopes_are_taken_with_all_that_is_in_them(tmp_path: Path, cloc
     assert rows(data, alerts) == rows(tmp_path / "today", alerts)
     assert [(one.what, one.who, one.reason) for one in acts(data)] == [("ack (site)", "bob at berlin", "known")]
     assert rows(data, "SELECT * FROM site_refused") == []
-    assert len(rows(data, "SELECT * FROM site_fence")) == (version != "0")
+    assert len(rows(data, "SELECT * FROM site_lease")) == (version != "0")
 
 
 @pytest.mark.parametrize("version", VERSIONS)
