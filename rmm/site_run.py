@@ -20,7 +20,6 @@ from rmm.bus.jetstream import JetStreamBus, open_bus
 from rmm.bus.subjects import GUARD, LEASES
 from rmm.configured import Passphrase
 from rmm.core.outgoing import act_item, round_item
-from rmm.durable import hold
 from rmm.errors import BusError, ConfigError, RmmError, TierError
 from rmm.loop import SystemClock
 from rmm.model.envelope import Beat, RoundEnd
@@ -62,20 +61,19 @@ FLAGS = {"poll.workers": 1}  # a fence is kept by one process
 Say = Callable[[str], None]
 
 
-async def run_site(folder: Path, passphrase: Passphrase, say: Say) -> int:
-    """Poll and forward until somebody asks for the end; returns the exit code.
+async def run_site(folder: Path, passphrase: Passphrase, say: Say, *, kept: bool = False) -> int:
+    """Poll and forward until somebody asks for the end; returns the exit code. `kept`: as of `control.collecting`.
 
     Raises ConfigError where the folder is not that of an enrolled collector, and LeaseLost where one runs already.
     """
     Identity.load(folder)
     data = load_own(folder).data
-    with hold(control.lock_of(data), "the site collector of this folder"):
-        control.take_request(data)  # of one that has ended
-        while True:
-            life = _Life(folder, data, passphrase, say)
-            ending = await life.run()
-            if ending != AGAIN:
-                return 0
+    with control.collecting(data, kept=kept) as may:
+        while may:
+            may = await _Life(folder, data, passphrase, say).run() == AGAIN
+        if control.read_stopped(data):
+            say("it stays stopped until `rmm site start`")
+    return 0
 
 
 class _Life:
