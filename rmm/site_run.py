@@ -18,7 +18,7 @@ from rmm import __version__
 from rmm.app import App, SiteCollector
 from rmm.bus.jetstream import JetStreamBus, open_bus
 from rmm.bus.subjects import GUARD, LEASES
-from rmm.configured import Passphrase
+from rmm.configured import Passphrase, proxy_of
 from rmm.core.outgoing import act_item, round_item
 from rmm.errors import BusError, ConfigError, RmmError, TierError
 from rmm.loop import SystemClock
@@ -133,7 +133,7 @@ class _Life:
         shards = self._app.settings.sites[site].shards if self._app else 0
         async with AsyncExitStack() as stack:
             self._outgoing = await stack.enter_async_context(open_outgoing(self._data, site, forward))
-            login = self._identity.login(forward.proxy)
+            login = self._identity.login(proxy_of(self._folder, forward, self._passphrase))
             login = msgspec.structs.replace(login, urls=forward.urls or login.urls)
             bus = await stack.enter_async_context(open_bus(login, wait_s=BROKER_S, patient=True))
             self._forwarder = Forwarder(

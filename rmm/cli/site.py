@@ -27,6 +27,7 @@ from rmm.cli.installing import (
 )
 from rmm.cli.options import Config, Output, PassphraseFile, checked_output, folder_of, passphrase_from
 from rmm.cli.printing import show as print_rows
+from rmm.cli.site_way import keep, way_of
 from rmm.errors import ConfigError, RmmError
 
 if TYPE_CHECKING:
@@ -46,12 +47,17 @@ def enroll(
     token: Annotated[str, typer.Argument(help="From `rmm hub invite SITE`; - reads standard input, @FILE a file.")],
     config: Config = None,
     proxy: Annotated[
-        str, typer.Option(metavar="URL", help="http://[USER:PASSWORD@]HOST:PORT of a proxy that allows CONNECT.")
+        str,
+        typer.Option(
+            metavar="URL",
+            help="http://[USER@]HOST:PORT of a proxy that allows CONNECT; its password goes into the vault.",
+        ),
     ] = "",
     url: Annotated[
         list[str] | None,
         typer.Option(help="How this machine reaches the broker, where it is another way than the hub names."),
     ] = None,
+    passphrase_file: PassphraseFile = None,
     output: Output = "table",
 ) -> None:
     """Make this machine a collector of a site: keys are made here, and the hub gives a certificate and a login.
@@ -69,10 +75,9 @@ def enroll(
     checked_output(output)
     folder = folder_of(config)
     given = decode_token(_text(token))
-    identity = run(
-        ask(given, folder, clock=SystemClock(), host=socket.gethostname(), proxy=proxy, urls=tuple(url or ()))
-    )
-    noted = _note_way(folder, proxy, url or [])
+    way = way_of(folder, proxy, url or [], passphrase_file)
+    identity = run(ask(given, folder, clock=SystemClock(), host=socket.gethostname(), proxy=way.address, urls=way.urls))
+    noted = keep(folder, way)
     if output != "table":
         row = {"site": identity.site, "collector": identity.collector, "folder": str(identity.folder)}
         print(json.dumps(row | {"expires_at": identity.expires_at.isoformat(timespec="seconds")}))
@@ -82,23 +87,6 @@ def enroll(
     if noted:
         print(noted)
     print("next: `rmm credentials set NAME --username ...` for the site's accounts, then `rmm site run`")
-
-
-def _note_way(folder: Path, proxy: str, urls: list[str]) -> str:
-    """How the broker was reached is how it will be: into site.yaml, where there is none yet. Returns what to tell."""
-    import yaml
-
-    from rmm.durable import replace_file
-    from rmm.settings.places import LOCAL
-
-    way = {key: value for key, value in (("proxy", proxy), ("urls", urls)) if value}
-    if not way:
-        return ""
-    file, text = folder / LOCAL, yaml.safe_dump({"forward": way})
-    if file.exists():
-        return f"put this into {file}:\n{text.rstrip()}"
-    replace_file(file, text.encode(), private=True)  # a proxy's URL may hold a password
-    return f"{file} says how the broker is reached"
 
 
 def _text(token: str) -> str:
