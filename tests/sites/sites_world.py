@@ -116,20 +116,3 @@ async def link(login: Login) -> AsyncIterator[Link]:
         yield made
     finally:
         await made.aclose()
-
-
-async def enrolled_alone(authority: Authority, config: Path, urls: Sequence[str], site: str = "berlin") -> Identity:
-    """A collector's folder without a broker: the hub is asked in this process."""
-    clock = Clock()
-    reply = answer_enrolment(authority, SITES, urls, clock)
-
-    class Asked:
-        async def ask(self, subject: str, data: bytes, *, timeout_s: float) -> bytes:
-            return await reply(subject, data)
-
-    @contextlib.asynccontextmanager
-    async def connect(login: Login) -> AsyncIterator[Asked]:
-        yield Asked()
-
-    token = invite(authority, site, sites=SITES, urls=urls, lasts=timedelta(hours=1), now=clock.now())
-    return await enroll(token, config, clock=clock, host="pc", connect=connect)

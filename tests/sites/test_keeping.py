@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -16,15 +18,20 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 from nats_servers import free_ports
-from sites_world import enrolled_alone
+from sites_world import SITES, Clock
 from typer.testing import CliRunner
 
+from rmm.bus.login import Login
 from rmm.cli import installing, site, site_forms
 from rmm.cli.main import build
 from rmm.durable import hold
 from rmm.errors import ConfigError, LeaseLost, RmmError
 from rmm.hub.authority import Authority
+from rmm.hub.enrolment import answer_enrolment
+from rmm.hub.invitations import invite
 from rmm.site import control
+from rmm.site.enrolling import enroll
+from rmm.site.identity import Identity
 from rmm.site.windows_service import serve
 from rmm.site_run import run_site
 
@@ -34,6 +41,23 @@ ROWS = {
     "link", "link_since", "trouble", "last_receipt", "waiting", "waiting_mb", "oldest", "dropped", "certificate_until",
     "problems", "written",
 }  # fmt: skip
+
+
+async def enrolled_alone(authority: Authority, config: Path, urls: Sequence[str], site: str = "berlin") -> Identity:
+    """A collector's folder without a broker: the hub is asked in this process."""
+    clock = Clock()
+    reply = answer_enrolment(authority, SITES, urls, clock)
+
+    class Asked:
+        async def ask(self, subject: str, data: bytes, *, timeout_s: float) -> bytes:
+            return await reply(subject, data)
+
+    @contextlib.asynccontextmanager
+    async def connect(login: Login) -> AsyncIterator[Asked]:
+        yield Asked()
+
+    token = invite(authority, site, sites=SITES, urls=urls, lasts=timedelta(hours=1), now=clock.now())
+    return await enroll(token, config, clock=clock, host="pc", connect=connect)
 
 
 @pytest.fixture
