@@ -18,8 +18,7 @@ from rmm import __version__
 from rmm.app import App, SiteCollector
 from rmm.bus.jetstream import JetStreamBus, open_bus
 from rmm.bus.subjects import GUARD, LEASES
-from rmm.configured import Passphrase
-from rmm.durable import hold
+from rmm.configured import Passphrase, proxy_of
 from rmm.errors import BusError, ConfigError, RmmError, TierError
 from rmm.loop import SystemClock
 from rmm.model.envelope import Beat
@@ -60,20 +59,19 @@ FLAGS = {"poll.workers": 1}  # a fence is kept by one process
 Say = Callable[[str], None]
 
 
-async def run_site(folder: Path, passphrase: Passphrase, say: Say) -> int:
-    """Poll and forward until somebody asks for the end; returns the exit code.
+async def run_site(folder: Path, passphrase: Passphrase, say: Say, *, kept: bool = False) -> int:
+    """Poll and forward until somebody asks for the end; returns the exit code. `kept`: as of `control.collecting`.
 
     Raises ConfigError where the folder is not that of an enrolled collector, and LeaseLost where one runs already.
     """
     Identity.load(folder)
     data = load_own(folder).data
-    with hold(control.lock_of(data), "the site collector of this folder"):
-        control.take_request(data)  # of one that has ended
-        while True:
-            life = _Life(folder, data, passphrase, say)
-            ending = await life.run()
-            if ending != AGAIN:
-                return 0
+    with control.collecting(data, kept=kept) as may:
+        while may:
+            may = await _Life(folder, data, passphrase, say).run() == AGAIN
+        if control.read_stopped(data):
+            say("it stays stopped until `rmm site start`")
+    return 0
 
 
 class _Life:
@@ -132,7 +130,7 @@ class _Life:
         shards = self._app.settings.sites[site].shards if self._app else 0
         async with AsyncExitStack() as stack:
             self._outgoing = await stack.enter_async_context(open_outgoing(self._data, site, forward))
-            login = self._identity.login(forward.proxy)
+            login = self._identity.login(proxy_of(self._folder, forward, self._passphrase))
             login = msgspec.structs.replace(login, urls=forward.urls or login.urls)
             bus = await stack.enter_async_context(open_bus(login, wait_s=BROKER_S, patient=True))
             self._forwarder = Forwarder(

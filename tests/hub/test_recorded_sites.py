@@ -21,7 +21,9 @@ VERSIONS = ("0", "1", "2")
 
 
 def endpoints(data: Path) -> list[tuple[Any, ...]]:
-    found: list[tuple[Any, ...]] = rows(data, "SELECT id, site, status, observed_at, seq, facts FROM endpoint ORDER BY id")
+    found: list[tuple[Any, ...]] = rows(
+        data, "SELECT id, site, status, observed_at, seq, facts FROM endpoint ORDER BY id"
+    )
     return found
 
 

@@ -20,7 +20,8 @@ VERSIONS = ("0", "1", "2")
 
 
 def asked() -> Question:
-    return question(keys().request())
+    found: Question = question(keys().request())
+    return found
 
 
 @pytest.mark.parametrize("version", VERSIONS)

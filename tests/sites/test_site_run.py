@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import csv
 import shutil
@@ -19,6 +20,7 @@ from rmm.bus.provision import make_streams
 from rmm.resources import shipped
 from rmm.site.control import DRAIN, STOP, Status, ask_to, read_status
 from rmm.site_run import run_site
+from rmm.vault import Vault
 
 FEW = {"availability", "system", "memory"}
 
@@ -89,6 +91,28 @@ async def test_it_polls_whether_hub_and_broker_are_there_or_not(world: World, la
         assert not [one for one in known.beat.problems if "cannot be fetched" not in one]
         for server in world.servers:
             server.kill()
+    secret = password_of(lab.config).encode()
+    files = [path for path in config.rglob("*") if path.is_file()]
+    assert {"identity.json", "credentials.vault", "rmm.yaml", "status.json"} <= {path.name for path in files}
+    assert any(path.parent.name == "outgoing" for path in files)
+    assert [path for path in files if holds(path, secret)] == []
+    assert holds(lab.config / "lab.json", secret)  # where it does stand, it is found
+
+
+def password_of(lab: Path) -> str:
+    """The one with which the endpoints of the lab are polled."""
+    vault = Vault.open(lab / "credentials.vault", (lab / "passphrase").read_text().strip())
+    return vault.credential(next(iter(Vault.names(lab / "credentials.vault")))).secret.reveal()
+
+
+def holds(path: Path, secret: bytes) -> bool:
+    """Whether a file has it as text, as UTF-16, or as Base64 of either at any offset; compressed, it is not seen."""
+    data = path.read_bytes()
+    for text in (secret, secret.decode().encode("utf-16-le")):
+        forms = [text, *(base64.b64encode(b"\0" * n + text)[4 * (n > 0) : -4] for n in range(3))]
+        if any(one in data for one in forms):
+            return True
+    return False
 
 
 def polled(status: Status, since: datetime) -> bool:
