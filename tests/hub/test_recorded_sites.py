@@ -21,7 +21,10 @@ VERSIONS = ("0", "1", "2")
 
 
 def endpoints(data: Path) -> list[tuple[Any, ...]]:
-    return rows(data, "SELECT id, site, status, observed_at, seq, facts FROM endpoint ORDER BY id")
+    found: list[tuple[Any, ...]] = rows(
+        data, "SELECT id, site, status, observed_at, seq, facts FROM endpoint ORDER BY id"
+    )
+    return found
 
 
 async def taken(data: Path, clock: Time, sealed: bytes) -> None:

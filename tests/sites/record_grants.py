@@ -89,7 +89,12 @@ def main() -> None:
     asked = seal_question(question(own.request()), own.envelope.sign)
     with tempfile.TemporaryDirectory() as folder:
         authority = hub(Path(folder))
-        granted = asyncio.run(answer_renewal(authority, URLS, Then())("rmm.ask.berlin.renew", asked))
+        reply = answer_renewal(authority, URLS, Then())
+
+        async def answered() -> bytes:
+            return await reply("rmm.ask.berlin.renew", asked)
+
+        granted = asyncio.run(answered())
         versions: list[Callable[[dict[str, Any]], dict[str, Any]]] = [older, dict, newer]
         for number, change in enumerate(versions):
             sent = changed(asked, change, RENEW_CONTEXT, own.envelope.sign)

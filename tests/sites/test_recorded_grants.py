@@ -20,7 +20,8 @@ VERSIONS = ("0", "1", "2")
 
 
 def asked() -> Question:
-    return question(keys().request())
+    made: Question = question(keys().request())
+    return made
 
 
 @pytest.mark.parametrize("version", VERSIONS)
