@@ -89,9 +89,10 @@ def main() -> None:
     asked = seal_question(question(own.request()), own.envelope.sign)
     with tempfile.TemporaryDirectory() as folder:
         authority = hub(Path(folder))
+        reply = answer_renewal(authority, URLS, Then())
 
         async def answered() -> bytes:
-            return await answer_renewal(authority, URLS, Then())("rmm.ask.berlin.renew", asked)
+            return await reply("rmm.ask.berlin.renew", asked)
 
         granted = asyncio.run(answered())
         versions: list[Callable[[dict[str, Any]], dict[str, Any]]] = [older, dict, newer]

@@ -20,8 +20,8 @@ VERSIONS = ("0", "1", "2")
 
 
 def asked() -> Question:
-    found: Question = question(keys().request())
-    return found
+    made: Question = question(keys().request())
+    return made
 
 
 @pytest.mark.parametrize("version", VERSIONS)
