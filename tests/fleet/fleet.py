@@ -61,7 +61,7 @@ class Collector:
         if left_over(self.data, self.site, known.beat.shards):
             return False
         polled = known.beat.polled_at
-        return not known.beat.shards if polled is None else since is None or polled > since
+        return not known.beat.shards or (polled is not None and (since is None or polled > since))
 
 
 class Fleet:
@@ -167,13 +167,16 @@ class Fleet:
     def hub_data(self) -> Path:
         return self.hub_config / "data"
 
-    def settled(self, wait_s: float) -> float:
-        """Wait until all shards are held and nothing waits at any site; returns the seconds."""
-        began = time.monotonic()
+    def settled(self, wait_s: float, *, again: bool = False) -> float:
+        """Wait until all shards are held and nothing waits at any site; returns the seconds.
+
+        `again`: and all of them have polled once more from now on.
+        """
+        began, since = time.monotonic(), datetime.now(UTC) if again else None
         for site, own in self.sites.items():
             wait_for(f"all shards of {site} are held", lambda own=own: self.held(own), wait_s)
             for one in own:
-                wait_for(f"{one.name} has handed over what it had", one.settled, wait_s)
+                wait_for(f"{one.name} has handed over what it had", lambda one=one: one.settled(since), wait_s)
         return time.monotonic() - began
 
     def shared_out(self, wait_s: float) -> float:

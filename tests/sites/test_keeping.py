@@ -38,8 +38,8 @@ from rmm.site_run import run_site
 TASKS = "{http://schemas.microsoft.com/windows/2004/02/mit/task}"
 ROWS = {
     "running", "stopped", "site", "collector", "doing", "version", "configuration", "endpoints", "shards", "last_round",
-    "link", "link_since", "trouble", "last_receipt", "waiting", "waiting_mb", "oldest", "dropped", "certificate_until",
-    "problems", "written",
+    "link", "link_since", "trouble", "last_receipt", "waiting", "waiting_mb", "oldest", "dropped", "config_refused",
+    "certificate_until", "problems", "written",
 }  # fmt: skip
 
 
