@@ -20,6 +20,7 @@ from rmm.model.envelope import Marks
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.databases("sqlite", "postgres"),
     pytest.mark.skipif(sys.platform != "linux", reason="finds workers in /proc"),
 ]
 
