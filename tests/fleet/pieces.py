@@ -55,13 +55,19 @@ class Link:
     def _run(self, ready: threading.Event) -> None:
         asyncio.set_event_loop(self._loop)
 
-        async def begin() -> None:
+        async def begin() -> asyncio.Server:
             server = await asyncio.start_server(self._accept, HOST, 0)
             self.port = server.sockets[0].getsockname()[1]
             ready.set()
+            return server
 
-        self._loop.create_task(begin())
+        task = self._loop.create_task(begin())
         self._loop.run_forever()
+        task.result().close()
+        left = asyncio.all_tasks(self._loop)
+        for one in left:
+            one.cancel()
+        self._loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if not self._up:
@@ -111,6 +117,7 @@ class Link:
         self.cut()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)
+        self._loop.close()
 
 
 class Process:

@@ -33,7 +33,7 @@ def test_nothing_is_lost_or_doubled_whatever_fails(tmp_path: Path) -> None:
         fleet.settled(120)
         verdicts = fleet.finish()
     for one in verdicts:
-        assert one.observed > 10, one
+        assert one.observed >= 4, one  # two rounds of both endpoints, however short the faults were
         assert (one.lost, one.doubled, one.equal) == (0, 0, True), one
 
 
