@@ -276,8 +276,13 @@ async def held(bus: JetStreamBus) -> _State:
     return (await call(bus.link, f"STREAM.INFO.{subjects.STREAM}", kind=_Info)).state
 
 
-async def measure(folder: Path, sites: int, endpoints: int, rounds: int, workers: int) -> Found:
-    """Everything through a real broker and a real hub; the folder has the envelopes and the configuration."""
+async def measure(
+    folder: Path, sites: int, endpoints: int, rounds: int, workers: int, *, history: bool = True
+) -> Found:  # fmt: skip
+    """Everything through a real broker and a real hub; the folder has the envelopes and the configuration.
+
+    `history`: wait until all of it is there, which is half a minute after the last of it was committed.
+    """
     per_site = endpoints // sites
     with broker(folder, sites) as authority, hub(folder, workers) as pid:
         counted = Counted()
@@ -288,7 +293,7 @@ async def measure(folder: Path, sites: int, endpoints: int, rounds: int, workers
         ]
         async with open_bus(authority.login((url_of(folder),), datetime.now(UTC))) as bus:
             watch = _Watch(bus, pid, counted, sites * len(last_numbers(per_site, 0)))
-            return await watch.all_of_it(folder, own, endpoints * rounds)
+            return await watch.all_of_it(folder, own, endpoints * rounds, history)
 
 
 class _Watch:
@@ -313,9 +318,9 @@ class _Watch:
         self._memory[committed // self._per_round] = memory_of(self._pid)
 
     async def all_of_it(
-        self, folder: Path, own: Sequence[multiprocessing.process.BaseProcess], observations: int
+        self, folder: Path, own: Sequence[multiprocessing.process.BaseProcess], observations: int, history: bool
     ) -> Found:  # fmt: skip
-        """Until everything is committed and in history."""
+        """Until everything is committed, and in history where that is wanted."""
         spent, began = cpu_of(self._pid), 0.0
         for process in own:
             process.start()
@@ -330,7 +335,7 @@ class _Watch:
         while (state := await held(self._bus)).messages and time.monotonic() - ended < ENDS_S:  # noqa: ASYNC110
             await asyncio.sleep(LOOK_S / 4)
         cleared = time.monotonic() - ended
-        while behind(folder / "data") and time.monotonic() - ended < ENDS_S:  # noqa: ASYNC110
+        while history and behind(folder / "data") and time.monotonic() - ended < ENDS_S:  # noqa: ASYNC110
             await asyncio.sleep(LOOK_S)
         return Found(
             observations=observations, wall_s=ended - began, cpu_s=cpu_of(self._pid) - spent,
