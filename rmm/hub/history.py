@@ -28,6 +28,7 @@ from rmm.tiers.store.places import shards_of
 log = logging.getLogger(__name__)
 
 MOST, MOST_BYTES, AGE_S = 256, 8 << 20, 30.0  # observations, bytes and seconds that an inbox gathers
+SEGMENT_BYTES = 1 << 20  # one at a time is in memory; with more, a hub whose history is behind would grow with that
 LOOK_S = 1.0
 UPKEEP_S = 3600.0  # how often what is old is forgotten, sealed and merged
 AGAIN_S = 15.0  # after a failure
@@ -69,7 +70,7 @@ class _Inbox:
 
     async def open(self) -> _Inbox:
         """With its spool, behind what it holds already."""
-        self.spool = await self._stack.enter_async_context(Spool(self.folder))
+        self.spool = await self._stack.enter_async_context(Spool(self.folder, SEGMENT_BYTES))
         return self
 
     async def close(self) -> None:
