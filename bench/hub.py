@@ -61,8 +61,10 @@ def _verify(site: int) -> Verify:
     return verify
 
 
-async def take(folder: Path, sites: int, endpoints: int, rounds: int, workers: int) -> list[dict[str, float]]:
-    """All of it through one hub; after each round what it has cost."""
+async def take(
+    folder: Path, sites: int, endpoints: int, rounds: int, workers: int, size: float
+) -> list[dict[str, float]]:  # fmt: skip
+    """All of it through one hub, observations of `size` bytes; after each round what it has cost."""
     settings = load_settings(folder)
     wished = msgspec.structs.replace(settings.hub, rate=1_000_000, workers=workers)
     settings = msgspec.structs.replace(settings, hub=wished)
@@ -75,7 +77,6 @@ async def take(folder: Path, sites: int, endpoints: int, rounds: int, workers: i
     async def opened() -> Any:
         yield bus
 
-    size = (folder / "0-0").stat().st_size / (endpoints / sites)  # of an observation
     limit = 1.25 * size * MOST * sites  # what inboxes gather
     hub = asyncio.create_task((run_hub if workers == 1 else run_crew)(app, opened, trust, ready=ready.set))
     await ready.wait()
@@ -157,7 +158,7 @@ def main() -> None:
             ]
             size = sum(one.result() for one in made) / order.rounds / order.endpoints
         print(f"{order.endpoints} endpoints at {order.sites} sites, {size:.0f} bytes each")
-        kept = through_broker(folder, order) if order.broker else in_memory(folder, order)
+        kept = through_broker(folder, order) if order.broker else in_memory(folder, order, size)
     RESULTS.mkdir(exist_ok=True)
     how = ("-broker" if order.broker else "") + ("-typical" if order.typical else "")
     how += f"-{order.workers}" if order.workers > 1 else ""
@@ -166,13 +167,13 @@ def main() -> None:
         raise SystemExit(1)
 
 
-def in_memory(folder: Path, order: argparse.Namespace) -> dict[str, Any]:
+def in_memory(folder: Path, order: argparse.Namespace, size: float) -> dict[str, Any]:
     """Over the bus in memory, in this process."""
     profile = cProfile.Profile()
     if order.profile:
         profile.enable()
     with broker(folder, order.sites) if order.workers > 1 else nullcontext():
-        found = run(take(folder, order.sites, order.endpoints, order.rounds, order.workers))
+        found = run(take(folder, order.sites, order.endpoints, order.rounds, order.workers, size))
     profile.disable()
     if order.profile:
         pstats.Stats(profile).sort_stats("tottime").print_stats(45)
