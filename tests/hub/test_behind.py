@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -34,3 +35,31 @@ async def test_what_waits_for_history_is_in_small_segments(
         assert sum(sizes) > 3 * SEGMENT
         assert max(sizes) < SEGMENT + PORTION * (max(map(len, records)) + 8)
     assert not list((tmp_path / "spool").rglob("*.spool"))
+
+
+async def test_who_appends_makes_room_for_history_that_is_behind(
+    tmp_path: Path, clock: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "YIELD_S", 0.2)
+    record = encode_observation(observation("berlin", "berlin-1", START, 1))
+    loop = asyncio.get_running_loop()
+
+    async def took(one: History) -> float:
+        began = loop.time()
+        await one.append([Item("berlin", 0, record)])
+        return loop.time() - began
+
+    async with History.open(tmp_path, plan(SITES, OWNERS, clock).keeping, _nobody) as one:
+        await one.append([Item("berlin", 0, record)])
+        assert not one.behind
+        monkeypatch.setattr(history, "BEHIND_S", 0.0)
+        assert one.behind
+        assert await took(one) >= 0.2
+        monkeypatch.setattr(history, "LOOK_S", 0.01)
+        monkeypatch.setattr(history, "AGE_S", 0.0)
+        running = asyncio.create_task(one.run())
+        async with asyncio.timeout(20):
+            while one.behind:
+                await asyncio.sleep(0.01)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
