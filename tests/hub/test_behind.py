@@ -51,9 +51,10 @@ async def test_who_appends_makes_room_for_history_that_is_behind(
 
     async with History.open(tmp_path, plan(SITES, OWNERS, clock).keeping, _nobody) as one:
         await one.append([Item("berlin", 0, record)])
-        assert not one.behind
+        states = [one.behind]
         monkeypatch.setattr(history, "BEHIND_S", 0.0)
-        assert one.behind
+        states.append(one.behind)
+        assert states == [False, True]
         assert await took(one) >= 0.2
         monkeypatch.setattr(history, "LOOK_S", 0.01)
         monkeypatch.setattr(history, "AGE_S", 0.0)
