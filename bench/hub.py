@@ -196,6 +196,7 @@ def through_broker(folder: Path, order: argparse.Namespace) -> dict[str, Any]:
         f"the broker held {found.most} messages ({found.most_mb:.1f} MB) at most, of which {found.most_done} were "
         f"committed; {found.left} {found.cleared_s:.1f} s after the last was"
     )
+    print(f"{found.behind_mb:.0f} MB were not in history when the last was committed")
     return dict(msgspec.structs.asdict(found))
 
 

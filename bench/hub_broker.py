@@ -43,7 +43,7 @@ from rmm.model.envelope import Marks
 PUBLISHERS = 2  # processes, which share the sites
 LOOK_S = 0.2
 ASKS_S = 5.0
-STARTS_S, ENDS_S = 60.0, 120.0
+STARTS_S, ENDS_S = 60.0, 300.0
 TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -58,6 +58,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
         most: messages that the stream held at most, `most_mb` their size.
         most_done: committed envelopes that the stream still held, at most.
         left: messages in the stream at the end, `cleared_s` after the last receipt.
+        behind_mb: what was taken and not in history when that came.
     """
 
     observations: int
@@ -69,6 +70,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     most_done: int
     left: int
     cleared_s: float
+    behind_mb: float
 
 
 @contextmanager
@@ -329,7 +331,7 @@ class _Watch:
             if not began and self._counted.published.value:
                 began = time.monotonic() - LOOK_S
             await asyncio.sleep(LOOK_S)
-        ended = time.monotonic()
+        ended, late = time.monotonic(), behind(folder / "data")
         if any(process.exitcode for process in own):
             raise SystemExit((folder / "hub.log").read_text())
         while (state := await held(self._bus)).messages and time.monotonic() - ended < ENDS_S:  # noqa: ASYNC110
@@ -341,4 +343,5 @@ class _Watch:
             observations=observations, wall_s=ended - began, cpu_s=cpu_of(self._pid) - spent,
             memory_mb=[self._memory[n] for n in sorted(self._memory) if n], most=self._most,
             most_mb=self._most_bytes / 1e6, most_done=self._most_done, left=state.messages, cleared_s=cleared,
+            behind_mb=late / 1e6,
         )  # fmt: skip
