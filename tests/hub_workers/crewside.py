@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
+from cluster import setting_of
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hubside import Keys, Receiver, Site, checksum, fleet, observation, rows
 from sites_world import Configured, brokers
@@ -108,6 +109,8 @@ class World:
     def configure(self, **more: object) -> None:
         """Write rmm.yaml."""
         sites = "".join(f"  - {{id: {site}, shards: 2}}\n" for site in SITES)
+        if database := setting_of(self.data):
+            more = {"database": f"'{database}'", **more}
         extra = "".join(f", {key}: {value}" for key, value in more.items())
         (self.config / "rmm.yaml").write_text(
             f"data: {self.data}\nhub: {{urls: ['{self.server.url}'], rate: 100000{extra}}}\nsites:\n{sites}"
