@@ -2,8 +2,8 @@
 
 Envelopes of several sites are made and sealed first, by other processes, then taken as fast as one hub takes them:
 signature, inbox, fold with alerts, marks, receipts, history, and the end of each site's round. It prints the CPU time
-of that process for each observation and how its memory grows, and writes JSON to bench/results/. With workers, a nats-server
-takes the receipts, and CPU time is that of the process that deals out, memory that of all.
+of that process for each observation and how its memory grows, and writes JSON to bench/results/. With workers, a
+nats-server takes the receipts, and CPU time is that of the process that deals out, memory that of all.
 
 With --broker it is `rmm hub run` that takes them, of a nats-server to which other processes publish as sites do; it
 prints what the broker held as well. From 24 rounds on, which are two hours of the fleet's, the hub's memory is judged:
