@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import msgspec
+
 from rmm.core.outgoing import act_item, round_item
+from rmm.durable import replace_file
+from rmm.errors import TierError
 from rmm.model.envelope import RoundEnd
 from rmm.model.incident import Act
 from rmm.model.outgoing import Item
 from rmm.model.round import PollSummary
 from rmm.ports import Clock
+from rmm.site.control import folder_of
 from rmm.tiers.fleet_sqlite import FleetFile
 
-ACTS = timedelta(hours=24)  # how far back a start looks for what people did; what was handed on is not twice
+ACTS = timedelta(hours=24)  # how far back the first start looks for what people did
 MOST_REFUSED = 16  # configurations that were refused and are not in the outgoing log yet
 
 Append = Callable[[Sequence[Item]], Awaitable[None]]
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """The newest act that is in the outgoing log: what is after it is handed on, however long nothing ran here."""
+
+    number: int
+    at: datetime
 
 
 class Rounds:
@@ -35,9 +48,9 @@ class Rounds:
         self._who = who
         self._clock = clock
         self._say = say
-        self._since = clock.now() - ACTS
         self._refused: list[Item] = []  # that is not in the outgoing log yet
-        self._seen = 0  # the number of the newest act that is in it
+        self._file = folder_of(data) / "acts.json"
+        self._mark = self._read() or Mark(0, clock.now() - ACTS)
 
     def refused(self, why: str) -> None:
         """A configuration is refused: that goes into the hub's audit log with the end of the next round."""
@@ -57,7 +70,7 @@ class Rounds:
         if items:
             await append(items)
             self._refused = [one for one in self._refused if one not in refused]
-            self._seen = max((one.number for one in acts), default=self._seen)
+            self._keep(acts)
 
     def _end(self, summary: PollSummary, began: datetime) -> Item:
         faults = tuple((one.code, one.retry, one.hint, one.message) for one in summary.faults)
@@ -71,5 +84,27 @@ class Rounds:
         return round_item(end, end.ended)
 
     def _acts(self) -> list[Act]:
-        """What people did at this site since it was handed on last; at a start, in the last ACTS."""
-        return [one for one in FleetFile(self._data).acts() if one.number > self._seen and one.at >= self._since]
+        """What people did at this site since it was handed on last."""
+        most = 100
+        while True:
+            acts = FleetFile(self._data).acts(most=most)  # newest first
+            # A database that is younger than the mark counts from one again.
+            known = self._mark.number if acts and acts[0].number >= self._mark.number else 0
+            found = [one for one in acts if (one.number > known if known else one.at >= self._mark.at)]
+            if len(found) < most:
+                return found
+            most *= 10
+
+    def _keep(self, acts: Sequence[Act]) -> None:
+        """They are in the outgoing log, which knows them for two days should the mark not get to the disk."""
+        if acts:
+            newest = max(acts, key=lambda one: one.number)
+            self._mark = Mark(newest.number, newest.at)
+            with contextlib.suppress(TierError):
+                replace_file(self._file, msgspec.json.encode(self._mark))
+
+    def _read(self) -> Mark | None:
+        try:
+            return msgspec.json.decode(self._file.read_bytes(), type=Mark)
+        except (OSError, msgspec.MsgspecError):
+            return None

@@ -99,6 +99,42 @@ async def test_what_was_handed_on_is_not_handed_on_again_at_a_start_two_days_lat
     assert hub.heard == ["first", "second", "third"]
 
 
+async def test_what_people_did_while_no_collector_ran_is_handed_on_however_long_that_was(tmp_path: Path) -> None:
+    clock, hub = Time(), Hub()
+    for turn in range(3):
+        await done(tmp_path, clock.now(), f"before {turn}")
+        async with started(tmp_path, clock) as (rounds, log):
+            await rounds.ended(lambda items, log=log: append(log, items), NOTHING, clock.now())  # type: ignore[misc]
+            await hub.commit(log, clock.now())
+        clock.at += timedelta(days=3)
+        await done(tmp_path, clock.now(), *(f"{turn}.{n}" for n in range(120)))
+        clock.at += timedelta(days=9)
+    async with started(tmp_path, clock) as (rounds, log):
+        await rounds.ended(lambda items: append(log, items), NOTHING, clock.now())
+        await hub.commit(log, clock.now())
+    told = [f"before {turn}" for turn in range(3)] + [f"{turn}.{n}" for turn in range(3) for n in range(120)]
+    assert sorted(hub.heard) == sorted(told)
+
+
+async def test_a_new_database_counts_from_one_again_and_a_clock_may_be_set_back(tmp_path: Path) -> None:
+    clock, hub = Time(), Hub()
+
+    async def round_of(*reasons: str) -> None:
+        await done(tmp_path, clock.now(), *reasons)
+        async with started(tmp_path, clock) as (rounds, log):
+            await rounds.ended(lambda items: append(log, items), NOTHING, clock.now())
+            await hub.commit(log, clock.now())
+
+    await round_of("a", "b", "c")
+    clock.at -= timedelta(days=2)
+    await round_of("d")
+    clock.at += timedelta(days=4)
+    for path in tmp_path.glob("fleet.sqlite*"):
+        path.unlink()
+    await round_of("e")
+    assert sorted(hub.heard) == ["a", "b", "c", "d", "e"]
+
+
 async def test_what_could_not_be_kept_is_handed_on_with_the_next_round(tmp_path: Path) -> None:
     clock, kept = Time(), list[Item]()
     rounds = Rounds(tmp_path, "hq/c1", clock, lambda _: None)
