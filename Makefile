@@ -72,8 +72,8 @@ fuzz: $(VENV)/.dev ## hostile input for every decoder: 20,000 inputs, or N=10000
 crash: $(VENV)/.dev ## kills and losses of power at every moment, bit flips, clock steps, full disks (docs/crash.md)
 	@$(RUN) tests.crash $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))
 
-fleet: $(VENV)/.dev ## hub, broker and 50 sites as processes, broken in every way for 10 minutes (SITES=, MINUTES=, SEED=)
-	@$(RUN) tests.fleet $(if $(SITES),--sites $(SITES)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
+fleet: $(VENV)/.dev ## hub, broker and 50 sites as processes, broken in every way for 10 minutes (SITES=, COLLECTORS=, MINUTES=, SEED=)
+	@$(RUN) tests.fleet $(if $(SITES),--sites $(SITES)) $(if $(COLLECTORS),--collectors $(COLLECTORS)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
 
 bench: $(VENV)/.dev ## the benchmarks of docs/benchmarks.md, with pypsrp and pywinrm in the same run (about 20 minutes)
 	@$(RUN) bench
@@ -88,7 +88,8 @@ bench-store: $(VENV)/.dev ## the cold tier beside a narrow table, on the same sa
 	@$(RUN) bench.store --endpoints 150 --days 8
 	@$(RUN) bench.store --endpoints 20 --days 30
 
-bench-hub: $(VENV)/.dev ## what the hub costs for each observation: 10,000 endpoints at fifty sites (about 3 minutes)
+bench-hub: $(VENV)/.dev ## what the hub costs for each observation: 10,000 endpoints at fifty sites, two hours of theirs (about 10 minutes)
+	@$(RUN) bench.hub --broker
 	@$(RUN) bench.hub
 	@$(RUN) bench.hub --endpoints 2000 --sites 10 --rounds 3 --typical
 

@@ -14,7 +14,7 @@ import msgspec
 
 from rmm.configured import Passphrase
 from rmm.core.shard import selected
-from rmm.errors import ConfigError, RmmError
+from rmm.errors import ConfigError, LeaseLost, RmmError, TierError
 from rmm.loop import run
 from rmm.model.counts import Counts
 from rmm.model.endpoint import Endpoint, Secret
@@ -169,6 +169,8 @@ class App(Telling):
             if collector is not None:
                 outlet = await stack.enter_async_context(collector.outlet(local, coordinator))
             await self._relocate(work, outlet)
+            if collector is not None:
+                await self._hand_over(request.sites, collector.shards, outlet)
             if self.settings.poll.workers > 1 and len(work) > 1:
                 tally = await self._poll_in_workers(request, work, outlet, seen, config)
             else:
@@ -201,6 +203,17 @@ class App(Telling):
         for name in sorted({shard.site for shard in work}):
             count = self.settings.sites[name].shards
             await follow(self.data, name, count, fields=self.fields, now=self.clock.now, outlet=outlet)
+
+    async def _hand_over(self, sites: Collection[str], held: Collection[int], outlet: Outlet) -> None:
+        """What an earlier process left of shards that others poll now; it must not keep this one from polling."""
+        from rmm.tiers.layout import hand_over, left_over
+
+        for site in sites:
+            for shard in left_over(self.data, site, held):
+                try:
+                    await hand_over(self.data, site, shard, self._open_store, outlet)
+                except (TierError, LeaseLost) as error:
+                    log.warning("what is left of shard %d of site %s waits: %s", shard, site, error)
 
     def archive(self) -> None:
         """Archive one day of each site where one is due; for after a round. What hinders it is told in the log."""

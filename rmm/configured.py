@@ -11,13 +11,14 @@ from zoneinfo import ZoneInfo
 
 from rmm.core.rulebook import Rulebook, like
 from rmm.core.shard import shard_of
-from rmm.errors import ConfigError
+from rmm.errors import ConfigError, VaultError
 from rmm.loop import SystemClock
 from rmm.model.endpoint import Credential, Endpoint
-from rmm.model.settings import Settings
+from rmm.model.settings import Settings, SiteSettings
 from rmm.resources import shipped
 from rmm.settings.keyfiles import check_key_file
 from rmm.settings.places import VAULT
+from rmm.settings.proxies import with_credential
 from rmm.settings.rules import shipped_rules, unfitting
 from rmm.settings.targets import Targets
 
@@ -43,6 +44,20 @@ def _postgres() -> Any:
         hint = "Install rmm with the extra `postgres`: pip install 'mytech-rmm[postgres]'."
         raise ConfigError("rmm.yaml: hub.database: the client of PostgreSQL is not installed", hint=hint) from error
     return fleet_postgres
+
+
+def proxy_of(folder: Path, forward: SiteSettings, passphrase: Passphrase) -> str:
+    """The proxy with its account, as a connection takes it. Without the vault it is tried without an account."""
+    name = forward.proxy_login.get("vault", "")
+    if not forward.proxy or not name:
+        return forward.proxy
+    from rmm.vault import Vault
+
+    try:
+        return with_credential(forward.proxy, Vault.open(folder / VAULT, passphrase()).credential(name))
+    except VaultError as error:  # polling does not wait for the way to the hub
+        log.error("forward.proxy_login: %s; %s", error, error.hint)  # noqa: TRY400 - no defect
+        return forward.proxy
 
 
 class Configured:

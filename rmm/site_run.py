@@ -8,7 +8,7 @@ import logging
 import os
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,16 +18,13 @@ from rmm import __version__
 from rmm.app import App, SiteCollector
 from rmm.bus.jetstream import JetStreamBus, open_bus
 from rmm.bus.subjects import GUARD, LEASES
-from rmm.configured import Passphrase
-from rmm.core.outgoing import act_item, round_item
-from rmm.durable import hold
+from rmm.configured import Passphrase, proxy_of
 from rmm.errors import BusError, ConfigError, RmmError, TierError
 from rmm.loop import SystemClock
-from rmm.model.envelope import Beat, RoundEnd
-from rmm.model.incident import Act
+from rmm.model.envelope import Beat
 from rmm.model.lease import Terms
-from rmm.model.outgoing import Item, Spooled
-from rmm.model.round import PollRequest, PollSummary
+from rmm.model.outgoing import Spooled
+from rmm.model.round import PollRequest
 from rmm.poller.colleagues import Colleagues
 from rmm.settings.load import load_own, load_settings
 from rmm.settings.places import has_settings
@@ -35,11 +32,12 @@ from rmm.settings.targets import changed_at
 from rmm.site import control, enrolling
 from rmm.site.bundle import Bundles
 from rmm.site.control import DRAIN, STOP, Status
-from rmm.site.forwarder import Forwarder
+from rmm.site.forwarder import Forwarder, with_log
 from rmm.site.identity import Identity
 from rmm.site.leases import Leases
 from rmm.site.outlet import ForwardingOutlet
-from rmm.tiers.fleet_sqlite import FleetFile
+from rmm.site.rounds import Rounds
+from rmm.tiers.layout import left_over
 from rmm.tiers.outgoing import OutgoingLog, open_outgoing
 
 if TYPE_CHECKING:
@@ -56,26 +54,24 @@ FETCH_S, FIRST_FETCH_S = 60.0, 5.0  # between two questions for a configuration;
 LONGEST_S, SHORTEST_S = 300.0, 15.0  # between the starts of two rounds, whatever the intervals of collectors
 DRAIN_S = 240.0  # for handing over what waits
 BROKER_S = 2.0  # for the first connection; what comes later is used when it is there
-ACTS = timedelta(hours=24)  # how far back a start looks for what people did; what was handed on is not twice
 
 FLAGS = {"poll.workers": 1}  # a fence is kept by one process
 Say = Callable[[str], None]
 
 
-async def run_site(folder: Path, passphrase: Passphrase, say: Say) -> int:
-    """Poll and forward until somebody asks for the end; returns the exit code.
+async def run_site(folder: Path, passphrase: Passphrase, say: Say, *, kept: bool = False) -> int:
+    """Poll and forward until somebody asks for the end; returns the exit code. `kept`: as of `control.collecting`.
 
     Raises ConfigError where the folder is not that of an enrolled collector, and LeaseLost where one runs already.
     """
     Identity.load(folder)
     data = load_own(folder).data
-    with hold(control.lock_of(data), "the site collector of this folder"):
-        control.take_request(data)  # of one that has ended
-        while True:
-            life = _Life(folder, data, passphrase, say)
-            ending = await life.run()
-            if ending != AGAIN:
-                return 0
+    with control.collecting(data, kept=kept) as may:
+        while may:
+            may = await _Life(folder, data, passphrase, say).run() == AGAIN
+        if control.read_stopped(data):
+            say("it stays stopped until `rmm site start`")
+    return 0
 
 
 class _Life:
@@ -89,8 +85,9 @@ class _Life:
         self._clock = SystemClock()
         self._identity = Identity.load(folder)
         self._started = self._clock.now()
+        self._told = Rounds(data, f"{self._identity.site}/{self._identity.collector}", self._clock, say)
         self._bundles = Bundles(
-            folder, self._identity.site, verify=self._identity.verify_hub, check=self._check, refused=self._refused
+            folder, self._identity.site, verify=self._identity.verify_hub, check=self._check, refused=self._told.refused
         )
         self._app: App | None = None
         self._ending = ""
@@ -99,8 +96,6 @@ class _Life:
         self._polled_at: datetime | None = None
         self._trouble = ""  # of the last round
         self._link: tuple[str, datetime] = ("down", self._started)
-        self._audit: list[Item] = []  # that is not in the outgoing log yet
-        self._seen_act = 0
         self._polling: Round | None = None  # the newest round
         self._statuses: dict[str, str] = {}  # endpoint -> status of its newest observation that was handed on
         self._outgoing: OutgoingLog
@@ -135,7 +130,7 @@ class _Life:
         shards = self._app.settings.sites[site].shards if self._app else 0
         async with AsyncExitStack() as stack:
             self._outgoing = await stack.enter_async_context(open_outgoing(self._data, site, forward))
-            login = self._identity.login(forward.proxy)
+            login = self._identity.login(proxy_of(self._folder, forward, self._passphrase))
             login = msgspec.structs.replace(login, urls=forward.urls or login.urls)
             bus = await stack.enter_async_context(open_bus(login, wait_s=BROKER_S, patient=True))
             self._forwarder = Forwarder(
@@ -199,7 +194,7 @@ class _Life:
         while not self._ending:
             began, held = self._clock.monotonic(), self._leases.held()
             period = LOOK_S
-            if self._app is not None and held:
+            if self._app is not None and (held or left_over(self._data, self._identity.site, held)):
                 self._doing = "polling"
                 await self._round(self._app)
                 self._doing, period = "waiting", _period(self._app)
@@ -230,7 +225,7 @@ class _Life:
                     config=self._folder,
                     collector=SiteCollector(held, self._leases, self._outlet, self._begun),
                 )
-            await self._told(summary, began)
+            await self._told.ended(self._forwarder.append, summary, began)
         except RmmError as failed:
             error = failed
             log.warning("a round failed: %s", failed.told)
@@ -260,38 +255,6 @@ class _Life:
         ) as outlet:
             coordinator.on_folded = outlet.folded
             yield outlet
-
-    async def _told(self, summary: PollSummary, began: datetime) -> None:
-        """The end of a round goes to the hub, and what people did here."""
-        acts = self._acts()
-        refused = list(self._audit)
-        items = [*refused, *(act_item(one, one.at) for one in acts)]
-        if summary.tried or summary.faults:
-            faults = tuple((one.code, one.retry, one.hint, one.message) for one in summary.faults)
-            end = RoundEnd(
-                began=began, ended=self._clock.now(), planned=summary.planned, tried=summary.tried, faults=faults
-            )
-            items.append(round_item(end, end.ended))
-            self._say(
-                f"{end.ended:%H:%M:%S} {summary.polled} of {summary.tried} endpoints polled in "
-                f"{summary.duration_s:.1f} s; {summary.firing} alerts new, {summary.resolved} resolved"
-            )
-        if items:
-            await self._forwarder.append(items)
-            self._audit = [one for one in self._audit if one not in refused]
-            self._seen_act = max((one.number for one in acts), default=self._seen_act)
-
-    def _acts(self) -> list[Act]:
-        """What people did at this site since it was handed on last; at a start, in the last ACTS."""
-        since = self._started - ACTS
-        return [one for one in FleetFile(self._data).acts() if one.number > self._seen_act and one.at >= since]
-
-    def _refused(self, why: str) -> None:
-        """A configuration is refused: that goes into the hub's audit log."""
-        who = f"{self._identity.site}/{self._identity.collector}"
-        act = Act(at=self._clock.now(), who=who, what="refuse", detail=why)
-        self._audit.append(act_item(act, act.at))
-        del self._audit[:-16]
 
     # What goes on beside the rounds.
 
@@ -348,13 +311,9 @@ class _Life:
             self._link = (link, self._clock.now())
         trouble = (self._identity.ended(self._clock.now()) or bus.trouble) if bus and link == "down" else None
         spooled = await self._spooled()
-        beat = msgspec.structs.replace(
-            self._beat(), spooled=spooled.entries, spool_bytes=spooled.bytes, oldest=spooled.oldest,
-            dropped=spooled.dropped,
-        )  # fmt: skip
         status = Status(
-            pid=os.getpid(), beat=beat, link=link, link_since=self._link[1], trouble=trouble.told if trouble else "",
-            acknowledged_at=spooled.heard, doing=doing,
+            pid=os.getpid(), beat=with_log(self._beat(), spooled), link=link, link_since=self._link[1],
+            trouble=trouble.told if trouble else "", acknowledged_at=spooled.heard, doing=doing,
         )  # fmt: skip
         await asyncio.to_thread(control.write_status, self._data, status)
 
@@ -381,6 +340,7 @@ class _Life:
             expires_at=self._identity.expires_at.astimezone(UTC),
             polled_at=self._polled_at,
             problems=problems,
+            refused=self._bundles.refusals,
         )
 
     def _endpoints(self, held: Collection[int]) -> int:

@@ -31,6 +31,7 @@ PING_S = 10  # two pings without an answer: the connection is dead
 PENDING_BYTES = 1 << 20  # that may wait to be written to a connection that does not take it
 FLUSH_S = 5.0
 AT_A_TIME = 64  # messages
+LOOK_S = 1.0  # between two looks whether it is closed
 
 _UNREACHABLE = (
     "Does the broker run there, and do firewalls let this machine reach it? It is tried again by itself, and what is "
@@ -151,6 +152,13 @@ class Connection:
         self._check_tls()  # before anything of the user is said
         return sign_nonce(self._login.seed, nonce)
 
+    async def ended(self) -> None:
+        """Wait until it is closed. Where closing it fails, with nobody left to write to, nats-py never says so."""
+        while not self.gone.is_set() and not self.client.is_closed:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_S):
+                    await self.gone.wait()
+
     async def _ended(self) -> None:
         self.gone.set()
 
@@ -173,12 +181,25 @@ class Connection:
         except Exception as error:
             log.debug("closing a connection to the broker: %s", error)
         finally:
+            if not self.gone.is_set():
+                _let_go(self.client)
             # A handshake of TLS that failed leaves the socket below it open.
             if (bare := getattr(self.client._transport, "_bare_io_writer", None)) is not None:
                 bare.transport.abort()
             if self._tunnel is not None:
                 await self._tunnel.aclose()
             await asyncio.sleep(0)  # it is closed then
+
+
+def _let_go(client: Client) -> None:
+    """What is left where closing it failed in the middle."""
+    tasks = [client._reading_task, client._ping_interval_task, client._flusher_task]
+    tasks += [one._wait_for_msgs_task for one in client._subs.values()]
+    for task in tasks:
+        if task is not None:
+            task.cancel()
+    if client._transport is not None:
+        client._transport.close()  # type: ignore[no-untyped-call]
 
 
 def check_version(info: Mapping[str, Any]) -> None:

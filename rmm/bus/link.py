@@ -192,7 +192,7 @@ class Link:
         self._client = connection.client
         self._there.set()
         self._settled.set()
-        await connection.gone.wait()
+        await connection.ended()
 
     def _troubled(self, error: BusError) -> None:
         """Tell it once, and again when the reason is another."""

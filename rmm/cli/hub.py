@@ -37,6 +37,7 @@ app = typer.Typer(
 )
 
 SERVERS = {"name": "SERVER", "host": "HOST", "client": "PORT", "websocket": "WEBSOCKET", "config": "CONFIGURATION"}
+PLACE = "/etc/nats"  # where the files of servers will be, as long as nobody says another place
 REVOKED = {"site": "SITE", "collector": "COLLECTOR", "host": "MACHINE", "enrolled_at": "ENROLLED"}
 
 
@@ -52,7 +53,7 @@ def init(config: Config = None) -> None:
 
     authority = Authority.create(folder_of(config), SystemClock().now())
     print(f"made {authority.folder}; keep a copy of it in a safe place, `rmm store backup` has none")
-    print("next: `rmm hub config` for the broker, then `rmm hub invite SITE`")
+    print("next: `rmm hub config --out DIR` for the broker, then `rmm hub invite SITE`")
 
 
 @app.command()
@@ -113,8 +114,12 @@ def write_config(
     hosts: Annotated[
         str, typer.Option(help="Names by which sites reach the servers, with commas; without: as in `hub: urls`.")
     ] = "",
-    out: Annotated[Path, typer.Option(help="Where the folders are made, one for each server.")] = Path("brokers"),
-    place: Annotated[str, typer.Option(help="Where DIR will be on the servers; without: where it is now.")] = "",
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Make a folder there for each server; without: print.")
+    ] = None,
+    place: Annotated[
+        str, typer.Option(help="Where DIR will be on the servers; without: where it is now, or /etc/nats.")
+    ] = "",
     listen: Annotated[str, typer.Option(help="The address on which servers listen.")] = "0.0.0.0",  # noqa: S104
     port: Annotated[int, typer.Option(min=1, max=65535, help="For sites and the hub.")] = 4222,
     websocket_port: Annotated[int, typer.Option(min=1, max=65535, help="For sites that only reach the web.")] = 8443,
@@ -124,11 +129,12 @@ def write_config(
     connections: Annotated[int, typer.Option(min=10, help="At most so many clients per server.")] = 1000,
     output: Output = "table",
 ) -> None:
-    """Write the configuration of one nats-server, or of three, with certificates: a folder for each, ready to start.
+    """Print the configuration of one nats-server, or of three, or write it with certificates, ready to start.
 
-    The folders hold private keys. Run it again for new certificates (they last 825 days); sites need not be told.
+    With --out there is a folder for each server that holds all it needs, private keys too. Run it again for new
+    certificates (they last 825 days); sites need not be told. Without --out nothing is written and no key is made.
     """
-    from rmm.hub.broker_config import Ports, Room, servers_of, write_brokers
+    from rmm.hub.broker_config import Ports, Room, broker_texts, files_of, servers_of, write_brokers
 
     checked_output(output)
     application = open_app(config)
@@ -139,16 +145,37 @@ def write_config(
         raise ConfigError(f"{count} servers", hint="Choose 1 or 3: a cluster needs a majority that can fail one.")
     ports = Ports(port, websocket_port, cluster_port, monitor_port)
     made = servers_of(named, count, ports, listen)
-    room = Room(store_gb, connections)
-    paths = write_brokers(authority, made, out, application.clock.now(), place=place, room=room)
-    rows = [
-        {"name": one.name, "host": one.host, "client": one.ports.client, "websocket": one.ports.websocket,
-         "config": str(path)}
-        for one, path in zip(made, paths, strict=True)
-    ]  # fmt: skip
+    room, now = Room(store_gb, connections), application.clock.now()
+    rows: list[dict[str, Any]] = [
+        {"name": one.name, "host": one.host, "client": one.ports.client, "websocket": one.ports.websocket}
+        for one in made
+    ]
+    if out is None:
+        texts = broker_texts(authority, made, now, place=place or PLACE, room=room)
+        _print_brokers(rows, texts, output)
+        return
+    files = files_of(count)
+    for row, path in zip(rows, write_brokers(authority, made, out, now, place=place, room=room), strict=True):
+        row |= {"config": str(path), "files": list(files)}
     show(rows, SERVERS, output)
     if output == "table":
-        print("start each: nats-server -c CONFIGURATION (2.11 or later, by an account of its own that owns the folder)")
+        print("in each folder:")
+        for name, what in files.items():
+            print(f"  {name:<17} {what}")
+        print(f"each has to be {place or out.absolute()}/SERVER on its server, owned by the account that runs it there")
+        print("start each: nats-server -c CONFIGURATION (2.11 or later)")
+
+
+def _print_brokers(rows: list[dict[str, Any]], texts: list[str], output: str) -> None:
+    """The configurations alone."""
+    if output != "table":
+        show([{**row, "text": text} for row, text in zip(rows, texts, strict=True)], SERVERS | {"text": "TEXT"}, output)
+        return
+    for row, text in zip(rows, texts, strict=True):
+        if len(rows) > 1:
+            print(f"# {row['name']} on {row['host']}")
+        print(text)
+    print("nothing was written: --out DIR makes a folder for each server, with certificates and keys", file=sys.stderr)
 
 
 @app.command()

@@ -24,7 +24,7 @@ from rmm.errors import BusError, ConfigError, EnvelopeError, LeaseLost, RmmError
 INTERNAL, USAGE, SOME_FAILED, NOTHING = 1, 2, 3, 4
 STOPPED, GONE, TERMINATED = 130, 141, 143  # as a shell says it of SIGINT, SIGPIPE and SIGTERM
 _WRONG_USAGE: Any = typer.BadParameter.__mro__[1]  # UsageError, which typer does not export
-_PLUMBING = frozenset({"main", "printing", "options", "quarantine", "acting", "installing", "site_forms"})
+_PLUMBING = frozenset({"main", "printing", "options", "quarantine", "acting", "installing", "site_forms", "site_way"})
 # These print whole messages at DEBUG, and with them what is in them.
 _NOISY = ("pypsrp", "spnego", "psrpcore", "winrm", "urllib3", "requests", "asyncio", "aiosqlite", "asyncssh")
 

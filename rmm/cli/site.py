@@ -27,7 +27,8 @@ from rmm.cli.installing import (
 )
 from rmm.cli.options import Config, Output, PassphraseFile, checked_output, folder_of, passphrase_from
 from rmm.cli.printing import show as print_rows
-from rmm.errors import ConfigError
+from rmm.cli.site_way import keep, way_of
+from rmm.errors import ConfigError, RmmError
 
 if TYPE_CHECKING:
     from rmm.site.control import Status
@@ -46,12 +47,17 @@ def enroll(
     token: Annotated[str, typer.Argument(help="From `rmm hub invite SITE`; - reads standard input, @FILE a file.")],
     config: Config = None,
     proxy: Annotated[
-        str, typer.Option(metavar="URL", help="http://[USER:PASSWORD@]HOST:PORT of a proxy that allows CONNECT.")
+        str,
+        typer.Option(
+            metavar="URL",
+            help="http://[USER@]HOST:PORT of a proxy that allows CONNECT; its password goes into the vault.",
+        ),
     ] = "",
     url: Annotated[
         list[str] | None,
         typer.Option(help="How this machine reaches the broker, where it is another way than the hub names."),
     ] = None,
+    passphrase_file: PassphraseFile = None,
     output: Output = "table",
 ) -> None:
     """Make this machine a collector of a site: keys are made here, and the hub gives a certificate and a login.
@@ -69,10 +75,9 @@ def enroll(
     checked_output(output)
     folder = folder_of(config)
     given = decode_token(_text(token))
-    identity = run(
-        ask(given, folder, clock=SystemClock(), host=socket.gethostname(), proxy=proxy, urls=tuple(url or ()))
-    )
-    noted = _note_way(folder, proxy, url or [])
+    way = way_of(folder, proxy, url or [], passphrase_file)
+    identity = run(ask(given, folder, clock=SystemClock(), host=socket.gethostname(), proxy=way.address, urls=way.urls))
+    noted = keep(folder, way)
     if output != "table":
         row = {"site": identity.site, "collector": identity.collector, "folder": str(identity.folder)}
         print(json.dumps(row | {"expires_at": identity.expires_at.isoformat(timespec="seconds")}))
@@ -82,23 +87,6 @@ def enroll(
     if noted:
         print(noted)
     print("next: `rmm credentials set NAME --username ...` for the site's accounts, then `rmm site run`")
-
-
-def _note_way(folder: Path, proxy: str, urls: list[str]) -> str:
-    """How the broker was reached is how it will be: into site.yaml, where there is none yet. Returns what to tell."""
-    import yaml
-
-    from rmm.durable import replace_file
-    from rmm.settings.places import LOCAL
-
-    way = {key: value for key, value in (("proxy", proxy), ("urls", urls)) if value}
-    if not way:
-        return ""
-    file, text = folder / LOCAL, yaml.safe_dump({"forward": way})
-    if file.exists():
-        return f"put this into {file}:\n{text.rstrip()}"
-    replace_file(file, text.encode(), private=True)  # a proxy's URL may hold a password
-    return f"{file} says how the broker is reached"
 
 
 def _text(token: str) -> str:
@@ -119,10 +107,14 @@ def run(
     config: Config = None,
     passphrase_file: PassphraseFile = None,
     service: Annotated[bool, typer.Option("--service", help="Started by the service manager of Windows.")] = False,
+    kept: Annotated[
+        bool, typer.Option("--kept", help="Started by what `rmm site install` set up: ends where it was stopped.")
+    ] = False,
 ) -> int:
     """Poll the endpoints of this site and forward to the hub, until it is stopped.
 
-    While the hub cannot be reached, polling goes on; what was observed waits in the data folder.
+    While the hub cannot be reached, polling goes on; what was observed waits in the data folder. Run by hand, it also
+    ends what `rmm site stop` or `drain` has said.
     """
     from rmm.app import run as run_loop
     from rmm.bus import available
@@ -133,13 +125,17 @@ def run(
 
     folder = folder_of(config)
     secret = cache(lambda: passphrase_from(folder, passphrase_file))
+
+    def work() -> int:
+        return int(run_loop(run_site(folder, secret, _say, kept=kept or service)))
+
     if not service:
-        return int(run_loop(run_site(folder, secret, _say)))
+        return work()
     from rmm.site.control import STOP, ask_to
     from rmm.site.windows_service import serve
 
     data = load_own(folder).data
-    serve(forms.NAME, lambda: int(run_loop(run_site(folder, secret, _say))), lambda: ask_to(data, STOP))
+    serve(forms.NAME, work, lambda: ask_to(data, STOP))
     return 0
 
 
@@ -150,12 +146,16 @@ def _say(text: str) -> None:
 @app.command()
 def status(config: Config = None, output: Output = "table") -> int:
     """What the site collector of this folder is doing; exit code 4 when none runs."""
-    from rmm.site.control import is_running, read_status
+    from rmm.site.control import is_running, read_status, read_stopped
 
     checked_output(output)
     data = _data(config)
-    known, running = read_status(data), is_running(data)
-    row = {"running": running, **(_row(known) if known else {})}
+    known, running, stopped = read_status(data), is_running(data), read_stopped(data)
+    row = {
+        "running": running,
+        "stopped": f"{stopped.how} at {_time(stopped.at)}, until `rmm site start`" if stopped else "",
+        **(_row(known) if known else {}),
+    }
     if output == "table":
         for name, value in row.items():
             print(f"{name.replace('_', ' '):<19}{'' if value is None else value}")
@@ -172,6 +172,7 @@ def _row(known: Status) -> dict[str, Any]:
         "doing": known.doing,
         "version": beat.version,
         "configuration": beat.bundle,
+        "config_refused": beat.refused,
         "endpoints": beat.endpoints,
         "shards": ", ".join(str(one) for one in beat.shards),
         "last_round": _time(beat.polled_at),
@@ -195,7 +196,7 @@ def _time(at: datetime | None) -> str:
 
 @app.command()
 def drain(config: Config = None, wait: Wait = 300.0) -> int:
-    """Let the site collector end its round, hand over what waits for the hub, and end."""
+    """Let the site collector end its round, hand over what waits for the hub, and end, until `rmm site start`."""
     from rmm.site.control import DRAIN
 
     return _ask(config, DRAIN, wait)
@@ -203,18 +204,25 @@ def drain(config: Config = None, wait: Wait = 300.0) -> int:
 
 @app.command()
 def stop(config: Config = None, wait: Wait = 30.0) -> int:
-    """Stop the site collector; what it has not handed over waits for its next start."""
+    """Stop the site collector until `rmm site start`; what it has not handed over waits until then.
+
+    It stays stopped whatever keeps it running, also when the machine starts anew.
+    """
     from rmm.site.control import STOP
 
     return _ask(config, STOP, wait)
 
 
 def _ask(config: Path | None, what: str, wait_s: float) -> int:
-    from rmm.site.control import ask_to, is_running, read_status
+    from rmm.settings.places import is_enrolled
+    from rmm.site.control import ask_to, is_running, keep_stopped, read_status
 
     data = _data(config)
+    enrolled = is_enrolled(folder_of(config))
+    if enrolled:
+        keep_stopped(data, what)  # first: one that starts just now sees it
     if not is_running(data):
-        print("no site collector runs here")
+        print("no site collector runs here" + (", and none is started until `rmm site start`" if enrolled else ""))
         return NOT_RUNNING
     ask_to(data, what)
     end = time.monotonic() + wait_s
@@ -226,6 +234,31 @@ def _ask(config: Path | None, what: str, wait_s: float) -> int:
         time.sleep(0.2)
     print(f"ended; {_waiting(read_status(data))}")
     return 0
+
+
+Kind = Annotated[str, typer.Option(help="systemd, windows-service or windows-task; without: what fits this machine.")]
+
+
+@app.command()
+def start(config: Config = None, kind: Kind = "") -> None:
+    """Let the site collector run again after `stop` or `drain`, and start what `rmm site install` has set up."""
+    from rmm.site.control import is_running, let_start
+
+    wanted = _kind(kind)
+    data = _data(config)
+    let_start(data)
+    if is_running(data):
+        print("it runs")
+        return
+    try:
+        put({}, data, [forms.start_command(wanted)], dry_run=False)
+    except RmmError as error:
+        hint = "Is it set up? `rmm site install` does that; `rmm site run` runs it in a terminal."
+        raise RmmError(f"it may start again, but was not started: {error}", code=error.code, hint=hint) from error
+
+
+def _kind(kind: str) -> str:
+    return kind_of(kind, forms.KINDS, forms.SERVICE if sys.platform == "win32" else forms.SYSTEMD)
 
 
 def _waiting(known: Status | None) -> str:
@@ -242,9 +275,7 @@ def _data(config: Path | None) -> Path:
 @app.command()
 def install(
     config: Config = None,
-    kind: Annotated[
-        str, typer.Option(help="systemd, windows-service or windows-task; without: what fits this machine.")
-    ] = "",
+    kind: Kind = "",
     passphrase_file: Annotated[
         Path | None,
         typer.Option(help="File with the vault's passphrase; readable by the account that runs the collector."),
@@ -256,7 +287,9 @@ def install(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
 ) -> None:
     """Keep the site collector running: a unit of systemd, a service of Windows, or a scheduled task."""
-    wanted = kind_of(kind, forms.KINDS, forms.SERVICE if sys.platform == "win32" else forms.SYSTEMD)
+    from rmm.site.control import let_start
+
+    wanted = _kind(kind)
     if account and wanted == forms.SYSTEMD and not is_root():
         raise ConfigError("--account needs root", hint="Without it, the unit is one of your own account.")
     folder = folder_of(config).absolute()
@@ -267,6 +300,8 @@ def install(
     if only_print and files:
         show(files)
     else:
+        if not (only_print or dry_run):
+            let_start(_data(config))
         put(files, place, commands, dry_run=dry_run or only_print)
 
 
@@ -279,21 +314,16 @@ def _form(
         return (
             {f"{forms.NAME}.service": text},
             units_folder(),
-            [
-                systemctl("daemon-reload"),
-                systemctl("enable", "--now", f"{forms.NAME}.service"),
-            ],
+            [systemctl("daemon-reload"), systemctl("enable", "--now", f"{forms.NAME}.service")],
         )
     if kind == forms.SERVICE:
         program = subprocess.list2cmdline([sys.executable, *command])
-        return {}, folder, forms.service_commands(program, account or f"NT SERVICE\\{forms.NAME}")
+        commands = forms.service_commands(program, account or f"NT SERVICE\\{forms.NAME}")
+        return {}, folder, [*commands, forms.start_command(kind)]
     text = forms.task(account, command)
     file = str(folder / f"{forms.NAME}.xml")
     return (
         {f"{forms.NAME}.xml": text},
         folder,
-        [
-            ["schtasks", "/Create", "/TN", forms.NAME, "/XML", file, "/F"],
-            ["schtasks", "/Run", "/TN", forms.NAME],
-        ],
+        [["schtasks", "/Create", "/TN", forms.NAME, "/XML", file, "/F"], forms.start_command(kind)],
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rmm.cli.installing import task_xml
+from rmm.cli.installing import systemctl, task_xml
 
 NAME = "rmm-site"
 SYSTEMD, SERVICE, TASK = "systemd", "windows-service", "windows-task"
@@ -15,7 +15,7 @@ KINDS = (SYSTEMD, SERVICE, TASK)
 
 
 def unit(exec_start: str, *, account: str = "") -> str:
-    """A unit that is started at boot and again when it fails; whoever stops it has it stopped.
+    """A unit that is started at boot and again when it fails, for nothing while it is to stay stopped.
 
     TimeoutStopSec leaves visits the time to delete their shells on endpoints.
     """
@@ -30,13 +30,19 @@ def unit(exec_start: str, *, account: str = "") -> str:
 
 
 def service_commands(program: str, account: str) -> list[list[str]]:
-    """The commands that make and start the service. `program`: the whole command line, quoted as Windows does it."""
+    """The commands that make the service. `program`: the whole command line, quoted as Windows does it."""
     return [
         ["sc.exe", "create", NAME, "binPath=", program, "start=", "delayed-auto", "obj=", account],
         ["sc.exe", "description", NAME, "rmm: polls the endpoints of this site and forwards to the hub"],
         ["sc.exe", "failure", NAME, "reset=", "86400", "actions=", "restart/5000/restart/30000/restart/60000"],
-        ["sc.exe", "start", NAME],
     ]
+
+
+def start_command(kind: str) -> list[str]:
+    """The command that starts what was set up."""
+    if kind == SYSTEMD:
+        return systemctl("start", f"{NAME}.service")
+    return ["sc.exe", "start", NAME] if kind == SERVICE else ["schtasks", "/Run", "/TN", NAME]
 
 
 def task(account: str, command: Sequence[str]) -> str:
@@ -48,4 +54,4 @@ def task(account: str, command: Sequence[str]) -> str:
 def words(folder: str, passphrase_file: str, *, service: bool = False) -> Sequence[str]:
     """The command that is kept running, without the interpreter."""
     extra = ["--passphrase-file", passphrase_file] if passphrase_file else []
-    return ["-m", "rmm", "site", "run", "--config", folder, *extra, *(["--service"] if service else [])]
+    return ["-m", "rmm", "site", "run", "--config", folder, *extra, "--service" if service else "--kept"]

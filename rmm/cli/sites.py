@@ -24,10 +24,10 @@ LIST = {
 COLLECTOR = {
     "site": "SITE", "collector": "COLLECTOR", "heard": "HEARD", "lag_s": "LAG S", "spooled": "WAITING",
     "spool_mb": "MB", "dropped": "GIVEN UP", "offset_s": "CLOCK S", "certificate_days": "CERT DAYS",
-    "bundle": "CONFIG", "version": "VERSION",
+    "bundle": "CONFIG", "config_refused": "CONFIG REFUSED", "version": "VERSION",
 }  # fmt: skip
 EPOCHS = {"epoch": "EPOCH", "high": "UP TO", "missing": "GAPS", "at": "GREW"}
-FENCES = {"shard": "SHARD", "fence": "LEASE", "since": "SINCE"}
+FENCES = {"shard": "SHARD", "fence": "LEASE", "collector": "COLLECTOR", "since": "SINCE"}
 REFUSED = {"reason": "REASON", "number": "TIMES", "at": "LAST"}
 ALERTS = {"severity": "SEVERITY", "rule": "RULE", "summary": "WHAT", "first_at": "SINCE"}
 
@@ -90,19 +90,19 @@ class _Known:
 
     def __init__(self, application: App) -> None:
         from rmm.tiers.fleet_sqlite import FleetFile
-        from rmm.tiers.fleet_sqlite.sites import SitesFile
+        from rmm.tiers.fleet_sqlite.sites import RECENT, SitesFile
 
         file = FleetFile(application.fleet)
         database = SitesFile(file)
+        self._now = datetime.now(UTC)
         self.sites = list(application.settings.sites)
         self._silent_after = application.settings.hub.silent_after
         self._endpoints = [one.site for one in application.settings.endpoints if one.enabled]
         self._contacts: dict[str, list[Contact]] = _by_site(database.contacts(), lambda one: one.beat.site)
-        self._marks: dict[str, list[EpochMarks]] = _by_site(database.marks(), lambda one: one.site)
+        self._marks: dict[str, list[EpochMarks]] = _by_site(database.marks(self._now - RECENT), lambda one: one.site)
         self._refused: dict[str, list[Refused]] = _by_site(database.refused(), lambda one: one.site)
         self._fences = _by_site(database.fences(), lambda one: one.site)
         self._alerts = [one for one in file.alerts() if not one["endpoint"] and one["site"]]
-        self._now = datetime.now(UTC)
 
     def site(self, site: str) -> dict[str, Any]:
         """One row of the list."""
@@ -142,6 +142,7 @@ class _Known:
             "offset_s": round(one.offset_s, 1),
             "certificate_days": round(days, 1) if days is not None else None,
             "bundle": beat.bundle,
+            "config_refused": beat.refused,
             "version": beat.version,
             "started": beat.started_at.isoformat(timespec="seconds"),
             "polled": beat.polled_at.isoformat(timespec="seconds") if beat.polled_at else None,
@@ -160,8 +161,8 @@ class _Known:
                 for one in newest
             ],
             "leases": [
-                {"shard": one.shard, "fence": one.fence, "since": _text(one.since)}
-                for one in self._fences.get(site, [])
+                {"shard": one.shard, "fence": one.fence, "collector": one.collector, "since": _text(one.since)}
+                for one in {one.shard: one for one in self._fences.get(site, [])}.values()  # the newest of each
             ],
             "refusals": [
                 {"reason": one.reason, "number": one.number, "at": _text(one.at)} for one in self._refused.get(site, [])

@@ -31,14 +31,18 @@ Live = Mapping[str, Mapping[str, Alert]]  # endpoint -> key -> alert
 
 
 class Evaluation:
-    """Of one coordinator; what it remembers is written in the transaction of the fold (`keep`)."""
+    """Of one coordinator; what it remembers is written in the transaction of the fold (`keep`).
+
+    Between folds the database alone has it: windows of a whole fleet are no small thing to hold, and grow for a day.
+    """
 
     def __init__(self, rules: Rulebook | Sequence[Rule], keys: Mapping[str, Sequence[str]], store: FleetStore) -> None:
         self.book = rules if isinstance(rules, Rulebook) else Rulebook(rules)
+        self._slots = {SEEN, *map(slot_of, self.book.rules.values())}
         self._keys = keys
         self._fleet = store
         self._store = Remembered(store)
-        self._memories: dict[str, Memory] = {}
+        self._memories: dict[str, Memory] = {}  # of those that are looked at, from `load` to `keep`
         self._changed: set[str] = set()
         self._late: list[tuple[Observation, bytes]] = []
         self._peers: dict[tuple[str, str], Peers] | None = None
@@ -51,26 +55,24 @@ class Evaluation:
     async def load(self, observations: Sequence[Observation]) -> None:
         """Make ready for these observations."""
         if self.book.compares and self._peers is None:
-            self._memories = await self._store.all()
-            self._peers = {}
-            self._fill({one.endpoint: one for one in observations})
-        missing = {one.endpoint for one in observations} - self._memories.keys()
-        if missing:
-            found = await self._store.of(missing)
-            known = {SEEN, *map(slot_of, self.book.rules.values())}  # what other rules remembered is dropped
-            for name in missing:
-                self._memories[name] = {slot: kept for slot, kept in found.get(name, {}).items() if slot in known}
+            self._peers = self._fill(await self._store.all())
+        wanted = {one.endpoint for one in observations} - self._memories.keys()
+        if wanted:
+            found = await self._store.of(wanted)
+            for name in wanted:  # what rules remembered that are no more is dropped
+                self._memories[name] = {slot: kept for slot, kept in found.get(name, {}).items() if slot in self._slots}
 
-    def _fill(self, seen: Mapping[str, Observation]) -> None:
+    def _fill(self, memories: Mapping[str, Memory]) -> dict[tuple[str, str], Peers]:
         """The peers as the last process left them."""
-        assert self._peers is not None
+        peers: dict[tuple[str, str], Peers] = {}
         rules = [rule for rule in self.book.rules.values() if rule.measure == FLEET]
-        for endpoint, memory in self._memories.items():
+        for endpoint, memory in memories.items():
             groups = self.book.groups(self.book.place(endpoint))
             for rule in rules:
                 for row, (at, value) in memory.get(slot_of(rule), {}).items():
                     group = rule.id, groups.get(rule.peers, "")
-                    self._peers.setdefault(group, Peers(rule.window_s)).put((endpoint, row), at, value)
+                    peers.setdefault(group, Peers(rule.window_s)).put((endpoint, row), at, value)
+        return peers
 
     def rules_of(self, observation: Observation, os: str) -> RuleSet:
         """The rules of its endpoint, of which `os` is the caption of the system."""
@@ -111,6 +113,7 @@ class Evaluation:
     async def keep(self, now: datetime) -> None:
         """Write what has changed."""
         await self._store.put({name: self._memories[name] for name in self._changed})
+        self._memories = {}
         self._changed.clear()
         await self._store.add_late(self._late, now)
         self._late = []
@@ -153,7 +156,10 @@ class Evaluation:
                 name: [each for each in rules.absence if each.rule.collector == name]
                 for name in {each.rule.collector for each in rules.absence}
             }
-            changes += absences(one, live.get(one.endpoint, {}), own, self._keys, self._context(one, os))
+            context = self._context(one, os)
+            changes += absences(one, live.get(one.endpoint, {}), own, self._keys, context)
+            if context.changed:
+                self._changed.add(one.endpoint)
         return changes
 
 

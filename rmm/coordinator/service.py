@@ -15,7 +15,7 @@ import msgspec
 from rmm.coordinator.delivery import Delivery, Turns
 from rmm.coordinator.delivery import notification as notification_of
 from rmm.coordinator.escalation import Setup
-from rmm.coordinator.evaluation import Evaluation
+from rmm.coordinator.evaluation import OLD, Evaluation
 from rmm.coordinator.facts import facts_of, uptime_of
 from rmm.coordinator.keeping import grow_old, keep, stored, take_acts
 from rmm.coordinator.quarantine import keep_refusals
@@ -164,6 +164,7 @@ class Coordinator:
         rows: dict[str, tuple[Any, ...]] = {}
         newest: dict[str, Observation] = {}
         changes: list[Change] = []
+        apart = _apart(observations)
         for observation in observations:
             stamp = stamps.get(observation.endpoint)
             at = observation.observed_at.astimezone(UTC).isoformat(timespec="microseconds")
@@ -177,6 +178,8 @@ class Coordinator:
                 continue
             facts = facts_of(observation, stamp.facts if stamp else {})
             stamps[observation.endpoint] = Stamp(at, observation.epoch, observation.seq, facts)
+            if observation.id in apart:
+                self._evaluation.late(observation, _system(facts))
             changes += self._evaluate(observation, _system(facts), now)
             rows[observation.endpoint] = self._row(observation, at, facts)
             newest[observation.endpoint] = observation
@@ -353,6 +356,24 @@ class Coordinator:
             ended = msgspec.structs.replace(alert, state=RESOLVED, resolved_at=now, last_at=now)
             changes.append(Change(ended, RESOLVED))
         return changes
+
+
+def _apart(observations: Sequence[Observation]) -> set[str]:
+    """Ids of those after which there is a gap in what is here of their endpoint: what fills it comes later still.
+
+    So a site catches up, with the newest first. They belong to the time line of what is late as well, or it would lack
+    what begins it.
+    """
+    newer: dict[str, datetime] = {}
+    behind: set[str] = set()  # endpoints of which a gap has been passed
+    found = set()
+    for one in reversed(observations):
+        if newer.get(one.endpoint, one.observed_at) - one.observed_at > OLD:
+            behind.add(one.endpoint)
+        if one.endpoint in behind:
+            found.add(one.id)
+        newer[one.endpoint] = one.observed_at
+    return found
 
 
 def _system(facts: Mapping[str, Any]) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
-from datetime import datetime
+from collections.abc import Callable, Container, Iterator
+from datetime import datetime, timedelta
 from hashlib import blake2b
 from typing import Any
 
@@ -13,6 +13,7 @@ from rmm.core.marks import clipped, includes, minus
 from rmm.model.envelope import AUDIT as KIND_AUDIT
 from rmm.model.envelope import ROUND, Marks, Receipt, RoundEnd
 from rmm.model.incident import Act
+from rmm.model.observation import OK, PARTIAL, CollectorResult, Fault
 from rmm.model.outgoing import ALERTS, AUDIT, CHANGES, METRICS, Books, Item, News
 
 NUMBERS = 1 << 40  # of an epoch
@@ -27,6 +28,12 @@ class Part(msgspec.Struct, frozen=True):
     changes: msgspec.Raw = msgspec.Raw(b"[]")
 
 
+class Told(msgspec.Struct, frozen=True):
+    """What the outgoing log needs of an observation's telemetry."""
+
+    lease: float = 0.0
+
+
 class Glance(msgspec.Struct, frozen=True):
     """What the outgoing log needs of an observation."""
 
@@ -38,6 +45,18 @@ class Glance(msgspec.Struct, frozen=True):
     epoch: str
     seq: int
     collectors: dict[str, Part] = {}
+    telemetry: Told = Told()
+    duration_s: float = 0.0
+
+    @property
+    def fence(self) -> int:
+        """Under which it was polled; 0 where it does not say."""
+        return int(self.telemetry.lease)
+
+    @property
+    def ended(self) -> datetime:
+        """When the poll was over."""
+        return self.observed_at + timedelta(seconds=self.duration_s)
 
     @property
     def id(self) -> str:
@@ -47,6 +66,7 @@ class Glance(msgspec.Struct, frozen=True):
 
 _encode = msgspec.json.Encoder().encode
 _glance = msgspec.json.Decoder(Glance).decode
+_raw = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 def glance(data: bytes) -> Glance:
@@ -68,6 +88,27 @@ def grade_of(seen: Glance, alerted: Container[str], before: str) -> int:
     if any(bytes(part.changes) not in (b"[]", b"null") for part in seen.collectors.values()):
         return CHANGES
     return METRICS
+
+
+def lightened(body: bytes, fits: Callable[[bytes], bool]) -> bytes | None:
+    """An encoded observation without what its largest collectors found, as many of them as it takes until it fits.
+
+    What is left out is a fault in it. None for one that does not fit without them either, and for what is none.
+    """
+    try:
+        whole = _raw(body)
+        parts = _raw(whole["collectors"])
+        status = msgspec.json.decode(whole["status"], type=str)
+        for name in sorted(parts, key=lambda one: len(parts[one]), reverse=True):
+            message = f"{len(parts[name])} bytes are more than the hub takes in one piece; the site's history has them"
+            fault = Fault("output.too_large", "R0", "This collector must ask for less. The others were read.", message)
+            parts[name] = msgspec.Raw(_encode(CollectorResult(outcome="fault", fault=fault)))
+            changed = {"collectors": parts, "status": PARTIAL if status == OK else status}
+            if fits(made := _encode({**whole, **changed})):
+                return made
+    except (msgspec.MsgspecError, KeyError, UnicodeDecodeError, RecursionError):
+        pass
+    return None
 
 
 def round_item(end: RoundEnd, at: datetime) -> Item:

@@ -1,23 +1,30 @@
-"""What the hub remembers of each site: what is committed, fences, what was refused. As the database has it."""
+"""What the hub remembers of each site: what is committed, fences, what was refused. As the database has it.
+
+The database has the numbers of an epoch for as long as there is room for its row, so that what somebody has recorded
+is known whenever it is sent again. No age is looked at: clocks of sites may be wrong by years, and a site that was
+away for longer than anything is kept has to be heard. In memory, and in receipts, is what grew within RECENT.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import NamedTuple
 
 import msgspec
 
+from rmm.core.fences import Fences
 from rmm.core.marks import added, covers, gaps
+from rmm.hub.folding import Folding
 from rmm.model.envelope import Entry, Marks, Span
 from rmm.model.incident import Act
-from rmm.model.sites import EpochMarks, Fence, Refused
+from rmm.model.sites import EpochMarks, Refused
 from rmm.tiers.fleet_sqlite import FleetStore
-from rmm.tiers.fleet_sqlite.sites import SiteStore
+from rmm.tiers.fleet_sqlite.sites import RECENT, SiteStore
 
-KEPT = timedelta(days=30)  # epochs of which nothing came: longer than a site's spool and what it keeps behind it
+MOST_SETTLED = 100_000  # epochs of a site, of which nothing came for RECENT, that the database remembers
 MOST_EPOCHS = 1000  # of a site, in a receipt
 MOST_WANTED = 64  # gaps of an epoch, in a receipt
 
@@ -41,21 +48,22 @@ class Books:
 
     def __init__(self) -> None:
         self._marks: dict[str, dict[str, EpochMarks]] = {}
-        self._fences: dict[tuple[str, int], Fence] = {}
-        self._moved: set[tuple[str, int]] = set()  # fences that are to be written
+        self._fences = Fences()
         self._refused: dict[str, Counter[str]] = {}
         self._uncounted: Counter[tuple[str, str]] = Counter()  # (site, reason), not written yet
         self._acts: list[Act] = []
         self._told: dict[tuple[str, str], datetime] = {}  # when the audit log last had that reason of that site
-        self._fresh: list[EpochMarks] = []  # what the last commit wrote: marks, counts, how many acts
+        self._new: set[Epoch] = set()  # of which the database has nothing
+        self._fresh: list[EpochMarks] = []  # what the last commit wrote: marks, fences, counts, how many acts
+        self._fenced = 0, 0  # how many of them are being written
         self._counted: Counter[tuple[str, str]] = Counter()
         self._acted = 0
 
-    async def load(self, store: FleetStore, sites: Iterable[str]) -> None:
-        """All that the database has. Inside a transaction."""
+    async def load(self, store: FleetStore, sites: Iterable[str], now: datetime) -> None:
+        """What the database has. Inside a transaction."""
         database = SiteStore(store)
-        self._put(await database.marks(sites))
-        self._fences = {(one.site, one.shard): one for one in await database.fences()}
+        self._put(await database.marks(sites, now - RECENT))
+        self._fences = Fences(await database.fences())
         for one in await database.refused():
             self._refused.setdefault(one.site, Counter())[one.reason] = one.number
 
@@ -64,6 +72,21 @@ class Books:
             epochs = self._marks.setdefault(one.site, {})
             epochs.pop(one.epoch, None)  # what grew last is at the end
             epochs[one.epoch] = one
+            self._new.discard((one.site, one.epoch))
+
+    def holds(self, site: str, epoch: str) -> bool:
+        """Whether it is known what is committed of an epoch; if not, `recall` it before `has` is asked."""
+        return epoch in self._marks.get(site, {}) or (site, epoch) in self._new
+
+    async def recall(self, store: FleetStore, site: str, epoch: str, now: datetime) -> None:
+        """What the database has of an epoch of which nothing came for long, if it is not a new one.
+
+        Inside a transaction. It counts as recent then: its site is told of it, and sends nothing in vain.
+        """
+        found = await SiteStore(store).marks_of([(site, epoch)])
+        self._put(msgspec.structs.replace(one, at=now) for one in found)
+        if not found:
+            self._new.add((site, epoch))
 
     def has(self, site: str, epoch: str, number: int) -> bool:
         """Whether the entry of this number is committed."""
@@ -71,7 +94,7 @@ class Books:
         return known is not None and covers(known.marks, number)
 
     def knows(self, site: str) -> bool:
-        """Whether anything ever came of a site."""
+        """Whether anything came of a site within RECENT."""
         return bool(self._marks.get(site))
 
     def marks(self, site: str) -> dict[str, Marks]:
@@ -105,25 +128,15 @@ class Books:
         """Whether something was refused that the database does not know of."""
         return bool(self._uncounted)
 
-    def is_stale(self, site: str, entry: Entry) -> bool:
-        """Whether it was written under a lease after the next one had begun; what is newer is remembered."""
-        if not entry.fence:
-            return False  # a site whose collectors need no leases
-        place = site, entry.shard
-        known = self._fences.get(place)
-        at = entry.at.astimezone(UTC)
-        if known is not None and entry.fence < known.fence:
-            return at > known.since
-        if known is None or entry.fence > known.fence or at < known.since:
-            self._fences[place] = Fence(site, entry.shard, entry.fence, at)
-            self._moved.add(place)
-        return False
+    def is_stale(self, site: str, collector: str, entry: Entry) -> bool:
+        """Whether it was written under a lease after another collector had begun under a later one."""
+        return self._fences.is_stale(site, collector, entry)
 
     async def commit(self, store: FleetStore, entries: Collection[Numbered], now: datetime) -> None:
         """Write the numbers of these entries, what people did at the site, and what was refused meanwhile."""
         database = SiteStore(store)
-        sites = {one.site for one in entries}
-        known = {(one.site, one.epoch): one.marks for one in await database.marks(sites)} if sites else {}
+        places = {(one.site, one.epoch) for one in entries}
+        known = {(one.site, one.epoch): one.marks for one in await database.marks_of(places)} if places else {}
         grown: dict[Epoch, list[Span]] = {}
         acts: list[Act] = []
         for one in entries:
@@ -136,7 +149,9 @@ class Books:
             for (site, epoch), spans in grown.items()
         ]
         await database.put_marks(fresh)
-        await database.put_fences(self._fences[place] for place in self._moved)
+        self._fenced = len(self._fences.moved), len(self._fences.dropped)
+        await database.put_fences(self._fences.moved)
+        await database.drop_fences(self._fences.dropped)
         self._fresh, self._counted, self._acted = fresh, Counter(self._uncounted), len(self._acts)
         acts += self._acts
         await database.add_refused(Refused(*place, now, count) for place, count in self._counted.items())
@@ -147,14 +162,20 @@ class Books:
         self._put(self._fresh)
         self._uncounted -= self._counted
         del self._acts[: self._acted]
-        self._moved.clear()
-        self._fresh, self._counted, self._acted = [], Counter(), 0
+        self._fences.written(*self._fenced)
+        self._fresh, self._fenced, self._counted, self._acted = [], (0, 0), Counter(), 0
+
+    async def flush(self, coordinator: Folding, now: datetime) -> None:
+        """Write what was refused, where nothing is taken with which it would be. Raises TierError and LeaseLost."""
+        if self._uncounted:
+            await coordinator.change(lambda _: (), lambda store: self.commit(store, (), now))
+            self.committed()
 
     async def forget(self, store: FleetStore, now: datetime) -> None:
-        """Forget epochs of which nothing came for KEPT. Inside a transaction; a receipt may still have them."""
-        await SiteStore(store).forget_marks(now - KEPT)
+        """Put epochs of which nothing came for RECENT out of mind; `recall` brings them back. Inside a transaction."""
+        await SiteStore(store).trim_marks(self._marks, now - RECENT, MOST_SETTLED)
         for site, epochs in self._marks.items():
-            self._marks[site] = {name: one for name, one in epochs.items() if one.at >= now - KEPT}
+            self._marks[site] = {name: one for name, one in epochs.items() if one.at >= now - RECENT}
 
 
 def _with(marks: Marks, spans: list[Span]) -> Marks:

@@ -69,6 +69,32 @@ def servers_of(hosts: Sequence[str], count: int, ports: Ports, listen: str) -> l
     ]
 
 
+def files_of(count: int) -> dict[str, str]:
+    """File name -> what it is, of each of so many servers."""
+    routes = {
+        "routes-ca.crt": "who may be a server of this cluster",
+        "routes.crt": "what it shows the other servers",
+        "routes.key": "its private key",
+    }
+    return {
+        CONFIG: "the configuration, with the accounts as signed claims",
+        "ca.crt": "who signs the certificates of the hub, of sites and of servers",
+        "server.crt": "what it shows the hub and sites",
+        "server.key": "its private key",
+        **(routes if count > 1 else {}),
+    }
+
+
+def broker_texts(
+    authority: Authority, servers: Sequence[Server], now: datetime, *, place: str, room: Room | None = None
+) -> list[str]:
+    """The configuration of each server, whose files lie in the folder of its name below `place`. There is no key in it.
+
+    Other arguments as of `write_brokers`.
+    """
+    return [_text(authority, one, servers, f"{place.rstrip('/')}/{one.name}", now, room or Room()) for one in servers]
+
+
 def write_brokers(
     authority: Authority,
     servers: Sequence[Server],
@@ -89,9 +115,9 @@ def write_brokers(
         room: what a server may use.
     """
     made: list[Path] = []
-    for server in servers:
+    texts = broker_texts(authority, servers, now, place=place or out.absolute().as_posix(), room=room)
+    for server, text in zip(servers, texts, strict=True):
         folder = out.absolute() / server.name
-        there = f"{place.rstrip('/')}/{server.name}" if place else folder.as_posix()
         pair = server_pair(authority.clients, _names(server.host), now)
         files = {
             "ca.crt": authority.clients.certificate,
@@ -105,7 +131,7 @@ def write_brokers(
                 "routes.crt": pair.certificate,
                 "routes.key": pair.key,
             }
-        files[CONFIG] = _text(authority, server, servers, there, now, room or Room())
+        files[CONFIG] = text
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o700)
         for name, text in files.items():

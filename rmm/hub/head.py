@@ -91,9 +91,7 @@ class Head:
         self._coordinator.others_saw(seen, self._since)
         self._since = None
         await self._coordinator.pass_time(self._plan.listed)
-        if self._books.unwritten:
-            await self._coordinator.change(lambda _: (), lambda store: self._books.commit(store, (), self._clock.now()))
-            self._books.committed()
+        await self._books.flush(self._coordinator, self._clock.now())
 
     def _state(self, number: int, state: State) -> None:
         at = self._clock.monotonic()

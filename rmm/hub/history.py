@@ -28,6 +28,8 @@ from rmm.tiers.store.places import shards_of
 log = logging.getLogger(__name__)
 
 MOST, MOST_BYTES, AGE_S = 256, 8 << 20, 30.0  # observations, bytes and seconds that an inbox gathers
+SEGMENT_BYTES = 1 << 20  # one at a time is in memory; with more, a hub whose history is behind would grow with that
+BEHIND_S, YIELD_S = 2 * AGE_S, 0.25  # what waits for longer has whoever appends pause so long each time
 LOOK_S = 1.0
 UPKEEP_S = 3600.0  # how often what is old is forgotten, sealed and merged
 AGAIN_S = 15.0  # after a failure
@@ -69,7 +71,7 @@ class _Inbox:
 
     async def open(self) -> _Inbox:
         """With its spool, behind what it holds already."""
-        self.spool = await self._stack.enter_async_context(Spool(self.folder))
+        self.spool = await self._stack.enter_async_context(Spool(self.folder, SEGMENT_BYTES))
         return self
 
     async def close(self) -> None:
@@ -114,7 +116,12 @@ class History:
                 await history._close()
 
     async def append(self, items: Sequence[Item]) -> None:
-        """Durable on return. Raises TierError, and then nothing is promised."""
+        """Durable on return. Raises TierError, and then nothing is promised.
+
+        It pauses while history is behind, which otherwise would get hardly any time for as long as sites catch up.
+        """
+        if self.behind:
+            await asyncio.sleep(YIELD_S)
         now = asyncio.get_running_loop().time()
         inboxes = {shard: await self._inbox(shard, now) for shard in dict.fromkeys((one[0], one[1]) for one in items)}
         for one in items:
@@ -132,6 +139,14 @@ class History:
                 await inbox.close()
                 await inbox.open()
             raise failed
+
+    @property
+    def behind(self) -> bool:
+        """Whether something has waited for BEHIND_S, and not because it failed."""
+        now = asyncio.get_running_loop().time()
+        return any(
+            one.count and now - one.since > BEHIND_S and self._may(one.shard, now) for one in self._inboxes.values()
+        )
 
     async def _inbox(self, shard: Shard, now: float) -> _Inbox:
         folder = self._data / "spool" / shard[0] / str(shard[1]) / f"in-{self._slot}"

@@ -83,6 +83,7 @@ class Hub:
         )  # fmt: skip
         self.rounds = Rounds(coordinator, self.ingest, self.books, clock, plan.listed, passes=whole)
         self._sites = sites
+        self._clock = clock
 
     @classmethod
     @asynccontextmanager
@@ -97,7 +98,7 @@ class Hub:
             yield hub
 
     async def _load(self, store: FleetStore) -> None:
-        await self.books.load(store, self._sites)
+        await self.books.load(store, self._sites, self._clock.now())
         if self.watch is not None:
             await self.watch.load(store)
 

@@ -16,7 +16,7 @@ import asyncio
 import contextlib
 import logging
 import re
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
@@ -153,6 +153,7 @@ class Ingest:
             bytes_in = sum(len(entry.body) for entry in envelope.entries)
             self._shares.spend(payer, max(len(envelope.entries), bytes_in / ENTRY_BYTES), now)
             size += bytes_in
+            await self._recall(envelope.site, envelope.epoch)
             work += self._news(envelope, seen)
             if len(work) >= MOST_ENTRIES or size >= MOST_WORK:
                 await self._committed(work)
@@ -187,16 +188,17 @@ class Ingest:
                 continue
             seen.add(key)
             try:
-                yield self._read(site, epoch, entry)
+                yield self._read(envelope, entry)
             except EnvelopeError as error:
                 self._refuse(site, error.code, str(error))
                 yield Work(Numbered(site, epoch, entry))  # its number counts, or it would come for ever
 
-    def _read(self, site: str, epoch: str, entry: Entry) -> Work:
+    def _read(self, envelope: Envelope, entry: Entry) -> Work:
         """What is in an entry. Raises EnvelopeError."""
+        site, epoch = envelope.site, envelope.epoch
         try:
             if entry.kind == OBSERVATION:
-                return self._observed(site, epoch, entry)
+                return self._observed(envelope, entry)
             if entry.kind == AUDIT:
                 return Work(Numbered(site, epoch, entry, act_of(site, entry)))
             if entry.kind == ROUND:
@@ -205,8 +207,9 @@ class Ingest:
             raise EnvelopeError(f"a {entry.kind} that cannot be read: {error}", code="entry.format") from error
         return Work(Numbered(site, epoch, entry))
 
-    def _observed(self, site: str, epoch: str, entry: Entry) -> Work:
-        if self._books.is_stale(site, entry):
+    def _observed(self, envelope: Envelope, entry: Entry) -> Work:
+        site, epoch = envelope.site, envelope.epoch
+        if self._books.is_stale(site, envelope.collector, entry):
             text = f"shard {entry.shard} was polled under lease {entry.fence}, which was over"
             raise EnvelopeError(text, code="lease.stale")
         one = decode_observation(entry.body)
@@ -228,12 +231,30 @@ class Ingest:
         faults = (Fault(*(part[:500] for part in one)) for one in end.faults[:MOST_FAULTS])
         self.ended[site] = (*self.ended.get(site, ()), *faults)[-MOST_FAULTS:]
 
+    async def _recall(self, site: str, epoch: str) -> None:
+        """What is committed of an epoch is known on return, also of one that was long forgotten."""
+        if self._books.holds(site, epoch):
+            return
+
+        async def within(store: FleetStore) -> None:
+            await self._books.recall(store, site, epoch, self._clock.now())
+
+        await self._patiently(lambda: self._coordinator.change(lambda _: (), within))
+
     async def _committed(self, work: Sequence[Work]) -> None:
         """Return when all of it is durable, however long that takes."""
+        await self._patiently(lambda: self._commit(work))
+        for one in work:
+            self.taken += one.observation is not None
+            if one.end is not None:
+                self._round_over(one.numbered.site, one.end)
+
+    async def _patiently(self, write: Callable[[], Awaitable[None]]) -> None:
+        """Do it, again and again until the store can."""
         pause = AGAIN_S
         while True:
             try:
-                await self._commit(work)
+                await write()
                 break
             except (TierError, LeaseLost) as error:
                 if not self._troubled:
@@ -246,10 +267,6 @@ class Ingest:
             self._troubled = False
             log.warning("what sites have sent can be stored again")
             self._on_trouble(None)
-        for one in work:
-            self.taken += one.observation is not None
-            if one.end is not None:
-                self._round_over(one.numbered.site, one.end)
 
     async def _commit(self, work: Sequence[Work]) -> None:
         """Inboxes, then the fold with the marks."""

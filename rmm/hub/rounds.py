@@ -21,6 +21,7 @@ PATIENCE_S = 120.0  # a site that sends observations and no end of a round is ju
 FAULTS_S = 900.0
 PASS_S = 15.0
 FORGET_S = 3600.0
+FLUSH_S = 5.0
 DEFECT_S = 10.0  # after a defect of ours
 
 
@@ -44,7 +45,7 @@ class Rounds:
         self._passes = passes
         self._waiting: dict[str, float] | None = None  # site -> since when something of it is not judged
         self._faults: dict[str, tuple[float, Sequence[Fault]]] = {}  # what its last round found, and when that came
-        self._passed = clock.monotonic()
+        self._passed = self._flushed = clock.monotonic()
         self._forgot = float("-inf")
 
     async def run(self) -> None:
@@ -79,6 +80,9 @@ class Rounds:
         if self._passes and at - self._passed >= PASS_S:
             await self._coordinator.pass_time(self._listed)
             self._passed = at
+        if at - self._flushed >= FLUSH_S:  # beats that were refused, of sites that send nothing else
+            await self._books.flush(self._coordinator, self._clock.now())
+            self._flushed = at
         if at - self._forgot >= FORGET_S:
             await self._coordinator.change(lambda _: (), self._forget)
             self._forgot = at

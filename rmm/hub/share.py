@@ -30,7 +30,7 @@ from rmm.settings.rules import shipped_rules
 
 TRIES = 3
 MOST_FILE = 16 << 20
-WAYS = frozenset({"proxy", "urls"})  # of `forward`: how one site reaches the broker
+WAYS = frozenset({"proxy", "proxy_login", "urls"})  # of `forward`: how one site reaches the broker
 WHOLE = ("poll", "collectors", "lockout", "retention", "retention_days", "alerts", "forward")  # the same at every site
 REPORTS = ("target_pct", "gap")
 NOBODY = "-"  # the id of no endpoint

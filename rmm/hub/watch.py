@@ -46,6 +46,13 @@ _beat = msgspec.json.Decoder(Beat).decode
 Collector = tuple[str, str]  # site, id
 
 
+def _gave_up(beat: Beat, before: Beat | None) -> bool:
+    """Whether something was given up since the beat before; collectors of the version before count it over starts."""
+    if before is None or beat.started_at == before.started_at:
+        return beat.dropped > (before.dropped if before else 0)
+    return beat.dropped not in (0, before.dropped)
+
+
 class Watch:
     """One per process; several come to the same conclusions, of which the database has each once.
 
@@ -125,7 +132,7 @@ class Watch:
         before = self._contacts.get(key)
         lag = max(0.0, (beat.at - beat.oldest).total_seconds()) if beat.oldest else 0.0
         dropped_at = before.dropped_at if before else None
-        if beat.dropped > (before.beat.dropped if before and before.beat.started_at == beat.started_at else 0):
+        if _gave_up(beat, before.beat if before else None):
             dropped_at = now
         self._contacts[key] = Contact(
             beat=beat, heard_at=now, offset_s=round((beat.at - now).total_seconds(), 3), lag_s=round(lag, 3),

@@ -41,7 +41,7 @@ FLEET = (
            "Entries of a site collector that the hub has not committed", "fleet"),
     Metric("rmm_site_collector_spooled_bytes", GAUGE, ("site", "collector"), "Their size", "fleet"),
     Metric("rmm_site_collector_dropped_entries", GAUGE, ("site", "collector"),
-           "Entries that a site collector has given up because its outgoing log was full", "fleet"),
+           "Entries that a site collector has given up since its start, because its outgoing log was full", "fleet"),
     Metric("rmm_site_collector_clock_offset_seconds", GAUGE, ("site", "collector"),
            "How far its clock is ahead of the hub's", "fleet"),
     Metric("rmm_site_collector_certificate_expires_timestamp_seconds", GAUGE, ("site", "collector"),

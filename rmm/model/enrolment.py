@@ -20,6 +20,7 @@ import msgspec
 from rmm.errors import EnvelopeError
 
 SCHEMA = 1
+SPOKEN = range(SCHEMA - 1, SCHEMA + 2)  # versions of the other side
 ENROL_CONTEXT, RENEW_CONTEXT, GRANT_CONTEXT = b"rmm enrol 1\0", b"rmm renew 1\0", b"rmm grant 1\0"
 MOST_BYTES = 64 << 10  # of a token, question or answer
 
@@ -46,6 +47,11 @@ HINTS = {
     "enrol.hub": "The hub's log says why; try again.",
     "envelope.signature": "It was changed on its way, or `site/identity.json` was: enrol again with a new token.",
 }
+
+
+def _schema() -> int:
+    """A default that `omit_defaults` does not leave out: a reader of another version would put its own in its place."""
+    return SCHEMA
 
 
 class Token(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,7 +89,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     collector: str = ""  # of a renewal
     host: str = ""  # what the machine calls itself
     version: str = ""  # of rmm
-    schema: int = SCHEMA
+    schema: int = msgspec.field(default_factory=_schema)
     proof: bytes = b""
     signature: bytes = b""
 
@@ -102,7 +108,7 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     jwt: str = ""
     urls: tuple[str, ...] = ()
     expires_at: Moment | None = None  # of certificate and login
-    schema: int = SCHEMA
+    schema: int = msgspec.field(default_factory=_schema)
     signature: bytes = b""
 
 
@@ -134,7 +140,7 @@ def decode_token(text: str) -> Token:
         if hashlib.sha256(data[_CHECK:]).digest()[:_CHECK] != data[:_CHECK]:
             raise EnvelopeError("the token is damaged or not whole", code="token.format", hint=COPY)
         schema = msgspec.msgpack.decode(data[_CHECK:], type=dict[str, Any]).get("schema")
-        if schema not in (SCHEMA, SCHEMA + 1):
+        if schema not in SPOKEN:
             raise EnvelopeError(
                 f"the token is of another version of rmm (schema {schema})",
                 code="token.schema",
@@ -166,7 +172,7 @@ def opened(data: bytes, kind: type[_Signed]) -> _Signed:
         message = msgspec.msgpack.decode(data, type=kind)
     except (msgspec.DecodeError, ValueError) as error:
         raise EnvelopeError(f"not readable: {error}") from error
-    if message.schema not in (SCHEMA, SCHEMA + 1):
+    if message.schema not in SPOKEN:
         raise EnvelopeError(f"schema {message.schema} is of another version of rmm", code="envelope.schema")
     return message
 

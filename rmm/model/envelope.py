@@ -124,8 +124,10 @@ class Beat(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     spool_bytes: int = 0
     oldest: datetime | None = None  # when the oldest of them was written
     dropped: int = 0  # entries that were given up since the start
+    spool_limit: int = 0  # bytes that may wait; 0: it does not say
     shards: tuple[int, ...] = ()  # that it holds
     endpoints: int = 0
     expires_at: datetime | None = None  # of its certificate
     polled_at: datetime | None = None  # the last end of a round
     problems: tuple[str, ...] = ()  # in words
+    refused: int = 0  # configurations of the hub that were refused, ever

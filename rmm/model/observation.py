@@ -26,6 +26,8 @@ TLS_ERROR, IDENTITY_MISMATCH, QUOTA, CONFIG = "TLS_ERROR", "IDENTITY_MISMATCH", 
 PROTOCOL_ERROR, UNSUPPORTED = "PROTOCOL_ERROR", "UNSUPPORTED"
 SITE_DOWN, COLLECTOR_FAULT = "SITE_DOWN", "COLLECTOR_FAULT"
 
+LEASE = "lease"  # in the telemetry: the fence under which one of several collectors polled it
+
 
 class Fault(msgspec.Struct, frozen=True):
     """Machine-readable cause of a failure; `message` is for people and may hold text from the endpoint.
@@ -86,7 +88,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
         refused: of IDENTITY_MISMATCH, which machine answered; it is no evidence of this endpoint.
         errors: error identifiers that the pipeline left although it completed; the observation is PARTIAL for them.
         telemetry: requests, bytes_in, bytes_out, and milliseconds of connect, auth, open, run;
-            unknown_messages where PSRP messages came whose types the protocol does not have.
+            unknown_messages where PSRP messages came whose types the protocol does not have; `LEASE`.
     """
 
     endpoint: str

@@ -53,6 +53,8 @@ class Books(msgspec.Struct, frozen=True, kw_only=True):
         entries, bytes: of what is not committed. kept, kept_bytes: of what is. Without those that were given up.
         dropped: entries that were given up, ever.
         days: on which there was work: `rmm.core.clock.noted`.
+        full_at: when the last entry was given up for want of room or for its age, while that is not over.
+        short_at: when something was forgotten last before its time, for want of room, while that counts.
     """
 
     epoch: int = 0
@@ -69,6 +71,8 @@ class Books(msgspec.Struct, frozen=True, kw_only=True):
     kept_bytes: int = 0
     dropped: int = 0
     days: tuple[int, ...] = ()
+    full_at: datetime | None = None
+    short_at: datetime | None = None
 
 
 class News(msgspec.Struct, frozen=True):
@@ -92,4 +96,7 @@ class Spooled(msgspec.Struct, frozen=True, kw_only=True):
     kept: int = 0  # that are, and are kept for a hub that is restored
     kept_bytes: int = 0
     dropped: int = 0  # that were given up, ever
+    lost: int = 0  # of them, since the log was opened; of its writer alone, like the rest
     heard: datetime | None = None  # when the hub wrote the newest receipt
+    limit: int = 0  # bytes that may wait
+    problems: tuple[str, ...] = ()  # in words

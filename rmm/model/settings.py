@@ -127,7 +127,8 @@ class SiteSettings(msgspec.Struct, frozen=True, kw_only=True):
     rate: float = 200.0  # observations per second while it catches up
     tick: float = 5.0  # seconds between two looks at what is due
     urls: tuple[str, ...] = ()  # how this site reaches the broker where the hub names another way; never in a bundle
-    proxy: str = ""  # http://[user:password@]host:port, through which the broker is reached; never in a bundle
+    proxy: str = ""  # http://host:port, through which the broker is reached; never in a bundle
+    proxy_login: Mapping[str, str] = {}  # {"vault": NAME}: the proxy's account is that credential; never in a bundle
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):

@@ -37,12 +37,13 @@ class EpochMarks(msgspec.Struct, frozen=True):
 
 
 class Fence(msgspec.Struct, frozen=True):
-    """The highest revision of a shard's lease that the hub has seen, and the earliest time under it."""
+    """The revision of a shard's lease under which something was observed, the earliest time under it, and by whom."""
 
     site: str
     shard: int
     fence: int
     since: datetime
+    collector: str = ""
 
 
 class Refused(msgspec.Struct, frozen=True):

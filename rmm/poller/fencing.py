@@ -10,7 +10,10 @@ import logging
 from collections.abc import Callable
 from contextvars import Context, ContextVar, copy_context
 
+import msgspec
+
 from rmm.errors import LeaseLost
+from rmm.model.observation import LEASE, Observation
 from rmm.ports import Fence
 
 log = logging.getLogger(__name__)
@@ -25,6 +28,13 @@ def still_ours() -> None:
         check()
 
 
+def marked(observation: Observation, fence: int) -> Observation:
+    """The observation with the fence under which it was made; it may wait in the spool until there is another one."""
+    if not fence:
+        return observation
+    return msgspec.structs.replace(observation, telemetry=observation.telemetry | {LEASE: float(fence)})
+
+
 class Fencing:
     """The fence of one round. `dropped` is told once of each shard that is lost."""
 
@@ -35,17 +45,20 @@ class Fencing:
 
     def may(self, site: str, shard: int) -> bool:
         """Whether the shard may be polled and written. What was lost once stays lost for this round."""
+        return self.under(site, shard) is not None
+
+    def under(self, site: str, shard: int) -> int | None:
+        """The fence under which the shard may be polled and written now; 0 where there is none, None: it may not be."""
         if self._fence is None:
-            return True
+            return 0
         if (site, shard) in self._lost:
-            return False
+            return None
         try:
-            self._fence.fence_of(site, shard)
+            return self._fence.fence_of(site, shard)
         except LeaseLost as error:
             log.warning("the round of this shard ends here: %s", error)
             self.drop(site, shard)
-            return False
-        return True
+            return None
 
     def drop(self, site: str, shard: int) -> None:
         """The shard is lost."""

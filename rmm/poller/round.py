@@ -22,7 +22,7 @@ from rmm.model.endpoint import Endpoint
 from rmm.model.observation import COLLECTOR_FAULT, TIMEOUT, Fault, Observation
 from rmm.model.state import EndpointState
 from rmm.poller.due import Due, ShardWork, broken, was_slow
-from rmm.poller.fencing import Fencing
+from rmm.poller.fencing import Fencing, marked
 from rmm.poller.journal import VisitJournal
 from rmm.poller.kit import Kit
 from rmm.poller.lanes import Countdown, SlowLane, open_files, sizes
@@ -288,9 +288,10 @@ class Round:
         return task
 
     async def _keep_one(self, observation: Observation, one: Due) -> None:
-        if not self._fencing.may(*one.shard.key):
+        fence = self._fencing.under(*one.shard.key)
+        if fence is None:
             return
-        data = await one.store.acknowledge(observation, self._not_before(observation, one.state))
+        data = await one.store.acknowledge(marked(observation, fence), self._not_before(observation, one.state))
         if not self._fencing.may(*one.shard.key):
             return  # the spool has it, should the shard be held again
         self._on_observation(observation)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 
 from rmm.model.settings import HubSettings, SiteSettings
+from rmm.settings.proxies import HOST, is_address
 from rmm.settings.sheet import Section
 
 POLL = {
@@ -27,9 +28,7 @@ FORWARD = {
     "tick": (0.1, 300),
 }
 MOST_URLS = 16
-_HOST = r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9]([A-Za-z0-9._-]{0,252}))"
-_BROKER = re.compile(rf"(tls://{_HOST}(:\d{{1,5}})?|wss://{_HOST}(:\d{{1,5}})?(/[!-~]*)?)\Z")
-_PROXY = re.compile(rf"http://([!-.0-?A-~]+@)?{_HOST}:(\d{{1,5}})/?\Z")
+_BROKER = re.compile(rf"(tls://{HOST}(:\d{{1,5}})?|wss://{HOST}(:\d{{1,5}})?(/[!-~]*)?)\Z")
 _DATABASE = re.compile(r"postgres(ql)?://[!-~]+\Z")
 
 
@@ -66,5 +65,13 @@ def check_forward(section: Section) -> None:
     forward: SiteSettings = section.value
     within(section, FORWARD)
     _check_urls(section, forward.urls)
-    if forward.proxy and not _PROXY.match(forward.proxy):
-        section.wrong("proxy", "http://HOST:PORT is expected, or http://USER:PASSWORD@HOST:PORT")
+    if "@" in forward.proxy:
+        section.wrong(
+            "proxy",
+            "http://HOST:PORT is expected, without an account: put that into the vault "
+            "(`rmm credentials set proxy --username USER`), and name it: proxy_login: {vault: proxy}",
+        )
+    elif forward.proxy and not is_address(forward.proxy):
+        section.wrong("proxy", "http://HOST:PORT is expected")
+    if forward.proxy_login and set(forward.proxy_login) != {"vault"}:
+        section.wrong("proxy_login", "{vault: NAME} is expected, with the name of a credential")

@@ -53,12 +53,16 @@ class Refused(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class State(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What outlives the process. `digests`: version, as text, -> hex digits, of the highest and of those in use."""
+    """What outlives the process. `digests`: version, as text, -> hex digits, of the highest and of those in use.
+
+    `refusals`: of what the hub sent, ever.
+    """
 
     highest: int = 0
     digests: dict[str, Digest] = {}
     refused: Refused | None = None
     trial: int = 0
+    refusals: int = 0
 
 
 class _Partial(msgspec.Struct):
@@ -94,7 +98,6 @@ class Bundles:
         self._fetching = ""  # why the last fetch came to nothing
         self._notes: tuple[str, ...] = ()  # what the check of the active one told
         self._told = ""
-        self.refusals = 0
 
     @property
     def running(self) -> str:
@@ -103,6 +106,11 @@ class Bundles:
             version = active_version(self._folder)
             return str(version) if version else ""
         return ""
+
+    @property
+    def refusals(self) -> int:
+        """For `Beat.refused`: how often something was refused, ever."""
+        return self._state().refusals
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -142,7 +150,11 @@ class Bundles:
         except EnvelopeError as error:
             self._partial = None
             self._fetching = str(error)
-            self._count(str(error))
+            try:
+                await asyncio.to_thread(self._count_one)
+            except RmmError as failed:
+                log.warning("%s", failed)
+            self._say(str(error))
         except RmmError as error:
             self._fetching = f"the configuration cannot be kept: {error.told}"
             log.warning("%s", self._fetching)
@@ -258,7 +270,7 @@ class Bundles:
         """Unpack, try, switch. False where it cannot be used; then nothing has changed but what is noted."""
         kept = {str(running): state.digests.get(str(running), "")} if running else {}
         digests = {**kept, str(bundle.version): bundle.digest.hex()}
-        state = State(highest=bundle.version, digests=digests, trial=state.trial)
+        state = State(highest=bundle.version, digests=digests, trial=state.trial, refusals=state.refusals)
         place = self._place / str(bundle.version)
         unpack(place, bundle.files)
         try:
@@ -278,11 +290,15 @@ class Bundles:
     def _refuse(self, version: int, why: str, state: State) -> None:
         shown = why if len(why) <= TOLD else why[: TOLD - 3] + "..."
         refused = Refused(version, shown, self._local())
-        self._save(msgspec.structs.replace(state, refused=refused))
-        self._count(f"configuration {version} is refused: {why}")
+        self._save(msgspec.structs.replace(state, refused=refused, refusals=state.refusals + 1))
+        self._say(f"configuration {version} is refused: {why}")
 
-    def _count(self, why: str) -> None:
-        self.refusals += 1
+    def _count_one(self) -> None:
+        with self._alone():
+            state = self._state()
+            self._save(msgspec.structs.replace(state, refusals=state.refusals + 1))
+
+    def _say(self, why: str) -> None:
         if why != self._told:
             self._told = why
             log.error("%s", why)

@@ -283,13 +283,7 @@ class Forwarder:
             spooled = await self._log.spooled()
         except TierError as error:
             return msgspec.structs.replace(beat, problems=(*beat.problems, f"outgoing log: {error}"))
-        return msgspec.structs.replace(
-            beat,
-            spooled=spooled.entries,
-            spool_bytes=spooled.bytes,
-            oldest=spooled.oldest,
-            dropped=spooled.dropped,
-        )
+        return with_log(beat, spooled)
 
     async def _tend(self) -> None:
         while True:
@@ -300,6 +294,19 @@ class Forwarder:
             except TierError as error:
                 self._tell_once("tend", "the outgoing log cannot be looked after: %s", error)
             await asyncio.sleep(TEND_S)
+
+
+def with_log(beat: Beat, spooled: Spooled) -> Beat:
+    """A beat with what is to be said of the outgoing log."""
+    return msgspec.structs.replace(
+        beat,
+        spooled=spooled.entries,
+        spool_bytes=spooled.bytes,
+        oldest=spooled.oldest,
+        dropped=spooled.lost,
+        spool_limit=spooled.limit,
+        problems=(*beat.problems, *spooled.problems),
+    )
 
 
 def _parts(entries: Sequence[tuple[str, Entry]]) -> Iterator[list[tuple[str, Entry]]]:

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 import msgspec
 
 from rmm.core.outgoing import Glance, glance, grade_of
-from rmm.errors import RmmError
+from rmm.errors import LeaseLost, RmmError
 from rmm.model.outgoing import Item
 from rmm.ports import Clock, Outlet
 
@@ -44,7 +44,7 @@ class ForwardingOutlet:
         self._clock = clock
         self._fence_of = fence_of
         self._judged = judged
-        self._queue: asyncio.Queue[tuple[Glance | None, str, int, bytes]] = asyncio.Queue(CAPACITY)
+        self._queue: asyncio.Queue[tuple[Glance | None, str, int, bytes, int]] = asyncio.Queue(CAPACITY)
         self._open: dict[tuple[str, int], int] = {}
         self._failed: set[tuple[str, int]] = set()
         self._progress = asyncio.Event()
@@ -74,16 +74,25 @@ class ForwardingOutlet:
                 await asyncio.gather(task, return_exceptions=True)
 
     async def publish(self, site: str, shard: int, data: bytes) -> None:
-        """Hand over one encoded observation; waits while the coordinator or the disk is behind, never for the link."""
+        """Hand over one encoded observation; waits while the coordinator or the disk is behind, never for the link.
+
+        It goes under the lease under which it was polled, which may be over by now, or under that of this moment.
+        """
+        key = (site, shard)
         try:
             seen = glance(data)
         except msgspec.DecodeError as error:
             log.warning("an observation that cannot be read is not forwarded: %s", error)
             seen = None
-        key = (site, shard)
+        try:
+            fence = seen.fence if seen is not None and seen.fence else self._fence_of(site, shard)
+        except LeaseLost as error:
+            log.debug("an observation stays in the spool: %s", error)
+            self._failed.add(key)
+            return
         self._open[key] = self._open.get(key, 0) + 1
         try:
-            await self._queue.put((seen, site, shard, data))
+            await self._queue.put((seen, site, shard, data, fence))
         except BaseException:
             self._done(key)
             raise
@@ -130,11 +139,12 @@ class ForwardingOutlet:
             await asyncio.sleep(LINGER_S)
             while len(batch) < BATCH and not self._queue.empty():
                 batch.append(self._queue.get_nowait())
-            keys = [(site, shard) for _, site, shard, _ in batch]
+            keys = [(site, shard) for _, site, shard, *_ in batch]
             try:
                 await self._judgement([seen.id for seen, *_ in batch if seen is not None])
                 statuses: dict[str, str] = {}
-                await self._append([self._item(seen, data, statuses) for seen, *_, data in batch if seen is not None])
+                items = [self._item(seen, data, fence, statuses) for seen, *_, data, fence in batch if seen is not None]
+                await self._append(items)
                 self._statuses.update(statuses)  # now, so that what failed is a change when it is handed over again
             except RmmError as error:
                 if not self._failed:
@@ -156,16 +166,16 @@ class ForwardingOutlet:
                     self._verdict.clear()
                     await self._verdict.wait()
 
-    def _item(self, seen: Glance, data: bytes, statuses: dict[str, str]) -> Item:
+    def _item(self, seen: Glance, data: bytes, fence: int, statuses: dict[str, str]) -> Item:
         alerted = (seen.id,) if self._verdicts.pop(seen.id, False) else ()
         grade = grade_of(seen, alerted, statuses.get(seen.endpoint) or self._statuses.get(seen.endpoint, ""))
         statuses[seen.endpoint] = seen.status
         return Item(
             id=seen.id,
             body=data,
-            at=self._clock.now(),
+            at=seen.ended if seen.fence else self._clock.now(),  # what waited in the spool is no younger for that
             grade=grade,
             endpoint=seen.endpoint,
             shard=seen.shard,
-            fence=self._fence_of(seen.site, seen.shard),
+            fence=fence,
         )

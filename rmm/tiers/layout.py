@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from pathlib import Path
 
 from rmm.core.shard import shard_of
 from rmm.durable import disk_code, fsync_folder, hold
 from rmm.errors import TierError
-from rmm.ports import Outlet
+from rmm.ports import Outlet, ShardStore
 from rmm.tiers import hot_json
 from rmm.tiers.cold_sqlite.series import CollectorFields
 from rmm.tiers.shard_store import open_shard
@@ -107,6 +108,32 @@ async def _drain(
                 hint="Set the old number of shards again until a round has ended without errors.",
             )
         await store.release()
+
+
+def left_over(data: Path, site: str, held: Collection[int]) -> list[int]:
+    """Shards that are not held and have something in their spools: of a process that died while it held them."""
+    return [
+        shard
+        for shard in shards_on_disk(data, site)
+        if shard not in held and any((data / "spool" / site / str(shard)).glob("*.spool"))
+    ]
+
+
+async def hand_over(
+    data: Path, site: str, shard: int, open_store: Callable[[str, int], AbstractAsyncContextManager[ShardStore]],
+    outlet: Outlet,
+) -> None:  # fmt: skip
+    """Bring what a spool holds to all tiers and the coordinator; what they cannot take now stays.
+
+    Another collector of the site has the shard, so nobody may ever poll it here again. Raises LeaseLost, TierError.
+    """
+    with hold(data / "locks" / f"{site}-{shard}.lock", f"shard {shard} of site {site}"):
+        async with open_store(site, shard) as store:
+            for record in store.pending():
+                await outlet.publish(site, shard, record)
+            await store.flush()
+            if store.postponed is None and await outlet.committed(site, shard):
+                await store.release()
 
 
 def _make_final(spool: Path) -> None:

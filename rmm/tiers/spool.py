@@ -36,8 +36,13 @@ class Spool:
     `*.damaged` files) and `torn` the segments whose last record was cut off, as a crash does.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, segment_bytes: int = 0) -> None:
+        """`segment_bytes`: after which a segment is followed by another, SEGMENT_BYTES by default.
+
+        A replay has one segment in memory.
+        """
         self._folder = folder
+        self._segment_bytes = segment_bytes or SEGMENT_BYTES
         self._descriptor = -1
         self._size = 0
         self._number = 0
@@ -114,7 +119,7 @@ class Spool:
             self._group = None
 
     def _write(self, data: bytes, fresh: bool) -> None:
-        if self._descriptor < 0 or self._size >= SEGMENT_BYTES or fresh:
+        if self._descriptor < 0 or self._size >= self._segment_bytes or fresh:
             self._open_segment()
         _write_all(self._descriptor, data)
         os.fsync(self._descriptor)

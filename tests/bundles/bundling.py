@@ -74,7 +74,7 @@ disk: {budget_gb: 100}
 hub:
   database: postgresql://rmm:hunter2@db/rmm
   urls: [tls://broker.example.org:4222, "wss://broker.example.org/ws"]
-forward: {spool_gb: 2, proxy: "http://proxyuser:hunter2@10.9.9.9:3128"}
+forward: {spool_gb: 2, proxy: "http://10.9.9.9:3128", proxy_login: {vault: proxyuser}}
 """
 ENDPOINTS = """Id,ComputerName,IPAddress,SiteId,GroupId,Tags,Transport,Description,Credential
 hq-web1,HQ-WEB1,10.1.0.1,hq,web,prod;12:30,,"=no, formula",

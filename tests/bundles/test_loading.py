@@ -78,14 +78,15 @@ def test_folders_are_where_they_belong(site: Path) -> None:
 
 def test_what_the_site_says_itself_is_laid_over_it(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (site / "site.yaml").write_text(
-        "data: state\npoll: {workers: 7}\nforward: {spool_gb: 9, proxy: 'http://u:p@proxy:3128'}\n"
+        "data: state\npoll: {workers: 7}\nforward: {spool_gb: 9, proxy: 'http://proxy:3128', proxy_login: {vault: p}}\n"
         "channels: {file: {type: log}}\nroutes: [{channels: [file], match: {site: hq}}]\ndisk: {keep_free_gb: 3}\n"
         "archive: {after_days: 5}\ninhibit: [{source: {rule: a}, target: {rule: b}, equal: [site]}]\n"
     )
     settings = load_settings(site)
     assert settings.data == str(site / "state")
     assert (settings.poll.workers, settings.poll.concurrency, settings.poll.timeout) == (7, 50, 45)
-    assert (settings.forward.spool_gb, settings.forward.proxy) == (9, "http://u:p@proxy:3128")
+    assert (settings.forward.spool_gb, settings.forward.proxy) == (9, "http://proxy:3128")
+    assert settings.forward.proxy_login == {"vault": "p"}
     assert (list(settings.channels), settings.routes[0].channels) == (["file"], ("file",))
     assert (settings.disk.keep_free_gb, settings.archive.after_days, len(settings.inhibit)) == (3, 5, 1)
     monkeypatch.setenv("RMM_POLL_WORKERS", "5")
@@ -105,7 +106,10 @@ def test_mistakes_name_the_file_that_they_are_in(site: Path) -> None:
         load_settings(site)
     lines = [line.replace(str(site), "") for line in caught.value.problems]
     known = "known are archive, channels, data, disk, forward, inhibit, poll, routes"
-    proxy = "http://HOST:PORT is expected, or http://USER:PASSWORD@HOST:PORT"
+    proxy = (
+        "http://HOST:PORT is expected, without an account: put that into the vault "
+        "(`rmm credentials set proxy --username USER`), and name it: proxy_login: {vault: proxy}"
+    )
     assert lines[0].startswith("/bundles/1/rmm.yaml:")
     assert lines[0].endswith("poll.concurrency: 1 to 500 are allowed")
     assert lines[1:] == [
@@ -121,6 +125,13 @@ def test_mistakes_name_the_file_that_they_are_in(site: Path) -> None:
     assert "hunter2" not in str(caught.value)
     with pytest.raises(ConfigError, match=r"site\.yaml:3: forward\.rate"):
         load_own(site)
+    (site / "site.yaml").write_text("forward:\n  proxy: https://proxy:3128\n  proxy_login: {user: u}\n")
+    with pytest.raises(ConfigError) as caught:
+        load_own(site)
+    assert [line.replace(str(site), "") for line in caught.value.problems] == [
+        "/site.yaml:2: forward.proxy: http://HOST:PORT is expected",
+        "/site.yaml:3: forward.proxy_login: {vault: NAME} is expected, with the name of a credential",
+    ]
 
 
 def test_before_the_first_bundle_the_site_says_what_it_lacks(place: Path) -> None:

@@ -100,6 +100,19 @@ async def test_what_is_older_is_refused_and_going_back_is_newer(place: Path, key
     assert (number(place), bundles.problems) == ("number: 4\n", ())
 
 
+async def test_refusals_are_counted_over_starts_and_configurations(place: Path, key: Key) -> None:
+    bundles = plain(place, key)
+    assert await given(bundles, key, 5)
+    assert not await pulled(bundles, Hub(seal_bundle(bundle_of(6), Key().sign), 6))
+    bundles = plain(place, key)  # the next life
+    assert bundles.refusals == 1
+    assert not await pulled(bundles, Hub(b"\x00" * 100, 6))
+    assert await given(bundles, key, 7)
+    assert bundles.roll_back("broken")
+    assert await given(bundles, key, 8)
+    assert plain(place, key).refusals == 3
+
+
 async def test_equal_numbers_with_other_content_are_refused(place: Path, key: Key) -> None:
     bundles = plain(place, key)
     assert await given(bundles, key, 7)

@@ -145,7 +145,7 @@ async def test_a_site_has_its_share_of_each_second_also_after_a_restart_of_the_b
                     for n in range(SHARE + 20):
                         await other.tell("rmm.beat.a", b"%d" % n)
                     await other.tell("rmm.beat.b", b"calm")
-                    heard = []
+                    heard: list[bytes] = []
                     async with asyncio.timeout(10):
                         while not heard or heard[-1] != b"calm":
                             heard.append((await anext(told)).data)

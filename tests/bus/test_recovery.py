@@ -242,6 +242,30 @@ async def test_listeners_and_questions_go_on_after_a_restart(caplog: Any) -> Non
     assert len(warnings) <= 2 * len((bus, other))  # lost, and refused: not one for each attempt
 
 
+async def test_a_connection_whose_closing_fails_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after a while of standing still: the server gives it up, and what waits can be written to nobody any more."""
+
+    async def reset() -> None:
+        raise ConnectionResetError("Connection lost")
+
+    with nats_servers.server() as broker:
+        login = Login(urls=(broker.url,))
+        async with open_bus(login) as bus, open_bus(login) as other, bus.hear("rmm.beat.*") as told:
+            client = bus.link.client
+            assert client is not None
+            transport: Any = client._transport
+            monkeypatch.setattr(transport, "drain", reset)
+            monkeypatch.setattr(client, "_flush_pending", reset)
+            with contextlib.suppress(ConnectionResetError):
+                await client._process_err("stale connection")
+            assert client.is_closed
+            await until(lambda: bus.connected and bus.link.client is not client, 5.0)
+            await other.tell("rmm.beat.a", b"1")
+            async with asyncio.timeout(5):
+                assert (await anext(told)).data == b"1"
+            await until(lambda: transport._io_writer.is_closing(), 5.0)
+
+
 async def test_a_broker_that_stands_still_is_given_up() -> None:
     with nats_servers.server() as broker:
         async with open_bus(Login(urls=(broker.url,))) as bus:

@@ -9,19 +9,38 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 
+from rmm.model.settings import LockoutSettings
 from tests.fleet.fleet import Fleet
+from tests.fleet.shared import Shared
+from tests.fleet.verdict import Verdict
 from tests.postgres.cluster import Cluster
+
+BUDGET = LockoutSettings().budget
 
 
 def faults(fleet: Fleet, span_s: float, each_s: float) -> None:
     """All kinds of faults, one after the other, for so long."""
-    end, plan = time.monotonic() + span_s, fleet.plan()
+    end, plan, shared = time.monotonic() + span_s, fleet.plan(), Shared(fleet)
+    if fleet.shards > 1:
+        plan = [fault for pair in zip_longest(shared.plan(), plan) for fault in pair if fault]
     while time.monotonic() < end:
         for fault in plan:
             if time.monotonic() < end:
                 fault(each_s)
+    if shared.took:
+        fleet.say(f"others held the shards of who was gone after {min(shared.took):.1f} to {max(shared.took):.1f} s")
+
+
+def logons(fleet: Fleet) -> bool:
+    """Tell what the directory counted; whether there were more wrong logons than a site may have."""
+    most = BUDGET * len(fleet.wrong)
+    for name, one in sorted(fleet.lab.accounts().items()):
+        print(f"{name}: {one.good} good logons, {one.bad} wrong ones, {one.most_bad} at most in a row; may be: {most}")
+    return fleet.wrong_logons() > most
 
 
 def main() -> int:
@@ -29,6 +48,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fleet", description=__doc__)
     parser.add_argument("--sites", type=int, default=50)
     parser.add_argument("--endpoints", type=int, default=4, help="behind each site")
+    parser.add_argument("--collectors", type=int, default=1, help="of each site, up to 8, sharing its shards")
+    parser.add_argument("--wrong", type=int, default=0, help="sites with a wrong password in their vaults")
     parser.add_argument("--minutes", type=float, default=10.0, help="of faults")
     parser.add_argument("--seconds", type=float, default=20.0, help="that one fault lasts")
     parser.add_argument("--kills", type=int, default=0, help="rounds of kill -9, instead of faults of all kinds")
@@ -54,7 +75,7 @@ def main() -> int:
                 stack.callback(database.remove)
             fleet = stack.enter_context(
                 Fleet(folder, sites=options.sites, endpoints=options.endpoints, seed=options.seed, say=say,
-                      database=database)
+                      database=database, collectors=options.collectors, wrong=options.wrong)
             )  # fmt: skip
             say(f"everything that the sites saw is at the hub after {fleet.settled(300):.1f} s")
             if options.outage:
@@ -65,16 +86,23 @@ def main() -> int:
                 faults(fleet, 60 * options.minutes, options.seconds)
             say("the last fault is over")
             say(f"everything that the sites saw is at the hub after {fleet.settled(300):.1f} s")
-            verdicts = fleet.finish()
+            verdicts, locked = fleet.finish(), logons(fleet)
             for what, count in sorted(fleet.faults.items()):
                 print(f"{count:>7} times {what}")
-    print(f"{'SITE':<10}{'OBSERVED':>10}{'ARRIVED':>10}{'LOST':>8}{'DOUBLED':>9}  CHECKSUM")
+    bad = [one.site for one in verdicts if one.harmed]
+    show(verdicts)
+    print(f"{sum(one.observed for one in verdicts)} observations of {len(verdicts)} sites; harmed: {bad or 'none'}")
+    return 1 if bad or locked else 0
+
+
+def show(verdicts: Sequence[Verdict]) -> None:
+    """One line for each site."""
+    print(f"{'SITE':<10}{'OBSERVED':>10}{'ARRIVED':>10}{'LOST':>8}{'DOUBLED':>9}  {'CHECKSUM':<10}"
+          f"{'STALE':>7}{'REFUSED':>9}{'PASSED':>8}{'TWICE':>7}")  # fmt: skip
     for one in verdicts:
         equal = "equal" if one.equal else "DIFFERENT"
-        print(f"{one.site:<10}{one.observed:>10}{one.arrived:>10}{one.lost:>8}{one.doubled:>9}  {equal}")
-    bad = [one.site for one in verdicts if one.lost or one.doubled or not one.equal or not one.observed]
-    print(f"{sum(one.observed for one in verdicts)} observations of {len(verdicts)} sites; harmed: {bad or 'none'}")
-    return 1 if bad else 0
+        print(f"{one.site:<10}{one.observed:>10}{one.arrived:>10}{one.lost:>8}{one.doubled:>9}  {equal:<10}"
+              f"{one.stale:>7}{one.refused:>9}{one.passed:>8}{one.twice:>7}")  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -15,13 +15,19 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import msgspec
 import yaml
 
+from rmm.lab.configuration import CREDENTIAL
+from rmm.lab.wire.accounts import AccountStats
+from rmm.lab.wire.stats import Stats
+from rmm.model.endpoint import Secret
 from rmm.resources import shipped
-from rmm.tiers.cold_sqlite.whole import SiteSamples
+from rmm.vault import Vault
 
 HOST = "127.0.0.1"
 READ = 64 << 10
@@ -55,16 +61,19 @@ class Link:
     def _run(self, ready: threading.Event) -> None:
         asyncio.set_event_loop(self._loop)
 
-        async def begin() -> asyncio.Server:
-            server = await asyncio.start_server(self._accept, HOST, 0)
-            self.port = server.sockets[0].getsockname()[1]
-            ready.set()
-            return server
+        async def begin() -> None:
+            async with await asyncio.start_server(self._accept, HOST, 0) as server:
+                self.port = server.sockets[0].getsockname()[1]
+                ready.set()
+                await asyncio.Event().wait()
 
-        task = self._loop.create_task(begin())
+        beginning = self._loop.create_task(begin())
         self._loop.run_forever()
-        task.result().close()
-        asyncio.runners._cancel_all_tasks(self._loop)
+        tasks = [*asyncio.all_tasks(self._loop), beginning]
+        for task in tasks:
+            task.cancel()
+        self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        self._loop.close()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if not self._up:
@@ -199,22 +208,22 @@ class Lab:
         with (self.config / "endpoints.csv").open(encoding="utf-8", newline="") as file:
             self.rows = list(csv.DictReader(file))
 
-    def accounts(self) -> str:
-        """What the lab's directory counted of logons."""
-        import urllib.request
-
-        with urllib.request.urlopen(self.info["accounts"], timeout=10) as answer:
-            return str(answer.read().decode())
+    def accounts(self) -> dict[str, AccountStats]:
+        """What the lab's directory counted of logons, by account."""
+        with urllib.request.urlopen(self.info["stats"], timeout=10) as answer:
+            return msgspec.json.decode(answer.read(), type=Stats).accounts
 
 
-def configure(folder: Path, lab: Lab, sites: Mapping[str, int], more: Mapping[str, object] | None = None) -> None:
+def configure(
+    folder: Path, lab: Lab, sites: Mapping[str, int], more: Mapping[str, object] | None = None, *, shards: int = 1
+) -> None:
     """A hub's configuration: these sites with so many endpoints each, few collectors, short intervals."""
     folder.mkdir(parents=True)
     site = {key: value for key, value in lab.settings["sites"][0].items() if key not in ("id", "name")}
     names = {path.parent.name for path in shipped("collectors").glob("*/collector.yaml")}
     document = {
         "data": "data",
-        "sites": [{**site, "id": name, "name": name, "shards": 1} for name in sites],
+        "sites": [{**site, "id": name, "name": name, "shards": shards} for name in sites],
         "collectors": {"disable": sorted(names - FEW), "interval": dict.fromkeys(sorted(FEW), 15)},
         **dict(more or {}),
     }
@@ -230,29 +239,14 @@ def configure(folder: Path, lab: Lab, sites: Mapping[str, int], more: Mapping[st
         shutil.copy2(lab.config / file, folder / file)
 
 
-def vault_of(lab: Lab, folder: Path) -> None:
-    """A site has a vault of its own."""
+def vault_of(source: Path, folder: Path, *, wrong: bool = False) -> None:
+    """A site has a vault of its own; all of its collectors have a copy of it. `wrong`: with another password."""
     folder.mkdir(parents=True, exist_ok=True)
     for file in ("credentials.vault", "passphrase"):
-        shutil.copy2(lab.config / file, folder / file)
-
-
-def same(hub: Path, site: Path, name: str) -> bool:
-    """Whether the hub has of a site exactly what its collector keeps itself."""
-    return SiteSamples(hub, name).checksum() == SiteSamples(site, name).checksum()
-
-
-Seen = tuple[object, ...]
-
-
-def seen(data: Path, site: str) -> dict[str, set[Seen]]:
-    """Endpoint -> the identities of its observations, as a data folder's history has them."""
-    samples = SiteSamples(data, site)
-    found: dict[str, set[Seen]] = {}
-    for day in samples.days():
-        for endpoint in samples.endpoints():
-            found.setdefault(endpoint, set()).update(samples.day(endpoint, day).seen)
-    return found
+        shutil.copy2(source / file, folder / file)
+    if wrong:
+        vault = Vault.open(folder / "credentials.vault", (folder / "passphrase").read_text(encoding="utf-8").strip())
+        vault.set(CREDENTIAL, vault.credential(CREDENTIAL).username, Secret("not the password"))
 
 
 def tidy(processes: Sequence[Process]) -> None:

@@ -185,7 +185,8 @@ class Site:
         return f"rmm.up.{self.id}"
 
     def beat(self, at: datetime, **more: Any) -> tuple[str, bytes]:
-        beat = Beat(site=self.id, collector=self.collector, at=at, version="1", started_at=START, **more)
+        given = {"version": "1", "started_at": START, **more}
+        beat = Beat(site=self.id, collector=self.collector, at=at, **given)
         return f"rmm.beat.{self.id}", msgspec.json.encode(beat)
 
 

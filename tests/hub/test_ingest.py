@@ -174,7 +174,9 @@ async def test_what_a_stale_holder_wrote_after_the_next_one_had_begun_is_refused
             listening.cancel()
     assert [row[0] for row in rows(tmp_path, "SELECT id FROM endpoint ORDER BY id")] == ["berlin-0", "berlin-1"]
     assert rows(tmp_path, "SELECT number FROM site_refused WHERE reason = 'lease.stale'") == [(2,)]
-    assert rows(tmp_path, "SELECT fence, since FROM site_fence") == [(8, "2026-03-01T12:05:00.000000+00:00")]
+    assert rows(tmp_path, "SELECT fence, since, collector FROM site_lease WHERE fence > 3") == [
+        (8, "2026-03-01T12:05:00.000000+00:00", "c2")
+    ]
 
 
 async def test_gaps_are_asked_for_and_sites_are_told_when_they_ask(tmp_path: Path, clock: Time, keys: Keys) -> None:

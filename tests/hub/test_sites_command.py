@@ -48,7 +48,7 @@ async def _filled(data: Path, keys: Keys) -> None:
             Told(
                 *berlin.beat(
                     clock.at, bundle="7", spooled=12, spool_bytes=3_000_000, oldest=clock.at - timedelta(seconds=90),
-                    expires_at=clock.at + timedelta(days=60, hours=1), problems=("a disk is slow",),
+                    expires_at=clock.at + timedelta(days=60, hours=1), problems=("a disk is slow",), refused=4,
                 )
             )
         )  # fmt: skip
@@ -86,6 +86,7 @@ def test_lag(config: Path) -> None:
     assert [row["site"] for row in as_json(config, "lag")] == ["berlin", "lyon"]
     (row,) = as_json(config, "lag", "--site", "berlin")
     assert (row["lag_s"], row["spool_mb"], row["certificate_days"], row["bundle"]) == (90, 3.0, 60.0, "7")
+    assert row["config_refused"] == 4
     assert asked(config, "lag", "--site", "oslo").strip() == "nothing was heard yet"
 
 

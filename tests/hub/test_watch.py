@@ -192,6 +192,52 @@ async def test_clock_certificate_and_spool_of_a_collector(world: World) -> None:
     ]  # fmt: skip
 
 
+async def test_a_restart_is_no_new_loss(world: World) -> None:
+    """Also of a collector one version older, which counts over its starts; what is lost after one is told."""
+    await world.passes(20)
+    world.more["lyon", "c1"] = {"dropped": 3}
+    await world.passes(20)
+    assert world.told() == [("firing", "collector_spool", "lyon/c1")]
+    await world.passes(1000)
+    assert world.told()[1:] == [("resolved", "collector_spool", "lyon/c1")]
+    began = world.clock.at
+    for dropped in (3, 0):  # ever, and since the start
+        world.more["lyon", "c1"] = {"dropped": dropped, "started_at": began + timedelta(seconds=dropped)}
+        await world.passes(60)
+    assert len(world.told()) == 2
+    world.more["lyon", "c1"] = {"dropped": 1, "started_at": began}
+    await world.passes(20)
+    assert world.told()[2:] == [("firing", "collector_spool", "lyon/c1")]
+
+
+async def test_a_start_that_was_not_heard_before_it_lost_something_is_told_of(world: World) -> None:
+    world.more["lyon", "c1"] = {"dropped": 3}
+    await world.passes(20)
+    await world.passes(1000)
+    world.silent.add(("lyon", "c1"))
+    await world.passes(60)
+    world.silent.clear()
+    world.more["lyon", "c1"] = {"dropped": 2, "started_at": world.clock.at}
+    await world.passes(20)
+    assert [one[0] for one in world.told()] == ["firing", "resolved", "firing"]
+
+
+async def test_how_much_may_wait_is_what_the_site_says(world: World) -> None:
+    await world.passes(20)
+    world.more["lyon", "c1"] = {"spool_bytes": 900_000, "spool_limit": 1_000_000}  # the hub has 4 GB
+    world.more["berlin", "c1"] = {"spool_bytes": 5 << 30, "spool_limit": 100 << 30}
+    await world.passes(20)
+    assert world.told() == [("firing", "collector_spool", "lyon/c1")]
+    (alert,) = world.channel.sent[0].alerts
+    assert "0.9 MB of 1.0 MB wait" in alert.summary
+    world.more["berlin", "c2"] = {"spool_bytes": 5 << 30}  # one version older: as the hub is configured
+    world.more["lyon", "c1"] = {"spool_bytes": 100_000, "spool_limit": 1_000_000}
+    await world.passes(20)
+    assert sorted(world.told()[1:]) == [
+        ("firing", "collector_spool", "berlin/c2"), ("resolved", "collector_spool", "lyon/c1"),
+    ]  # fmt: skip
+
+
 async def test_a_revoked_collector_has_no_trouble(world: World, keys: Keys) -> None:
     await world.passes(20)
     world.silent.add(("berlin", "c2"))
@@ -213,7 +259,7 @@ async def test_beats_that_are_none_are_refused_and_counted(world: World, tmp_pat
         ("rmm.beat.lyon", msgspec.json.encode(msgspec.structs.replace(good, collector="c9"))),
     ):
         watch_of(world.hub).hear(Told(subject, data))
-    await world.polls("lyon")  # with the next that is written
+    await world.passes(10)  # while nothing else is taken of anybody
     found = rows(tmp_path, "SELECT site, number FROM site_refused WHERE reason = 'beat' ORDER BY site")
     assert found == [("berlin", 1), ("lyon", 5), ("unknown", 1)]
 

@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
+from cluster import setting_of
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hubside import Keys, Receiver, Site, checksum, fleet, observation, rows
 from sites_world import Configured, brokers
@@ -24,6 +25,7 @@ from rmm.bus.jetstream import JetStreamBus, open_bus
 from rmm.errors import BusError, BusFull
 from rmm.hub.authority import Authority, verifier
 from rmm.hub.registry import Collector, Registry
+from rmm.hub.rounds import PATIENCE_S
 from rmm.model.envelope import Marks
 from rmm.model.observation import Observation
 
@@ -107,6 +109,8 @@ class World:
     def configure(self, **more: object) -> None:
         """Write rmm.yaml."""
         sites = "".join(f"  - {{id: {site}, shards: 2}}\n" for site in SITES)
+        if database := setting_of(self.data):
+            more = {"database": f"'{database}'", **more}
         extra = "".join(f", {key}: {value}" for key, value in more.items())
         (self.config / "rmm.yaml").write_text(
             f"data: {self.data}\nhub: {{urls: ['{self.server.url}'], rate: 100000{extra}}}\nsites:\n{sites}"
@@ -226,8 +230,11 @@ async def until_rows(data: Path, question: str, count: int, within: float = 40) 
 
 
 async def until_told(data: Path) -> None:
-    """Until something was decided to be told, which is after the end of a round."""
-    await until_rows(data, "SELECT 1 FROM notification", 1)
+    """Until something was decided to be told: after the end of a round, or without it when the hub's patience ends.
+
+    Who was killed between taking the last round's end and judging it has to wait for that.
+    """
+    await until_rows(data, "SELECT 1 FROM notification", 1, within=PATIENCE_S + 60)
 
 
 def alive(pid: int) -> bool:

@@ -46,6 +46,7 @@ async def taken(
         await until_told(one.data)
 
 
+@pytest.mark.databases("sqlite", "postgres")
 @pytest.mark.timeout(300)
 async def test_several_workers_keep_what_one_keeps(tmp_path: Path) -> None:
     made = Fleet(tmp_path, 12)
@@ -66,6 +67,7 @@ async def test_several_workers_keep_what_one_keeps(tmp_path: Path) -> None:
 
 
 @pytest.mark.crash
+@pytest.mark.databases("sqlite", "postgres")
 @pytest.mark.timeout(400)
 async def test_killed_at_random(tmp_path: Path) -> None:
     """Ten times a worker or the main process, with SIGKILL: nothing is lost, nothing is there twice."""
@@ -164,6 +166,7 @@ async def test_another_number_of_workers_is_used_when_the_configuration_says_so(
         assert len(told(one.data)) == len(set(told(one.data))) == 1
 
 
+@pytest.mark.databases("sqlite", "postgres")
 @pytest.mark.timeout(200)
 async def test_what_concerns_all_sites_is_done_once(tmp_path: Path) -> None:
     """Beats are heard, a site that is silent is found out, questions are answered, the health of the day is kept."""

@@ -91,6 +91,7 @@ async def test_a_shard_that_is_lost_ends_and_the_others_go_on(tmp_path: Path) ->
     kept = shards_of(bench)[1]
     await running
     assert shards_of(bench) == {0: 20, 1: kept, 2: 20}
+    assert {one.telemetry["lease"] for one in bench.folded} == {7.0}
     assert Counter(one.shard for one in bench.folded) == shards_of(bench)
     right.lost = set()
     bench.folded = []

@@ -145,6 +145,16 @@ def instead_of_files(monkeypatch: pytest.MonkeyPatch, cluster: Cluster) -> None:
     monkeypatch.setenv(URL, cluster.url())
 
 
+def setting_of(data: Path) -> str:
+    """`hub.database` for a data folder; empty where that is its file."""
+    url = os.environ.get(URL)
+    if not url:
+        return ""
+    schema = schema_of(data)
+    asked(url, f"CREATE SCHEMA IF NOT EXISTS {schema};")
+    return f"{url}?search_path={schema}"
+
+
 def adopt() -> None:
     """In a child process: use the cluster where the test that began it does."""
     url = os.environ.get(URL)
@@ -152,9 +162,7 @@ def adopt() -> None:
         return
 
     def server(data: Path) -> Server:
-        schema = schema_of(data)
-        asked(url, f"CREATE SCHEMA IF NOT EXISTS {schema};")
-        return Server(f"{url}?search_path={schema}")
+        return Server(setting_of(data))
 
     folder.InFolder = server  # type: ignore[assignment, misc]
 

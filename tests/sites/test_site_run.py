@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import csv
 import shutil
-from collections.abc import AsyncIterator, Callable
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ import yaml
 from sites_world import World, enrolled_at
 
 from rmm.bus.provision import make_streams
+from rmm.core.sealing import unpressed
 from rmm.resources import shipped
 from rmm.site.control import DRAIN, STOP, Status, ask_to, read_status
 from rmm.site_run import run_site
@@ -89,6 +92,34 @@ async def test_it_polls_whether_hub_and_broker_are_there_or_not(world: World, la
         assert not [one for one in known.beat.problems if "cannot be fetched" not in one]
         for server in world.servers:
             server.kill()
+    stolen = dict(disk(config))
+    assert {"credentials.vault", "site/identity.json", "bundles/1/rmm.yaml", "data/site/status.json"} <= set(stolen)
+    assert len([name for name in stolen if name.startswith("outgoing entry")]) >= 8
+    assert any("fleet.sqlite" in name for name in stolen)
+    assert [name for name, content in stolen.items() if holds(content, lab.password)] == []
+    assert holds((lab.config / "lab.json").read_bytes(), lab.password)  # where it does stand, it is found
+
+
+def disk(config: Path) -> Iterator[tuple[str, bytes]]:
+    """All files below a collector's folder, and what is compressed in its outgoing log; without the vault's passphrase.
+
+    The passphrase is not on the disk of a site, unless somebody puts it there for an unattended start.
+    """
+    for path in sorted(config.rglob("*")):
+        if path.is_file() and path != config / "passphrase":
+            yield str(path.relative_to(config)), path.read_bytes()
+    with contextlib.closing(sqlite3.connect(config / "data" / "outgoing" / "berlin.sqlite")) as log:
+        for place, body, raw in log.execute("SELECT place, body, raw FROM entry WHERE raw > 0"):
+            yield f"outgoing entry {place}", unpressed(body, raw)
+
+
+def holds(data: bytes, secret: str) -> bool:
+    """Whether the secret is there as text, as UTF-16, or as Base64 of either at any offset."""
+    for text in (secret.encode(), secret.encode("utf-16-le")):
+        forms = [text, *(base64.b64encode(b"\0" * n + text)[4 * (n > 0) : -4] for n in range(3))]
+        if any(one in data for one in forms):
+            return True
+    return False
 
 
 def polled(status: Status, since: datetime) -> bool:

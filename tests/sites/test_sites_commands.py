@@ -7,12 +7,15 @@ import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from nats_servers import free_ports
+from nats_servers import binary, free_ports
 from sites_world import Clock, Configured, World, link
+from typer.testing import CliRunner
 
+from rmm.cli.main import build
 from rmm.hub.authority import Authority
 from rmm.hub.broker_config import Ports
 from rmm.hub.broker_config import Server as Planned
@@ -98,6 +101,41 @@ async def test_from_nothing_to_a_site(hub: Path, tmp_path: Path) -> None:
         assert [(row["what"], "berlin" in str(row)) for row in shown] == [("invite", True)]
     finally:
         server.kill()
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_the_configuration_of_brokers_is_printed_or_written(hub: Path, tmp_path: Path, count: int) -> None:
+    Authority.create(hub, datetime.now(UTC))
+    out, hosts = tmp_path / "brokers", ",".join(["a.example", "b.example", "c.example"][:count])
+    words = ["hub", "config", "--config", str(hub), "--servers", str(count), "--hosts", hosts, "--place", str(out)]
+    cli, command = CliRunner(), build(["hub"])
+    printed = cli.invoke(command, words)
+    assert printed.exit_code == 0, printed.output
+    assert not out.exists()
+    assert "nothing was written: --out DIR makes a folder" in printed.stderr
+    assert "PRIVATE KEY" not in printed.stdout
+    rows = json.loads(cli.invoke(command, [*words, "--output", "json"]).stdout)
+    assert [row["host"] for row in rows] == hosts.split(",")
+    written = cli.invoke(command, [*words, "--out", str(out)])
+    assert written.exit_code == 0, written.output
+    assert "start each: nats-server -c CONFIGURATION" in written.stdout
+    for n, row in enumerate(rows):
+        folder = out / f"rmm-{n + 1}"
+        for path in folder.iterdir():
+            assert f"  {path.name} " in written.stdout, path
+        assert str(folder / "nats-server.conf") in written.stdout
+        done = subprocess.run(
+            [binary(), "-t", "-c", str(folder / "nats-server.conf")], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        text = (folder / "nats-server.conf").read_text()
+        assert undated(text) == undated(row["text"])
+        assert undated(text) <= undated(printed.stdout)
+
+
+def undated(text: str) -> set[str]:
+    """The lines of a configuration without its claims, which say when they were made."""
+    return {line for line in text.splitlines() if '"ey' not in line}
 
 
 def test_what_is_wrong_is_told(hub: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import sqlite3
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from rmm.core.outgoing import place
@@ -32,7 +33,7 @@ async def test_one_process_has_it(tmp_path: Path) -> None:
                 pass
         spooled = spooled_at(tmp_path, "hq")  # also while it is written
         assert spooled is not None
-        assert spooled == await outgoing.spooled()
+        assert spooled == msgspec.structs.replace(await outgoing.spooled(), limit=0)  # which is no part of the file
         assert (spooled.entries, spooled.oldest) == (1, NOW)
     assert spooled_at(tmp_path, "branch") is None
 

@@ -310,6 +310,7 @@ async def test_the_file_is_as_its_twin(tmp_path_factory: pytest.TempPathFactory,
     for log in logs:
         worked(log)
     marks: dict[int, Marks] = {}
+    had: list[tuple[datetime, dict[int, Marks]]] = []  # what the hub had when
     last, number, now = 0, 0, NOW
     for _ in range(data.draw(st.integers(1, 25))):
         what = data.draw(st.sampled_from(["append", "append", "cover", "tend", "reopen", "restore"]))
@@ -324,13 +325,15 @@ async def test_the_file_is_as_its_twin(tmp_path_factory: pytest.TempPathFactory,
         elif what in ("cover", "restore"):
             number += 1
             known = logs[0].books.last
-            if what == "restore":
-                marks = {}
+            if what == "restore":  # from a backup that is no older than what is kept for that
+                backups = [one for at, one in had if at <= now - timedelta(hours=limits.keep_hours)]
+                marks = dict(backups[-1]) if backups else {}
             elif known:
                 epoch = data.draw(st.sampled_from(sorted(known)))
                 first = data.draw(st.integers(1, known[epoch]))
                 end = data.draw(st.integers(first, known[epoch]))
                 marks[epoch] = added(marks.get(epoch, Marks()), first, end)
+            had.append((now, dict(marks)))
             named: dict[str, Any] = {f"e{epoch}": one for epoch, one in marks.items()}
             told = receipt(number, at=now, **named)
             assert logs[0].cover(told) == logs[1].cover(told)

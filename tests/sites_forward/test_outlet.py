@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from datetime import timedelta
 
 import msgspec
 import pytest
 from model_hub import START, Time, observation
 
 from rmm.core.outgoing import act_item, glance, grade_of, round_item
-from rmm.errors import TierError
+from rmm.errors import LeaseLost, TierError
 from rmm.model.envelope import RoundEnd
 from rmm.model.incident import Act
-from rmm.model.observation import Change, CollectorResult, Observation, encode_observation
+from rmm.model.observation import Change, CollectorResult, Observation, decode_observation, encode_observation
 from rmm.model.outgoing import ALERTS, CHANGES, METRICS, Item
 from rmm.poller.outlet import BusOutlet
 from rmm.site.outlet import ForwardingOutlet
@@ -51,6 +52,46 @@ async def test_committed_when_both_have_it() -> None:
     assert [one.id for one in kept.items] == [f"hq/0/e1/{number}" for number in range(1, 6)]
     assert {(one.fence, one.endpoint, one.shard, one.at) for one in kept.items} == {(40, "srv-1", 0, START)}
     assert kept.calls <= 2  # in batches
+
+
+async def test_an_observation_goes_under_the_lease_that_it_was_made_under() -> None:
+    """A lease that is lost, or taken anew, before it is written is not its own: the hub would believe it."""
+    kept, clock, fences = Kept(), Time(), [3, 3, 9]
+
+    def fence_of(site: str, shard: int) -> int:
+        if not fences:
+            raise LeaseLost("another collector has it")
+        return fences.pop(0)
+
+    async with (
+        BusOutlet.open(_folded) as local,
+        ForwardingOutlet.open(local, kept.append, clock, fence_of=fence_of) as outlet,
+    ):
+        await outlet.publish("hq", 0, observation(1))
+        await outlet.publish("hq", 0, observation(2))
+        await outlet.publish("hq", 0, observation(3))  # the lease was lost, and is held again
+        await outlet.publish("hq", 0, observation(4))  # it is lost for good
+        assert not await outlet.committed("hq", 0)
+    assert [(one.id, one.fence) for one in kept.items] == [("hq/0/e1/1", 3), ("hq/0/e1/2", 3), ("hq/0/e1/3", 9)]
+
+
+async def test_what_waited_in_the_spool_goes_under_the_lease_of_its_poll_with_the_time_of_that() -> None:
+    """Another collector has the shard by now: what was polled before that is late, and welcome."""
+    kept, clock = Kept(), Time()
+
+    def fence_of(site: str, shard: int) -> int:
+        raise LeaseLost("another collector has it")
+
+    one = decode_observation(observation(1))
+    marked = encode_observation(msgspec.structs.replace(one, telemetry={"lease": 3.0}, duration_s=2.5))
+    clock.move(hours=1)
+    async with (
+        BusOutlet.open(_folded) as local,
+        ForwardingOutlet.open(local, kept.append, clock, fence_of=fence_of) as outlet,
+    ):
+        await outlet.publish("hq", 0, marked)
+        assert await outlet.committed("hq", 0)
+    assert [(item.fence, item.at) for item in kept.items] == [(3, one.observed_at + timedelta(seconds=2.5))]
 
 
 async def test_a_full_log_leaves_it_in_the_spool_and_the_next_round_hands_it_over_again() -> None:

@@ -30,7 +30,7 @@ FORGOTTEN = timedelta(days=30)  # a collector that was silent for so long is no 
 
 
 class Limits(NamedTuple):
-    """Seconds, and bytes of a site's spool."""
+    """Seconds, and bytes of a site's spool where its collector does not say how much may wait."""
 
     silent_after: float
     slow_after: float
@@ -152,10 +152,15 @@ def _of_collector(one: Known, limits: Limits, live: Mapping[str, Alert], now: da
             text = f"its certificate ends {beat.expires_at:%Y-%m-%d} and has not been renewed"
             yield found(words.CERTIFICATE, severity, text, round(days, 1))
     dropped = contact.dropped_at is not None and now - contact.dropped_at < timedelta(seconds=DROPPED_S)
-    if dropped or beat.spool_bytes > (SPOOL_OVER if holds(words.SPOOL) else SPOOL_FULL) * limits.spool_bytes:
+    most = beat.spool_limit if beat.spool_limit > 0 else limits.spool_bytes  # a site may have a bound of its own
+    if dropped or beat.spool_bytes > (SPOOL_OVER if holds(words.SPOOL) else SPOOL_FULL) * most:
         lost = f", and {beat.dropped} entries with metrics alone were given up" if dropped else ""
-        text = f"{beat.spool_bytes / 1e9:.2f} of {limits.spool_bytes / 1e9:.2f} GB wait for the hub{lost}"
+        text = f"{_size(beat.spool_bytes)} of {_size(most)} wait for the hub{lost}"
         yield found(words.SPOOL, "critical" if dropped else "warning", text, beat.spool_bytes)
+
+
+def _size(number: int) -> str:
+    return f"{number / 1e9:.2f} GB" if number >= 1e8 else f"{number / 1e6:.1f} MB"
 
 
 def changes(

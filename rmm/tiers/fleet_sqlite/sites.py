@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import UTC, datetime
+from collections.abc import Collection, Iterable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -13,7 +13,8 @@ from rmm.model.sites import Contact, EpochMarks, Fence, Refused
 from rmm.tiers.fleet_sqlite.reader import FleetFile
 from rmm.tiers.fleet_sqlite.writer import FleetStore
 
-SCHEMA = 9  # the first that has these tables
+SCHEMA, LEASES = 9, 10  # the first that has these tables
+RECENT = timedelta(days=30)  # what epochs that did not grow for longer are not: shown, in memory, in receipts
 
 _encode = msgspec.json.Encoder().encode
 _marks = msgspec.json.Decoder(Marks).decode
@@ -26,9 +27,16 @@ class SiteStore:
     def __init__(self, store: FleetStore) -> None:
         self._store = store
 
-    async def marks(self, sites: Iterable[str]) -> list[EpochMarks]:
-        """All epochs of these sites, those that grew last at the end."""
-        return await self._store.rows("site_marks", _read_marks, list(sites))
+    async def marks(self, sites: Iterable[str], since: datetime) -> list[EpochMarks]:
+        """All epochs of these sites that grew since then, those that grew last at the end."""
+        return await self._store.rows("site_marks", _read_marks, list(sites), _instant(since))
+
+    async def marks_of(self, epochs: Collection[tuple[str, str]]) -> list[EpochMarks]:
+        """These epochs, by site and name, as far as there is anything of them."""
+        wanted = set(epochs)
+        names = sorted({epoch for _, epoch in wanted})
+        found = await self._store.rows("site_marks_of", _read_marks, sorted({site for site, _ in wanted}), names)
+        return [one for one in found if (one.site, one.epoch) in wanted]
 
     async def put_marks(self, rows: Iterable[EpochMarks]) -> None:
         """Replace what is committed of epochs."""
@@ -36,19 +44,24 @@ class SiteStore:
             "put_site_mark", [(one.site, one.epoch, _instant(one.at), _text(one.marks)) for one in rows]
         )
 
-    async def forget_marks(self, before: datetime) -> None:
-        """Forget the epochs of which nothing came since then."""
-        await self._store.run("forget_site_marks", [(_instant(before),)])
+    async def trim_marks(self, sites: Iterable[str], before: datetime, most: int) -> None:
+        """Forget epochs of which nothing came since then, where a site has more than `most` that grew later."""
+        await self._store.run("trim_site_marks", [(site, _instant(before), site, most) for site in sites])
 
     async def fences(self) -> list[Fence]:
-        """Of all shards of all sites."""
+        """Of all shards of all sites, each with its newest at the end."""
         return await self._store.rows("site_fences", _read_fence)
 
     async def put_fences(self, fences: Iterable[Fence]) -> None:
-        """Replace fences."""
+        """Add fences, or replace when they began."""
         await self._store.run(
-            "put_site_fence", [(one.site, one.shard, one.fence, _instant(one.since)) for one in fences]
+            "put_site_fence",
+            [(one.site, one.shard, one.fence, _instant(one.since), one.collector) for one in fences],
         )
+
+    async def drop_fences(self, fences: Iterable[Fence]) -> None:
+        """Forget fences."""
+        await self._store.run("drop_site_fence", [(one.site, one.shard, one.fence) for one in fences])
 
     async def contacts(self) -> list[Contact]:
         """All collectors that were ever heard and are not forgotten."""
@@ -83,13 +96,13 @@ class SitesFile:
     def __init__(self, file: FleetFile) -> None:
         self._file = file
 
-    def marks(self) -> list[EpochMarks]:
-        """All epochs, by site, those that grew last at the end."""
-        return self._file.ask("all_site_marks", _read_marks, schema=SCHEMA)
+    def marks(self, since: datetime) -> list[EpochMarks]:
+        """All epochs that grew since then, by site, those that grew last at the end."""
+        return self._file.ask("all_site_marks", _read_marks, _instant(since), schema=SCHEMA)
 
     def fences(self) -> list[Fence]:
-        """Of all shards of all sites."""
-        return self._file.ask("site_fences", _read_fence, schema=SCHEMA)
+        """Of all shards of all sites, each with its newest at the end."""
+        return self._file.ask("site_fences", _read_fence, schema=LEASES)
 
     def contacts(self) -> list[Contact]:
         """All collectors, by site."""
@@ -105,7 +118,7 @@ def _read_marks(row: Any) -> EpochMarks:
 
 
 def _read_fence(row: Any) -> Fence:
-    return Fence(row[0], int(row[1]), int(row[2]), datetime.fromisoformat(row[3]))
+    return Fence(row[0], int(row[1]), int(row[2]), datetime.fromisoformat(row[3]), row[4])
 
 
 def _read_refused(row: Any) -> Refused:

@@ -8,8 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
-from hashlib import blake2b
+from datetime import datetime, timedelta
 from itertools import islice
 
 import msgspec
@@ -17,25 +16,21 @@ import msgspec
 from rmm.core.clock import noted, settled
 from rmm.core.marks import gaps
 from rmm.core.outgoing import NOTHING, accept, is_committed, number_of, place, runs, spooled_facts
-from rmm.core.sealing import pressed, unpressed
-from rmm.errors import EnvelopeError
-from rmm.model.envelope import DROPPED, OBSERVATION, Entry, Receipt
+from rmm.model.envelope import DROPPED, Entry, Receipt
 from rmm.model.outgoing import METRICS, Books, Item, News, Row, Spooled
 from rmm.model.settings import SiteSettings
+from rmm.tiers.outgoing.entries import SINCE, entry_of, micros, stored_of
 from rmm.tiers.outgoing.shelf import Shelf, Stored
 
 log = logging.getLogger(__name__)
 
 GB = 10**9
-MOST_PRESSED = 440 << 10  # bytes of one entry, compressed: what fits into an envelope
-MOST_RAW = 16 << 20  # and before that
-ROW = 120  # bytes that an entry takes beside its body
 DROPPED_AT_ONCE = 1024  # entries
 FORGOTTEN_AT_ONCE = 4096  # entries
 SLACK = 200  # of so many parts of a full log one is given up at once
 NOTED_EVERY = timedelta(hours=1)  # how far the hub had everything
 MOST_GAPS = 64  # that are looked into for the oldest entry
-_SINCE = datetime(1970, 1, 1, tzinfo=UTC)
+CALM, CALM_SHARE = timedelta(hours=1), 0.7  # nothing given up for so long, and so little waits: there is room again
 
 
 class Log:
@@ -47,6 +42,7 @@ class Log:
         self._days = timedelta(days=settings.spool_days)
         self._keep = timedelta(hours=settings.keep_hours)
         self._books = shelf.books()
+        self._dropped_before = self._books.dropped
         self._name = epoch
         self._number = self._books.epoch + 1  # it is in the books with the first entry
         self._dropped_up_to = 0
@@ -67,7 +63,7 @@ class Log:
 
         Raises TierError, and then nothing of it is promised.
         """
-        entries = [_stored(item) for item in items]
+        entries = [stored_of(item) for item in items]
         books = self._books
         number = books.last.get(self._number, 0)
         kept: list[Row] = []
@@ -90,9 +86,10 @@ class Log:
                     bytes=books.bytes + size,
                     dropped=books.dropped + given_up,
                 )
-                books = self._in_bounds(books)
+                books = self._in_bounds(books, max(item.at for item in items))
                 self._shelf.save(books)
-        self._books = self._saved = books
+        before, self._books, self._saved = self._books, books, books
+        self._tell(before)
         return kept
 
     def rows(self, after: int, most: int, *, graded: bool = False) -> list[Row]:
@@ -112,7 +109,7 @@ class Log:
         One that cannot be read is given up here, and nothing else stops.
         """
         found = self._shelf.read(places)
-        return [(one.row.place, self._books.names[number_of(one.row.place)[0]], _entry(one)) for one in found]
+        return [(one.row.place, self._books.names[number_of(one.row.place)[0]], entry_of(one)) for one in found]
 
     def cover(self, receipt: Receipt) -> News | None:
         """What a receipt says; None for one that is older than what is known. Stored with the next change."""
@@ -145,19 +142,39 @@ class Log:
         with self._change():
             before = books.dropped
             if known:
-                books = self._drop(books, 0, (now - self._days).timestamp())
-            books = self._in_bounds(books)
+                books = self._drop(books, 0, (now - self._days).timestamp(), now)
+            books = self._calmed(self._in_bounds(books, now), now)
             more = books.dropped - before >= DROPPED_AT_ONCE
-            books, gone = self._forget(books, self._note(books, now) if known else {})
+            books, gone = self._forget(books, self._note(books, now) if known else {}, now)
             books = self._forgotten_epochs(books)
             if books != self._saved:
                 self._shelf.save(books)
-        self._books = self._saved = books
+        was, self._books, self._saved = self._books, books, books
+        self._tell(was)
         return more or gone >= FORGOTTEN_AT_ONCE
 
     def spooled(self) -> Spooled:
         """How it stands."""
-        return spooled(self._shelf, self._books)
+        return msgspec.structs.replace(
+            spooled(self._shelf, self._books),
+            lost=self._books.dropped - self._dropped_before,
+            limit=self._most,
+            problems=tuple(text for at, text in self._problems(self._books) if at is not None),
+        )
+
+    def _problems(self, books: Books) -> list[tuple[datetime | None, str]]:
+        """When it was seen last, if it is not over, and how it is told."""
+        gb, days = f"{self._most / GB:g} GB", f"{self._days / timedelta(days=1):g} days"
+        full = (
+            f"more waits for the hub than may wait here ({gb}, {days}): the oldest metrics are given up, counted, and "
+            "stay in the history of this site; see to the link, or raise `forward.spool_gb` or `forward.spool_days` in "
+            "rmm.yaml"
+        )
+        short = (
+            f"what the hub has is kept here for less than {self._keep / timedelta(hours=1):g} hours, as it takes more "
+            f"than {gb}: a hub that is restored from a backup may lack some of it; raise `forward.spool_gb` in rmm.yaml"
+        )
+        return [(books.full_at, full), (books.short_at, short)]
 
     def close(self) -> None:
         """Store what is only in memory, and let go."""
@@ -177,13 +194,28 @@ class Log:
             self._dropped_up_to = 0  # it was not, after all
             raise
 
-    def _in_bounds(self, books: Books) -> Books:
+    def _in_bounds(self, books: Books, now: datetime) -> Books:
         excess = books.bytes - self._most
         if excess > 0:
-            books = self._drop(books, excess + self._most // SLACK, 0.0)
+            books = self._drop(books, excess + self._most // SLACK, 0.0, now)
         return books
 
-    def _drop(self, books: Books, size: int, before: float) -> Books:
+    def _calmed(self, books: Books, now: datetime) -> Books:
+        """What people were told of is over."""
+        full, short = books.full_at, books.short_at
+        if full is not None and not _within(CALM, full, now) and books.bytes <= CALM_SHARE * self._most:
+            full = None
+        if short is not None and not _within(self._keep, short, now):
+            short = None
+        return msgspec.structs.replace(books, full_at=full, short_at=short)
+
+    def _tell(self, before: Books) -> None:
+        """What was not wrong before, to the log: once, until it is over."""
+        for (was, _), (at, text) in zip(self._problems(before), self._problems(self._books), strict=True):
+            if at is not None and was is None:
+                log.warning("the outgoing log: %s", text)
+
+    def _drop(self, books: Books, size: int, before: float, now: datetime) -> Books:
         """Give up the oldest METRICS: so many bytes of them, and what was written before a time."""
         places: list[int] = []
         freed = 0
@@ -195,11 +227,6 @@ class Log:
         if not places:
             return books
         self._dropped_up_to = max(self._dropped_up_to, places[-1])
-        if not books.dropped:
-            log.warning(
-                "the outgoing log is full or the hub was away for too long: the oldest metrics are given up, counted, "
-                "and stay in the history of this site"
-            )
         for first, count in runs(places):
             self._give_up(first, count)
         return msgspec.structs.replace(
@@ -207,6 +234,7 @@ class Log:
             entries=books.entries - len(places),
             bytes=books.bytes - freed,
             dropped=books.dropped + len(places),
+            full_at=now,
         )
 
     def _uncommitted_metrics(self, books: Books) -> Iterator[Row]:
@@ -236,7 +264,7 @@ class Log:
 
     def _note(self, books: Books, now: datetime) -> dict[int, int]:
         """Note how far the hub has everything; returns how far it had that, long enough ago."""
-        at, keep = _micros(now), round(self._keep.total_seconds() * 1e6)
+        at, keep = micros(now), round(self._keep.total_seconds() * 1e6)
         notes = self._shelf.notes()
         if not notes or not notes[-1][0] <= at < notes[-1][0] + round(NOTED_EVERY.total_seconds() * 1e6) or not keep:
             self._shelf.note(at, {epoch: marks.high for epoch, marks in books.marks.items()})
@@ -245,7 +273,7 @@ class Log:
         self._shelf.forget_notes(old[-1][0] if old else 0, at)
         return old[-1][1] if old else {}
 
-    def _forget(self, books: Books, up_to: dict[int, int]) -> tuple[Books, int]:
+    def _forget(self, books: Books, up_to: dict[int, int], now: datetime) -> tuple[Books, int]:
         """Remove what is committed: up to these numbers, and the oldest where there is more of it than may be."""
         gone = 0
         for epoch in sorted(books.last):
@@ -259,7 +287,11 @@ class Log:
             count, size = self._shelf.sum(first, end)
             self._shelf.delete(first, end)
             gone += count
-            books = msgspec.structs.replace(books, kept=books.kept - count, kept_bytes=books.kept_bytes - size)
+            early = self._keep and number_of(end)[1] > up_to.get(epoch, 0)
+            books = msgspec.structs.replace(
+                books, kept=books.kept - count, kept_bytes=books.kept_bytes - size,
+                short_at=now if early else books.short_at,
+            )  # fmt: skip
         return books, gone
 
     def _forgotten_epochs(self, books: Books) -> Books:
@@ -295,50 +327,13 @@ def _oldest(shelf: Shelf, books: Books) -> datetime | None:
     )
     for first, last in islice(missing, MOST_GAPS):
         if (at := shelf.first_at(first, last)) is not None:
-            return _SINCE + timedelta(microseconds=at)
+            return SINCE + timedelta(microseconds=at)
     return None
 
 
-def _stored(item: Item) -> Stored:
-    body = pressed(item.body)
-    at = _micros(item.at)
-    digest = blake2b(item.id.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-    kind, grade = item.kind, item.grade
-    if len(body) > MOST_PRESSED or len(item.body) > MOST_RAW:
-        log.warning(
-            "%s has %d bytes, more than an envelope may: the hub will not get it, the history of this site has it",
-            item.id,
-            len(item.body),
-        )
-        return Stored(Row(0, 1, 0, at / 1e6, METRICS), DROPPED, at, id=digest)
-    return Stored(
-        Row(0, 1, len(body) + ROW, at / 1e6, grade),
-        kind,
-        at,
-        body,
-        len(item.body),
-        digest,
-        item.endpoint if kind == OBSERVATION else "",
-        item.shard,
-        item.fence,
-    )
-
-
-def _entry(stored: Stored) -> Entry:
-    number = number_of(stored.row.place)[1]
-    at = _SINCE + timedelta(microseconds=stored.at)
-    if stored.kind == DROPPED:
-        return Entry(number, DROPPED, at, count=stored.row.span)
-    try:
-        body = unpressed(stored.body, stored.raw, MOST_RAW)
-    except EnvelopeError as error:
-        log.warning("an entry of the outgoing log is given up: %s", error)
-        return Entry(number, DROPPED, at)
-    return Entry(number, stored.kind, at, body, stored.shard, stored.fence)
-
-
-def _micros(at: datetime) -> int:
-    return (at - _SINCE) // timedelta(microseconds=1)
+def _within(span: timedelta, since: datetime, now: datetime) -> bool:
+    """Whether less than a span has passed; what is later than now comes from a clock that was set back."""
+    return timedelta(0) <= now - since < span
 
 
 def _day(at: datetime) -> int:
