@@ -84,7 +84,7 @@ class Refusals:
         """A connection that ended before there was a login."""
         event = _read(message.data)
         if event is not None and event.reason.startswith("TLS"):
-            why = f"no certificate of this hub that is still good; from {event.client.host[:64]}"
+            why = f"no certificate of this hub that is still good, or it broke off; from {event.client.host[:64]}"
             self._refuse(None, "login.tls", why, self._clock.now())
 
     def _why(self, jwt: str, now: datetime) -> tuple[Collector | None, str, str]:

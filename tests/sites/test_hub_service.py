@@ -87,7 +87,10 @@ def world(authority: Authority, clock: Any, tmp_path: Path) -> Iterator[World]:
         yield World(authority, clock, servers, tmp_path)
 
 
-async def test_a_broker_that_has_become_lax_ends_the_hub_with_the_reason(served: Served) -> None:
+async def test_a_broker_that_has_become_lax_ends_the_hub_with_the_reason(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rmm.bus.link.LONGEST_PAUSE_S", 1.0)
     async with served.running() as hub:
         served.server.kill()
         await asyncio.to_thread(served.server.start)
