@@ -67,13 +67,13 @@ faults: $(VENV)/.dev ## the catalogue of field failures, each shown by the lab: 
 	@$(BIN)/python tests/failures
 
 fuzz: $(VENV)/.dev ## hostile input for every decoder: 20,000 inputs, or N=1000000; SEED=... has those of an earlier run again
-	@$(RUN) tests.fuzz --inputs $(or $(N),20000) $(if $(SEED),--seed $(SEED))
+	@$(RUN) tests.fuzz --inputs $(or $(N),20000) $(if $(SEED),--seed $(SEED)) $(FAULTS)
 
 crash: $(VENV)/.dev ## kills and losses of power at every moment, bit flips, clock steps, full disks (docs/crash.md)
-	@$(RUN) tests.crash $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))
+	@$(RUN) tests.crash $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED)) $(FAULTS)
 
-fleet: $(VENV)/.dev ## hub, broker and 50 sites as processes, broken in every way for 10 minutes (SITES=, COLLECTORS=, MINUTES=, SEED=)
-	@$(RUN) tests.fleet $(if $(SITES),--sites $(SITES)) $(if $(COLLECTORS),--collectors $(COLLECTORS)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
+fleet: $(VENV)/.dev ## hub, broker and 50 sites as processes, broken in every way for 10 minutes (SITES=, COLLECTORS=, MINUTES=, SEED=; FAULTS='--kills 200 --postgres' or '--outage 600')
+	@$(RUN) tests.fleet $(if $(SITES),--sites $(SITES)) $(if $(COLLECTORS),--collectors $(COLLECTORS)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(FAULTS)
 
 bench: $(VENV)/.dev ## the benchmarks of docs/benchmarks.md, with pypsrp and pywinrm in the same run (about 20 minutes)
 	@$(RUN) bench

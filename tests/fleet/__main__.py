@@ -97,12 +97,13 @@ def main() -> int:
 
 def show(verdicts: Sequence[Verdict]) -> None:
     """One line for each site."""
-    print(f"{'SITE':<10}{'OBSERVED':>10}{'ARRIVED':>10}{'LOST':>8}{'DOUBLED':>9}  {'CHECKSUM':<10}"
-          f"{'STALE':>7}{'REFUSED':>9}{'PASSED':>8}{'TWICE':>7}")  # fmt: skip
+    print(f"{'SITE':<10}{'OBSERVED':>10}{'ARRIVED':>9}{'LOST':>6}{'DOUBLED':>9}{'LATE':>6}{'SLOWEST':>11}"
+          f"  {'CHECKSUM':<10}{'STALE':>7}{'REFUSED':>9}{'PASSED':>8}{'TWICE':>7}")  # fmt: skip
     for one in verdicts:
         equal = "equal" if one.equal else "DIFFERENT"
-        print(f"{one.site:<10}{one.observed:>10}{one.arrived:>10}{one.lost:>8}{one.doubled:>9}  {equal:<10}"
-              f"{one.stale:>7}{one.refused:>9}{one.passed:>8}{one.twice:>7}")  # fmt: skip
+        print(f"{one.site:<10}{one.observed:>10}{one.arrived:>9}{one.lost:>6}{one.doubled:>9}{one.late:>6}"
+              f"{one.slowest_s:>9.1f} s  {equal:<10}{one.stale:>7}{one.refused:>9}{one.passed:>8}"
+              f"{one.twice:>7}")  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -17,8 +17,10 @@ from typing import Any
 
 from rmm.core.lease import owner_of
 from rmm.site.control import Status, read_status
+from rmm.tiers.fleet_postgres import Server
 from rmm.tiers.layout import left_over
 from tests.fleet import pieces
+from tests.fleet.arrivals import Arrivals
 from tests.fleet.pieces import Lab, Link, Process, rmm, wait_for
 from tests.fleet.verdict import Verdict, verdict
 from tests.postgres.cluster import Cluster
@@ -101,6 +103,8 @@ class Fleet:
         pieces.tidy(processes)
         for one in self.collectors:
             one.link.close()
+        if arrivals := getattr(self, "arrivals", None):
+            arrivals.close()
 
     def _build(self) -> None:
         self.lab = Lab(self.folder, sum(self._names.values()))
@@ -133,6 +137,7 @@ class Fleet:
         self.hub = Process("hub", self._command("hub", self.hub_config), self.folder / "hub.log")
         self.hub.start()
         wait_for("the hub", lambda: "is at work" in self.hub.log.read_text(encoding="utf-8"), 60)
+        self.arrivals = Arrivals(self.hub_data if self._database is None else Server(self._database.url()))
         with ThreadPoolExecutor(4) as threads:
             self.sites |= zip(self._names, threads.map(self._enroll, self._names), strict=True)
         self.say(f"broker and hub run; {len(self.collectors)} collectors of {len(self.sites)} sites are enrolled")
@@ -214,7 +219,12 @@ class Fleet:
             rmm("site", "drain", "--config", str(one.config), timeout_s=330)
         if code := self.hub.stop():
             self.say(f"the hub ended with {code}")
-        return [verdict(site, self.hub_data, {one.name: one.data for one in own}) for site, own in self.sites.items()]
+        self.arrivals.close()
+        return [self._verdict(site, {one.name: one.data for one in own}) for site, own in self.sites.items()]
+
+    def _verdict(self, site: str, folders: dict[str, Path]) -> Verdict:
+        late, slowest_s = self.arrivals.delay(site, folders.values())
+        return verdict(site, self.hub_data, folders)._replace(late=late, slowest_s=slowest_s)
 
     def some(self, share: float = 0.2) -> list[Collector]:
         """A few collectors by chance, one at least."""

@@ -40,6 +40,8 @@ class Verdict(NamedTuple):
     refused: int = 0  # of the observations that were written by such a one, those that the hub has not
     passed: int = 0  # and those that it has
     twice: int = 0  # at the hub: polled by two collectors within half of an interval, one after the other
+    late: int = 0  # at the hub more than `arrivals.LATE_S` after the site wrote them
+    slowest_s: float = 0.0
 
     @property
     def harmed(self) -> bool:
