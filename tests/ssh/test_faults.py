@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 
-from rmm.errors import ConfigError, RmmError, TlsError
+from rmm.errors import ConfigError, ConnectError, RmmError, TlsError
 from rmm.model.endpoint import Credential, Secret
+from rmm.transports.ssh import sh
+from rmm.transports.winrm.pipeline import Pace
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="the SSH server of these tests is a Linux matter")
 
@@ -206,3 +208,35 @@ async def test_no_room_for_sessions(client: Any, start_sshd: Callable[..., Any])
     server = start_sshd("MaxSessions 0")
     error = await fault_of(client, client.target(server, shell="sh"))
     assert (error.code, error.status) in (("ssh.sessions", "QUOTA"), ("ssh.prohibited", "PROTOCOL_ERROR"))
+
+
+class Ended:
+    """A command whose server closed the channel before anything could be sent to it."""
+
+    def __init__(self, said: bytes, status: int | None) -> None:
+        self.stdin = self
+        self.stdout, self.stderr = asyncio.StreamReader(), asyncio.StreamReader()
+        self.stdout.feed_eof()
+        self.stderr.feed_data(said)
+        self.stderr.feed_eof()
+        self.exit_status = status
+
+    def write(self, _data: bytes) -> None:
+        raise BrokenPipeError
+
+    async def wait_closed(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("status", [1, 0, None])
+async def test_a_shell_that_ends_before_its_script_comes_has_said_why(status: int | None) -> None:
+    command = sh._Command(1000, Pace((), asyncio.get_running_loop().time() + 5))
+    process: Any = Ended(b"Your password has expired.\n", status)
+    if not status:  # it did not run the script, and says nothing of it
+        with pytest.raises(ConnectError):
+            await command.carry_out(process, b"echo hello")
+        return
+    await command.carry_out(process, b"echo hello")
+    result = command.result(status)
+    assert (result.state, result.output) == ("failed", ())
+    assert "expired" in result.errors[0].message

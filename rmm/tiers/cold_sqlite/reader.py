@@ -173,12 +173,12 @@ class ColdReader:
             return
         try:
             with self._opened(path) as connection:
+                statement, place = self._sealed_sql["segments_of"], (endpoint, low, high)
                 try:
-                    found = connection.execute(self._sealed_sql["segments_of"], (endpoint, low, high)).fetchall()
+                    found = connection.execute(statement, place).fetchall()
                 except sqlite3.OperationalError:
-                    if version_of(connection):
-                        raise
-                    found = []  # only just made
+                    # Only just made, perhaps between that question and this one.
+                    found = connection.execute(statement, place).fetchall() if version_of(connection) else []
         except (sqlite3.Error, UnicodeDecodeError) as error:
             raise tier_error(path, error) from error
         # Behind the file's closing: who asked may take its time, and would keep the writer's WAL from beginning anew.

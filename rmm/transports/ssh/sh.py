@@ -72,9 +72,11 @@ class _Command:
         ]
         try:
             async with self._timer:
-                process.stdin.write(text)
+                sent = _sent(process, text)
                 await asyncio.gather(*readers)
                 await process.wait_closed()
+            if not sent and not process.exit_status:
+                raise BrokenPipeError
         except TimeoutError:
             self.state, self.overdue = "timed_out", self._pace.stepped
         except _TooMuchError:
@@ -116,6 +118,15 @@ class _Command:
         return ScriptResult(
             output=tuple(self._lines()), state=state, errors=tuple(errors[:1000]), bytes=self.size, overdue=self.overdue
         )
+
+
+def _sent(process: Process, text: bytes) -> bool:
+    """Whether the script could be sent; a shell that lets nobody work ends before that, and says why."""
+    try:
+        process.stdin.write(text)
+    except BrokenPipeError:
+        return False
+    return True
 
 
 class _TooMuchError(Exception):
