@@ -25,7 +25,6 @@ from rmm.bus.jetstream import JetStreamBus, open_bus
 from rmm.errors import BusError, BusFull
 from rmm.hub.authority import Authority, verifier
 from rmm.hub.registry import Collector, Registry
-from rmm.hub.rounds import PATIENCE_S
 from rmm.model.envelope import Marks
 from rmm.model.observation import Observation
 
@@ -230,11 +229,8 @@ async def until_rows(data: Path, question: str, count: int, within: float = 40) 
 
 
 async def until_told(data: Path) -> None:
-    """Until something was decided to be told: after the end of a round, or without it when the hub's patience ends.
-
-    Who was killed between taking the last round's end and judging it has to wait for that.
-    """
-    await until_rows(data, "SELECT 1 FROM notification", 1, within=PATIENCE_S + 60)
+    """Until something was decided to be told, which is after the end of a round."""
+    await until_rows(data, "SELECT 1 FROM notification", 1)
 
 
 def alive(pid: int) -> bool:

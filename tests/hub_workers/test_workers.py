@@ -40,6 +40,10 @@ async def taken(
             sending.append(send(bus, site, parts, pause=0.1 if meanwhile else 0.0))
         await asyncio.gather(*sending, *([meanwhile()] if meanwhile else []))
         await committed(bus, listener, senders)
+        for site in senders.values():  # who was killed before the last round was judged does that after the next one
+            over = site.round_over(site.entries[-1].at)
+            await send(bus, site, [site.sealed([over])])
+        await committed(bus, listener, senders)
         listening.cancel()
         await asyncio.gather(listening, return_exceptions=True)
     if tells:
