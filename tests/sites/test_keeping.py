@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from datetime import timedelta
@@ -206,6 +207,28 @@ def test_one_that_does_not_end_in_time_is_told(config: Path) -> None:
         assert control.take_request(config / "data") == control.STOP
         assert rmm(config, "drain", "--wait", "0")[0] == 3
         assert control.take_request(config / "data") == control.DRAIN
+
+
+def test_a_start_waits_for_the_end_of_one_that_still_drains(config: Path, tools: Path) -> None:
+    """Or nothing would run: the old one ends, and what keeps it running takes that for what was asked for."""
+    data = config / "data"
+    lock = hold(control.lock_of(data), "the site collector of this folder")
+    lock.__enter__()
+    assert rmm(config, "drain", "--wait", "0")[0] == 3
+    assert control.take_request(data) == control.DRAIN
+    for _ in range(2):
+        code, said = rmm(config, "start", "--kind", "systemd", "--wait", "0")
+        assert (code, said) == (3, "it has not ended yet: unknown, nothing waits for the hub\n")
+        assert control.read_stopped(data) is not None
+        assert tools.read_text() == ""
+    ends = threading.Timer(0.5, lock.__exit__, (None, None, None))
+    ends.start()
+    try:
+        assert rmm(config, "start", "--kind", "systemd")[0] == 0
+    finally:
+        ends.join()
+    assert tools.read_text() == "systemctl --user start rmm-site.service\n"
+    assert control.read_stopped(data) is None
 
 
 def test_a_folder_of_no_collector_is_left_alone(tmp_path: Path) -> None:
