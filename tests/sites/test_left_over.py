@@ -42,7 +42,8 @@ async def test_it_goes_to_the_hub_with_the_lease_and_the_time_of_its_poll(tmp_pa
     app, at = App(load_settings(tmp_path), lambda: ""), datetime.now(UTC) - timedelta(minutes=10)
     seen = Observation(
         endpoint="srv-1", name="srv-1", site="berlin", shard=1, observed_at=at, duration_s=2.0, status="TIMEOUT",
-        fault=Fault("tcp.timeout"), collectors={}, epoch="0" * 16, seq=1, telemetry={LEASE: float(lease)} if lease else {},
+        fault=Fault("tcp.timeout"), collectors={}, epoch="0" * 16, seq=1,
+        telemetry={LEASE: float(lease)} if lease else {},
     )  # fmt: skip
     async with open_shard(app.data, "berlin", 1, fields={}, now=SystemClock().now) as store:
         await store.acknowledge(seen, None)  # and the process dies
