@@ -25,11 +25,13 @@ from typer.testing import CliRunner
 from rmm.bus.login import Login
 from rmm.cli import installing, site, site_forms
 from rmm.cli.main import build
+from rmm.configured import proxy_of
 from rmm.durable import hold
 from rmm.errors import ConfigError, LeaseLost, RmmError
 from rmm.hub.authority import Authority
 from rmm.hub.enrolment import answer_enrolment
 from rmm.hub.invitations import invite
+from rmm.settings.load import load_own
 from rmm.site import control
 from rmm.site.enrolling import enroll
 from rmm.site.identity import Identity
@@ -207,6 +209,23 @@ def test_one_that_does_not_end_in_time_is_told(config: Path) -> None:
         assert control.take_request(config / "data") == control.STOP
         assert rmm(config, "drain", "--wait", "0")[0] == 3
         assert control.take_request(config / "data") == control.DRAIN
+
+
+def test_a_password_in_the_address_of_the_proxy_ends_it_with_what_to_do(config: Path) -> None:
+    (config / "site.yaml").write_text("forward:\n  proxy: http://bob:hunter2@proxy.example:3128\n")
+    command = [sys.executable, "-m", "rmm", "site", "run", "--config", str(config), "--kept"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"{config / 'site.yaml'}:2: forward.proxy: http://HOST:PORT is expected, without an account" in done.stderr
+    assert "`rmm credentials set proxy --username USER`" in done.stderr
+    assert "proxy_login: {vault: proxy}" in done.stderr
+    assert "hunter2" not in done.stderr
+    (config / "passphrase").write_text("open sesame")
+    words = ["credentials", "set", "proxy", "--username", "bob", "--passphrase-file", str(config / "passphrase")]
+    mend = [sys.executable, "-m", "rmm", *words, "--config", str(config)]
+    subprocess.run(mend, input="hunter2\n", text=True, check=True, capture_output=True, timeout=60)
+    (config / "site.yaml").write_text("forward:\n  proxy: http://proxy.example:3128\n  proxy_login: {vault: proxy}\n")
+    assert proxy_of(config, load_own(config).forward, lambda: "open sesame") == "http://bob:hunter2@proxy.example:3128"
 
 
 def test_a_start_waits_for_the_end_of_one_that_still_drains(config: Path, tools: Path) -> None:
