@@ -38,6 +38,7 @@ app = typer.Typer(
 )
 
 NOT_ENDED, NOT_RUNNING = 3, 4
+PATIENCE_S = 300.0  # for the end of a collector that drains
 _MOST = 1 << 16  # characters of a token
 Wait = Annotated[float, typer.Option(min=0, help="Seconds to wait until it has ended.")]
 
@@ -195,7 +196,7 @@ def _time(at: datetime | None) -> str:
 
 
 @app.command()
-def drain(config: Config = None, wait: Wait = 300.0) -> int:
+def drain(config: Config = None, wait: Wait = PATIENCE_S) -> int:
     """Let the site collector end its round, hand over what waits for the hub, and end, until `rmm site start`."""
     from rmm.site.control import DRAIN
 
@@ -249,7 +250,7 @@ Kind = Annotated[str, typer.Option(help="systemd, windows-service or windows-tas
 
 
 @app.command()
-def start(config: Config = None, kind: Kind = "", wait: Wait = 300.0) -> int:
+def start(config: Config = None, kind: Kind = "", wait: Wait = PATIENCE_S) -> int:
     """Let the site collector run again after `stop` or `drain`, and start what `rmm site install` has set up.
 
     Of one that still drains or stops, the end is waited for; exit code 3, and it stays stopped, when that takes longer.
@@ -300,9 +301,9 @@ def install(
     ] = "",
     only_print: Annotated[bool, typer.Option("--print", help="Print what would be set up, and do nothing.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
-) -> None:
+) -> int:
     """Keep the site collector running: a unit of systemd, a service of Windows, or a scheduled task."""
-    from rmm.site.control import let_start
+    from rmm.site.control import is_ending, let_start
 
     wanted = _kind(kind)
     if account and wanted == forms.SYSTEMD and not is_root():
@@ -316,8 +317,12 @@ def install(
         show(files)
     else:
         if not (only_print or dry_run):
-            let_start(_data(config))
+            data = _data(config)
+            if not _ended(is_ending, data, PATIENCE_S):  # as `start` does
+                return NOT_ENDED
+            let_start(data)
         put(files, place, commands, dry_run=dry_run or only_print)
+    return 0
 
 
 def _form(
