@@ -258,9 +258,12 @@ class Listening:
         self._subscription: Subscription | None = None
         self._client: Client | None = None
         self._again: asyncio.Task[None] | None = None
+        self._ending = False
 
     async def on(self, client: Client) -> None:
-        """Say to this server that it is listened; it may not know it yet."""
+        """Say to this server that it is listened; it may not know it yet. Not where that is over by now."""
+        if self._ending:
+            return
         with own_cancellation(), translating(self.pattern):
             self._left, self._since = self._share, asyncio.get_running_loop().time()
             subscription = await client.subscribe(self.pattern, self._queue, pending_bytes_limit=0)
@@ -274,7 +277,7 @@ class Listening:
     def _tell(self, message: Msg) -> None:
         if self._share:
             self._left -= 1
-            if not self._left and self._client is not None:
+            if not self._left and self._client is not None and not self._ending:
                 self._again = asyncio.create_task(self._renew(self._client, self._since + SHARE_S))
         self._called(message)
 
@@ -287,6 +290,7 @@ class Listening:
 
     def leave(self) -> Client | None:
         """No further share; the connection to which it is to be said."""
+        self._ending = True  # or what still comes until the server knows it would ask for the next share
         if self._again is not None:
             self._again.cancel()
         return self._client if self._subscription is not None else None

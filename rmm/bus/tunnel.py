@@ -19,7 +19,14 @@ from rmm.errors import BusError
 MOST_HEADER = 16 << 10  # of the proxy's answer
 CHUNK = 64 << 10
 
-_HINT = "Check `--proxy http://[user:password@]host:port`; the proxy must allow CONNECT to the broker's port."
+_HINT = (
+    "Check `--proxy http://[USER@]HOST:PORT` of `rmm site enroll`, later `forward.proxy` in site.yaml; the proxy must "
+    "allow CONNECT to the broker's port."
+)
+_ACCOUNT = (
+    "It wants user and password: `rmm site enroll --proxy http://USER@HOST:PORT` asks for the password; later, `rmm "
+    "credentials set NAME --username USER`, and `forward: {proxy_login: {vault: NAME}}` in site.yaml."
+)
 
 
 class Tunnel:
@@ -132,7 +139,7 @@ def _check(answer: bytes, authority: str) -> None:
     if status[1].startswith("2"):
         return
     reason = "".join(c for c in " ".join(status[1:])[:80] if c.isprintable())
-    hint = "Put user and password into the proxy's URL." if status[1] == "407" else _HINT
+    hint = _ACCOUNT if status[1] == "407" else _HINT
     raise BusError(f"the proxy refuses {authority}: {reason}", code="bus.proxy", hint=hint)
 
 

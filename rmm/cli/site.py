@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -37,7 +37,8 @@ app = typer.Typer(
     rich_markup_mode=None, no_args_is_help=True, help="The site collector: polls this site and forwards to the hub."
 )
 
-NOT_RUNNING = 4
+NOT_ENDED, NOT_RUNNING = 3, 4
+PATIENCE_S = 300.0  # for the end of a collector that drains
 _MOST = 1 << 16  # characters of a token
 Wait = Annotated[float, typer.Option(min=0, help="Seconds to wait until it has ended.")]
 
@@ -195,7 +196,7 @@ def _time(at: datetime | None) -> str:
 
 
 @app.command()
-def drain(config: Config = None, wait: Wait = 300.0) -> int:
+def drain(config: Config = None, wait: Wait = PATIENCE_S) -> int:
     """Let the site collector end its round, hand over what waits for the hub, and end, until `rmm site start`."""
     from rmm.site.control import DRAIN
 
@@ -225,36 +226,51 @@ def _ask(config: Path | None, what: str, wait_s: float) -> int:
         print("no site collector runs here" + (", and none is started until `rmm site start`" if enrolled else ""))
         return NOT_RUNNING
     ask_to(data, what)
+    if not _ended(is_running, data, wait_s):
+        return NOT_ENDED
+    print(f"ended; {_waiting(read_status(data))}")
+    return 0
+
+
+def _ended(lasts: Callable[[Path], bool], data: Path, wait_s: float) -> bool:
+    """Wait while this lasts; where that is too long, tell what the collector does."""
+    from rmm.site.control import read_status
+
     end = time.monotonic() + wait_s
-    while is_running(data):
+    while lasts(data):
         if time.monotonic() > end:
             known = read_status(data)
             print(f"it has not ended yet: {known.doing if known else 'unknown'}, {_waiting(known)}", file=sys.stderr)
-            return 3
+            return False
         time.sleep(0.2)
-    print(f"ended; {_waiting(read_status(data))}")
-    return 0
+    return True
 
 
 Kind = Annotated[str, typer.Option(help="systemd, windows-service or windows-task; without: what fits this machine.")]
 
 
 @app.command()
-def start(config: Config = None, kind: Kind = "") -> None:
-    """Let the site collector run again after `stop` or `drain`, and start what `rmm site install` has set up."""
-    from rmm.site.control import is_running, let_start
+def start(config: Config = None, kind: Kind = "", wait: Wait = PATIENCE_S) -> int:
+    """Let the site collector run again after `stop` or `drain`, and start what `rmm site install` has set up.
+
+    Of one that still drains or stops, the end is waited for; exit code 3, and it stays stopped, when that takes longer.
+    """
+    from rmm.site.control import is_ending, is_running, let_start
 
     wanted = _kind(kind)
     data = _data(config)
+    if not _ended(is_ending, data, wait):  # it would end all the same, and nothing would start it again
+        return NOT_ENDED
     let_start(data)
     if is_running(data):
         print("it runs")
-        return
+        return 0
     try:
         put({}, data, [forms.start_command(wanted)], dry_run=False)
     except RmmError as error:
         hint = "Is it set up? `rmm site install` does that; `rmm site run` runs it in a terminal."
         raise RmmError(f"it may start again, but was not started: {error}", code=error.code, hint=hint) from error
+    return 0
 
 
 def _kind(kind: str) -> str:
@@ -285,9 +301,9 @@ def install(
     ] = "",
     only_print: Annotated[bool, typer.Option("--print", help="Print what would be set up, and do nothing.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
-) -> None:
+) -> int:
     """Keep the site collector running: a unit of systemd, a service of Windows, or a scheduled task."""
-    from rmm.site.control import let_start
+    from rmm.site.control import is_ending, let_start
 
     wanted = _kind(kind)
     if account and wanted == forms.SYSTEMD and not is_root():
@@ -301,8 +317,12 @@ def install(
         show(files)
     else:
         if not (only_print or dry_run):
-            let_start(_data(config))
+            data = _data(config)
+            if not _ended(is_ending, data, PATIENCE_S):  # as `start` does
+                return NOT_ENDED
+            let_start(data)
         put(files, place, commands, dry_run=dry_run or only_print)
+    return 0
 
 
 def _form(

@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 STATE = "state.json"
 TRIAL = 3  # rounds after which a new configuration is no trial any more
 ANSWER_S = 20.0
+PAUSE_S = 1.5  # between parts, when the site has had its share of a second's answers (`rmm.bus.jetstream.SHARE`)
 MOST_ANSWER = 512 << 10  # bytes of one answer
 MOST_CHANGES = 3  # of what is fetched, while it is fetched; then it is asked for later
 MOST_PARTS = 4 * MOST_BYTES // CHUNK  # that are asked for in one go
@@ -227,7 +228,14 @@ class Bundles:
 
     async def _ask(self, bus: Bus, question: Question) -> Answer:
         subject = f"rmm.ask.{self._site}.bundle"
-        data = await bus.ask(subject, msgspec.msgpack.encode(question), timeout_s=ANSWER_S)
+        asked = msgspec.msgpack.encode(question)
+        try:
+            data = await bus.ask(subject, asked, timeout_s=ANSWER_S)
+        except BusError as error:
+            if error.code != "bus.nobody" or self._partial is None:
+                raise
+            await asyncio.sleep(PAUSE_S)  # somebody has just answered: of so many questions no more are heard
+            data = await bus.ask(subject, asked, timeout_s=ANSWER_S)
         try:
             if len(data) > MOST_ANSWER:
                 raise EnvelopeError(f"an answer of {len(data)} bytes", code="envelope.size")

@@ -96,6 +96,15 @@ def is_running(data: Path) -> bool:
         return True
 
 
+def is_ending(data: Path) -> bool:
+    """Whether the collector that holds this data folder was asked to end, and has not ended yet."""
+    if read_stopped(data) is None and not (folder_of(data) / "request").exists():
+        known = read_status(data)
+        if known is None or known.doing not in ("draining", "stopping"):
+            return False
+    return is_running(data)
+
+
 def ask_to(data: Path, what: str) -> None:
     """Leave a request for the running collector. Raises TierError where it cannot be written."""
     replace_file(folder_of(data) / "request", what.encode())

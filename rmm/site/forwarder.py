@@ -42,7 +42,7 @@ class OutgoingLog(Protocol):
     @property
     def books(self) -> Books: ...
 
-    async def append(self, items: Sequence[Item]) -> list[Row]: ...
+    async def append(self, items: Sequence[Item], now: datetime | None = None) -> list[Row]: ...
 
     async def rows(self, after: int, most: int, *, graded: bool = False) -> list[Row]: ...
 
@@ -92,7 +92,7 @@ class Forwarder:
 
     async def append(self, items: Sequence[Item]) -> None:
         """Durable in the outgoing log on return; sending follows. Raises TierError, and then nothing is promised."""
-        rows = await self._log.append(items)
+        rows = await self._log.append(items, self._clock.now())
         self._check_generation()
         self._core.appended(rows, self._clock.monotonic())
         self._wake.set()

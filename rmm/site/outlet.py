@@ -76,7 +76,8 @@ class ForwardingOutlet:
     async def publish(self, site: str, shard: int, data: bytes) -> None:
         """Hand over one encoded observation; waits while the coordinator or the disk is behind, never for the link.
 
-        It goes under the lease under which it was polled, which may be over by now, or under that of this moment.
+        It goes under the lease under which it was polled, which may be over by now, or under that of this moment. What
+        was polled where no lease was needed, in a shard that another collector has by now, goes under none.
         """
         key = (site, shard)
         try:
@@ -84,12 +85,10 @@ class ForwardingOutlet:
         except msgspec.DecodeError as error:
             log.warning("an observation that cannot be read is not forwarded: %s", error)
             seen = None
-        try:
-            fence = seen.fence if seen is not None and seen.fence else self._fence_of(site, shard)
-        except LeaseLost as error:
-            log.debug("an observation stays in the spool: %s", error)
-            self._failed.add(key)
-            return
+        fence = seen.fence if seen is not None else 0
+        if not fence:
+            with contextlib.suppress(LeaseLost):
+                fence = self._fence_of(site, shard)
         self._open[key] = self._open.get(key, 0) + 1
         try:
             await self._queue.put((seen, site, shard, data, fence))

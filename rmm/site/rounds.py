@@ -27,7 +27,10 @@ Append = Callable[[Sequence[Item]], Awaitable[None]]
 
 
 class Mark(msgspec.Struct, frozen=True):
-    """The newest act that is in the outgoing log: what is after it is handed on, however long nothing ran here."""
+    """The newest act that is in the outgoing log: what is after it is handed on, however long nothing ran here.
+
+    Before the first act, `number` is 0, and `at` is from when on acts are handed on.
+    """
 
     number: int
     at: datetime
@@ -50,7 +53,7 @@ class Rounds:
         self._say = say
         self._refused: list[Item] = []  # that is not in the outgoing log yet
         self._file = folder_of(data) / "acts.json"
-        self._mark = self._read() or Mark(0, clock.now() - ACTS)
+        self._mark = self._read() or self._written(Mark(0, clock.now() - ACTS))
 
     def refused(self, why: str) -> None:
         """A configuration is refused: that goes into the hub's audit log with the end of the next round."""
@@ -85,13 +88,16 @@ class Rounds:
 
     def _acts(self) -> list[Act]:
         """What people did at this site since it was handed on last."""
-        most = 100
+        mark, most = self._mark, 100
+        # A clock that was ahead at the first start must not hide what is done after it was set right.
+        since = mark.at if mark.number else min(mark.at, self._clock.now() - ACTS)
         while True:
             acts = FleetFile(self._data).acts(most=most)  # newest first
-            # A database that is younger than the mark counts from one again.
-            known = self._mark.number if acts and acts[0].number >= self._mark.number else 0
-            found = [one for one in acts if (one.number > known if known else one.at >= self._mark.at)]
-            if len(found) < most:
+            # In a database that was begun anew or restored, other acts have the numbers up to the mark's.
+            here = any(one.number == mark.number and one.at == mark.at for one in acts)
+            found = [one for one in acts if (one.number > mark.number if here else one.at >= since)]
+            behind = not here and mark.number and acts and acts[-1].number > mark.number
+            if len(acts) < most or (len(found) < most and not behind):
                 return found
             most *= 10
 
@@ -99,9 +105,12 @@ class Rounds:
         """They are in the outgoing log, which knows them for two days should the mark not get to the disk."""
         if acts:
             newest = max(acts, key=lambda one: one.number)
-            self._mark = Mark(newest.number, newest.at)
-            with contextlib.suppress(TierError):
-                replace_file(self._file, msgspec.json.encode(self._mark))
+            self._mark = self._written(Mark(newest.number, newest.at))
+
+    def _written(self, mark: Mark) -> Mark:
+        with contextlib.suppress(TierError):
+            replace_file(self._file, msgspec.json.encode(mark))
+        return mark
 
     def _read(self) -> Mark | None:
         try:

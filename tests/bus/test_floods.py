@@ -15,6 +15,7 @@ import nats_servers
 import pytest
 
 from rmm.bus.jetstream import SHARE, Login, open_bus
+from rmm.bus.link import Listening, begin, end
 from rmm.bus.provision import make_streams
 from rmm.errors import BusError
 
@@ -165,3 +166,26 @@ async def test_a_site_has_its_share_of_each_second_also_after_a_restart_of_the_b
             with pytest.raises(BusError) as error:  # nobody listens any more
                 await other.ask("rmm.ask.a.x", b"", timeout_s=2)
             assert error.value.code == "bus.nobody"
+
+
+async def test_what_still_comes_while_it_ends_asks_for_no_further_share() -> None:
+    heard: list[bytes] = []
+    with nats_servers.server() as broker:
+        login = Login(urls=(broker.url,))
+        async with open_bus(login) as hub, open_bus(login) as other:
+            listening = Listening("rmm.beat.a", lambda message: heard.append(message.data), share=2)
+            client = await hub.link.connected()
+            await begin(client, [listening])
+            assert listening.leave() is client  # the server does not know it yet
+            for data in (b"1", b"2", b"3"):
+                await other.tell("rmm.beat.a", data)
+            async with asyncio.timeout(5):
+                while len(heard) < 2:
+                    await asyncio.sleep(0.02)
+            await asyncio.sleep(1.2)  # the next second
+            await begin(client, [listening])  # of a connection that is made just then
+            await other.tell("rmm.beat.a", b"4")
+            await other.link.flush()
+            await hub.link.flush()
+            await end([listening])
+    assert heard == [b"1", b"2"]

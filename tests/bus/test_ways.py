@@ -268,7 +268,8 @@ async def test_a_proxy_that_wants_a_password_says_so() -> None:
         between.wanted = "x"
         error = await refusal(Login(urls=("nats://127.0.0.1:1",), proxy=f"http://127.0.0.1:{between.port}"))
         assert "407" in str(error)
-        assert "password" in error.hint
+        assert "http://USER@HOST:PORT" in error.hint
+        assert "proxy_login" in error.hint
 
 
 @pytest.mark.parametrize("url", ["socks5://127.0.0.1:1", "127.0.0.1:1", "http://", "http://[::1", "http://127.0.0.1:x"])

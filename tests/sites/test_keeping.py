@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from datetime import timedelta
@@ -24,11 +25,13 @@ from typer.testing import CliRunner
 from rmm.bus.login import Login
 from rmm.cli import installing, site, site_forms
 from rmm.cli.main import build
+from rmm.configured import proxy_of
 from rmm.durable import hold
 from rmm.errors import ConfigError, LeaseLost, RmmError
 from rmm.hub.authority import Authority
 from rmm.hub.enrolment import answer_enrolment
 from rmm.hub.invitations import invite
+from rmm.settings.load import load_own
 from rmm.site import control
 from rmm.site.enrolling import enroll
 from rmm.site.identity import Identity
@@ -206,6 +209,51 @@ def test_one_that_does_not_end_in_time_is_told(config: Path) -> None:
         assert control.take_request(config / "data") == control.STOP
         assert rmm(config, "drain", "--wait", "0")[0] == 3
         assert control.take_request(config / "data") == control.DRAIN
+
+
+def test_a_password_in_the_address_of_the_proxy_ends_it_with_what_to_do(config: Path) -> None:
+    (config / "site.yaml").write_text("forward:\n  proxy: http://bob:hunter2@proxy.example:3128\n")
+    command = [sys.executable, "-m", "rmm", "site", "run", "--config", str(config), "--kept"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"{config / 'site.yaml'}:2: forward.proxy: http://HOST:PORT is expected, without an account" in done.stderr
+    assert "`rmm credentials set proxy --username USER`" in done.stderr
+    assert "proxy_login: {vault: proxy}" in done.stderr
+    assert "hunter2" not in done.stderr
+    (config / "passphrase").write_text("open sesame")
+    words = ["credentials", "set", "proxy", "--username", "bob", "--passphrase-file", str(config / "passphrase")]
+    mend = [sys.executable, "-m", "rmm", *words, "--config", str(config)]
+    subprocess.run(mend, input="hunter2\n", text=True, check=True, capture_output=True, timeout=60)
+    (config / "site.yaml").write_text("forward:\n  proxy: http://proxy.example:3128\n  proxy_login: {vault: proxy}\n")
+    assert proxy_of(config, load_own(config).forward, lambda: "open sesame") == "http://bob:hunter2@proxy.example:3128"
+
+
+@pytest.mark.parametrize("how", ["start", "install"])
+def test_a_start_waits_for_the_end_of_one_that_still_drains(
+    config: Path, tools: Path, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or nothing would run: the old one ends, and what keeps it running takes that for what was asked for."""
+    data = config / "data"
+    lock = hold(control.lock_of(data), "the site collector of this folder")
+    lock.__enter__()
+    assert rmm(config, "drain", "--wait", "0")[0] == 3
+    assert control.take_request(data) == control.DRAIN
+    for _ in range(2):
+        with monkeypatch.context() as short:
+            short.setattr(site, "PATIENCE_S", 0.0)
+            wait = ["--wait", "0"] if how == "start" else []
+            code, said = rmm(config, how, "--kind", "systemd", *wait)
+        assert (code, said) == (3, "it has not ended yet: unknown, nothing waits for the hub\n")
+        assert control.read_stopped(data) is not None
+        assert tools.read_text() == ""
+    ends = threading.Timer(0.5, lock.__exit__, (None, None, None))
+    ends.start()
+    try:
+        assert rmm(config, how, "--kind", "systemd")[0] == 0
+    finally:
+        ends.join()
+    assert "rmm-site.service" in tools.read_text()
+    assert control.read_stopped(data) is None
 
 
 def test_a_folder_of_no_collector_is_left_alone(tmp_path: Path) -> None:

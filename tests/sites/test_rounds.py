@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -133,6 +134,62 @@ async def test_a_new_database_counts_from_one_again_and_a_clock_may_be_set_back(
         path.unlink()
     await round_of("e")
     assert sorted(hub.heard) == ["a", "b", "c", "d", "e"]
+
+
+async def test_what_is_done_while_no_collector_runs_is_handed_on_where_nobody_had_done_anything(tmp_path: Path) -> None:
+    clock, hub = Time(), Hub()
+    async with started(tmp_path, clock) as (rounds, log):
+        await rounds.ended(lambda items: append(log, items), NOTHING, clock.now())
+    clock.at += timedelta(days=14)
+    await done(tmp_path, clock.now(), "first")
+    clock.at += timedelta(days=3)
+    async with started(tmp_path, clock) as (rounds, log):
+        await rounds.ended(lambda items: append(log, items), NOTHING, clock.now())
+        await hub.commit(log, clock.now())
+    assert hub.heard == ["first"]
+
+
+async def test_a_clock_that_was_ahead_at_the_first_start_hides_nothing(tmp_path: Path) -> None:
+    clock, hub = Time(), Hub()
+    clock.at += timedelta(days=3650)
+    async with started(tmp_path, clock):
+        pass
+    clock.at = START
+    await done(tmp_path, clock.now(), "first")
+    async with started(tmp_path, clock) as (rounds, log):
+        await rounds.ended(lambda items: append(log, items), NOTHING, clock.now())
+        await hub.commit(log, clock.now())
+    assert hub.heard == ["first"]
+
+
+async def test_of_a_database_that_is_restored_all_that_was_done_since_is_handed_on(tmp_path: Path) -> None:
+    clock, hub = Time(), Hub()
+
+    async def round_() -> None:
+        async with started(tmp_path, clock) as (rounds, log):
+            await rounds.ended(lambda items: append(log, items), NOTHING, clock.now())
+            await hub.commit(log, clock.now())
+        clock.at += timedelta(minutes=5)
+
+    await done(tmp_path, clock.now(), *(f"old {n}" for n in range(8)))
+    await round_()
+    backup = tmp_path / "backup"
+    backup.mkdir()
+    for path in tmp_path.glob("fleet.sqlite*"):
+        shutil.copy2(path, backup)
+    await done(tmp_path, clock.now(), "lost 9", "lost 10")
+    await round_()
+    for path in tmp_path.glob("fleet.sqlite*"):
+        path.unlink()
+    for path in backup.iterdir():
+        shutil.copy2(path, tmp_path)
+    await done(tmp_path, clock.now(), "new 9", "new 10", "new 11")
+    await round_()
+    await done(tmp_path, clock.now(), *(f"later {n}" for n in range(150)))
+    await round_()
+    assert hub.heard[:8] == [f"old {n}" for n in range(7, -1, -1)]
+    assert sorted(hub.heard[8:13]) == ["lost 10", "lost 9", "new 10", "new 11", "new 9"]
+    assert sorted(hub.heard[13:]) == sorted(f"later {n}" for n in range(150))
 
 
 async def test_what_could_not_be_kept_is_handed_on_with_the_next_round(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from random import randbytes
 from typing import Any
 
 import msgspec
@@ -16,11 +17,11 @@ from model_hub import COLLECTOR, HUB_KEY, SITE, SITE_KEY, START, Hub, Time, beat
 from rmm.bus.memory import MemoryBus
 from rmm.core.outgoing import glance
 from rmm.errors import BusError
-from rmm.model.envelope import Beat
+from rmm.model.envelope import Beat, Marks, Receipt
 from rmm.model.outgoing import ALERTS, METRICS, Item
 from rmm.model.settings import SiteSettings
 from rmm.site.forwarder import Forwarder
-from rmm.tiers.outgoing import OutgoingLog, open_outgoing, spooled_at
+from rmm.tiers.outgoing import MemoryShelf, OutgoingLog, in_memory, open_outgoing, spooled_at
 
 
 def item(data: bytes, grade: int = METRICS) -> Item:
@@ -58,6 +59,26 @@ async def test_what_is_new_is_committed_in_a_moment(tmp_path: Path) -> None:
     spooled = spooled_at(tmp_path, SITE)
     assert spooled is not None
     assert (spooled.entries, spooled.kept) == (0, 100)
+
+
+async def test_a_log_that_is_full_of_what_waited_in_a_spool_says_so_for_an_hour_from_now_on() -> None:
+    outgoing, clock = in_memory(MemoryShelf(), SiteSettings(spool_gb=20e-6)), Time()
+    await outgoing.start()
+    forwarder = Forwarder(
+        MemoryBus(), outgoing, site=SITE, collector=COLLECTOR, sign=SITE_KEY.sign, verify=HUB_KEY.verify, clock=clock,
+        settings=SiteSettings(), describe=beat,
+    )  # fmt: skip
+    clock.move(hours=3)
+    await forwarder.append([Item(id=f"o{n}", body=randbytes(800), at=START) for n in range(60)])
+    assert outgoing.books.full_at == clock.now()
+    (epoch,) = outgoing.books.names.values()
+    receipt = Receipt(site=SITE, hub="h1", number=1, at=START, marks={epoch: Marks(60)})
+    await outgoing.cover(receipt)
+    for minutes, told in ((30, 1), (31, 0)):
+        clock.move(minutes=minutes)
+        await outgoing.tend(clock.now())
+        assert len((await outgoing.spooled()).problems) == told
+    await outgoing.aclose()
 
 
 class Flaky:

@@ -53,9 +53,9 @@ class OutgoingLog:
         self._log = await self._in_thread(self._make)
         self.opened += 1
 
-    async def append(self, items: Sequence[Item]) -> list[Row]:
+    async def append(self, items: Sequence[Item], now: datetime | None = None) -> list[Row]:
         """See `Log.append`."""
-        return await self._run(lambda one: one.append(items))
+        return await self._run(lambda one: one.append(items, now))
 
     async def rows(self, after: int, most: int, *, graded: bool = False) -> list[Row]:
         """See `Log.rows`."""

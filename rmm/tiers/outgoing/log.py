@@ -58,9 +58,10 @@ class Log:
         """The place of the newest entry."""
         return place(self._books.epoch, self._books.last.get(self._books.epoch, 0))
 
-    def append(self, items: Sequence[Item]) -> list[Row]:
+    def append(self, items: Sequence[Item], now: datetime | None = None) -> list[Row]:
         """Durable on return; what is kept already by its id is passed over. Returns what is new.
 
+        What waited in a spool may be older than `now`, by which the log is full; without one it is the newest item.
         Raises TierError, and then nothing of it is promised.
         """
         entries = [stored_of(item) for item in items]
@@ -86,7 +87,7 @@ class Log:
                     bytes=books.bytes + size,
                     dropped=books.dropped + given_up,
                 )
-                books = self._in_bounds(books, max(item.at for item in items))
+                books = self._in_bounds(books, now or max(item.at for item in items))
                 self._shelf.save(books)
         before, self._books, self._saved = self._books, books, books
         self._tell(before)
