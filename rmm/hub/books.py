@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ import msgspec
 
 from rmm.core.fences import Fences
 from rmm.core.marks import added, covers, gaps
+from rmm.errors import EnvelopeError
 from rmm.hub.folding import Folding
 from rmm.model.envelope import Entry, Marks, Span
 from rmm.model.incident import Act
@@ -27,6 +28,8 @@ from rmm.tiers.fleet_sqlite.sites import RECENT, SiteStore
 MOST_SETTLED = 100_000  # epochs of a site, of which nothing came for RECENT, that the database remembers
 MOST_EPOCHS = 1000  # of a site, in a receipt
 MOST_WANTED = 64  # gaps of an epoch, in a receipt
+MOST_SPANS, MOST_GAPS = 16_384, 4096  # of all epochs in a receipt: at 19 bytes each they are three quarters of it
+EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)  # of what is taken
 
 HUB = "hub"  # who, in the audit log
 REFUSED = "refused"
@@ -98,14 +101,28 @@ class Books:
         return bool(self._marks.get(site))
 
     def marks(self, site: str) -> dict[str, Marks]:
-        """What is committed of each epoch, of the newest ones."""
+        """What is committed of each epoch, of the newest ones.
+
+        Spans beyond MOST_SPANS are left out, the newest epoch's last: what they cover comes again, and is known.
+        """
         epochs = self._marks.get(site, {})
-        return {epoch: epochs[epoch].marks for epoch in list(epochs)[-MOST_EPOCHS:]}
+        left, found = MOST_SPANS, {}
+        for epoch in list(epochs)[: -MOST_EPOCHS - 1 : -1]:
+            marks = epochs[epoch].marks
+            if len(marks.above) > left:
+                marks = Marks(marks.high, marks.above[:left])
+            left -= len(marks.above)
+            found[epoch] = marks
+        return dict(reversed(found.items()))
 
     def wanted(self, site: str) -> dict[str, tuple[Span, ...]]:
         """The gaps of these epochs, oldest first."""
-        found = {epoch: tuple(islice(gaps(marks), MOST_WANTED)) for epoch, marks in self.marks(site).items()}
-        return {epoch: spans for epoch, spans in found.items() if spans}
+        left, found = MOST_GAPS, {}
+        for epoch, marks in reversed(self.marks(site).items()):
+            if spans := tuple(islice(gaps(marks), min(left, MOST_WANTED))):
+                left -= len(spans)
+                found[epoch] = spans
+        return dict(reversed(found.items()))
 
     def refused(self, site: str) -> Mapping[str, int]:
         """Reason -> how often."""
@@ -157,6 +174,12 @@ class Books:
         await database.add_refused(Refused(*place, now, count) for place, count in self._counted.items())
         await store.add_acts(acts)
 
+    def give_up(self) -> None:
+        """What would be written beside entries is not: it may be what cannot be written."""
+        self._fences.written(len(self._fences.moved), len(self._fences.dropped))
+        self._uncounted.clear()
+        self._acts.clear()
+
     def committed(self) -> None:
         """The transaction of the last `commit` is durable."""
         self._put(self._fresh)
@@ -194,12 +217,19 @@ def _with(marks: Marks, spans: list[Span]) -> Marks:
 _act = msgspec.json.Decoder(Act).decode
 
 
+def check_time(at: datetime) -> None:
+    """EnvelopeError for a time that nothing can be of: with one at the end of the calendar no computing is safe."""
+    if at.tzinfo is None or not EARLIEST <= at <= LATEST:
+        raise EnvelopeError(f"a time that is none: {at}", code="entry.format")
+
+
 def act_of(site: str, entry: Entry) -> Act:
     """What somebody did at a site, as the hub's audit log has it: it concerns no alert of the hub.
 
-    Raises msgspec.MsgspecError.
+    Raises msgspec.MsgspecError, and EnvelopeError for a time at which nobody can have done anything.
     """
     one = _act(entry.body)
+    check_time(one.at)
     return Act(
         at=one.at, who=f"{one.who[:100]} at {site}", what=f"{one.what[:40]} (site)", reason=one.reason[:500],
         detail=" ".join(filter(None, (one.key[:300], one.detail[:500]))),

@@ -17,7 +17,7 @@ import contextlib
 import logging
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import NamedTuple
 
 import msgspec
@@ -25,13 +25,14 @@ import msgspec
 from rmm.bus.subjects import UP, site_of
 from rmm.core.share import Shares
 from rmm.errors import BusError, EnvelopeError, LeaseLost, RmmError, TierError
-from rmm.hub.books import Books, Numbered, act_of
+from rmm.hub.books import Books, Numbered, act_of, check_time
 from rmm.hub.folding import Folding
 from rmm.hub.history import History, Item
 from rmm.model.envelope import AUDIT, OBSERVATION, ROUND, Entry, Envelope, RoundEnd
 from rmm.model.observation import Fault, Observation, decode_observation
 from rmm.ports import Bus, Clock, Delivery
 from rmm.tiers.fleet_sqlite import FleetStore
+from rmm.tiers.fleet_sqlite.database import UNFIT
 
 log = logging.getLogger(__name__)
 
@@ -44,10 +45,14 @@ REFUSAL_COST = 10  # observations that an envelope counts as which is refused
 UNKNOWN = "unknown"  # whoever speaks for a site that there is not
 MOST_UNLISTED = 1000  # endpoints of a site that the configuration does not list
 MOST_FAULTS = 16
-RECENT = timedelta(minutes=15)  # the end of a round that is older says nothing of now
-EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+FRESH = timedelta(minutes=15)  # the end of a round that is older says nothing of now
+MOST_SHARDS = 4096  # of a site, as the configuration may have it
+MOST_NUMBER = (1 << 63) - 1  # that a database can keep
+LONGEST_S = 1e9  # of a poll
 
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+_LONG = re.compile(rb"[0-9]{19}")  # a number that may be larger than any that is encoded
+_pack = msgspec.msgpack.Encoder().encode
 _round_end = msgspec.json.Decoder(RoundEnd).decode
 
 
@@ -202,19 +207,24 @@ class Ingest:
             if entry.kind == AUDIT:
                 return Work(Numbered(site, epoch, entry, act_of(site, entry)))
             if entry.kind == ROUND:
-                return Work(Numbered(site, epoch, entry), end=_round_end(entry.body))
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+                end = _round_end(entry.body)
+                check_time(end.began)
+                check_time(end.ended)
+                return Work(Numbered(site, epoch, entry), end=end)
+        except (msgspec.MsgspecError, ValueError, TypeError, ArithmeticError, RecursionError) as error:
             raise EnvelopeError(f"a {entry.kind} that cannot be read: {error}", code="entry.format") from error
         return Work(Numbered(site, epoch, entry))
 
     def _observed(self, envelope: Envelope, entry: Entry) -> Work:
         site, epoch = envelope.site, envelope.epoch
+        check_time(entry.at)
+        if entry.shard >= MOST_SHARDS or entry.fence > MOST_NUMBER:
+            raise EnvelopeError(f"shard {entry.shard}, lease {entry.fence}", code="entry.format")
+        one = decode_observation(entry.body)
+        _check_numbers(one, entry.body)
         if self._books.is_stale(site, envelope.collector, entry):
             text = f"shard {entry.shard} was polled under lease {entry.fence}, which was over"
             raise EnvelopeError(text, code="lease.stale")
-        one = decode_observation(entry.body)
-        if one.observed_at.tzinfo is None or not EARLIEST <= one.observed_at <= LATEST:
-            raise EnvelopeError(f"an observation at {one.observed_at}", code="entry.format")
         if one.site != site or self._place.owners.get(one.endpoint, site) != site:
             raise EnvelopeError(f"an observation of another site's endpoint {one.endpoint[:64]!r}", code="entry.site")
         if one.endpoint not in self._place.owners:
@@ -226,7 +236,7 @@ class Ingest:
         return Work(Numbered(site, epoch, entry), one, entry.body)
 
     def _round_over(self, site: str, end: RoundEnd) -> None:
-        if self._clock.now() - end.ended > RECENT:
+        if self._clock.now() - end.ended > FRESH:
             return
         faults = (Fault(*(part[:500] for part in one)) for one in end.faults[:MOST_FAULTS])
         self.ended[site] = (*self.ended.get(site, ()), *faults)[-MOST_FAULTS:]
@@ -287,21 +297,45 @@ class Ingest:
 
         try:
             await self._coordinator.take([one.observation for one in work if one.observation is not None], within)
-        except RmmError:
-            raise
-        except Exception as error:  # a defect of ours; one observation must not keep all sites from being heard
-            if len(work) > 1:
-                half = len(work) // 2
-                await self._fold(work[:half])
-                await self._fold(work[half:])
-                return
-            if not work or work[0].observation is None:
+        except Exception as error:  # a defect of ours; one entry must not keep all sites from being heard
+            if isinstance(error, RmmError) and error.code != UNFIT:
                 raise
-            log.exception("observation %s cannot be folded", work[0].observation.id)
-            self._refuse(work[0].numbered.site, "internal", f"an observation that cannot be folded: {error}")
-            await self._fold([work[0]._replace(observation=None)])
+            failure = error
+        else:
+            self._books.committed()
             return
-        self._books.committed()
+        await self._fold_less(work, failure)
+
+    async def _fold_less(self, work: Sequence[Work], failure: Exception) -> None:
+        """The same with less: in halves; of one entry without what is in it; at last nothing of it."""
+        if len(work) > 1:
+            half = len(work) // 2
+            await self._fold(work[:half])
+            await self._fold(work[half:])
+            return
+        where = "what was refused of sites"
+        if work:
+            (one,) = work
+            site = one.numbered.site
+            where = f"entry {one.numbered.entry.seq} of site {site}"
+            self._shares.spend(site, REFUSAL_COST, asyncio.get_running_loop().time())
+            if one.observation is not None or one.numbered.act is not None:
+                log.error("%s cannot be stored", where, exc_info=failure)
+                self._refuse(site, "internal", f"an entry that cannot be stored: {failure}")
+                await self._fold([one._replace(numbered=one.numbered._replace(act=None), observation=None)])
+                return
+        # Not even the number of an entry: it comes again, which keeps no other one from coming.
+        log.error("%s cannot be stored at all", where, exc_info=failure)
+        self._books.give_up()
+
+
+def _check_numbers(one: Observation, body: bytes) -> None:
+    """EnvelopeError or OverflowError for what no poll can have; JSON has numbers of any size."""
+    check_time(one.observed_at)
+    if _LONG.search(body):
+        _pack(one)  # as what rules remember is
+    if not (0 <= one.shard < MOST_SHARDS and 0 <= one.seq <= MOST_NUMBER and 0 <= one.duration_s <= LONGEST_S):
+        raise EnvelopeError("an observation with numbers that are none", code="entry.format")
 
 
 class _Feed:
