@@ -25,7 +25,7 @@ import msgspec
 from rmm.bus.subjects import UP, site_of
 from rmm.core.share import Shares
 from rmm.errors import BusError, EnvelopeError, LeaseLost, RmmError, TierError
-from rmm.hub.books import Books, Numbered, act_of, check_time
+from rmm.hub.books import Books, Epoch, Numbered, act_of, check_time
 from rmm.hub.folding import Folding
 from rmm.hub.history import History, Item
 from rmm.model.envelope import AUDIT, OBSERVATION, ROUND, Entry, Envelope, RoundEnd
@@ -139,9 +139,8 @@ class Ingest:
         """Deliveries of several sites, each of them in order; on return they are acknowledged or put off."""
         now = asyncio.get_running_loop().time()
         done: list[Delivery] = []
-        work: list[Work] = []
-        size = 0
-        seen: set[tuple[str, str, int]] = set()
+        envelopes: list[Envelope] = []
+        entries = size = 0
         for delivery in batch:
             site = site_of(delivery.subject)
             payer = site if site in self._place.sites else UNKNOWN
@@ -157,18 +156,24 @@ class Ingest:
                 continue
             bytes_in = sum(len(entry.body) for entry in envelope.entries)
             self._shares.spend(payer, max(len(envelope.entries), bytes_in / ENTRY_BYTES), now)
-            size += bytes_in
-            await self._recall(envelope.site, envelope.epoch)
-            work += self._news(envelope, seen)
-            if len(work) >= MOST_ENTRIES or size >= MOST_WORK:
-                await self._committed(work)
-                work, size = [], 0
-        if work or self._books.unwritten:
-            await self._committed(work)
+            envelopes.append(envelope)
+            entries, size = entries + len(envelope.entries), size + bytes_in
+            if entries >= MOST_ENTRIES or size >= MOST_WORK:
+                await self._take(envelopes)
+                envelopes, entries, size = [], 0, 0
+        await self._take(envelopes)
         self._on_taken({site_of(delivery.subject) for delivery in done})
         for delivery in done:
             with contextlib.suppress(BusError):  # it comes again, and the marks know it
                 await delivery.ack()
+
+    async def _take(self, envelopes: Sequence[Envelope]) -> None:
+        """What is news in them, durable on return; and what was refused."""
+        await self._recall({(one.site, one.epoch): None for one in envelopes})
+        seen: set[tuple[str, str, int]] = set()
+        work = [one for envelope in envelopes for one in self._news(envelope, seen)]
+        if work or self._books.unwritten:
+            await self._committed(work)
 
     def _opened(self, site: str, data: bytes) -> Envelope | None:
         try:
@@ -241,13 +246,13 @@ class Ingest:
         faults = (Fault(*(part[:500] for part in one)) for one in end.faults[:MOST_FAULTS])
         self.ended[site] = (*self.ended.get(site, ()), *faults)[-MOST_FAULTS:]
 
-    async def _recall(self, site: str, epoch: str) -> None:
-        """What is committed of an epoch is known on return, also of one that was long forgotten."""
-        if self._books.holds(site, epoch):
+    async def _recall(self, epochs: Collection[Epoch]) -> None:
+        """What is committed of these is known on return, also of those that were long forgotten."""
+        if all(self._books.holds(*one) for one in epochs):
             return
 
         async def within(store: FleetStore) -> None:
-            await self._books.recall(store, site, epoch, self._clock.now())
+            await self._books.recall(store, epochs, self._clock.now())
 
         await self._patiently(lambda: self._coordinator.change(lambda _: (), within))
 
