@@ -14,7 +14,7 @@ from rmm.core.measures import Context, slot_of
 from rmm.core.peers import Peers
 from rmm.core.rulebook import Rulebook, RuleSet
 from rmm.model.observation import Observation
-from rmm.model.rule import ABSENCE, FLEET, Alert, Rule
+from rmm.model.rule import FLEET, Alert, Rule
 from rmm.tiers.fleet_sqlite import FleetStore
 from rmm.tiers.fleet_sqlite.remembered import Memory, Remembered
 
@@ -25,6 +25,8 @@ SEEN = "@seen"  # slot of the newest evaluated observations, as microseconds: wh
 MOST_SEEN = 64  # per endpoint
 MOST_LATE = 4096  # observations that are kept per endpoint
 MOST_REPLAYED = 20_000  # in one round; the rest waits for the next
+SOON, SILENT = timedelta(minutes=1), timedelta(minutes=15)  # nobody is looked at before, everybody after that
+AT_ONCE = 256  # silent endpoints whose memories are held together
 KEEP_LATE = timedelta(days=2)  # after its arrival: so long a time line may still be completed
 
 Live = Mapping[str, Mapping[str, Alert]]  # endpoint -> key -> alert
@@ -143,11 +145,26 @@ class Evaluation:
         return written, earlier
 
     async def silences(self, live: Live, listed: Collection[str], now: datetime) -> list[Change]:
-        """What rules of absence say of endpoints that were not observed lately, as of now."""
-        if not any(rule.measure == ABSENCE for rule in self.book.rules.values()):
+        """What rules of absence say of endpoints that were not observed lately, as of now.
+
+        This is asked every few seconds, in the writer's turn, so what is between two polls is not looked at: of an
+        endpoint that is silent for less than the lowest threshold only what was missing before can be told, and that
+        is told by the next poll, or SILENT after the last one.
+        """
+        soonest = self.book.soonest
+        if soonest is None:
             return []
-        silent = [row for row in await self._store.silent(now - timedelta(minutes=1)) if row[0] in listed]
-        seen = [(_nothing(*row[:3], now), row[3]) for row in silent]
+        since = now - min(max(timedelta(seconds=soonest), SOON), SILENT)
+        silent = await self._store.silent(since)
+        seen = [(_nothing(*row[:3], now), row[3]) for row in silent if row[0] in listed]
+        seen = [(one, os) for one, os in seen if self.rules_of(one, os).absence]
+        changes: list[Change] = []
+        for first in range(0, len(seen), AT_ONCE):
+            changes += await self._missing(seen[first : first + AT_ONCE], live)
+        return changes
+
+    async def _missing(self, seen: Sequence[tuple[Observation, str]], live: Live) -> list[Change]:
+        """The same of these endpoints; of their memories those stay loaded that have changed."""
         await self.load([one for one, _ in seen])
         changes: list[Change] = []
         for one, os in seen:
@@ -160,6 +177,8 @@ class Evaluation:
             changes += absences(one, live.get(one.endpoint, {}), own, self._keys, context)
             if context.changed:
                 self._changed.add(one.endpoint)
+            elif one.endpoint not in self._changed:
+                del self._memories[one.endpoint]
         return changes
 
 

@@ -131,6 +131,15 @@ class Rulebook:
         self._of: dict[tuple[str, str, str, str], RuleSet] = {}
         self._compiled: dict[bytes, Compiled] = {}
 
+    @property
+    def soonest(self) -> float | None:
+        """Seconds of the lowest threshold that any rule of absence has anywhere; None without such a rule."""
+        own: list[Rule | Override] = [rule for rule in self.rules.values() if rule.measure == ABSENCE]
+        ids = [rule.id for rule in self.rules.values() if rule.measure == ABSENCE]
+        own += [one for one in self._overrides if any(like(one.rule, rule) for rule in ids)]
+        found = [value for one in own for value in (one.warning, one.critical)]
+        return min((float(one) for one in found if isinstance(one, int | float)), default=None)
+
     def place(self, endpoint: str, name: str = "", site: str = "", os: str = "") -> Place:
         """Where an endpoint stands; one that is not on the list has neither group nor tags."""
         known = self._endpoints.get(endpoint)

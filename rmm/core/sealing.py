@@ -186,7 +186,7 @@ def _decoded(decode: Callable[[bytes], T], data: bytes, *, versioned: bool = Tru
             if not SCHEMA - SKEW <= schema <= SCHEMA + SKEW:
                 raise EnvelopeError(f"schema {schema}, this rmm has {SCHEMA}", code="envelope.schema")
         return decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, ValueError, OverflowError, RecursionError) as error:  # of a year 10000, say
         raise EnvelopeError(f"cannot be read: {error}") from error
 
 

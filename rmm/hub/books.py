@@ -2,14 +2,15 @@
 
 The database has the numbers of an epoch for as long as there is room for its row, so that what somebody has recorded
 is known whenever it is sent again. No age is looked at: clocks of sites may be wrong by years, and a site that was
-away for longer than anything is kept has to be heard. In memory, and in receipts, is what grew within RECENT.
+away for longer than anything is kept has to be heard. In memory, and in receipts, is what grew within RECENT, and of
+that the newest: a site may make up as many epochs as it likes.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ import msgspec
 
 from rmm.core.fences import Fences
 from rmm.core.marks import added, covers, gaps
+from rmm.errors import EnvelopeError
 from rmm.hub.folding import Folding
 from rmm.model.envelope import Entry, Marks, Span
 from rmm.model.incident import Act
@@ -24,9 +26,11 @@ from rmm.model.sites import EpochMarks, Refused
 from rmm.tiers.fleet_sqlite import FleetStore
 from rmm.tiers.fleet_sqlite.sites import RECENT, SiteStore
 
-MOST_SETTLED = 100_000  # epochs of a site, of which nothing came for RECENT, that the database remembers
-MOST_EPOCHS = 1000  # of a site, in a receipt
+MOST_KEPT = 100_000  # epochs of a site that the database remembers
+MOST_EPOCHS = 1000  # of a site, in memory and in a receipt
 MOST_WANTED = 64  # gaps of an epoch, in a receipt
+MOST_SPANS, MOST_GAPS = 16_384, 4096  # of all epochs in a receipt: at 19 bytes each they are three quarters of it
+EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)  # of what is taken
 
 HUB = "hub"  # who, in the audit log
 REFUSED = "refused"
@@ -63,6 +67,7 @@ class Books:
         """What the database has. Inside a transaction."""
         database = SiteStore(store)
         self._put(await database.marks(sites, now - RECENT))
+        self._trim()
         self._fences = Fences(await database.fences())
         for one in await database.refused():
             self._refused.setdefault(one.site, Counter())[one.reason] = one.number
@@ -74,19 +79,30 @@ class Books:
             epochs[one.epoch] = one
             self._new.discard((one.site, one.epoch))
 
+    def _trim(self) -> None:
+        for site, epochs in self._marks.items():
+            if len(epochs) > MOST_EPOCHS:
+                self._marks[site] = dict(list(epochs.items())[-MOST_EPOCHS:])
+
     def holds(self, site: str, epoch: str) -> bool:
         """Whether it is known what is committed of an epoch; if not, `recall` it before `has` is asked."""
         return epoch in self._marks.get(site, {}) or (site, epoch) in self._new
 
-    async def recall(self, store: FleetStore, site: str, epoch: str, now: datetime) -> None:
-        """What the database has of an epoch of which nothing came for long, if it is not a new one.
+    async def recall(self, store: FleetStore, epochs: Iterable[Epoch], now: datetime) -> None:
+        """What the database has of those of which nothing came for long; of new ones it is known that it has nothing.
 
-        Inside a transaction. It counts as recent then: its site is told of it, and sends nothing in vain.
+        Inside a transaction. They count as recent then: their site is told of them, and sends nothing in vain. All of
+        these are held until others are recalled or something is committed.
         """
-        found = await SiteStore(store).marks_of([(site, epoch)])
+        held = [one for one in epochs if self.holds(*one)]
+        unknown = set(epochs) - {*held}
+        found = await SiteStore(store).marks_of(unknown)
+        for site, epoch in held:
+            if (known := self._marks.get(site, {}).get(epoch)) is not None:
+                self._put([known])  # again, as the newest
+        self._trim()
         self._put(msgspec.structs.replace(one, at=now) for one in found)
-        if not found:
-            self._new.add((site, epoch))
+        self._new = self._new.intersection(held) | (unknown - {(one.site, one.epoch) for one in found})
 
     def has(self, site: str, epoch: str, number: int) -> bool:
         """Whether the entry of this number is committed."""
@@ -98,14 +114,28 @@ class Books:
         return bool(self._marks.get(site))
 
     def marks(self, site: str) -> dict[str, Marks]:
-        """What is committed of each epoch, of the newest ones."""
+        """What is committed of each epoch, of the newest ones.
+
+        Spans beyond MOST_SPANS are left out, the newest epoch's last: what they cover comes again, and is known.
+        """
         epochs = self._marks.get(site, {})
-        return {epoch: epochs[epoch].marks for epoch in list(epochs)[-MOST_EPOCHS:]}
+        left, found = MOST_SPANS, {}
+        for epoch in list(epochs)[: -MOST_EPOCHS - 1 : -1]:
+            marks = epochs[epoch].marks
+            if len(marks.above) > left:
+                marks = Marks(marks.high, marks.above[:left])
+            left -= len(marks.above)
+            found[epoch] = marks
+        return dict(reversed(found.items()))
 
     def wanted(self, site: str) -> dict[str, tuple[Span, ...]]:
         """The gaps of these epochs, oldest first."""
-        found = {epoch: tuple(islice(gaps(marks), MOST_WANTED)) for epoch, marks in self.marks(site).items()}
-        return {epoch: spans for epoch, spans in found.items() if spans}
+        left, found = MOST_GAPS, {}
+        for epoch, marks in reversed(self.marks(site).items()):
+            if spans := tuple(islice(gaps(marks), min(left, MOST_WANTED))):
+                left -= len(spans)
+                found[epoch] = spans
+        return dict(reversed(found.items()))
 
     def refused(self, site: str) -> Mapping[str, int]:
         """Reason -> how often."""
@@ -157,9 +187,16 @@ class Books:
         await database.add_refused(Refused(*place, now, count) for place, count in self._counted.items())
         await store.add_acts(acts)
 
+    def give_up(self) -> None:
+        """What would be written beside entries is not: it may be what cannot be written."""
+        self._fences.written(len(self._fences.moved), len(self._fences.dropped))
+        self._uncounted.clear()
+        self._acts.clear()
+
     def committed(self) -> None:
         """The transaction of the last `commit` is durable."""
         self._put(self._fresh)
+        self._trim()
         self._uncounted -= self._counted
         del self._acts[: self._acted]
         self._fences.written(*self._fenced)
@@ -173,7 +210,7 @@ class Books:
 
     async def forget(self, store: FleetStore, now: datetime) -> None:
         """Put epochs of which nothing came for RECENT out of mind; `recall` brings them back. Inside a transaction."""
-        await SiteStore(store).trim_marks(self._marks, now - RECENT, MOST_SETTLED)
+        await SiteStore(store).trim_marks(self._marks, MOST_KEPT)
         for site, epochs in self._marks.items():
             self._marks[site] = {name: one for name, one in epochs.items() if one.at >= now - RECENT}
 
@@ -194,12 +231,19 @@ def _with(marks: Marks, spans: list[Span]) -> Marks:
 _act = msgspec.json.Decoder(Act).decode
 
 
+def check_time(at: datetime) -> None:
+    """EnvelopeError for a time that nothing can be of: with one at the end of the calendar no computing is safe."""
+    if at.tzinfo is None or not EARLIEST <= at <= LATEST:
+        raise EnvelopeError(f"a time that is none: {at}", code="entry.format")
+
+
 def act_of(site: str, entry: Entry) -> Act:
     """What somebody did at a site, as the hub's audit log has it: it concerns no alert of the hub.
 
-    Raises msgspec.MsgspecError.
+    Raises msgspec.MsgspecError, and EnvelopeError for a time at which nobody can have done anything.
     """
     one = _act(entry.body)
+    check_time(one.at)
     return Act(
         at=one.at, who=f"{one.who[:100]} at {site}", what=f"{one.what[:40]} (site)", reason=one.reason[:500],
         detail=" ".join(filter(None, (one.key[:300], one.detail[:500]))),

@@ -187,7 +187,8 @@ class History:
             if not done:
                 inbox.count, inbox.bytes, inbox.since = inbox.count + count, inbox.bytes + size, since
         if done and not inbox.count and any(inbox.folder.glob("*.spool")):
-            inbox.count = 1  # or more, which were on their way when the mark was set
+            # Or more, which were on their way when the mark was set: they came just now.
+            inbox.count, inbox.since = 1, asyncio.get_running_loop().time()
         if done and not inbox.count:
             del self._inboxes[inbox.folder]
             await inbox.close()

@@ -17,7 +17,7 @@ import contextlib
 import logging
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import NamedTuple
 
 import msgspec
@@ -25,13 +25,14 @@ import msgspec
 from rmm.bus.subjects import UP, site_of
 from rmm.core.share import Shares
 from rmm.errors import BusError, EnvelopeError, LeaseLost, RmmError, TierError
-from rmm.hub.books import Books, Numbered, act_of
+from rmm.hub.books import Books, Epoch, Numbered, act_of, check_time
 from rmm.hub.folding import Folding
 from rmm.hub.history import History, Item
 from rmm.model.envelope import AUDIT, OBSERVATION, ROUND, Entry, Envelope, RoundEnd
 from rmm.model.observation import Fault, Observation, decode_observation
 from rmm.ports import Bus, Clock, Delivery
 from rmm.tiers.fleet_sqlite import FleetStore
+from rmm.tiers.fleet_sqlite.database import UNFIT
 
 log = logging.getLogger(__name__)
 
@@ -44,10 +45,14 @@ REFUSAL_COST = 10  # observations that an envelope counts as which is refused
 UNKNOWN = "unknown"  # whoever speaks for a site that there is not
 MOST_UNLISTED = 1000  # endpoints of a site that the configuration does not list
 MOST_FAULTS = 16
-RECENT = timedelta(minutes=15)  # the end of a round that is older says nothing of now
-EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+FRESH = timedelta(minutes=15)  # the end of a round that is older says nothing of now
+MOST_SHARDS = 4096  # of a site, as the configuration may have it
+MOST_NUMBER = (1 << 63) - 1  # that a database can keep
+LONGEST_S = 1e9  # of a poll
 
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+_LONG = re.compile(rb"[0-9]{19}")  # a number that may be larger than any that is encoded
+_pack = msgspec.msgpack.Encoder().encode
 _round_end = msgspec.json.Decoder(RoundEnd).decode
 
 
@@ -134,9 +139,8 @@ class Ingest:
         """Deliveries of several sites, each of them in order; on return they are acknowledged or put off."""
         now = asyncio.get_running_loop().time()
         done: list[Delivery] = []
-        work: list[Work] = []
-        size = 0
-        seen: set[tuple[str, str, int]] = set()
+        envelopes: list[Envelope] = []
+        entries = size = 0
         for delivery in batch:
             site = site_of(delivery.subject)
             payer = site if site in self._place.sites else UNKNOWN
@@ -152,18 +156,24 @@ class Ingest:
                 continue
             bytes_in = sum(len(entry.body) for entry in envelope.entries)
             self._shares.spend(payer, max(len(envelope.entries), bytes_in / ENTRY_BYTES), now)
-            size += bytes_in
-            await self._recall(envelope.site, envelope.epoch)
-            work += self._news(envelope, seen)
-            if len(work) >= MOST_ENTRIES or size >= MOST_WORK:
-                await self._committed(work)
-                work, size = [], 0
-        if work or self._books.unwritten:
-            await self._committed(work)
+            envelopes.append(envelope)
+            entries, size = entries + len(envelope.entries), size + bytes_in
+            if entries >= MOST_ENTRIES or size >= MOST_WORK:
+                await self._take(envelopes)
+                envelopes, entries, size = [], 0, 0
+        await self._take(envelopes)
         self._on_taken({site_of(delivery.subject) for delivery in done})
         for delivery in done:
             with contextlib.suppress(BusError):  # it comes again, and the marks know it
                 await delivery.ack()
+
+    async def _take(self, envelopes: Sequence[Envelope]) -> None:
+        """What is news in them, durable on return; and what was refused."""
+        await self._recall({(one.site, one.epoch): None for one in envelopes})
+        seen: set[tuple[str, str, int]] = set()
+        work = [one for envelope in envelopes for one in self._news(envelope, seen)]
+        if work or self._books.unwritten:
+            await self._committed(work)
 
     def _opened(self, site: str, data: bytes) -> Envelope | None:
         try:
@@ -202,19 +212,24 @@ class Ingest:
             if entry.kind == AUDIT:
                 return Work(Numbered(site, epoch, entry, act_of(site, entry)))
             if entry.kind == ROUND:
-                return Work(Numbered(site, epoch, entry), end=_round_end(entry.body))
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+                end = _round_end(entry.body)
+                check_time(end.began)
+                check_time(end.ended)
+                return Work(Numbered(site, epoch, entry), end=end)
+        except (msgspec.MsgspecError, ValueError, TypeError, ArithmeticError, RecursionError) as error:
             raise EnvelopeError(f"a {entry.kind} that cannot be read: {error}", code="entry.format") from error
         return Work(Numbered(site, epoch, entry))
 
     def _observed(self, envelope: Envelope, entry: Entry) -> Work:
         site, epoch = envelope.site, envelope.epoch
+        check_time(entry.at)
+        if entry.shard >= MOST_SHARDS or entry.fence > MOST_NUMBER:
+            raise EnvelopeError(f"shard {entry.shard}, lease {entry.fence}", code="entry.format")
+        one = decode_observation(entry.body)
+        _check_numbers(one, entry.body)
         if self._books.is_stale(site, envelope.collector, entry):
             text = f"shard {entry.shard} was polled under lease {entry.fence}, which was over"
             raise EnvelopeError(text, code="lease.stale")
-        one = decode_observation(entry.body)
-        if one.observed_at.tzinfo is None or not EARLIEST <= one.observed_at <= LATEST:
-            raise EnvelopeError(f"an observation at {one.observed_at}", code="entry.format")
         if one.site != site or self._place.owners.get(one.endpoint, site) != site:
             raise EnvelopeError(f"an observation of another site's endpoint {one.endpoint[:64]!r}", code="entry.site")
         if one.endpoint not in self._place.owners:
@@ -226,18 +241,18 @@ class Ingest:
         return Work(Numbered(site, epoch, entry), one, entry.body)
 
     def _round_over(self, site: str, end: RoundEnd) -> None:
-        if self._clock.now() - end.ended > RECENT:
+        if self._clock.now() - end.ended > FRESH:
             return
         faults = (Fault(*(part[:500] for part in one)) for one in end.faults[:MOST_FAULTS])
         self.ended[site] = (*self.ended.get(site, ()), *faults)[-MOST_FAULTS:]
 
-    async def _recall(self, site: str, epoch: str) -> None:
-        """What is committed of an epoch is known on return, also of one that was long forgotten."""
-        if self._books.holds(site, epoch):
+    async def _recall(self, epochs: Collection[Epoch]) -> None:
+        """What is committed of these is known on return, also of those that were long forgotten."""
+        if all(self._books.holds(*one) for one in epochs):
             return
 
         async def within(store: FleetStore) -> None:
-            await self._books.recall(store, site, epoch, self._clock.now())
+            await self._books.recall(store, epochs, self._clock.now())
 
         await self._patiently(lambda: self._coordinator.change(lambda _: (), within))
 
@@ -287,21 +302,45 @@ class Ingest:
 
         try:
             await self._coordinator.take([one.observation for one in work if one.observation is not None], within)
-        except RmmError:
-            raise
-        except Exception as error:  # a defect of ours; one observation must not keep all sites from being heard
-            if len(work) > 1:
-                half = len(work) // 2
-                await self._fold(work[:half])
-                await self._fold(work[half:])
-                return
-            if not work or work[0].observation is None:
+        except Exception as error:  # a defect of ours; one entry must not keep all sites from being heard
+            if isinstance(error, RmmError) and error.code != UNFIT:
                 raise
-            log.exception("observation %s cannot be folded", work[0].observation.id)
-            self._refuse(work[0].numbered.site, "internal", f"an observation that cannot be folded: {error}")
-            await self._fold([work[0]._replace(observation=None)])
+            failure = error
+        else:
+            self._books.committed()
             return
-        self._books.committed()
+        await self._fold_less(work, failure)
+
+    async def _fold_less(self, work: Sequence[Work], failure: Exception) -> None:
+        """The same with less: in halves; of one entry without what is in it; at last nothing of it."""
+        if len(work) > 1:
+            half = len(work) // 2
+            await self._fold(work[:half])
+            await self._fold(work[half:])
+            return
+        where = "what was refused of sites"
+        if work:
+            (one,) = work
+            site = one.numbered.site
+            where = f"entry {one.numbered.entry.seq} of site {site}"
+            self._shares.spend(site, REFUSAL_COST, asyncio.get_running_loop().time())
+            if one.observation is not None or one.numbered.act is not None:
+                log.error("%s cannot be stored", where, exc_info=failure)
+                self._refuse(site, "internal", f"an entry that cannot be stored: {failure}")
+                await self._fold([one._replace(numbered=one.numbered._replace(act=None), observation=None)])
+                return
+        # Not even the number of an entry: it comes again, which keeps no other one from coming.
+        log.error("%s cannot be stored at all", where, exc_info=failure)
+        self._books.give_up()
+
+
+def _check_numbers(one: Observation, body: bytes) -> None:
+    """EnvelopeError or OverflowError for what no poll can have; JSON has numbers of any size."""
+    check_time(one.observed_at)
+    if _LONG.search(body):
+        _pack(one)  # as what rules remember is
+    if not (0 <= one.shard < MOST_SHARDS and 0 <= one.seq <= MOST_NUMBER and 0 <= one.duration_s <= LONGEST_S):
+        raise EnvelopeError("an observation with numbers that are none", code="entry.format")
 
 
 class _Feed:

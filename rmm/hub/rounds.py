@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from rmm.errors import LeaseLost, TierError
 from rmm.hub.books import Books
@@ -13,6 +13,7 @@ from rmm.hub.ingest import Ingest
 from rmm.model.observation import Fault
 from rmm.ports import Clock
 from rmm.tiers.fleet_sqlite import FleetStore
+from rmm.tiers.fleet_sqlite.database import UNFIT
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +71,7 @@ class Rounds:
         ended = dict(self._ingest.ended)
         due = {site: self._known_faults(site, at) for site, since in self._waiting.items() if at - since > PATIENCE_S}
         if due := {**due, **ended}:
-            await self._coordinator.judge(due, self._listed)
+            await self._judge(due)
             for site, faults in ended.items():
                 self._faults[site] = at, faults
                 if self._ingest.ended.get(site) == faults:
@@ -86,6 +87,19 @@ class Rounds:
         if at - self._forgot >= FORGET_S:
             await self._coordinator.change(lambda _: (), self._forget)
             self._forgot = at
+
+    async def _judge(self, due: Mapping[str, Sequence[Fault]]) -> None:
+        """These sites; one of which something cannot be judged keeps no other one from it. TierError, LeaseLost."""
+        try:
+            await self._coordinator.judge(due, self._listed)
+        except Exception as error:
+            if isinstance(error, TierError | LeaseLost) and error.code != UNFIT:
+                raise
+            if len(due) > 1:
+                for site, faults in due.items():
+                    await self._judge({site: faults})
+                return
+            log.exception("site %s cannot be judged", *due)
 
     def _known_faults(self, site: str, at: float) -> Sequence[Fault]:
         """What the last round of a site found wrong with its collector: nothing says that it is over."""

@@ -36,7 +36,7 @@ FLEET = (
     Metric("rmm_site_collector_heard_timestamp_seconds", GAUGE, ("site", "collector"),
            "When the hub last heard of a site collector, by its own clock; of a hub", "fleet"),
     Metric("rmm_site_collector_lag_seconds", GAUGE, ("site", "collector"),
-           "For how long the oldest entry that a site collector has not handed over has waited", "fleet"),
+           "How old the oldest entry is that a site collector has not handed over", "fleet"),
     Metric("rmm_site_collector_spooled_entries", GAUGE, ("site", "collector"),
            "Entries of a site collector that the hub has not committed", "fleet"),
     Metric("rmm_site_collector_spooled_bytes", GAUGE, ("site", "collector"), "Their size", "fleet"),

@@ -39,7 +39,7 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     Attributes:
         seq: 1, 2, ... within the epoch, without gaps.
         kind: observation | audit | round | dropped; the hub keeps the number of a kind that it does not know.
-        at: when the site wrote it down, by its own clock.
+        at: when the site wrote it down, by its own clock; of an observation with a fence, when its poll was over.
         body: observation: as `encode_observation` has it. audit: an `Act`. round: a `RoundEnd`. dropped: nothing.
         shard: of an observation. fence: the revision of the lease under which it was polled; 0 where there is none.
         count: of dropped, how many numbers from `seq` on it stands for.
@@ -122,7 +122,7 @@ class Beat(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     bundle: str = ""  # version of the configuration that it runs
     spooled: int = 0  # entries that are not committed
     spool_bytes: int = 0
-    oldest: datetime | None = None  # when the oldest of them was written
+    oldest: datetime | None = None  # `Entry.at` of the oldest of them
     dropped: int = 0  # entries that were given up since the start
     spool_limit: int = 0  # bytes that may wait; 0: it does not say
     shards: tuple[int, ...] = ()  # that it holds

@@ -16,7 +16,7 @@ class Contact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         beat: what it said of itself.
         heard_at: when that arrived, by the hub's clock.
         offset_s: how far its clock is ahead of the hub's; negative: behind. The way here counts as well.
-        lag_s: for how long the oldest of what it has not handed over has waited, by its own clock.
+        lag_s: how old the oldest of what it has not handed over is, by its own clock: since its `Entry.at`.
         dropped_at: when it was last seen to have given up more than before.
     """
 

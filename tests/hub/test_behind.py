@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hubside import OWNERS, SITES, START, Time, observation, plan
@@ -64,3 +65,25 @@ async def test_who_appends_makes_room_for_history_that_is_behind(
                 await asyncio.sleep(0.01)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_what_came_while_history_was_written_has_not_waited_as_long(
+    tmp_path: Path, clock: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = encode_observation(observation("berlin", "berlin-1", START, 1))
+    async with History.open(tmp_path, plan(SITES, OWNERS, clock).keeping, _nobody) as one:
+        await one.append([Item("berlin", 0, record)])
+        (inbox,) = one._inboxes.values()
+        inbox.since -= 10 * history.BEHIND_S
+        assert one.behind
+
+        async def settled(*given: Any) -> bool:  # behind the mark comes what was on its way, and counted before
+            await inbox.spool.append(record)
+            done: bool = await through(*given)
+            return done
+
+        through = one._settle
+        monkeypatch.setattr(one, "_settle", settled)
+        assert await one.settle(inbox)
+        monkeypatch.undo()
+        assert inbox.count == 1 and not one.behind

@@ -120,8 +120,8 @@ async def test_a_hub_that_was_restored_takes_again_what_it_lost_and_no_more(
 async def test_what_is_remembered_of_a_site_is_bounded(
     tmp_path: Path, clock: Time, keys: Keys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By so many starts of its collectors, and never less than what grew within a month."""
-    monkeypatch.setattr(books, "MOST_SETTLED", 5)
+    """By so many starts of its collectors, however young they are; in memory by fewer."""
+    monkeypatch.setattr(books, "MOST_KEPT", 5)
 
     async def begins(opened: Any, site: str, count: int) -> None:
         for n in range(count):
@@ -136,7 +136,33 @@ async def test_what_is_remembered_of_a_site_is_bounded(
         clock.add(hours=2)
         await opened.rounds.look()
         kept = "SELECT site, count(*) FROM site_mark GROUP BY site ORDER BY site"
-        assert rows(tmp_path, kept) == [("berlin", 9), ("lyon", 2)]
-        clock.add(days=31)
-        await opened.rounds.look()
         assert rows(tmp_path, kept) == [("berlin", 6), ("lyon", 2)]  # the sixth is what the others are compared with
+
+
+async def test_epochs_that_a_site_makes_up_cost_one_transaction_for_many_and_little_memory(
+    tmp_path: Path, clock: Time, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(books, "MOST_EPOCHS", 10)
+    made = [Site(keys, "berlin") for _ in range(40)]
+    for n, one in enumerate(made):
+        one.observe(observation("berlin", "berlin-1", START + timedelta(seconds=n), n + 1))
+    changes = []
+    async with hub(tmp_path, clock, plan(SITES, OWNERS, clock), keys.trust) as opened:
+        real = opened.ingest._coordinator.change
+
+        async def change(*given: Any) -> None:
+            changes.append(given)
+            await real(*given)
+
+        monkeypatch.setattr(opened.ingest._coordinator, "change", change)
+        await opened.ingest.take([Given(one.subject, one.sealed()) for one in made])
+        assert len(changes) == 1
+        assert opened.ingest.taken == 40
+        assert [*opened.books.marks("berlin")] == [one.epoch for one in made[-10:]]
+        assert not any(opened.books.holds("berlin", one.epoch) for one in made[:30])
+        # Those out of mind are known when they come again, and put none out of mind that comes with them.
+        again = [*made[30:32], *made[:9]]
+        await opened.ingest.take([Given(one.subject, one.sealed()) for one in again])
+        assert (len(changes), opened.ingest.taken) == (2, 40)
+    async with hub(tmp_path, clock, plan(SITES, OWNERS, clock), keys.trust) as opened:
+        assert len(opened.books.marks("berlin")) == 10

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import sqlite3
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,10 @@ import pytest
 from folding import CPU, DISK, KEYS, START, Time, observation
 
 from rmm.channels.memory import MemoryChannel
-from rmm.coordinator import Coordinator
+from rmm.coordinator import Coordinator, evaluation
 from rmm.model.observation import Observation, encode_observation
-from rmm.model.rule import Alert, Rule
+from rmm.model.rule import Alert, Rule, Scope
+from rmm.tiers.fleet_sqlite.remembered import Memory, Remembered
 
 FORECAST = Rule(
     id="filling", collector="volumes", field="used_pct", measure="forecast", reach=100, op="<", warning=24,
@@ -156,6 +158,40 @@ async def test_an_endpoint_that_nobody_polls_any_more(hub: Hub) -> None:
     assert await hub.take(rules=(silent,)) == {"firing": 1, "resolved": 0}
     hub.clock.add(minutes=1)
     assert await hub.take([polled(NOW + 32)], rules=(silent,)) == {"firing": 0, "resolved": 1}
+
+
+async def test_who_was_polled_lately_is_not_read_for_rules_of_absence(hub: Hub, monkeypatch: Any) -> None:
+    """Nor whoever has no such rule; of the others some at a time."""
+    silent = Rule(id="silent", measure="absence", warning=1800, only=Scope(endpoint="in-*"))
+    everybody = [
+        msgspec.structs.replace(polled(NOW), endpoint=name, name=name)
+        for n in range(10)
+        for name in (f"in-{n}", f"out-{n}")
+    ]
+    listed = [one.endpoint for one in everybody]
+    read: list[int] = []
+    real = Remembered.of
+
+    async def of(self: Remembered, endpoints: Iterable[str]) -> dict[str, Memory]:
+        found = await real(self, endpoints)
+        read.append(len(found))
+        return found
+
+    async with Coordinator.open(
+        hub.folder, rules=(silent,), keys=KEYS, channels=[hub.channel], clock=hub.clock
+    ) as coordinator:
+        await coordinator.fold([encode_observation(one) for one in everybody])
+        await coordinator.finish(listed=listed)
+        monkeypatch.setattr(Remembered, "of", of)
+        monkeypatch.setattr(evaluation, "AT_ONCE", 4)
+        hub.clock.add(minutes=6)
+        await coordinator.finish(listed=listed)
+        assert read == []
+        hub.clock.add(minutes=25)
+        counts = await coordinator.finish(listed=listed)
+    assert counts["firing"] == 10
+    assert read == [4, 4, 2]
+    assert {one["endpoint"] for one in hub.alerts()} == {f"in-{n}" for n in range(10)}
 
 
 async def test_what_rules_remember_survives_a_restart_and_a_failed_fold(hub: Hub, monkeypatch: Any) -> None:

@@ -9,7 +9,7 @@ import asyncpg
 
 from rmm.errors import TierError
 from rmm.model.observation import COLLECTOR_FAULT
-from rmm.tiers.fleet_sqlite.database import CONFLICT
+from rmm.tiers.fleet_sqlite.database import CONFLICT, NO_ROOM, UNFIT
 
 _GONE = "Is the server up, and does it admit this machine? Nothing was lost: what is not stored is in the spool."
 _AGAIN = "Something else than rmm is at work in this database; the next round tries again."
@@ -48,6 +48,9 @@ _STATES: dict[str, Verdict] = {
     "22023": Verdict("database.options", "RH", _OPTIONS, COLLECTOR_FAULT),
     "42501": Verdict("database.rights", "RH", "The user must own the database or its schema, as rmm makes its tables "
                      "there.", COLLECTOR_FAULT),
+    **dict.fromkeys(
+        ("22001", "22003", "22008", "22021", "22P05", "54000"), Verdict(UNFIT, "R0", NO_ROOM, COLLECTOR_FAULT)
+    ),
     "25006": Verdict("database.read_only", "RH", _STANDBY, COLLECTOR_FAULT),
     "25P03": Verdict("database.unreachable", "RB", "This process stood still within a transaction, and the server "
                      "ended it; the next round begins anew.", COLLECTOR_FAULT),
@@ -88,6 +91,8 @@ def _of_client(where: str, error: BaseException) -> TierError:
     if isinstance(error, OSError):
         text = error.strerror or str(error)
         return TierError(f"{where}: {text}", code="database.unreachable", retry="RB", hint=_GONE)
+    if isinstance(error, asyncpg.InterfaceError) and isinstance(error, ValueError):  # asyncpg could not encode it
+        return TierError(f"{where}: {error}", code=UNFIT, hint=NO_ROOM)
     if isinstance(error, asyncpg.InterfaceError | asyncpg.InternalClientError) and not isinstance(error, ValueError):
         return TierError(f"{where}: {error}", code="database.unreachable", retry="RB", hint=_GONE)
     return TierError(

@@ -22,6 +22,8 @@ P = ParamSpec("P")
 
 SQL = files("rmm.tiers.fleet_sqlite") / "sql"
 STATEMENTS = ("statements.sql", "delivery.sql", "escalation.sql", "sites.sql")
+UNFIT = "database.value"  # a value that no row can have: waiting does not help, leaving it out does
+NO_ROOM = "This is a defect in rmm, which should have refused it: please report it."
 CONFLICT = "database.conflict"  # what a database answers when a transaction may succeed if it is done again
 TRIES = 4
 PAUSE_S = 0.05

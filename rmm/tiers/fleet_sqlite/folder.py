@@ -17,7 +17,7 @@ import aiosqlite
 
 from rmm.durable import hold
 from rmm.errors import LeaseLost, TierError
-from rmm.tiers.fleet_sqlite.database import SQL, Place, Question, Row, place_of, statements
+from rmm.tiers.fleet_sqlite.database import NO_ROOM, SQL, UNFIT, Place, Question, Row, place_of, statements
 from rmm.tiers.migrations import bounded_wal, open_writer, set_aside, tier_error, warn_once
 
 log = logging.getLogger(__name__)
@@ -198,6 +198,8 @@ class SqliteDatabase:
             await self._db.execute(self._sql[statement], _bound(arguments))
         except sqlite3.Error as error:
             raise self.failed(error) from error
+        except (OverflowError, UnicodeEncodeError) as error:
+            raise _unfit(self._path, error) from error
 
     async def executemany(self, statement: str, rows: Iterable[Sequence[Any]]) -> None:
         """The same once for each of these arguments, which have no lists."""
@@ -205,6 +207,8 @@ class SqliteDatabase:
             await self._db.executemany(self._sql[statement], rows)
         except sqlite3.Error as error:
             raise self.failed(error) from error
+        except (OverflowError, UnicodeEncodeError) as error:
+            raise _unfit(self._path, error) from error
 
     async def fetch(self, statement: str, arguments: Sequence[Any] = ()) -> Sequence[Row]:
         """All rows of a statement."""
@@ -217,6 +221,10 @@ class SqliteDatabase:
         """SQLite's own count."""
         rows = list(await self._db.execute_fetchall("PRAGMA data_version"))
         return int(rows[0][0])
+
+
+def _unfit(path: Path, error: Exception) -> TierError:
+    return TierError(f"{path}: {error}", code=UNFIT, hint=NO_ROOM)
 
 
 def _bound(arguments: Sequence[Any]) -> Sequence[Any]:

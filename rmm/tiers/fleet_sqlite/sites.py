@@ -44,9 +44,9 @@ class SiteStore:
             "put_site_mark", [(one.site, one.epoch, _instant(one.at), _text(one.marks)) for one in rows]
         )
 
-    async def trim_marks(self, sites: Iterable[str], before: datetime, most: int) -> None:
-        """Forget epochs of which nothing came since then, where a site has more than `most` that grew later."""
-        await self._store.run("trim_site_marks", [(site, _instant(before), site, most) for site in sites])
+    async def trim_marks(self, sites: Iterable[str], most: int) -> None:
+        """Forget epochs where a site has more than `most` that grew later."""
+        await self._store.run("trim_site_marks", [(site, site, most) for site in sites])
 
     async def fences(self) -> list[Fence]:
         """Of all shards of all sites, each with its newest at the end."""

@@ -14,7 +14,7 @@ INSERT INTO site_mark (site, epoch, at, body) VALUES (?, ?, ?, ?)
 ON CONFLICT (site, epoch) DO UPDATE SET at = excluded.at, body = excluded.body;
 
 -- name: trim_site_marks
-DELETE FROM site_mark WHERE site = ? AND at < ?
+DELETE FROM site_mark WHERE site = ?
 AND at < (SELECT at FROM site_mark WHERE site = ? ORDER BY at DESC LIMIT 1 OFFSET ?);
 
 -- name: site_fences
