@@ -199,7 +199,7 @@ async def test_three_servers_know_of_it(authority: Authority, world: World, tmp_
                 msgspec.structs.replace(stays.login(), urls=(f"tls://127.0.0.1:{three[0].cluster_port}",))
             ):
                 pass
-        assert caught.value.code in ("bus.tls", "bus.refused", "bus")
+        assert caught.value.code in ("bus.tls", "bus.refused", "bus", "bus.timeout")  # or it hears nothing
 
 
 def test_nobody_to_revoke(authority: Authority, world: World) -> None:
