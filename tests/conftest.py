@@ -19,20 +19,19 @@ from typing import Any
 import pytest
 
 APART = frozenset(
-    {"channels", "fleet", "hub_workers", "lab_pwsh", "leases", "live", "poller", "test_exit_codes.py",
-     "test_messages.py"}
-)  # fmt: skip
-"""Folders and files whose tests ask a clock how long something took, and so run one after the other, as slow ones do.
+    {"channels", "fleet", "lab_pwsh", "leases", "live", "poller", "test_exit_codes.py", "test_messages.py"}
+)
+"""Folders and files whose tests ask a clock how long something took: they run one after the other, as slow ones do."""
 
-All others may run two at a time.
-"""
+PATIENT = frozenset({"bundles", "fuzz", "hub", "hub_workers", "postgres", "sites", "sites_forward"})
+"""Folders of which the slow tests too may run two at a time, as all others that are not slow do."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         parts = item.path.relative_to(config.rootpath / "tests").parts
         marked = any(item.iter_markers("slow")) or any(item.iter_markers("crash"))
-        if APART.isdisjoint(parts) and not marked:
+        if APART.isdisjoint(parts) and (not marked or not PATIENT.isdisjoint(parts)):
             item.add_marker("together")
 
 
