@@ -73,7 +73,7 @@ def show_site(
     if output != "table":
         show([row], LIST, output)
         return
-    table([_shown(row)], LIST)
+    table([_shown(known.site(site))], LIST)
     for title, columns in (
         ("collectors", COLLECTOR), ("epochs", EPOCHS), ("leases", FENCES), ("refusals", REFUSED), ("trouble", ALERTS),
     ):  # fmt: skip

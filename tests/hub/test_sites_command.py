@@ -98,6 +98,7 @@ def test_show(config: Path) -> None:
     text = asked(config, "show", "berlin")
     for part in ("collectors", "epochs", "leases", "refusals", "a disk is slow"):
         assert part in text
+    assert "{" not in text  # a number of collectors at the top, and not all that is known of them
 
 
 def test_before_there_is_a_hub_and_for_an_unknown_site(config: Path, tmp_path: Path) -> None:
