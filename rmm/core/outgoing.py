@@ -28,7 +28,7 @@ class Part(msgspec.Struct, frozen=True):
     changes: msgspec.Raw = msgspec.Raw(b"[]")
 
 
-class Told(msgspec.Struct, frozen=True):
+class Telemetry(msgspec.Struct, frozen=True):
     """What the outgoing log needs of an observation's telemetry."""
 
     lease: float = 0.0
@@ -45,7 +45,7 @@ class Glance(msgspec.Struct, frozen=True):
     epoch: str
     seq: int
     collectors: dict[str, Part] = {}
-    telemetry: Told = Told()
+    telemetry: Telemetry = Telemetry()
     duration_s: float = 0.0
 
     @property

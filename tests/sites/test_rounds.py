@@ -5,11 +5,12 @@ from __future__ import annotations
 import shutil
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import msgspec
 import pytest
+from sites_world import Clock
 
 from rmm.core.marks import added
 from rmm.errors import TierError
@@ -23,21 +24,7 @@ from rmm.site.rounds import Rounds
 from rmm.tiers.fleet_sqlite import FleetStore
 from rmm.tiers.outgoing import OutgoingLog, open_outgoing
 
-START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 NOTHING, SOMETHING = PollSummary(), PollSummary(planned=3, faults=(Fault("site.silent"),))
-
-
-class Time:
-    """It goes on when it is told to."""
-
-    def __init__(self) -> None:
-        self.at = START
-
-    def now(self) -> datetime:
-        return self.at
-
-    def monotonic(self) -> float:
-        return (self.at - START).total_seconds()
 
 
 class Hub:
@@ -67,7 +54,7 @@ async def done(data: Path, at: datetime, *reasons: str) -> None:
 
 
 @asynccontextmanager
-async def started(data: Path, clock: Time) -> AsyncIterator[tuple[Rounds, OutgoingLog]]:
+async def started(data: Path, clock: Clock) -> AsyncIterator[tuple[Rounds, OutgoingLog]]:
     """A start of the collector, with its outgoing log."""
     async with open_outgoing(data, "hq", SiteSettings()) as log:
         yield Rounds(data, "hq/c1", clock, lambda _: None), log
@@ -78,17 +65,17 @@ async def append(log: OutgoingLog, items: Sequence[Item]) -> None:
 
 
 async def test_what_was_handed_on_is_not_handed_on_again_at_a_start_two_days_later(tmp_path: Path) -> None:
-    clock, hub = Time(), Hub()
+    clock, hub = Clock(), Hub()
     for reason in ("first", "second"):  # a start each; the second one within a day
         await done(tmp_path, clock.now(), reason)
         async with started(tmp_path, clock) as (rounds, log):
             for _ in range(2):
                 await rounds.ended(lambda items, log=log: append(log, items), NOTHING, clock.now())  # type: ignore[misc]
                 await hub.commit(log, clock.now())
-        clock.at += timedelta(hours=12)
+        clock.off += timedelta(hours=12)
     assert hub.heard == ["first", "second"]
     for _ in range(5):  # what the hub has is forgotten here after 48 hours
-        clock.at += timedelta(hours=25)
+        clock.off += timedelta(hours=25)
         async with started(tmp_path, clock) as (_, log):
             while await log.tend(clock.now()):
                 pass
@@ -101,15 +88,15 @@ async def test_what_was_handed_on_is_not_handed_on_again_at_a_start_two_days_lat
 
 
 async def test_what_people_did_while_no_collector_ran_is_handed_on_however_long_that_was(tmp_path: Path) -> None:
-    clock, hub = Time(), Hub()
+    clock, hub = Clock(), Hub()
     for turn in range(3):
         await done(tmp_path, clock.now(), f"before {turn}")
         async with started(tmp_path, clock) as (rounds, log):
             await rounds.ended(lambda items, log=log: append(log, items), NOTHING, clock.now())  # type: ignore[misc]
             await hub.commit(log, clock.now())
-        clock.at += timedelta(days=3)
+        clock.off += timedelta(days=3)
         await done(tmp_path, clock.now(), *(f"{turn}.{n}" for n in range(120)))
-        clock.at += timedelta(days=9)
+        clock.off += timedelta(days=9)
     async with started(tmp_path, clock) as (rounds, log):
         await rounds.ended(lambda items: append(log, items), NOTHING, clock.now())
         await hub.commit(log, clock.now())
@@ -118,7 +105,7 @@ async def test_what_people_did_while_no_collector_ran_is_handed_on_however_long_
 
 
 async def test_a_new_database_counts_from_one_again_and_a_clock_may_be_set_back(tmp_path: Path) -> None:
-    clock, hub = Time(), Hub()
+    clock, hub = Clock(), Hub()
 
     async def round_of(*reasons: str) -> None:
         await done(tmp_path, clock.now(), *reasons)
@@ -127,9 +114,9 @@ async def test_a_new_database_counts_from_one_again_and_a_clock_may_be_set_back(
             await hub.commit(log, clock.now())
 
     await round_of("a", "b", "c")
-    clock.at -= timedelta(days=2)
+    clock.off -= timedelta(days=2)
     await round_of("d")
-    clock.at += timedelta(days=4)
+    clock.off += timedelta(days=4)
     for path in tmp_path.glob("fleet.sqlite*"):
         path.unlink()
     await round_of("e")
@@ -137,12 +124,12 @@ async def test_a_new_database_counts_from_one_again_and_a_clock_may_be_set_back(
 
 
 async def test_what_is_done_while_no_collector_runs_is_handed_on_where_nobody_had_done_anything(tmp_path: Path) -> None:
-    clock, hub = Time(), Hub()
+    clock, hub = Clock(), Hub()
     async with started(tmp_path, clock) as (rounds, log):
         await rounds.ended(lambda items: append(log, items), NOTHING, clock.now())
-    clock.at += timedelta(days=14)
+    clock.off += timedelta(days=14)
     await done(tmp_path, clock.now(), "first")
-    clock.at += timedelta(days=3)
+    clock.off += timedelta(days=3)
     async with started(tmp_path, clock) as (rounds, log):
         await rounds.ended(lambda items: append(log, items), NOTHING, clock.now())
         await hub.commit(log, clock.now())
@@ -150,11 +137,11 @@ async def test_what_is_done_while_no_collector_runs_is_handed_on_where_nobody_ha
 
 
 async def test_a_clock_that_was_ahead_at_the_first_start_hides_nothing(tmp_path: Path) -> None:
-    clock, hub = Time(), Hub()
-    clock.at += timedelta(days=3650)
+    clock, hub = Clock(), Hub()
+    clock.off += timedelta(days=3650)
     async with started(tmp_path, clock):
         pass
-    clock.at = START
+    clock.off = timedelta(0)
     await done(tmp_path, clock.now(), "first")
     async with started(tmp_path, clock) as (rounds, log):
         await rounds.ended(lambda items: append(log, items), NOTHING, clock.now())
@@ -163,13 +150,13 @@ async def test_a_clock_that_was_ahead_at_the_first_start_hides_nothing(tmp_path:
 
 
 async def test_of_a_database_that_is_restored_all_that_was_done_since_is_handed_on(tmp_path: Path) -> None:
-    clock, hub = Time(), Hub()
+    clock, hub = Clock(), Hub()
 
     async def round_() -> None:
         async with started(tmp_path, clock) as (rounds, log):
             await rounds.ended(lambda items: append(log, items), NOTHING, clock.now())
             await hub.commit(log, clock.now())
-        clock.at += timedelta(minutes=5)
+        clock.off += timedelta(minutes=5)
 
     await done(tmp_path, clock.now(), *(f"old {n}" for n in range(8)))
     await round_()
@@ -193,7 +180,7 @@ async def test_of_a_database_that_is_restored_all_that_was_done_since_is_handed_
 
 
 async def test_what_could_not_be_kept_is_handed_on_with_the_next_round(tmp_path: Path) -> None:
-    clock, kept = Time(), list[Item]()
+    clock, kept = Clock(), list[Item]()
     rounds = Rounds(tmp_path, "hq/c1", clock, lambda _: None)
     await done(tmp_path, clock.now(), "first")
     rounds.refused("its signature is of another key")
@@ -215,7 +202,7 @@ async def test_what_could_not_be_kept_is_handed_on_with_the_next_round(tmp_path:
 
 
 async def test_what_is_refused_while_a_round_is_kept_goes_with_the_next_one(tmp_path: Path) -> None:
-    clock, kept = Time(), list[Item]()
+    clock, kept = Clock(), list[Item]()
     rounds = Rounds(tmp_path, "hq/c1", clock, lambda _: None)
     rounds.refused("first")
 
