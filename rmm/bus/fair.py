@@ -6,11 +6,15 @@ What is not of a site (a question of somebody who is invited, the hub's own puls
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter, OrderedDict, deque
+from collections.abc import Callable
 from types import TracebackType
 
 from rmm.bus.subjects import site_of
 from rmm.ports import Told
+
+log = logging.getLogger(__name__)
 
 MOST_TOLD, MOST_TOLD_BYTES = 128, 2 << 20  # of one site that a listener has not taken; the oldest of it are lost then
 MOST_ANSWERS = 16  # in work at the same time
@@ -42,19 +46,22 @@ class Seldom:
 
 
 class Heard:
-    """What was told and is not taken yet: in order, and of each site no more than its share."""
+    """What was told and is not taken yet: in order, and of each site no more than its share. Iterate over it.
 
-    def __init__(self) -> None:
+    `closed`: whether nothing will come any more; `wake` says that this has changed.
+    """
+
+    def __init__(self, closed: Callable[[], bool]) -> None:
+        self._closed = closed
+        self._event = asyncio.Event()
+        self._seldom = Seldom()
         self._told: OrderedDict[int, Told] = OrderedDict()
         self._lanes: dict[str, deque[int]] = {}  # whose numbers, oldest first
         self._bytes: Counter[str] = Counter()
         self._number = 0
 
-    def __bool__(self) -> bool:
-        return bool(self._told)
-
-    def put(self, told: Told) -> bool:
-        """The newest one; whether older ones of the same site had to go for it."""
+    def put(self, told: Told) -> None:
+        """The newest one; older ones of the same site may have to go for it."""
         payer = payer_of(told.subject)
         lane = self._lanes.setdefault(payer, deque())
         self._number += 1
@@ -65,10 +72,27 @@ class Heard:
         while len(lane) > 1 and (len(lane) > MOST_TOLD or self._bytes[payer] > MOST_TOLD_BYTES):
             self._bytes[payer] -= len(self._told.pop(lane.popleft()).data)
             lost = True
-        return lost
+        if lost and self._seldom.due(payer):
+            log.warning("%s says more than is heard: the oldest of it is lost; said once a minute", payer)
+        self._event.set()
 
-    def take(self) -> Told:
-        """The oldest one. KeyError without any."""
+    def wake(self) -> None:
+        """Whoever waits looks again."""
+        self._event.set()
+
+    def __aiter__(self) -> Heard:
+        return self
+
+    async def __anext__(self) -> Told:
+        while not self._told:
+            if self._closed():
+                raise StopAsyncIteration
+            self._event.clear()
+            await self._event.wait()
+        return self._take()
+
+    def _take(self) -> Told:
+        """The oldest one."""
         _, told = self._told.popitem(last=False)
         payer = payer_of(told.subject)
         lane = self._lanes[payer]

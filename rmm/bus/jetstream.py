@@ -72,15 +72,19 @@ class JetStreamBus:
         await self.link.send(subject, data)
 
     @asynccontextmanager
-    async def hear(self, pattern: str) -> AsyncIterator[_Heard]:
+    async def hear(self, pattern: str) -> AsyncIterator[Heard]:
         """What is told while this lasts, also over a lost connection, but not what was told meanwhile."""
-        heard = _Heard(self.link)
-        self.link.at_end.add(heard.end)
+        heard = Heard(lambda: self.link.closed)
+
+        def arrived(message: Msg) -> None:
+            heard.put(Told(message.subject, message.data))
+
+        self.link.at_end.add(heard.wake)
         try:
-            async with self.link.listening(*self._by_site(pattern, heard.arrived)):
+            async with self.link.listening(*self._by_site(pattern, arrived)):
                 yield heard
         finally:
-            self.link.at_end.discard(heard.end)
+            self.link.at_end.discard(heard.wake)
 
     async def ask(self, subject: str, data: bytes, *, timeout_s: float) -> bytes:
         """One question, one answer. Raises BusError (bus.nobody, bus.timeout, bus.down) without one."""
@@ -143,36 +147,6 @@ async def open_bus(
         yield bus
     finally:
         await bus.aclose()
-
-
-class _Heard:
-    """What was told and is not taken yet."""
-
-    def __init__(self, link: Link) -> None:
-        self._link = link
-        self._told = Heard()
-        self._seldom = Seldom()
-        self._event = asyncio.Event()
-
-    def arrived(self, message: Msg) -> None:
-        payer = payer_of(message.subject)
-        if self._told.put(Told(message.subject, message.data)) and self._seldom.due(payer):
-            log.warning("%s says more than is heard: the oldest of it is lost; said once a minute", payer)
-        self._event.set()
-
-    def end(self) -> None:
-        self._event.set()
-
-    def __aiter__(self) -> _Heard:
-        return self
-
-    async def __anext__(self) -> Told:
-        while not self._told:
-            if self._link.closed:
-                raise StopAsyncIteration
-            self._event.clear()
-            await self._event.wait()
-        return self._told.take()
 
 
 class _Answering:

@@ -65,7 +65,7 @@ class MemoryBus:
         self._open: dict[str, int] = {}  # subject -> messages that are not acknowledged
         self._number = 0
         self._changed = asyncio.Event()
-        self._listeners: list[_Heard] = []
+        self._listeners: list[tuple[str, Heard]] = []
         self._answering: list[tuple[str, Reply, Turns]] = []
         self._seldom = Seldom()
         self._buckets: dict[str, MemoryKeys] = {}
@@ -138,20 +138,21 @@ class MemoryBus:
     async def tell(self, subject: str, data: bytes) -> None:
         """Say something to whoever listens now."""
         self._check()
-        for one in self._listeners:
-            if matches(one.pattern, subject):
-                one.put(Told(subject, data))
+        for pattern, heard in self._listeners:
+            if matches(pattern, subject):
+                heard.put(Told(subject, data))
 
     @asynccontextmanager
     async def hear(self, pattern: str) -> AsyncIterator[AsyncIterator[Told]]:
         """What is told while this lasts."""
         self._check()
-        heard = _Heard(self, pattern)
-        self._listeners.append(heard)
+        heard = Heard(lambda: self._closed)
+        mine = (pattern, heard)
+        self._listeners.append(mine)
         try:
             yield heard
         finally:
-            self._listeners.remove(heard)
+            self._listeners.remove(mine)
 
     async def ask(self, subject: str, data: bytes, *, timeout_s: float) -> bytes:
         """One question, one answer."""
@@ -195,8 +196,8 @@ class MemoryBus:
         """Take no more messages; let subscribers take what is queued, and end. Idempotent."""
         self._closed = True
         self._wake()
-        for one in self._listeners:
-            one.event.set()
+        for _, heard in self._listeners:
+            heard.wake()
 
 
 class _Messages:
@@ -218,34 +219,6 @@ class _Messages:
             del self.flying[number]
         self.flying[found.number] = found
         return found
-
-
-class _Heard:
-    """What was told and is not taken yet."""
-
-    def __init__(self, bus: MemoryBus, pattern: str) -> None:
-        self._bus = bus
-        self.pattern = pattern
-        self._told = Heard()
-        self._seldom = Seldom()
-        self.event = asyncio.Event()
-
-    def put(self, told: Told) -> None:
-        payer = payer_of(told.subject)
-        if self._told.put(told) and self._seldom.due(payer):
-            log.warning("%s says more than is heard: the oldest of it is lost; said once a minute", payer)
-        self.event.set()
-
-    def __aiter__(self) -> _Heard:
-        return self
-
-    async def __anext__(self) -> Told:
-        while not self._told:
-            if self._bus.closed:
-                raise StopAsyncIteration
-            self.event.clear()
-            await self.event.wait()
-        return self._told.take()
 
 
 class MemoryKeys:
